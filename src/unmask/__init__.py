@@ -1,0 +1,56 @@
+"""Masked diffusion language models: train, scale, evaluate, sample; autoregressive twins on equal terms.
+
+model = unmask.load("runs/demo/mdm")
+unmask.generate(model, ["The state of the Union"], length=64, steps=32, order="confidence")
+unmask.score(model, [("My fellow", " Americans")])
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from unmask._version import __version__
+from unmask.errors import UserError
+
+if TYPE_CHECKING:
+    from unmask.decoding import Generation, generate
+    from unmask.likelihood import Score, score
+    from unmask.model.config import ModelConfig
+    from unmask.model.folder import Model, load
+    from unmask.model.transformer import Transformer
+
+# Resolved on first use: importing `unmask` must not cost importing torch.
+_HOMES = {
+    "Generation": "unmask.decoding",
+    "Model": "unmask.model.folder",
+    "ModelConfig": "unmask.model.config",
+    "Score": "unmask.likelihood",
+    "Transformer": "unmask.model.transformer",
+    "generate": "unmask.decoding",
+    "load": "unmask.model.folder",
+    "score": "unmask.likelihood",
+}
+
+__all__ = [
+    "Generation",
+    "Model",
+    "ModelConfig",
+    "Score",
+    "Transformer",
+    "UserError",
+    "__version__",
+    "generate",
+    "load",
+    "score",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'unmask' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

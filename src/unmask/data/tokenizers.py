@@ -1,0 +1,342 @@
+"""Text to token ids and back: plain bytes, a byte-level BPE trained here, or any Hugging Face tokenizer.
+
+    tokenizer = Tokenizer.resolve("bpe:4096", texts)     # or "bytes", a folder, a tokenizer.json, a hub name
+    tokenizer.decode(tokenizer.encode("we the people"))  # "we the people"
+    tokenizer.save(folder)                               # tokenizer.json, as all Hugging Face tools read it
+
+Built on the `tokenizers` library (byte-level BPE as in GPT-2, Radford et al. 2019). Text is always encoded
+as text: the characters ``<|endoftext|>`` in a document do not become the end-of-sequence token, and no
+begin token is added.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.errors import UserError, nearest
+
+EOS = "<|endoftext|>"
+FILE = "tokenizer.json"
+# Where nothing says which token ends a sequence: the first of these names that the vocabulary holds.
+WELL_KNOWN_EOS = (
+    EOS, "</s>", "<|end_of_text|>", "<eos>", "<|eos|>", "<｜end▁of▁sentence｜>", "<|im_end|>", "[EOS]",
+    "[SEP]",
+)  # fmt: skip
+
+# Longer texts are encoded in pieces: the library keeps over 100 bytes for each token of one call.
+PIECE_CHARS = 1 << 22
+# A newline between two word characters is a token boundary of GPT-2's pattern whatever surrounds it.
+_SAFE_CUT = re.compile(r"\w\n(?=\w)")
+_BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+class Tokenizer:
+    """One ``tokenizer.json``, kept as text so that its hash does not depend on the version of any library."""
+
+    def __init__(self, json_text: str, where: str = FILE) -> None:
+        import tokenizers
+
+        try:
+            self._fields: dict[str, Any] = json.loads(json_text)
+            self._inner = tokenizers.Tokenizer.from_str(json_text)
+        except Exception as error:  # the library raises plain Exception
+            raise UserError(f"{where} is not a tokenizer.json: {_first_line(error)}") from error
+        self._json = json_text
+        # A stranger's file may carry truncation and padding, which would lose or invent tokens.
+        self._inner.no_truncation()
+        self._inner.no_padding()
+        self._inner.encode_special_tokens = True
+        ids = self._inner.get_vocab(with_added_tokens=True)
+        if not ids:
+            raise UserError(f"{where} has an empty vocabulary")
+        self.vocab_size = max(ids.values()) + 1
+        self.eos_id: int | None = self._find_eos(ids)
+
+    # ------------------------------------------------------------------ making one
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Tokenizer:
+        """The tokenizer of a ``tokenizer.json`` or of the folder that holds it."""
+        path = Path(path)
+        if path.is_dir():
+            path = path / FILE
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError as error:
+            hint = (
+                " (only a sentencepiece model is there)" if (path.parent / "tokenizer.model").exists() else ""
+            )
+            raise UserError(f"{path} does not exist{hint}; a tokenizer is a folder with a {FILE}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} cannot be read: {_first_line(error)}") from error
+        sides = [path.parent / "tokenizer_config.json", path.parent / "special_tokens_map.json"]
+        eos = _declared_eos([side for side in sides if side.is_file()])
+        return cls(_mark_eos(text, eos, str(path)), str(path))
+
+    @classmethod
+    def from_hub(cls, name: str) -> Tokenizer:
+        """The tokenizer of a Hugging Face repository; its files are cached by `huggingface_hub`."""
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import EntryNotFoundError
+
+        try:
+            path = Path(hf_hub_download(name, FILE))
+            sides = []
+            for side in ("tokenizer_config.json", "special_tokens_map.json"):
+                try:
+                    sides.append(Path(hf_hub_download(name, side)))
+                except EntryNotFoundError:
+                    continue
+        except Exception as error:  # offline, unknown name, gated, no such file: all the user's to mend
+            raise UserError(
+                f"tokenizer '{name}' is no local folder and could not be fetched from the hub "
+                f"({_first_line(error)}); give `bytes`, `bpe:SIZE`, or a folder with a {FILE}"
+            ) from error
+        return cls(_mark_eos(path.read_text(encoding="utf-8"), _declared_eos(sides), name), name)
+
+    @classmethod
+    def plain_bytes(cls) -> Tokenizer:
+        """No vocabulary to learn: id 0 ends a sequence, id 1 + b is the byte b."""
+        from tokenizers import Tokenizer as Inner
+        from tokenizers import decoders, models, pre_tokenizers
+
+        vocab = {EOS: 0} | {character: 1 + byte for byte, character in enumerate(_byte_characters())}
+        inner = Inner(models.BPE(vocab=vocab, merges=[]))
+        inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        inner.decoder = decoders.ByteLevel()
+        inner.add_special_tokens([EOS])
+        return cls(inner.to_str())
+
+    @classmethod
+    def train_bpe(cls, vocab_size: int, texts: Iterable[str]) -> Tokenizer:
+        """A byte-level BPE of at most `vocab_size` tokens; the same texts give the same file, bit for bit."""
+        from tokenizers import Tokenizer as Inner
+        from tokenizers import decoders, models, pre_tokenizers, trainers
+
+        inner = Inner(models.BPE())
+        inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+        inner.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=[EOS],
+            initial_alphabet=_byte_characters(),
+            show_progress=False,
+        )
+        inner.train_from_iterator(texts, trainer)
+        return cls(inner.to_str())
+
+    @classmethod
+    def resolve(cls, spec: str, texts: Iterable[str] = ()) -> Tokenizer:
+        """`bytes`, `bpe:4096` (trained on `texts`), a folder, a ``tokenizer.json``, or a name on the hub."""
+        if spec == "bytes":
+            return cls.plain_bytes()
+        if (size := bpe_size(spec)) is not None:
+            return cls.train_bpe(size, texts)
+        if Path(spec).exists():
+            return cls.from_file(spec)
+        if not _HUB_NAME.fullmatch(spec):
+            head, colon, tail = spec.partition(":")
+            hint = nearest(head, ["bytes", "bpe"]) if colon else ""
+            raise UserError(
+                f"tokenizer '{spec}' does not exist{hint}; give `bytes`, `bpe:SIZE`, a folder or a hub name"
+            )
+        return cls.from_hub(spec)
+
+    # ------------------------------------------------------------------ using it
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of `text`, nothing added at either end."""
+        return self.encode_array(text).tolist()
+
+    def encode_array(self, text: str) -> np.ndarray:
+        """The same as uint32, which for a long text takes a tenth of the memory."""
+        parts = [np.empty(0, dtype=np.uint32)]
+        try:
+            for piece in self._pieces(text):
+                encoding = self._inner.encode_batch_fast([piece], add_special_tokens=False)[0]
+                parts.append(np.array(encoding.ids, dtype=np.uint32))
+        except TypeError as error:  # half of a surrogate pair, which UTF-8 cannot write
+            raise UserError(f"text {text[:40]!a} is not valid Unicode; give it as UTF-8") from error
+        return np.concatenate(parts)
+
+    def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        """The text of `ids`. Special tokens, and ids without a token (the mask), stand for no text."""
+        return self._inner.decode([int(i) for i in ids if 0 <= i < self.vocab_size], skip_special_tokens=True)
+
+    def token_text(self, token_id: int) -> str:
+        """One token for display: its text, `\\xe2` for half a character, the name of a special token."""
+        token = self._tokens[token_id] if 0 <= token_id < self.vocab_size else None
+        if token is None:
+            return f"<{token_id}>"
+        if token_id in self._added:
+            return token
+        return self._token_bytes(token).decode("utf-8", errors="backslashreplace")
+
+    def byte_lengths(self) -> np.ndarray:
+        """[vocab_size] int64: UTF-8 bytes each token stands for; special tokens stand for none.
+
+        For byte-level tokenizers without a normaliser the sum over a text's tokens is exactly its length in
+        bytes. Others rewrite text (a space before the first word, lower case): there the sum is close, not
+        exact.
+        """
+        return self._byte_lengths.copy()
+
+    def n_bytes(self, ids: Sequence[int] | np.ndarray) -> int:
+        """UTF-8 bytes that `ids` stand for, see `byte_lengths`; ids outside the vocabulary count as none."""
+        array = np.asarray(ids, dtype=np.int64)
+        return int(self._byte_lengths[array[(array >= 0) & (array < self.vocab_size)]].sum())
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 of the file's content, whatever its white space and order of keys."""
+        canonical = json.dumps(self._fields, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode("utf-8", errors="surrogatepass")).hexdigest()
+
+    def to_json(self) -> str:
+        """The content of ``tokenizer.json``: all that `Tokenizer(...)` needs, in this process or another."""
+        return self._json
+
+    def save(self, folder: str | Path) -> Path:
+        path = Path(folder) / FILE
+        path.write_text(self._json, encoding="utf-8")
+        return path
+
+    # ------------------------------------------------------------------ inside
+
+    def _find_eos(self, ids: dict[str, int]) -> int | None:
+        for token in self._fields.get("added_tokens") or []:
+            if token.get("eos"):  # written by _mark_eos
+                return int(token["id"])
+        return next((ids[name] for name in WELL_KNOWN_EOS if name in ids), None)
+
+    @cached_property
+    def _added(self) -> dict[int, bool]:
+        """Tokens added beside the model's own, which are stored as plain text: id -> is it special."""
+        return {token["id"]: bool(token["special"]) for token in self._fields.get("added_tokens") or []}
+
+    @cached_property
+    def _tokens(self) -> list[str | None]:
+        tokens: list[str | None] = [None] * self.vocab_size
+        for token, token_id in self._inner.get_vocab(with_added_tokens=True).items():
+            tokens[token_id] = token
+        return tokens
+
+    @cached_property
+    def _byte_level(self) -> bool:
+        return '"ByteLevel"' in json.dumps(self._fields.get("decoder"))
+
+    @cached_property
+    def _byte_lengths(self) -> np.ndarray:
+        lengths = np.zeros(self.vocab_size, dtype=np.int64)
+        for token_id, token in enumerate(self._tokens):
+            if token is None or self._added.get(token_id):
+                continue
+            lengths[token_id] = len(token.encode() if token_id in self._added else self._token_bytes(token))
+        return lengths
+
+    def _token_bytes(self, token: str) -> bytes:
+        if self._byte_level:
+            table = _character_bytes()
+            return b"".join(bytes([table[c]]) if c in table else c.encode() for c in token)
+        if match := _BYTE_TOKEN.fullmatch(token):
+            return bytes([int(match[1], 16)])
+        return token.removeprefix("##").replace("▁", " ").encode()
+
+    @cached_property
+    def _cuttable(self) -> bool:
+        """Whether a text may be encoded in pieces: GPT-2's pattern or no merges at all, and no normaliser."""
+        pre = self._fields.get("pre_tokenizer") or {}
+        if self._fields.get("normalizer") or pre.get("type") != "ByteLevel" or pre.get("add_prefix_space"):
+            return False
+        return bool(pre.get("use_regex", True)) or self._fields["model"].get("merges") == []
+
+    def _pieces(self, text: str) -> Iterator[str]:
+        start = 0
+        while self._cuttable and len(text) - start > PIECE_CHARS:
+            cut = _SAFE_CUT.search(text, start + PIECE_CHARS)
+            if cut is None:
+                break
+            yield text[start : cut.end()]
+            start = cut.end()
+        yield text[start:] if start else text
+
+
+def bpe_size(spec: str) -> int | None:
+    """The vocabulary size in `bpe:SIZE`, or None when the spec is another kind."""
+    if not spec.startswith("bpe"):
+        return None
+    match = re.fullmatch(r"bpe:(\d[\d_]*)", spec)
+    if match is None:
+        if Path(spec).exists() or (":" not in spec and spec != "bpe"):
+            return None
+        raise UserError(f"tokenizer '{spec}' has no size; write for example bpe:4096")
+    size = int(match[1])
+    if not 257 <= size <= 1 << 24:
+        raise UserError(
+            f"tokenizer '{spec}': the size must be 257 (all bytes and end of sequence) to {1 << 24}"
+        )
+    return size
+
+
+def _byte_characters() -> list[str]:
+    """GPT-2's printable stand-in for each byte 0..255."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = iter(range(256, 512))
+    return [chr(byte if byte in printable else next(others)) for byte in range(256)]
+
+
+def _character_bytes() -> dict[str, int]:
+    return {character: byte for byte, character in enumerate(_byte_characters())}
+
+
+def _declared_eos(files: Iterable[Path]) -> str | None:
+    """The end-of-sequence token that a tokenizer_config.json or special_tokens_map.json names."""
+    for file in files:
+        try:
+            token = json.loads(file.read_text(encoding="utf-8")).get("eos_token")
+        except (OSError, ValueError, AttributeError) as error:
+            raise UserError(f"{file} is not a JSON object: {_first_line(error)}") from error
+        name = token.get("content") if isinstance(token, dict) else token
+        if isinstance(name, str):
+            return name
+    return None
+
+
+def _mark_eos(text: str, eos: str | None, where: str) -> str:
+    """The tokenizer.json with `eos` marked in it, so that the file alone says which token ends a sequence.
+
+    The mark is a key of the token's entry under added_tokens, which the library ignores; it is left out where
+    the well-known names already lead to the same token, so that most files stay as their makers wrote them.
+    """
+    unmarked = Tokenizer(text, where)
+    if eos is None or unmarked.eos_id is not None and unmarked.token_text(unmarked.eos_id) == eos:
+        return text
+    fields = json.loads(text)
+    added = fields.setdefault("added_tokens", [])
+    entry = next((token for token in added if token["content"] == eos), None)
+    if entry is None:
+        vocab = unmarked._inner.get_vocab(with_added_tokens=True)
+        if eos not in vocab:
+            raise UserError(
+                f"{where}: its configuration names the eos_token {eos!r}, which the vocabulary lacks"
+            )
+        flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+        entry = {"id": vocab[eos], "content": eos, **flags, "special": True}
+        added.append(entry)
+    for token in added:
+        token.pop("eos", None)
+    entry["eos"] = True
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,1 @@
+"""One Transformer, causal or not; the paper's sizes; the model folder."""

@@ -1,0 +1,122 @@
+"""The shape of a model, its exact parameter counts, and what of it a checkpoint's ``config.json`` holds.
+
+    ModelConfig(n_layer=6, n_head=4, n_embd=256, vocab_size=32000, causal=False).n_params_non_embedding  # 6_294_784
+
+Source: "Scaling up Masked Diffusion Models on Text" (arXiv 2410.18514), model section. The objective follows from attention:
+a bidirectional model is a masked diffusion model (MDM), a causal one an autoregressive model (ARM).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from unmask.errors import UserError, nearest
+
+ROPE_TABLES = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Sizes of one Transformer. Raises `UserError` naming the field where sizes do not divide or make no sense."""
+
+    n_layer: int
+    n_head: int
+    n_embd: int
+    vocab_size: int  # V: tokens the head can predict; an MDM's embedding has one row more, the mask
+    block_size: int = 2048  # context, in tokens
+    causal: bool = False
+    n_kv_head: int = 0  # 0: as many as n_head (no grouped-query attention)
+    intermediate_size: int = 0  # 0: 4 * n_embd
+    head_dim: int = 0  # 0: n_embd / n_head
+    tie_embeddings: bool = False
+    norm_eps: float = 1e-5
+    rope_base: float = 10000.0
+    rope_table: str = "fp32"  # "bf16": cos/sin tables rounded as in the published SMDM models
+    eos_id: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("n_layer", "n_head", "n_embd", "vocab_size", "block_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise UserError(f"model.{name} is {value!r}; give a whole number of at least 1")
+        for name in ("n_kv_head", "intermediate_size", "head_dim"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise UserError(f"model.{name} is {value!r}; give a whole number, or 0 for the default")
+        fill = object.__setattr__
+        if not self.n_kv_head:
+            fill(self, "n_kv_head", self.n_head)
+        if not self.intermediate_size:
+            fill(self, "intermediate_size", 4 * self.n_embd)
+        if not self.head_dim:
+            if self.n_embd % self.n_head:
+                raise UserError(
+                    f"model.n_embd {self.n_embd} does not divide by model.n_head {self.n_head}; "
+                    "change one, or set model.head_dim"
+                )
+            fill(self, "head_dim", self.n_embd // self.n_head)
+        if self.head_dim % 2:
+            raise UserError(
+                f"model.head_dim {self.head_dim} is odd; rotary embedding pairs dimensions, so make it even"
+            )
+        if self.n_head % self.n_kv_head:
+            raise UserError(
+                f"model.n_head {self.n_head} does not divide by model.n_kv_head {self.n_kv_head}; "
+                "query heads share key heads in equal groups"
+            )
+        if self.rope_table not in ROPE_TABLES:
+            raise UserError(f"model.rope_table is {self.rope_table!r}; give one of {', '.join(ROPE_TABLES)}")
+        if self.eos_id is not None and not 0 <= self.eos_id < self.vocab_size:
+            raise UserError(f"model.eos_id {self.eos_id} lies outside the vocabulary of {self.vocab_size}")
+
+    @property
+    def kind(self) -> str:
+        """``"mdm"`` (bidirectional) or ``"arm"`` (causal)."""
+        return "arm" if self.causal else "mdm"
+
+    @property
+    def mask_id(self) -> int | None:
+        """The mask's token id: V, the embedding's last row. None for an ARM."""
+        return None if self.causal else self.vocab_size
+
+    @property
+    def embedding_rows(self) -> int:
+        return self.vocab_size + (0 if self.causal else 1)
+
+    @property
+    def n_params_per_layer(self) -> int:
+        attention = self.n_embd * self.head_dim * (2 * self.n_head + 2 * self.n_kv_head)
+        return attention + 3 * self.n_embd * self.intermediate_size + 2 * self.n_embd
+
+    @property
+    def n_params_non_embedding(self) -> int:
+        """N of the scaling laws: layers and final norm, without embedding and head."""
+        return self.n_layer * self.n_params_per_layer + self.n_embd
+
+    @property
+    def n_params(self) -> int:
+        head = 0 if self.tie_embeddings else self.vocab_size * self.n_embd
+        return self.n_params_non_embedding + self.embedding_rows * self.n_embd + head
+
+    def to_dict(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any], where: str = "model") -> ModelConfig:
+        """The config of a mapping; raises `UserError` on unknown, missing or mistyped fields."""
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        for name, value in fields.items():
+            if name not in known:
+                raise UserError(f"{where}.{name} is not a field of the model{nearest(name, known)}")
+            kind = known[name].type
+            if kind == "bool" and not isinstance(value, bool):
+                raise UserError(f"{where}.{name} is {value!r}; give true or false")
+            if kind == "float" and (isinstance(value, bool) or not isinstance(value, int | float)):
+                raise UserError(f"{where}.{name} is {value!r}; give a number")
+        required = [f.name for f in known.values() if f.default is dataclasses.MISSING]
+        missing = [name for name in required if name not in fields]
+        if missing:
+            raise UserError(f"{where}.{missing[0]} is missing")
+        return cls(**fields)

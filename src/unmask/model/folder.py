@@ -1,0 +1,203 @@
+"""A model is a folder: ``model.safetensors``, ``config.json``, ``tokenizer.json`` (which may be absent).
+
+    model = unmask.load("runs/demo/mdm")        # a run (its newest checkpoint), a checkpoint, or any model folder
+    model.network(tokens_BT)                    # logits_BTV
+    save("my-model", network, tokenizer)
+
+A folder appears under its name only when it is whole. Weights are read from safetensors alone; nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from unmask._version import __version__
+from unmask.data.tokenizers import Tokenizer
+from unmask.errors import UserError
+from unmask.model.config import ModelConfig
+from unmask.model.transformer import Transformer
+
+SCHEMA_VERSION = 1
+WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
+
+
+@dataclass
+class Model:
+    """A loaded model: weights, tokenizer and where it came from."""
+
+    network: Transformer
+    tokenizer: Tokenizer | None = None
+    path: Path | None = None
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.network.config
+
+    @property
+    def kind(self) -> str:
+        """``"mdm"`` or ``"arm"``."""
+        return self.config.kind
+
+    @property
+    def mask_id(self) -> int | None:
+        return self.config.mask_id
+
+    @property
+    def device(self) -> torch.device:
+        return self.network.embedding.weight.device
+
+    def encode(self, text: str | Sequence[int]) -> list[int]:
+        """Token ids of a text, or checked ids as they are. Raises `UserError` for text without a tokenizer."""
+        if isinstance(text, str):
+            if self.tokenizer is None:
+                raise UserError(f"{self.path or 'the model'} has no {TOKENIZER}; give token ids, or add the file")
+            return self.tokenizer.encode(text)
+        ids = [int(i) for i in text]
+        rows = self.config.embedding_rows
+        for token in ids:
+            if not 0 <= token < rows:
+                raise UserError(f"token id {token} lies outside the vocabulary of {rows}")
+        return ids
+
+    def decode(self, ids: Sequence[int]) -> str | None:
+        return None if self.tokenizer is None else self.tokenizer.decode(ids)
+
+
+def save(folder: str | Path, network: Transformer, tokenizer: Tokenizer | None = None, **extra: Any) -> Path:
+    """Writes a model folder atomically; `extra` entries (JSON values) go into config.json. Replaces an old one."""
+    folder = Path(folder)
+    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        write_files(partial, network, tokenizer, **extra)
+        replace_folder(partial, folder)
+    except OSError as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise UserError(
+            f"{folder} cannot be written: {error.strerror or error}; free space or choose another"
+        ) from error
+    return folder
+
+
+def write_files(
+    folder: Path, network: Transformer, tokenizer: Tokenizer | None, weights: dict[str, torch.Tensor] | None = None,
+    **extra: Any,
+) -> None:  # fmt: skip
+    """The three files of a model folder into an existing folder, flushed to disk."""
+    weights = network.state_dict() if weights is None else weights
+    save_file({k: v.detach().contiguous().cpu() for k, v in weights.items()}, folder / WEIGHTS)
+    config = {
+        "schema_version": SCHEMA_VERSION,
+        "unmask_version": __version__,
+        "kind": network.config.kind,
+        "mask_id": network.config.mask_id,
+        "model": network.config.to_dict(),
+        "tokenizer_hash": tokenizer.hash if tokenizer else None,
+        **extra,
+    }
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    if tokenizer is not None:
+        tokenizer.save(folder)
+    sync_folder(folder)
+
+
+def sync_folder(folder: Path) -> None:
+    """Forces a folder's files, then its entries, to disk."""
+    for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def replace_folder(partial: Path, folder: Path) -> None:
+    """Gives `partial` its final name; an old folder of that name is set aside first and removed after."""
+    if folder.exists():
+        aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+        partial.rename(folder)
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        partial.rename(folder)
+
+
+def resolve(path: str | Path) -> Path:
+    """The model folder that `path` names: itself, or the newest checkpoint of the run it is."""
+    path = Path(path)
+    if (path / CONFIG).is_file():
+        return path
+    steps = sorted(p for p in (path / "checkpoints").glob("step-*") if (p / CONFIG).is_file())
+    if steps:
+        return steps[-1]
+    if not path.exists():
+        raise UserError(f"{path} does not exist; give a run, a checkpoint or a model folder")
+    if (path / "checkpoints").is_dir() or (path / "recipe.yaml").is_file():
+        raise UserError(f"{path} is a run without a checkpoint yet; train it first")
+    raise UserError(f"{path} is not a model: it has no {CONFIG}")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """config.json of a model folder, its schema checked."""
+    path = folder / CONFIG
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
+    if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
+        raise UserError(f"{path} has no `model` entry; published formats are brought in by `unmask convert`")
+    if config.get("schema_version", 0) > SCHEMA_VERSION:
+        raise UserError(f"{path} is of schema {config['schema_version']}, newer than this version; upgrade unmask")
+    return config
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
+    """The `Model` at `path` (see `resolve`), in evaluation mode, fp32.
+
+    Raises `UserError` for a missing folder, missing or misshapen tensors, and a tokenizer that is not the model's.
+    """
+    folder = resolve(path)
+    settings = read_config(folder)
+    config = ModelConfig.from_dict(settings["model"], where=f"{folder / CONFIG}: model")
+    network = Transformer(config)
+    network.load_state_dict(read_weights(folder / WEIGHTS, network))
+    tokenizer = None
+    if (folder / TOKENIZER).is_file():
+        tokenizer = Tokenizer.from_file(folder)
+        expected = settings.get("tokenizer_hash")
+        if tokenizer.vocab_size > config.vocab_size or expected not in (None, tokenizer.hash):
+            raise UserError(f"{folder / TOKENIZER} is not the tokenizer this model was trained with; put back its own")
+    return Model(network.to(device).eval(), tokenizer, folder)
+
+
+def read_weights(path: Path, network: Transformer) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file, checked against the network's names and shapes, as fp32."""
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"{path} cannot be read: {str(error).splitlines()[0]}; the file is missing or cut short"
+        ) from error
+    wanted = network.state_dict()
+    for name, tensor in wanted.items():
+        if name not in found:
+            raise UserError(f"{path} lacks the tensor {name}; is it another model's?")
+        if found[name].shape != tensor.shape:
+            raise UserError(
+                f"{path}: tensor {name} has shape {list(found[name].shape)}, config.json implies {list(tensor.shape)}"
+            )
+    if extra := sorted(set(found) - set(wanted)):
+        raise UserError(f"{path} has the unknown tensor {extra[0]}; is it another model's?")
+    return {name: tensor.float() for name, tensor in found.items()}

@@ -1,0 +1,185 @@
+"""The one backbone: a pre-norm Transformer that is causal (ARM) or sees both directions (MDM) by a field of its config.
+
+    network = Transformer(preset("6M", vocab_size=32000, causal=False))
+    hidden_BTE = network.hidden(tokens_BT)          # the head is apart, so that it runs only where it is needed
+    logits_NV = network.head(hidden_BTE[masked_BT])
+
+RMSNorm, rotary embedding (half-split), SwiGLU, no biases, no time input: arXiv 2410.18514, section on the model.
+The head has V rows while an MDM's embedding has V + 1: the mask cannot be predicted.
+
+Shapes: B batch, T tokens, S keys attended to, E width, H query heads, K key heads, D head dimension, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from unmask.errors import UserError
+from unmask.model.cache import KVCache
+from unmask.model.config import ModelConfig
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+
+
+class Attention(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads, self.kv_heads, self.head_dim = config.n_head, config.n_kv_head, config.head_dim
+        self.qkv = nn.Linear(config.n_embd, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=False)
+        self.out = nn.Linear(self.heads * self.head_dim, config.n_embd, bias=False)
+
+    def forward(
+        self,
+        x_BTE: torch.Tensor,
+        rope: tuple[torch.Tensor, torch.Tensor],
+        mask: torch.Tensor | None,
+        causal: bool,
+        cached: tuple[KVCache, int, torch.Tensor, int] | None,
+    ) -> torch.Tensor:
+        batch, length, _ = x_BTE.shape
+        qkv = self.qkv(x_BTE).view(batch, length, self.heads + 2 * self.kv_heads, self.head_dim).transpose(1, 2)
+        q_BHTD, k_BKTD, v_BKTD = qkv.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
+        q_BHTD, k_BKTD = rotate(q_BHTD, *rope), rotate(k_BKTD, *rope)
+        if cached is not None:
+            cache, layer, positions_BT, slots = cached
+            k_BKTD, v_BKTD = cache.write(layer, positions_BT, k_BKTD, v_BKTD, slots)
+        if self.kv_heads != self.heads:
+            groups = self.heads // self.kv_heads
+            k_BKTD, v_BKTD = (x.repeat_interleave(groups, dim=1) for x in (k_BKTD, v_BKTD))
+        y_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BKTD, v_BKTD, attn_mask=mask, is_causal=causal)
+        return self.out(y_BHTD.transpose(1, 2).reshape(batch, length, self.heads * self.head_dim))
+
+
+class SwiGLU(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(config.n_embd, 2 * config.intermediate_size, bias=False)
+        self.down = nn.Linear(config.intermediate_size, config.n_embd, bias=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.down(F.silu(gate) * up)
+
+
+class Block(nn.Module):
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(config.n_embd, config.norm_eps)
+        self.attention = Attention(config)
+        self.mlp_norm = RMSNorm(config.n_embd, config.norm_eps)
+        self.mlp = SwiGLU(config)
+
+    def forward(self, x_BTE, rope, mask, causal, cached):  # type: ignore[no-untyped-def]
+        x_BTE = x_BTE + self.attention(self.attention_norm(x_BTE), rope, mask, causal, cached)
+        return x_BTE + self.mlp(self.mlp_norm(x_BTE))
+
+
+class Transformer(nn.Module):
+    """``network(tokens_BT) -> logits_BTV``; `hidden` and `head` are its two halves."""
+
+    cos: torch.Tensor
+    sin: torch.Tensor
+
+    def __init__(self, config: ModelConfig, seed: int | None = None) -> None:
+        """`seed` draws the paper's initialisation; None leaves the weights to be filled (from a checkpoint)."""
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.embedding_rows, config.n_embd)
+        self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.norm = RMSNorm(config.n_embd, config.norm_eps)
+        self.output = None if config.tie_embeddings else nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        cos, sin = rope_tables(config)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
+        if seed is not None:
+            self.initialise(seed)
+
+    @torch.no_grad()
+    def initialise(self, seed: int) -> None:
+        """N(0, 2/(5E)) in variance; the two projections back into the residual stream have std 1/(sqrt(E) L)."""
+        generator = torch.Generator().manual_seed(seed)
+        width, depth = self.config.n_embd, self.config.n_layer
+        for name, weight in self.named_parameters():
+            if weight.ndim < 2:
+                weight.fill_(1.0)
+                continue
+            back = name.endswith(("attention.out.weight", "mlp.down.weight"))
+            std = 1 / (math.sqrt(width) * depth) if back else math.sqrt(2 / (5 * width))
+            weight.copy_(torch.randn(weight.shape, generator=generator) * std)
+
+    def hidden(
+        self,
+        tokens_BT: torch.Tensor,
+        *,
+        positions_BT: torch.Tensor | None = None,
+        key_mask_BS: torch.Tensor | None = None,
+        cache: KVCache | None = None,
+    ) -> torch.Tensor:
+        """Final hidden states [B, T, E], after the last norm.
+
+        positions_BT: where each token stands (default 0..T-1). key_mask_BS: True where a key may be attended to
+        (False for padding). cache: a causal model's `KVCache`; needs positions_BT, and attends to all slots up
+        to each token's own. Raises `UserError` if the sequence is longer than the context.
+        """
+        length = tokens_BT.shape[1]
+        if length > self.config.block_size:
+            raise UserError(f"{length} tokens exceed the context of {self.config.block_size}; shorten the input")
+        if positions_BT is None:
+            rope = (self.cos[:length], self.sin[:length])
+        else:
+            rope = (self.cos[positions_BT][:, None], self.sin[positions_BT][:, None])
+        mask, causal, slots = None, self.config.causal, 0
+        if cache is not None:
+            assert positions_BT is not None and self.config.causal, "a cache needs a causal model and positions"
+            slots = int(positions_BT.max()) + 1
+            mask = (torch.arange(slots, device=tokens_BT.device) <= positions_BT[:, :, None])[:, None]
+            causal = False
+        elif key_mask_BS is not None:
+            mask = key_mask_BS[:, None, None, :]
+            if causal:
+                mask = mask & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
+                causal = False
+        x_BTE = self.embedding(tokens_BT)
+        for index, layer in enumerate(self.layers):
+            cached = None if cache is None else (cache, index, positions_BT, slots)
+            x_BTE = layer(x_BTE, rope, mask, causal, cached)
+        return self.norm(x_BTE)
+
+    def head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """fp32 logits [..., V] of hidden states [..., E]."""
+        weight = self.embedding.weight[: self.config.vocab_size] if self.output is None else self.output.weight
+        return F.linear(hidden, weight).float()
+
+    def forward(self, tokens_BT: torch.Tensor, **where: torch.Tensor | None) -> torch.Tensor:
+        return self.head(self.hidden(tokens_BT, **where))  # type: ignore[arg-type]
+
+
+def rope_tables(config: ModelConfig) -> tuple[torch.Tensor, torch.Tensor]:
+    """cos and sin [context, D], the half-split pairs repeated; rounded to bf16 where the config says so."""
+    half = torch.arange(0, config.head_dim, 2, dtype=torch.float32)
+    angles = torch.outer(
+        torch.arange(config.block_size, dtype=torch.float32), 1.0 / config.rope_base ** (half / config.head_dim)
+    )
+    cos, sin = angles.cos().repeat(1, 2), angles.sin().repeat(1, 2)
+    if config.rope_table == "bf16":
+        cos, sin = cos.bfloat16().float(), sin.bfloat16().float()
+    return cos, sin
+
+
+def rotate(x_BHTD: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Rotary embedding in fp32, returned in the input's type."""
+    x = x_BHTD.float()
+    first, second = x.chunk(2, dim=-1)
+    return (x * cos + torch.cat((-second, first), dim=-1) * sin).to(x_BHTD.dtype)

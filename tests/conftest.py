@@ -1,0 +1,47 @@
+"""What every test runs under: one thread, no hub, fixed hypothesis examples; and the `shared` fixture.
+
+`make test` runs the fast tests, `make test-slow` the rest; HYPOTHESIS_PROFILE=explore searches new examples.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Before torch and the hub client are imported anywhere: they read these once.
+os.environ.update(
+    OMP_NUM_THREADS="1",
+    MKL_NUM_THREADS="1",
+    TOKENIZERS_PARALLELISM="false",
+    HF_HUB_OFFLINE="1",
+    TRANSFORMERS_OFFLINE="1",
+    MPLBACKEND="Agg",
+)
+
+import hypothesis
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+
+torch.set_num_threads(1)
+
+# Derandomised, so that a red test is red for everyone; no deadline, since a busy machine is not a bug.
+hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True, database=None)
+hypothesis.settings.register_profile("explore", deadline=None)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Fixtures and data beside the repository, or at $UNMASK_SHARED; the test skips where there are none."""
+    folder = Path(os.environ.get("UNMASK_SHARED", ROOT.parent / "shared"))
+    if not (folder / "fixtures").is_dir():
+        pytest.skip("needs the shared fixtures: ../shared beside the repository, or $UNMASK_SHARED")
+    return folder

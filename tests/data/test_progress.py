@@ -1,0 +1,64 @@
+"""Progress tells rate and time left, seldom where nobody watches, and on stderr only."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+from unmask.data import progress as room
+from unmask.data.progress import StderrProgress, describe
+
+
+@pytest.mark.parametrize(
+    "done, total, seconds, line",
+    [
+        (3_000_000, 12_000_000, 2.0, "encoding 3.0 of 12.0 MB (25%), 1.5 MB/s, 0:06 left"),
+        (1_000_000, 100_000_000, 1.0, "encoding 1.0 of 100.0 MB (1%), 1.0 MB/s, 1:39 left"),
+        (3_000_000, None, 2.0, "encoding 3.0 MB, 1.5 MB/s"),
+        (0, 10_000_000, 0.0, "encoding 0.0 of 10.0 MB (0%), 0.0 MB/s"),
+        (12_000_000, 10_000_000, 1.0, "encoding 12.0 of 10.0 MB (100%), 12.0 MB/s, 0:00 left"),
+    ],
+)
+def test_the_line(done, total, seconds, line):
+    assert describe("encoding", done, total, seconds) == line
+
+
+def test_plain_lines_now_and_then(capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(room.time, "monotonic", lambda: now[0])
+    with StderrProgress() as progress:
+        for second in range(12):
+            now[0] = 100.0 + second
+            progress.update("encoding", second * 1_000_000, 20_000_000)
+        progress.note("a file [red] was skipped")
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.splitlines() == [
+        "prepare: encoding 5.0 of 20.0 MB (25%), 1.0 MB/s, 0:15 left",
+        "prepare: encoding 10.0 of 20.0 MB (50%), 1.0 MB/s, 0:10 left",
+        "prepare: a file [red] was skipped",
+    ]
+
+
+def test_a_live_line_on_a_terminal():
+    code = (
+        "import time; from unmask.data.progress import StderrProgress\n"
+        "with StderrProgress() as p:\n"
+        "    p.update('encoding', 0, 9_000_000); time.sleep(0.15)\n"
+        "    p.update('encoding', 3_000_000, 9_000_000); p.note('odd [red] file')\n"
+    )
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], stderr=theirs, stdout=subprocess.PIPE, env=env, check=True
+    )
+    os.close(theirs)
+    shown = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert done.stdout == b""
+    assert "prepare: encoding 3.0 of 9.0 MB (33%)" in shown and "prepare: odd [red] file" in shown
+    assert "\x1b[?25l" in shown and "\x1b[?25h" in shown  # the cursor is hidden, and given back

