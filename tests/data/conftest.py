@@ -11,9 +11,7 @@ import pytest
 from unmask.data.manifest import Manifest
 from unmask.data.prepare import PrepareOptions, prepare
 
-WORDS = (
-    "the people of our country and its laws stand while peace is kept among nations Überfluß 東京 €5".split()
-)
+WORDS = "the people of our country and its laws stand while peace is kept among nations Überfluß 東京 €5".split()
 
 
 class Recorder:

@@ -54,9 +54,7 @@ def test_one_by_one_equals_all_at_once(n, seed, k):
 
 @pytest.mark.parametrize("n", [3_000_000_000, 2**62])
 def test_billions_of_windows(n):
-    k = np.concatenate([np.arange(50_000), n - 1 - np.arange(50_000), n + np.arange(50_000)]).astype(
-        np.uint64
-    )
+    k = np.concatenate([np.arange(50_000), n - 1 - np.arange(50_000), n + np.arange(50_000)]).astype(np.uint64)
     windows = WindowSampler(n, 1).windows(k)
     assert windows.min() >= 0 and windows.max() < n
     assert len(np.unique(windows[:100_000])) == 100_000  # one epoch: no window twice

@@ -35,9 +35,7 @@ def documents(folder, split):
     data = TokenData(folder, split)
     ids, tokenizer = data.read(0, data.n_tokens), data.tokenizer()
     ends = np.flatnonzero(ids == data.eos_id)
-    assert (
-        len(ends) == data.n_documents and ends[-1] == data.n_tokens - 1
-    )  # each document is ended, none begun
+    assert len(ends) == data.n_documents and ends[-1] == data.n_tokens - 1  # each document is ended, none begun
     return [tokenizer.decode(part[:-1]) for part in np.split(ids, ends + 1)[:-1]]
 
 
@@ -67,9 +65,7 @@ def test_the_same_again_elsewhere_is_the_same_folder(make, texts, tmp_path):
 
 
 def test_workers_change_nothing(make, texts, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "unmask.data.encoding.BATCH_CHARS", 500
-    )  # so that there are many batches to keep in order
+    monkeypatch.setattr("unmask.data.encoding.BATCH_CHARS", 500)  # so that there are many batches to keep in order
     make(sources=[texts], out=tmp_path / "one", tokenizer="bpe:300", workers=1)
     make(sources=[texts], out=tmp_path / "two", tokenizer="bpe:300", workers=2)
     assert folder_hash(tmp_path / "one") == folder_hash(tmp_path / "two")
@@ -114,9 +110,7 @@ def test_a_foreign_tokenizer(make, texts, tmp_path):
     Tokenizer.train_bpe(400, [path.read_text() for path in texts.rglob("*.txt")]).save(tmp_path)
     path = tmp_path / "tokenizer.json"
     path.write_text(path.read_text().replace("<|endoftext|>", "<stop>"))
-    with pytest.raises(
-        UserError, match="has no end-of-sequence token; name its eos_token in tokenizer_config.json"
-    ):
+    with pytest.raises(UserError, match="has no end-of-sequence token; name its eos_token in tokenizer_config.json"):
         make(sources=[texts], out=tmp_path / "data", tokenizer=str(tmp_path))
     (tmp_path / "tokenizer_config.json").write_text('{"eos_token": "<stop>"}')
     manifest = make(sources=[texts], out=tmp_path / "data", tokenizer=str(tmp_path))
@@ -144,10 +138,7 @@ def test_a_documents_side_depends_on_its_text_and_the_seed_alone(make, texts, tm
 @pytest.mark.parametrize("fraction", [0.05, 0.5, 0.9])
 def test_the_share_held_out(fraction):
     rule = SplitRule.parse(f"random:{fraction}", seed=-3)
-    sides = [
-        rule.side(Document("", ""), hashlib.sha256(bytes([i % 256, i // 256])).digest())
-        for i in range(20_000)
-    ]
+    sides = [rule.side(Document("", ""), hashlib.sha256(bytes([i % 256, i // 256])).digest()) for i in range(20_000)]
     assert abs(np.mean(sides) - fraction) < 4 * np.sqrt(fraction * (1 - fraction) / 20_000)
 
 
@@ -199,9 +190,7 @@ def test_a_second_run_does_nothing_and_says_so(make, texts, tmp_path, recorder):
 def test_other_settings_need_force(make, texts, tmp_path, change, message):
     make(sources=[texts], out=tmp_path / "data")
     before = folder_hash(tmp_path / "data")
-    with pytest.raises(
-        UserError, match=f"was prepared differently \\({message}.*; add --force to replace it"
-    ):
+    with pytest.raises(UserError, match=f"was prepared differently \\({message}.*; add --force to replace it"):
         make(sources=[texts], out=tmp_path / "data", **change)
     assert folder_hash(tmp_path / "data") == before
     assert make(sources=[texts], out=tmp_path / "data", force=True, **change).created
@@ -231,9 +220,7 @@ def test_what_is_not_ours_is_never_replaced(make, texts, tmp_path):
     (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
     (tmp_path / "file").write_text("")
     for out in ("thesis", "file"):
-        with pytest.raises(
-            UserError, match=f"{out} exists and is not a prepared data folder; give another --out"
-        ):
+        with pytest.raises(UserError, match=f"{out} exists and is not a prepared data folder; give another --out"):
             make(sources=[texts], out=tmp_path / out, force=True)
     assert (tmp_path / "thesis" / "chapter.tex").exists()
 
@@ -244,9 +231,7 @@ def test_what_is_not_ours_is_never_replaced(make, texts, tmp_path):
 def test_not_utf8(make, texts, tmp_path, recorder):
     for number in range(25):
         (texts / f"latin-{number:02d}.txt").write_bytes(f"caf\xe9 {number}".encode("latin-1"))
-    manifest = make(
-        sources=[texts], out=tmp_path / "data", tokenizer="bpe:300"
-    )  # two passes, each named once
+    manifest = make(sources=[texts], out=tmp_path / "data", tokenizer="bpe:300")  # two passes, each named once
     assert manifest.skipped == [str(texts / f"latin-{number:02d}.txt") for number in range(25)]
     assert len(recorder.notes) == 20 + 1
     assert recorder.notes[0] == f"{texts / 'latin-00.txt'} is not UTF-8 (byte 3): skipped"
@@ -270,9 +255,7 @@ def test_splits_that_would_be_empty(make, tmp_path):
         ("random:0.9999", "train"),
         ("date:2000", "validation"),
     ):
-        with pytest.raises(
-            UserError, match=rf"--split {split}: the {side} split would be empty \(1 document"
-        ):
+        with pytest.raises(UserError, match=rf"--split {split}: the {side} split would be empty \(1 document"):
             make(sources=[tmp_path / "1999.txt"], out=tmp_path / "data", split=split, tokenizer="bpe:300")
     assert os.listdir(tmp_path) == ["1999.txt"]
 

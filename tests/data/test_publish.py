@@ -83,9 +83,7 @@ def test_two_writers(tmp_path):
 
 def test_unwritable(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(
-        UserError, match=r"cannot write .*file/out: Not a directory; choose a folder you may write"
-    ):
+    with pytest.raises(UserError, match=r"cannot write .*file/out: Not a directory; choose a folder you may write"):
         with building(tmp_path / "file" / "out", replace=False):
             pass
 

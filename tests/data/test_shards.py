@@ -48,9 +48,7 @@ def test_shards_join_without_seams(tmp_path_factory, data):
     assert writer.n_tokens == len(flat) == sum(shard.tokens for shard in writer.shards)
     assert all(shard.tokens == size for shard in writer.shards[:-1])
     assert [shard.file for shard in writer.shards] == sorted(path.name for path in folder.iterdir())
-    stored = np.concatenate(
-        [np.fromfile(folder / s.file, "<u2") for s in writer.shards] or [np.array([], "<u2")]
-    )
+    stored = np.concatenate([np.fromfile(folder / s.file, "<u2") for s in writer.shards] or [np.array([], "<u2")])
     assert stored.tolist() == flat
 
 
@@ -67,13 +65,9 @@ def test_reading_across_shards(folder, texts):
             data.read(start, count)
     # The tokens are the documents', each ended, in the order of the source.
     documents = (
-        data.tokenizer()
-        .decode(np.where(everything == data.eos_id, 1 + ord("\x1e"), everything))
-        .split("\x1e")[:-1]
+        data.tokenizer().decode(np.where(everything == data.eos_id, 1 + ord("\x1e"), everything)).split("\x1e")[:-1]
     )
-    originals = [
-        path.read_text() for path in sorted(texts.rglob("*.txt"), key=lambda p: str(p.relative_to(texts)))
-    ]
+    originals = [path.read_text() for path in sorted(texts.rglob("*.txt"), key=lambda p: str(p.relative_to(texts)))]
     assert documents == [text for text in originals if text in documents]
     assert len(documents) == data.n_documents
     assert sum(len(text.encode()) for text in documents) == data.n_bytes
@@ -104,9 +98,7 @@ def test_truncated(folder):
     path = folder / "train-00001.bin"
     path.write_bytes(path.read_bytes()[:-2])
     for verify in (True, False):
-        with pytest.raises(
-            UserError, match=r"train-00001.bin is truncated or altered: 1998 bytes where .* 2000"
-        ):
+        with pytest.raises(UserError, match=r"train-00001.bin is truncated or altered: 1998 bytes where .* 2000"):
             TokenData(folder, "train", verify=verify)
     TokenData(folder, "validation")  # the other split is whole
 
@@ -137,15 +129,11 @@ def test_another_tokenizer(folder):
 def test_checksums_are_computed_once(folder, monkeypatch):
     read = []
     digest = room.hashlib.file_digest
-    monkeypatch.setattr(
-        room.hashlib, "file_digest", lambda file, name: read.append(file.name) or digest(file, name)
-    )
+    monkeypatch.setattr(room.hashlib, "file_digest", lambda file, name: read.append(file.name) or digest(file, name))
     shards = len(Manifest.load(folder).splits["train"].shards)
     TokenData(folder, "train")
     TokenData(folder, "train")
-    assert (
-        len(read) == 2 * shards
-    )  # just written: a change now might leave no new time stamp, so nothing is kept
+    assert len(read) == 2 * shards  # just written: a change now might leave no new time stamp, so nothing is kept
     later = time.time() + 10
     monkeypatch.setattr(room.time, "time", lambda: later)
     TokenData(folder, "train")

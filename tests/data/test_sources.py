@@ -135,9 +135,7 @@ def test_parquet(tmp_path):
     pa = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     days = [datetime.date(2004, 5, 6), None]
-    parquet.write_table(
-        pa.table({"text": ["one é", None], "date": days, "n": [1, 2]}), tmp_path / "p.parquet"
-    )
+    parquet.write_table(pa.table({"text": ["one é", None], "date": days, "n": [1, 2]}), tmp_path / "p.parquet")
     documents, _ = read([tmp_path])
     assert [(d.text, d.date) for d in documents] == [("one é", "2004-05-06"), ("", None)]
     with pytest.raises(UserError, match=r"p.parquet has no field 'body'; it has text, date, n"):

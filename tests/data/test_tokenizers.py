@@ -62,11 +62,7 @@ def test_sizes_and_ends():
     assert BYTES.encode("aé") == [1 + 0x61, 1 + 0xC3, 1 + 0xA9]
     assert (BPE.vocab_size, BPE.eos_id) == (300, 0)
     assert len(BPE.encode(TEXTS[0])) < len(TEXTS[0].encode()) / 2
-    assert (
-        BPE.byte_lengths().shape == (300,)
-        and BPE.byte_lengths()[0] == 0
-        and (BPE.byte_lengths()[1:] > 0).all()
-    )
+    assert BPE.byte_lengths().shape == (300,) and BPE.byte_lengths()[0] == 0 and (BPE.byte_lengths()[1:] > 0).all()
     assert Tokenizer.resolve("bpe:100000", ["ab ab ab"]).vocab_size < 300  # no more to learn
 
 
@@ -86,16 +82,18 @@ def test_token_text_shows_every_token():
 def test_long_texts_in_pieces_give_the_same_ids(monkeypatch):
     text = "".join(TEXTS) * 5 + "\n\n  a\nb\n\nc d\n'll\nre 12\n34" * 20
     whole = [BPE.encode(text), BYTES.encode(text)]
+    trained = Tokenizer.train_bpe(320, [text]).hash
     monkeypatch.setattr(room, "PIECE_CHARS", 7)
-    assert len(list(BPE._pieces(text))) > 20
+    assert len(list(room._pieces(text))) > 20
     assert [BPE.encode(text), BYTES.encode(text)] == whole
+    assert Tokenizer.train_bpe(320, [text]).hash == trained
 
 
 @given(text=st.text(alphabet=" \n\tab1'_.é\xa0\u2003\x1c"))
 def test_a_cut_is_a_token_boundary(text):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(room, "PIECE_CHARS", 1)
-        pieces = list(BPE._pieces(text))
+        pieces = list(room._pieces(text))
     assert "".join(pieces) == text
     assert [i for piece in pieces for i in BPE.encode(piece)] == BPE.encode(text)
 
@@ -133,9 +131,7 @@ def test_bpe_training_is_deterministic_in_every_process():
         {"TOKENIZERS_PARALLELISM": "false"},
     ]
     hashes = {
-        subprocess.run(
-            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
-        ).stdout
+        subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
         for env in environments
     }
     assert len(hashes) == 1
@@ -148,9 +144,7 @@ def test_a_foreign_tokenizer_by_folder(tmp_path):
     tokenizer = Tokenizer.resolve(str(write_foreign(tmp_path / "words")))
     assert tokenizer.vocab_size == 7
     assert tokenizer.eos_id == 2  # </s>, the well-known name
-    assert (
-        tokenizer.encode("we the people we the people") == [4, 5, 6] * 2
-    )  # no <s>, not truncated, not padded
+    assert tokenizer.encode("we the people we the people") == [4, 5, 6] * 2  # no <s>, not truncated, not padded
     assert tokenizer.byte_lengths().tolist() == [0, 0, 0, 0, 2, 3, 6]
 
 
@@ -203,12 +197,8 @@ def test_bytes_of_added_tokens(tmp_path):
 
 def test_bytes_of_a_sentencepiece_vocabulary(tmp_path):
     vocab = {"<unk>": 0, "</s>": 1, "<0x0A>": 2, "▁the": 3, "é": 4, "▁": 5}
-    inner = tokenizers.Tokenizer(
-        tokenizers.models.BPE(vocab=vocab, merges=[], byte_fallback=True, unk_token="<unk>")
-    )
-    inner.decoder = tokenizers.decoders.Sequence(
-        [tokenizers.decoders.ByteFallback(), tokenizers.decoders.Fuse()]
-    )
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocab, merges=[], byte_fallback=True, unk_token="<unk>"))
+    inner.decoder = tokenizers.decoders.Sequence([tokenizers.decoders.ByteFallback(), tokenizers.decoders.Fuse()])
     inner.add_special_tokens(["<unk>", "</s>"])
     inner.save(str(tmp_path / "tokenizer.json"))
     tokenizer = Tokenizer.from_file(tmp_path)

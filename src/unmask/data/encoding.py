@@ -83,7 +83,7 @@ def _encode(tokenizer: Tokenizer, batch: Batch) -> Encoded:
     end = np.array([tokenizer.eos_id], dtype=np.uint32)
     parts: tuple[list[np.ndarray], list[np.ndarray]] = ([end[:0]], [end[:0]])
     for side, text in batch:
-        parts[side] += [tokenizer.encode_array(text), end]
+        parts[side].extend((tokenizer.encode_array(text), end))
     return np.concatenate(parts[0]), np.concatenate(parts[1])
 
 

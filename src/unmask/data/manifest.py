@@ -78,9 +78,7 @@ class Manifest:
             )
         dropped = {"duplicate": self.duplicates, "empty": self.empty, "not UTF-8": len(self.skipped)}
         if any(dropped.values()):
-            lines.append(
-                "  left out   " + ", ".join(f"{count} {why}" for why, count in dropped.items() if count)
-            )
+            lines.append("  left out   " + ", ".join(f"{count} {why}" for why, count in dropped.items() if count))
         return "\n".join(lines)
 
     @classmethod
@@ -89,9 +87,7 @@ class Manifest:
         folder = Path(folder)
         path = folder / FILE
         if not folder.is_dir():
-            raise UserError(
-                f"data folder {folder} does not exist; make it with `unmask prepare SOURCE --out {folder}`"
-            )
+            raise UserError(f"data folder {folder} does not exist; make it with `unmask prepare SOURCE --out {folder}`")
         try:
             fields = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
@@ -99,9 +95,7 @@ class Manifest:
                 f"{folder} has no {FILE}, so `unmask prepare` did not make it (or did not finish)"
             ) from error
         except (OSError, ValueError) as error:
-            raise UserError(
-                f"{path} cannot be read ({error}); prepare the data again with --force"
-            ) from error
+            raise UserError(f"{path} cannot be read ({error}); prepare the data again with --force") from error
         version = fields.get("schema_version") if isinstance(fields, dict) else None
         if version != SCHEMA_VERSION:
             raise UserError(
@@ -113,9 +107,7 @@ class Manifest:
                 split = fields["splits"][name]
                 splits[name] = Split(**{**split, "shards": [Shard(**shard) for shard in split["shards"]]})
             manifest = cls(**{**fields, "splits": splits}, folder=folder)
-            sums = all(
-                split.tokens == sum(shard.tokens for shard in split.shards) for split in splits.values()
-            )
+            sums = all(split.tokens == sum(shard.tokens for shard in split.shards) for split in splits.values())
             if not sums or manifest.dtype not in DTYPES:
                 raise ValueError("the shards do not add up to the splits")
         except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -31,9 +31,7 @@ class WindowSampler:
             raise ValueError(f"n_windows is {n_windows}; it must be 1 to 2**62")
         self.n_windows = int(n_windows)
         self.seed = int(seed)
-        self._base = np.uint64(
-            isqrt(self.n_windows - 1) + 1
-        )  # ceil(sqrt(n)): at most 2 sqrt(n) + 1 places in vain
+        self._base = np.uint64(isqrt(self.n_windows - 1) + 1)  # ceil(sqrt(n)): at most 2 sqrt(n) + 1 places in vain
         self._key = _mix(np.array([self.seed & _MASK], dtype=np.uint64) + _GOLDEN)[0]
 
     def windows(self, k: np.ndarray) -> np.ndarray:

@@ -190,8 +190,7 @@ def _write(options: PrepareOptions, corpus: Corpus, partial: Path, progress: Pro
     tokenizer = _tokenizer(options, corpus, progress, named)
     if tokenizer.eos_id is None:
         raise UserError(
-            f"tokenizer '{options.tokenizer}' has no end-of-sequence token; "
-            "name its eos_token in tokenizer_config.json"
+            f"tokenizer '{options.tokenizer}' has no end-of-sequence token; name its eos_token in tokenizer_config.json"
         )
     tokenizer.save(partial)
     dtype = narrowest_dtype(tokenizer.vocab_size)
@@ -207,8 +206,7 @@ def _write(options: PrepareOptions, corpus: Corpus, partial: Path, progress: Pro
                 progress.update("encoding", corpus.position, total)
     except BrokenProcessPool as error:
         raise UserError(
-            "a worker process died; give --workers 1, "
-            "or (from Python) call prepare under `if __name__ == '__main__'`"
+            "a worker process died; give --workers 1, or (from Python) call prepare under `if __name__ == '__main__'`"
         ) from error
     if tally.skipped:
         progress.note(
@@ -224,9 +222,7 @@ def _write(options: PrepareOptions, corpus: Corpus, partial: Path, progress: Pro
         eos_id=tokenizer.eos_id,
         dtype=dtype,
         splits={
-            name: Split(
-                tally.documents[side], writers[side].n_tokens, tally.bytes[side], writers[side].shards
-            )
+            name: Split(tally.documents[side], writers[side].n_tokens, tally.bytes[side], writers[side].shards)
             for side, name in enumerate(SPLITS)
         },
         duplicates=tally.duplicates,
@@ -257,9 +253,7 @@ def _tokenizer(options: PrepareOptions, corpus: Corpus, progress: Progress, name
 
     tokenizer = Tokenizer.resolve(options.tokenizer, texts())
     if tokenizer.vocab_size < (size := bpe_size(options.tokenizer) or 0):
-        progress.note(
-            f"the text has no more than {tokenizer.vocab_size} pieces to learn; {size} were asked for"
-        )
+        progress.note(f"the text has no more than {tokenizer.vocab_size} pieces to learn; {size} were asked for")
     return tokenizer
 
 
@@ -300,16 +294,10 @@ def _check_sides(options: PrepareOptions, tally: Tally) -> None:
     """Both splits must hold something; says why one does not."""
     total = sum(tally.documents)
     if not total:
-        raise UserError(
-            f"source {' '.join(options.sources)} holds no text; {tally.empty} document(s) were empty"
-        )
+        raise UserError(f"source {' '.join(options.sources)} holds no text; {tally.empty} document(s) were empty")
     for side, name in enumerate(SPLITS):
         if not tally.documents[side]:
-            mend = (
-                "another fraction or --seed, or more documents"
-                if options.rule.kind == "random"
-                else "another date"
-            )
+            mend = "another fraction or --seed, or more documents" if options.rule.kind == "random" else "another date"
             raise UserError(
                 f"--split {options.split}: the {name} split would be empty ({total} document(s)); give {mend}"
             )

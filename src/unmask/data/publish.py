@@ -57,9 +57,7 @@ def building(out: Path, *, replace: bool) -> Iterator[Path]:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
             else "choose a folder you may write"
         )
-        raise UserError(
-            f"cannot write {out}: {error.strerror or error}; {mend}, or give another --out"
-        ) from error
+        raise UserError(f"cannot write {out}: {error.strerror or error}; {mend}, or give another --out") from error
 
 
 @contextlib.contextmanager
@@ -71,9 +69,7 @@ def _locked(partial: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             lock.close()
-            raise UserError(
-                f"another process is writing {partial}; wait for it, or give another --out"
-            ) from error
+            raise UserError(f"another process is writing {partial}; wait for it, or give another --out") from error
         # Between opening and locking, the folder may have been finished and renamed by its writer.
         if (partial / LOCK).exists() and os.path.samestat(os.fstat(lock.fileno()), (partial / LOCK).stat()):
             break

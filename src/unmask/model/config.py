@@ -2,8 +2,8 @@
 
     ModelConfig(n_layer=6, n_head=4, n_embd=256, vocab_size=32000, causal=False).n_params_non_embedding  # 6_294_784
 
-Source: "Scaling up Masked Diffusion Models on Text" (arXiv 2410.18514), model section. The objective follows from attention:
-a bidirectional model is a masked diffusion model (MDM), a causal one an autoregressive model (ARM).
+Source: "Scaling up Masked Diffusion Models on Text" (arXiv 2410.18514), model section. The objective follows from
+attention: a bidirectional model is a masked diffusion model (MDM), a causal one an autoregressive model (ARM).
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@
     training_flops_per_token(config, length=256, head_share=0.5)
 
 Two rules stand side by side in this library: ``6nd`` is the paper's 6 N D with non-embedding N; ``exact`` counts
-attention (causal attention needs half the square) and the head where it is computed (an MDM's: at masked positions only).
-At small sizes the two differ several-fold, so every budget records which one it used.
+attention (causal attention needs half the square) and the head where it is computed (an MDM's: at masked positions
+only). At small sizes the two differ several-fold, so every budget records which one it used.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The masking process: noise as a function of (seed, sample index), schedules, objectives."""

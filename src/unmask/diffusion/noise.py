@@ -1,0 +1,51 @@
+"""Randomness as a function of (seed, sample index k, draw), never a state.
+
+    noise_levels(seed=0, k=np.arange(8))         # float64[8] in [0, 1): a low-discrepancy sequence
+    uniforms(seed=0, k=5, n=256, draw=0)         # float64[256]: Philox keyed by (seed, k), draw as a counter word
+
+So a resumed run, a run on other ranks and a run with another micro-batch see the same levels, masks and lengths, on
+every device (all is computed on the CPU). Levels: t_k = ((u_seed + k * 0x9E3779B97F4A7C15) mod 2^64) / 2^64, the golden
+ratio's additive recurrence in integer arithmetic (a float32 product is off by 0.7 near k = 2^24): any contiguous block
+of samples is stratified. Philox: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (2011).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+GOLDEN = 0x9E3779B97F4A7C15
+_WORD = (1 << 64) - 1
+# Draws of one sample that are not masks live far above any number of masks one could ask for.
+LENGTH_DRAW = 1 << 62
+
+
+def noise_levels(seed: int, k: np.ndarray) -> np.ndarray:
+    """t for each sample index (integers >= 0, any shape): float64 in [0, 1)."""
+    start = _philox(seed, _WORD, 0).random_raw()
+    steps = np.asarray(k).astype(np.uint64) * np.uint64(GOLDEN) + np.uint64(start)
+    return _unit(steps)
+
+
+def uniforms(seed: int, k: int, n: int, draw: int = 0) -> np.ndarray:
+    """n independent uniforms in [0, 1), float64, for sample k and a draw of it."""
+    return _unit(_philox(seed, int(k), draw).random_raw(n))
+
+
+def _philox(seed: int, k: int, draw: int) -> np.random.Philox:
+    # Arrays of the right type: a list with a word above 2^63 would pass through float64.
+    key = np.array([seed & _WORD, k & _WORD], dtype=np.uint64)
+    return np.random.Philox(key=key, counter=np.array([0, 0, 0, draw & _WORD], dtype=np.uint64))
+
+
+def _unit(words: np.ndarray) -> np.ndarray:
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def sample_lengths(seed: int, k: np.ndarray, context: int, share: float) -> np.ndarray:
+    """int64 length of each sample: `context`, or for a `share` of samples uniform on 1..context (1% in the paper)."""
+    lengths = np.full(len(k), context, dtype=np.int64)
+    if share > 0:
+        draws = np.stack([uniforms(seed, index, 2, LENGTH_DRAW) for index in k])
+        short = draws[:, 0] < share
+        lengths[short] = 1 + (draws[short, 1] * context).astype(np.int64)
+    return lengths

@@ -1,0 +1,196 @@
+"""Objectives: (network, clean batch, noise) to a loss. Masked diffusion and next token share everything around them.
+
+    objective = build_objective(ObjectiveConfig(kind="mdm", masking="fixed"))
+    inputs = objective.prepare(tokens_BT1, 0, k, mask_id)         # on the CPU: a function of (seed, k)
+    outcome = objective.loss(network, inputs.to(device))          # loss_sum / n_tokens is the loss
+
+Masked diffusion (arXiv 2410.18514, eq. for the NELBO): t uniform, each token masked with probability p = (1-eps) t + eps,
+loss = sum over masked of CE / p. `masking: fixed` masks exactly c of L tokens, c from 1..L, weighed by L/c
+(arXiv 2502.09992): the same expectation at eps = 0 without the variance of the count. `weighting: ce` drops the weight
+(scaled so that a constant CE of 1 gives 1): it trains well, and is NOT a bound on the likelihood.
+
+Shapes: B batch, T tokens, N positions where the head runs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from unmask.diffusion.noise import noise_levels, sample_lengths, uniforms
+from unmask.diffusion.schedule import SCHEDULES
+from unmask.errors import UserError, nearest
+
+CHOICES = {
+    "kind": ("mdm", "arm"),
+    "masking": ("bernoulli", "fixed"),
+    "schedule": tuple(SCHEDULES),
+    "weighting": ("nelbo", "ce"),
+}
+
+
+class Network(Protocol):
+    """What an objective asks of a backbone; `unmask.model.transformer.Transformer` is one."""
+
+    config: Any
+
+    def hidden(self, tokens_BT: torch.Tensor, *, key_mask_BS: torch.Tensor | None = None) -> torch.Tensor: ...
+
+    def head(self, hidden: torch.Tensor) -> torch.Tensor: ...
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """The objective of a recipe; masking, schedule, epsilon and weighting are the MDM's."""
+
+    kind: str = "mdm"
+    masking: str = "bernoulli"
+    schedule: str = "linear"
+    epsilon: float = 1e-3
+    weighting: str = "nelbo"
+    random_length: float = 0.01  # share of sequences cut to a length uniform on 1..context
+
+    def __post_init__(self) -> None:
+        for name, options in CHOICES.items():
+            value = getattr(self, name)
+            if value not in options:
+                hint = nearest(str(value), options)
+                raise UserError(f"objective.{name} is {value!r}{hint}; give one of {', '.join(options)}")
+        if not 0 <= self.epsilon < 1:
+            raise UserError(f"objective.epsilon is {self.epsilon}; give at least 0 and below 1")
+        if not 0 <= self.random_length <= 1:
+            raise UserError(f"objective.random_length is {self.random_length}; give a share from 0 to 1")
+        if self.kind == "mdm" and self.masking == "bernoulli" and self.weighting == "nelbo" and self.epsilon == 0:
+            raise UserError(
+                "objective.epsilon 0 gives Bernoulli masks infinite variance; set it to 1e-3, or masking: fixed"
+            )
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the loss bounds (MDM) or is (ARM) the negative log-likelihood, up to epsilon."""
+        return self.kind == "arm" or self.weighting == "nelbo"
+
+    def head_share(self, context: int) -> float:
+        """Expected share of tokens the head is computed for."""
+        if self.kind == "arm":
+            return 1.0
+        t = (np.arange(4096) + 0.5) / 4096
+        return float(np.mean(self._mask_probability(t, context)))
+
+    def _mask_probability(self, t: np.ndarray, length: int | np.ndarray) -> np.ndarray:
+        schedule = SCHEDULES[self.schedule]
+        if self.masking == "fixed":
+            return _counts(schedule.mask_probability(t), length) / length
+        return schedule.mask_probability((1 - self.epsilon) * t + self.epsilon)
+
+
+@dataclass
+class Inputs:
+    """A batch ready for the network. `weight_B` multiplies each sequence's summed CE, `level_B` is its mask share."""
+
+    tokens_BT: torch.Tensor
+    targets_N: torch.Tensor
+    positions_N: torch.Tensor  # into the flattened [B * T]
+    rows_N: torch.Tensor
+    weight_B: torch.Tensor
+    level_B: torch.Tensor
+    lengths_B: torch.Tensor
+    key_mask_BT: torch.Tensor | None  # None where no sequence is short
+
+    @property
+    def n_tokens(self) -> int:
+        """Target tokens: the loss is divided by their sum over the global batch."""
+        return int(self.lengths_B.sum())
+
+    def to(self, device: torch.device | str) -> Inputs:
+        moved = {
+            name: value.to(device, non_blocking=True)
+            for name, value in vars(self).items()
+            if isinstance(value, torch.Tensor)
+        }
+        return replace(self, **moved)
+
+
+@dataclass
+class Outcome:
+    """`loss_sum` carries the graph; the rest is detached, for metrics."""
+
+    loss_sum: torch.Tensor
+    ce_B: torch.Tensor  # mean CE of each sequence's scored positions (nan where it has none)
+
+
+class Objective:
+    """Masked diffusion or next token by `config.kind`; has no state."""
+
+    def __init__(self, config: ObjectiveConfig) -> None:
+        self.config = config
+
+    def prepare(self, tokens_BT1: np.ndarray, seed: int, k: np.ndarray, mask_id: int | None = None) -> Inputs:
+        """Inputs of windows of T + 1 tokens with sample indices `k`; an MDM (needs `mask_id`) uses the first T."""
+        context = tokens_BT1.shape[1] - 1
+        lengths_B = sample_lengths(seed, k, context, self.config.random_length)
+        inside_BT = np.arange(context) < lengths_B[:, None]
+        if self.config.kind == "arm":
+            tokens_BT, targets_BT, scored_BT = tokens_BT1[:, :-1], tokens_BT1[:, 1:], inside_BT
+            weight_B = level_B = np.ones(len(k))
+        else:
+            assert mask_id is not None, "masked diffusion needs the mask's id"
+            scored_BT, weight_B, level_B = self.masks(seed, k, lengths_B, context)
+            targets_BT = tokens_BT1[:, :-1]
+            tokens_BT = np.where(scored_BT, mask_id, targets_BT)
+        positions_N = np.flatnonzero(scored_BT)
+        # A causal model never looks at the padding behind a short sequence.
+        padded = self.config.kind == "mdm" and bool((lengths_B < context).any())
+        return Inputs(
+            tokens_BT=torch.from_numpy(np.ascontiguousarray(tokens_BT)),
+            targets_N=torch.from_numpy(targets_BT.reshape(-1)[positions_N]),
+            positions_N=torch.from_numpy(positions_N),
+            rows_N=torch.from_numpy(positions_N // context),
+            weight_B=torch.from_numpy(weight_B.astype(np.float32)),
+            level_B=torch.from_numpy(level_B.astype(np.float32)),
+            lengths_B=torch.from_numpy(lengths_B),
+            key_mask_BT=torch.from_numpy(inside_BT) if padded else None,
+        )
+
+    def masks(
+        self, seed: int, k: np.ndarray, lengths_B: np.ndarray, context: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """mask_BT, the NELBO weight of each row's summed CE, and each row's mask probability."""
+        config, schedule = self.config, SCHEDULES[self.config.schedule]
+        t_B = noise_levels(seed, k)
+        u_BT = np.stack([uniforms(seed, index, context) for index in k])
+        u_BT[np.arange(context) >= lengths_B[:, None]] = np.inf  # padding is never masked
+        p_B = config._mask_probability(t_B, lengths_B)
+        if config.masking == "fixed":
+            counts_B = np.rint(p_B * lengths_B).astype(np.int64)
+            ranks_BT = u_BT.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+            mask_BT = ranks_BT < counts_B[:, None]
+            # Count c stands for the levels between (c-1)/L and c/L: importance weight 1/(c Pr(c)), L/c where linear.
+            share_B = schedule.inverse(counts_B / lengths_B) - schedule.inverse((counts_B - 1) / lengths_B)
+            weight_B = 1 / (counts_B * share_B)
+        else:
+            mask_BT = u_BT < p_B[:, None]
+            weight_B = schedule.weight((1 - config.epsilon) * t_B + config.epsilon)
+        if config.weighting == "ce":
+            weight_B = np.full(len(k), 1 / config.head_share(context))
+        return mask_BT, weight_B, p_B
+
+    def loss(self, network: Network, inputs: Inputs) -> Outcome:
+        """The weighted cross-entropy summed over the batch (nats); the head runs at scored positions only."""
+        hidden_BTE = network.hidden(inputs.tokens_BT, key_mask_BS=inputs.key_mask_BT)
+        hidden_NE = hidden_BTE.flatten(0, 1).index_select(0, inputs.positions_N)
+        ce_N = F.cross_entropy(network.head(hidden_NE), inputs.targets_N, reduction="none")
+        # Where nothing is masked the sum is an exact zero with a zero gradient.
+        loss_sum = (ce_N * inputs.weight_B[inputs.rows_N]).sum() + 0.0 * hidden_BTE[0, 0].sum()
+        total_B = torch.zeros_like(inputs.weight_B).index_add_(0, inputs.rows_N, ce_N.detach())
+        count_B = torch.bincount(inputs.rows_N, minlength=len(total_B))
+        return Outcome(loss_sum, total_B / count_B)
+
+
+def _counts(p: np.ndarray, length: int | np.ndarray) -> np.ndarray:
+    """The count of masks 1..L whose interval ((c-1)/L, c/L] holds p."""
+    return np.clip(np.ceil(p * length), 1, length)

@@ -1,0 +1,1 @@
+"""From a recipe to a run: the loop, optimizer and schedule, checkpoints, validation, metrics."""

@@ -1,0 +1,132 @@
+"""What a run says while it runs: ``metrics.jsonl``, TensorBoard, and a line on stderr.
+
+    metrics = Metrics(run_folder, steps=1000, resumed_at=0)
+    metrics.write("train", step=10, loss=5.9, ...)
+
+One JSON object a line, ``kind`` being "train" or "validation". A resumed run first drops the lines of steps that are
+done again, so that the file reads as if nothing had happened.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+METRICS = "metrics.jsonl"
+LEVEL_BUCKETS = 10
+PLAIN_SECONDS = 10.0
+
+
+class LevelBuckets:
+    """Mean cross-entropy by noise level, so that the 1/t of the loss is not read as divergence."""
+
+    def __init__(self) -> None:
+        self.total, self.count = np.zeros(LEVEL_BUCKETS), np.zeros(LEVEL_BUCKETS)
+
+    def add(self, level_B: torch.Tensor, ce_B: torch.Tensor) -> None:
+        level, ce = level_B.double().cpu().numpy(), ce_B.double().cpu().numpy()
+        known = np.isfinite(ce)
+        bucket = np.minimum((level[known] * LEVEL_BUCKETS).astype(int), LEVEL_BUCKETS - 1)
+        np.add.at(self.total, bucket, ce[known])
+        np.add.at(self.count, bucket, 1)
+
+    def means(self) -> list[float | None]:
+        """One value per bucket of the mask share, None where nothing fell."""
+        return [float(t / c) if c else None for t, c in zip(self.total, self.count, strict=True)]
+
+
+class Metrics:
+    """Writes the records of one run."""
+
+    def __init__(self, run: Path, steps: int, resumed_at: int) -> None:
+        self._path, self._steps = run / METRICS, steps
+        self._drop_after(resumed_at)
+        self._file = self._path.open("a", encoding="utf-8")
+        from torch.utils.tensorboard import SummaryWriter  # seconds to import
+
+        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=resumed_at + 1 if resumed_at else None)
+        self._live = sys.stderr.isatty()
+        self._said = -math.inf
+
+    def _drop_after(self, step: int) -> None:
+        if not self._path.exists():
+            return
+        kept = []
+        for line in self._path.read_text(encoding="utf-8").splitlines():
+            try:
+                if json.loads(line)["step"] <= step:
+                    kept.append(line + "\n")
+            except (ValueError, KeyError):
+                continue  # the last line of a process that was killed
+        partial = self._path.with_suffix(".partial")
+        partial.write_text("".join(kept), encoding="utf-8")
+        partial.replace(self._path)
+
+    def write(self, kind: str, **values: Any) -> None:
+        record = {"kind": kind, **values}
+        self._file.write(json.dumps(record) + "\n")
+        self._file.flush()
+        for name, value in values.items():
+            if name != "step" and isinstance(value, int | float):
+                self._board.add_scalar(f"{kind}/{name}", value, values["step"])
+            elif isinstance(value, list):
+                for bucket, mean in enumerate(value):
+                    if mean is not None:
+                        self._board.add_scalar(f"{kind}/{name}/{bucket}", mean, values["step"])
+
+    def line(self, step: int, loss: float, rate: float, share: float | None, left: float, skipped: int) -> None:
+        """The live line; off a terminal a plain one now and then."""
+        now = time.monotonic()
+        if not self._live and now - self._said < PLAIN_SECONDS and step < self._steps:
+            return
+        self._said = now
+        peak = "" if share is None else f" | {share:.0%} of matmul peak"
+        skips = f" | {skipped} skipped" if skipped else ""
+        text = f"step {step}/{self._steps} | loss {loss:.4f} | {rate:,.0f} tokens/s{peak} | {clock(left)} left{skips}"
+        end = "\r" if self._live and step < self._steps else "\n"
+        print(f"{text}\x1b[K" if self._live else text, end=end, file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        print(f"{text}\x1b[K" if self._live else text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        self._file.close()
+        self._board.close()
+
+
+def clock(seconds: float) -> str:
+    """``1:02:03`` or ``2:03``."""
+    whole = max(0, round(seconds))
+    hours, rest = divmod(whole, 3600)
+    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def matmul_peak(device: torch.device, dtype: torch.dtype, seconds: float = 0.3) -> float:
+    """FLOP/s of the best of a few large square matrix products: what this machine can do now, on these threads."""
+    n = 4096 if device.type == "cuda" else 768
+    a = torch.randn(n, n, device=device).to(dtype)
+    best, end = 0.0, time.monotonic() + seconds
+    while True:
+        start = time.monotonic()
+        a @ a
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        best = max(best, 2.0 * n**3 / (time.monotonic() - start))
+        if time.monotonic() > end:
+            return best
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes at the most so far: the device's allocator, or this process's resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,69 @@
+"""AdamW, its learning-rate schedules, gradient clipping, and averaged weights.
+
+    optimizer = build_optimizer(network, fields)
+    set_learning_rate(optimizer, learning_rate(step, steps, fields))
+
+Schedules are pure functions of the step, so a resumed run needs no state for them.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from unmask.model.presets import warmup_steps
+from unmask.training.recipe import OptimizerFields
+
+
+def build_optimizer(network: torch.nn.Module, fields: OptimizerFields) -> torch.optim.AdamW:
+    """AdamW over all parameters with one weight decay, as the paper; fused where the device has it."""
+    return torch.optim.AdamW(
+        network.parameters(),
+        lr=fields.lr,
+        betas=(fields.beta1, fields.beta2),
+        eps=fields.eps,
+        weight_decay=fields.weight_decay,
+        fused=True,
+    )
+
+
+def resolved_warmup(steps: int, fields: OptimizerFields) -> int:
+    """Warm-up steps: as asked, or the paper's rule, which a short run cuts to a tenth of its steps."""
+    if fields.warmup >= 0:
+        return fields.warmup
+    return min(warmup_steps(steps), max(1, steps // 10))
+
+
+def learning_rate(step: int, steps: int, fields: OptimizerFields) -> float:
+    """The rate of step 0 .. steps-1: linear warm-up from 0, then cosine, constant, or constant with a linear decay."""
+    warmup = resolved_warmup(steps, fields)
+    if step < warmup:
+        return fields.lr * (step + 1) / (warmup + 1)
+    if fields.schedule == "constant":
+        return fields.lr
+    if fields.schedule == "cosine":
+        done = (step - warmup) / max(1, steps - warmup)
+        share = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    else:
+        left = (steps - step) / max(1.0, fields.decay * steps)
+        share = min(1.0, left)
+    return fields.lr * (fields.final + (1 - fields.final) * share)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def gradient_norm(network: torch.nn.Module, clip: float) -> float:
+    """The global gradient norm before clipping to `clip` (0: no clipping); not finite where a gradient is not."""
+    return float(torch.nn.utils.clip_grad_norm_(network.parameters(), clip or math.inf))
+
+
+@torch.no_grad()
+def update_average(average: dict[str, torch.Tensor], network: torch.nn.Module, decay: float, step: int) -> None:
+    """One step of the exponential moving average; early steps use a shorter memory, so that it starts unbiased."""
+    decay = min(decay, (1 + step) / (10 + step))
+    for name, tensor in network.state_dict().items():
+        average[name].lerp_(tensor, 1 - decay)

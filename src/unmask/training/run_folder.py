@@ -1,0 +1,106 @@
+"""A run directory: resolved recipe, versions, metrics, checkpoints; locked against a second writer.
+
+    with RunFolder.open(recipe, resume=False) as run: ...
+
+A new run refuses a folder that holds one; a resumed run refuses a recipe that differs, and lists what does.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+import torch
+import yaml
+
+from unmask._version import __version__
+from unmask.errors import UserError
+from unmask.training.recipe import SCHEMA_VERSION, Recipe
+
+RECIPE, VERSIONS, METRICS, LOCK = "recipe.yaml", "versions.json", "metrics.jsonl", ".lock"
+# What may change when a run goes on: none of it changes the samples or the arithmetic that is promised.
+FREE_ON_RESUME = ("out", "data", "log_every", "max_skipped", "checkpoint.every", "checkpoint.keep")
+
+
+class RunFolder:
+    """The folder of one run while it is being written."""
+
+    def __init__(self, path: Path, lock: IO[str]) -> None:
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    def open(cls, recipe: Recipe, resume: bool) -> RunFolder:
+        """Makes or re-opens `recipe.out`. Raises `UserError` where that would mix two runs."""
+        path = Path(recipe.out)
+        written = path / RECIPE
+        try:
+            if written.is_file() and not resume:
+                raise UserError(f"{path} already holds a run; add --resume to go on with it, or give another --out")
+            path.mkdir(parents=True, exist_ok=True)
+            lock = (path / LOCK).open("a", encoding="utf-8")
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if written.is_file():
+                refuse_changes(recipe, yaml.safe_load(written.read_text(encoding="utf-8")), path)
+            else:
+                partial = written.with_suffix(".partial")
+                fields = {"schema_version": SCHEMA_VERSION, **recipe.to_dict()}
+                partial.write_text(yaml.safe_dump(fields, sort_keys=False), encoding="utf-8")
+                partial.replace(written)
+                (path / VERSIONS).write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
+        except BlockingIOError as error:
+            raise UserError(f"{path} is being written by another process; wait for it or give another --out") from error
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror}; give another --out") from error
+        return cls(path, lock)
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.close()
+
+
+def refuse_changes(recipe: Recipe, before: dict[str, Any], path: Path) -> None:
+    """Raises `UserError` listing each setting that differs from the run's own."""
+    now, then = flat(recipe.to_dict()), flat({k: v for k, v in before.items() if k != "schema_version"})
+    differing = [
+        f"{name} was {then.get(name)!r}, is {now.get(name)!r}"
+        for name in sorted(now.keys() | then.keys())
+        if now.get(name) != then.get(name) and name not in FREE_ON_RESUME
+    ]
+    if differing:
+        raise UserError(
+            f"{path} was started with another recipe: {'; '.join(differing)}; resume with its own or give another --out"
+        )
+
+
+def flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, keys joined by dots."""
+    out: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            out |= flat(value, f"{prefix}{name}.")
+        else:
+            out[f"{prefix}{name}"] = value
+    return out
+
+
+def versions() -> dict[str, str | int]:
+    """What the numbers of a run may depend on beside its recipe."""
+    return {
+        "unmask": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "threads": torch.get_num_threads(),
+        "cpus": os.cpu_count() or 0,
+    }
