@@ -1,0 +1,8 @@
+"""Decoding: one loop over a canvas (score, propose, select, revise), order rules, guidance, the autoregressive twin."""
+
+from unmask.decoding.generate import generate, infill
+from unmask.decoding.generation import Generation
+from unmask.decoding.orders import ORDERS, QUOTAS
+from unmask.decoding.watch import Watcher
+
+__all__ = ["ORDERS", "QUOTAS", "Generation", "Watcher", "generate", "infill"]

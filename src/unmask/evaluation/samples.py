@@ -1,0 +1,189 @@
+"""What the two models of the demo write: continuations, guidance, filled gaps, and how fast.
+
+    samples = write_samples(mdm, arm, "runs/demo/data", seed=0)
+    samples["infilling"][0]["steps"]        # the canvas after each pass, token by token with its probability
+
+All entries are JSON values, which the report renders. Sampling is seeded: the same models write the same again.
+"""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.data.shards import TokenData
+from unmask.decoding import Generation, generate, infill
+from unmask.errors import UserError
+from unmask.model.folder import Model
+
+PROMPTS = ("", "The people of the United States", "My fellow citizens,")
+GUIDED_PROMPT = PROMPTS[1]
+GAPPED = "The ____ of the Union"
+GAP = 2  # tokens
+LENGTH = 60
+TEMPERATURE = 0.8
+GUIDANCE = 1.0
+UNMASKING_LENGTH, UNMASKING_STEPS = 40, 8
+# A held-out sentence is filled where it is long enough to say something and short enough to read.
+SENTENCE = re.compile(r"(?<=[.] )[A-Z][^.!?\n]{70,130}[.]")
+HIDDEN_WORDS = 4
+SPEED_LENGTH, SPEED_BATCHES, SPEED_ROUNDS = 64, (1, 8), 3
+
+
+def write_samples(mdm: Model, arm: Model, data: str | Path, seed: int = 0) -> dict[str, Any]:
+    """Everything the report shows of the models' writing, with the settings of each."""
+    length = min(LENGTH, mdm.config.block_size // 2)
+    held_out = held_out_gaps(mdm, TokenData(data, "validation"), seed)
+    return {
+        "continuations": continuations(mdm, arm, length, seed),
+        "unmasking": unmasking(mdm, length, seed),
+        "guidance": guided(mdm, length, seed),
+        "infilling": [gap_in_a_phrase(mdm, seed), *([] if held_out is None else [held_out])],
+    }
+
+
+def continuations(mdm: Model, arm: Model, length: int, seed: int) -> dict[str, Any]:
+    """Both models go on from the same prompts; the MDM by the reverse process and by confidence."""
+    options: dict[str, Any] = {"length": length, "temperature": TEMPERATURE, "seed": seed}
+    ways: dict[str, Callable[[list[str]], list[Generation]]] = {
+        "MDM, ancestral": lambda prompts: generate(mdm, prompts, steps=length, order="ancestral", **options),
+        "MDM, confidence": lambda prompts: generate(mdm, prompts, steps=length, order="confidence", **options),
+        "ARM": lambda prompts: generate(arm, prompts, **options),
+    }
+    written = {name: way(list(PROMPTS)) for name, way in ways.items()}
+    return {
+        **options,
+        "prompts": [
+            {
+                "prompt": prompt,
+                "texts": {name: found[i].text for name, found in written.items()},
+                "nfe": {name: found[i].nfe for name, found in written.items()},
+            }
+            for i, prompt in enumerate(PROMPTS)
+        ],
+    }
+
+
+def unmasking(mdm: Model, length: int, seed: int) -> dict[str, Any]:
+    """A short text appearing out of masks, several tokens a step."""
+    length = min(length, UNMASKING_LENGTH)
+    options: dict[str, Any] = {"steps": min(length, UNMASKING_STEPS), "order": "ancestral", "temperature": TEMPERATURE}
+    (found,) = generate(mdm, [GUIDED_PROMPT], length=length, seed=seed, trace=True, **options)
+    return {**options, "prompt": GUIDED_PROMPT, "seed": seed, "nfe": found.nfe, "steps_shown": frames(mdm, found)}
+
+
+def guided(mdm: Model, length: int, seed: int) -> dict[str, Any]:
+    """One prompt with and without classifier-free guidance, from the same random numbers."""
+    options: dict[str, Any] = {"length": length, "steps": length, "order": "ancestral", "temperature": TEMPERATURE}
+    found = {}
+    for w in (0.0, GUIDANCE):
+        (sample,) = generate(mdm, [GUIDED_PROMPT], seed=seed, guidance=w, **options)
+        found[w] = sample
+    return {
+        **options,
+        "prompt": GUIDED_PROMPT,
+        "seed": seed,
+        "samples": [{"guidance": w, "text": sample.text, "nfe": sample.nfe} for w, sample in found.items()],
+    }
+
+
+def gap_in_a_phrase(mdm: Model, seed: int) -> dict[str, Any]:
+    """The gap of a phrase anyone can finish, always with the most confident token."""
+    (found,) = infill(mdm, [GAPPED], steps=GAP, gap=GAP, order="confidence", temperature=0.0, seed=seed, trace=True)
+    return {"title": GAPPED, "text": found.text, "nfe": found.nfe, "steps_shown": frames(mdm, found)}
+
+
+def held_out_gaps(mdm: Model, data: TokenData, seed: int) -> dict[str, Any] | None:
+    """A sentence of the held-out text with some words hidden and filled in; None where the text has no such sentence."""
+    assert mdm.tokenizer is not None and mdm.mask_id is not None
+    text = mdm.tokenizer.decode(data.read(0, min(data.n_tokens, 20_000)))
+    sentences = SENTENCE.findall(text)
+    generator = np.random.default_rng(seed)
+    if not sentences:
+        return None
+    sentence = sentences[int(generator.integers(len(sentences)))]
+    # Whole words with the space before them; neither the first, nor the last with its full stop.
+    words = re.findall(r" ?[^ ]+", sentence)
+    inner = np.arange(1, len(words) - 1)
+    hidden = set(generator.choice(inner, size=min(HIDDEN_WORDS, len(inner)), replace=False).tolist())
+    tokens = [(mdm.tokenizer.encode(word), i in hidden) for i, word in enumerate(words)]
+    truth = [token for ids, _ in tokens for token in ids]
+    gapped = [mdm.mask_id if gone else token for ids, gone in tokens for token in ids]
+    if len(gapped) > mdm.config.block_size:
+        return None
+    steps = gapped.count(mdm.mask_id)
+    (found,) = generate(
+        mdm, [gapped], length=0, steps=steps, order="confidence", quota="even", temperature=0.0, seed=seed, trace=True
+    )
+    right = sum(found.canvas[p] == truth[p] for p in found.positions)
+    return {
+        "title": "".join("".join(" ____" if i in hidden else word for i, word in enumerate(words))),
+        "truth": sentence,
+        "text": found.text,
+        "tokens_hidden": len(found.positions),
+        "tokens_right": right,
+        "nfe": found.nfe,
+        "steps_shown": frames(mdm, found),
+    }
+
+
+def frames(model: Model, found: Generation) -> list[list[dict[str, Any]]]:
+    """The canvas before the first step and after each: {text, state, probability} for every token.
+
+    state: "given" (of the prompt), "mask", "new" (committed by this step) or "kept" (by an earlier one).
+    """
+    tokenizer = model.tokenizer
+    if tokenizer is None:
+        raise UserError(f"{model.path or 'the model'} has no tokenizer.json; the demo shows text")
+    probability = dict(zip(found.positions, found.probabilities, strict=True))
+    committed = dict(zip(found.positions, found.steps, strict=True))
+
+    def token(position: int, step: int) -> dict[str, Any]:
+        if position not in committed:
+            return {"text": tokenizer.token_text(found.canvas[position]), "state": "given"}
+        if committed[position] > step:
+            return {"text": "", "state": "mask"}
+        state = "new" if committed[position] == step else "kept"
+        return {
+            "text": tokenizer.token_text(found.canvas[position]),
+            "state": state,
+            "probability": probability[position],
+        }
+
+    moments = [-1, *sorted(set(found.steps))]
+    return [[token(position, step) for position in range(len(found.canvas))] for step in moments]
+
+
+def measure_speed(mdm: Model, arm: Model, rounds: int = SPEED_ROUNDS) -> dict[str, Any]:
+    """Tokens per second of both: the ways take turns, `rounds` times, and the median counts."""
+    length = min(SPEED_LENGTH, mdm.config.block_size // 2)
+    few = max(1, length // 4)
+    fixed: dict[str, Any] = {"length": length, "stop_at_eos": False}
+    ways: dict[str, Callable[[list[str]], list[Generation]]] = {
+        f"MDM, {length} steps": lambda prompts: generate(mdm, prompts, steps=length, **fixed),
+        f"MDM, {few} steps": lambda prompts: generate(mdm, prompts, steps=few, **fixed),
+        "ARM, key-value cache": lambda prompts: generate(arm, prompts, **fixed),
+    }
+    rows = []
+    for batch in SPEED_BATCHES:
+        prompts = [GUIDED_PROMPT] * batch
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        nfe: dict[str, list[int]] = {name: [] for name in ways}
+        for timed in range(-1, rounds):  # the first round only warms up
+            for name, way in ways.items():
+                started = time.perf_counter()
+                found = way(prompts)
+                if timed >= 0:
+                    seconds[name].append(time.perf_counter() - started)
+                    nfe[name] += [sample.nfe for sample in found]
+        for name in ways:
+            median = statistics.median(seconds[name])
+            row = {"way": name, "batch": batch, "tokens_per_second": batch * length / median, "seconds": median}
+            rows.append({**row, "nfe": statistics.median(nfe[name])})
+    return {"length": length, "rounds": rounds, "threads": 1, "rows": rows}

@@ -1,0 +1,174 @@
+"""Published SMDM checkpoints (arXiv 2410.18514) to a model folder.
+
+    unmask convert smdm mdm.safetensors --config config.json --out models/mdm
+    convert("mdm-1028M.safetensors", None, "models/mdm", size="1028M", tokenizer="llama-2/")
+
+Their layout is lit-gpt's: query, key and value stand together per group of heads in one fused matrix, so it is viewed as
+(groups, heads per group + 2, head dimension, width) and pulled apart into [all q; all k; all v]; the SwiGLU's w1 is the
+gate, w2 the up and w3 the down projection. An embedding with one row more than the head (the mask) means a masked
+diffusion model, an equal count an autoregressive one. They were trained with rotary tables rounded to bf16.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from unmask.data.tokenizers import Tokenizer
+from unmask.errors import UserError
+from unmask.model.config import ModelConfig
+from unmask.model.folder import save
+from unmask.model.presets import preset
+from unmask.model.transformer import Transformer
+
+EMBEDDING, HEAD, NORM = "transformer.wte.weight", "lm_head.weight", "transformer.ln_f.weight"
+REQUIRED = ("n_layer", "n_head", "n_embd")
+# Their field: (ours, the value where theirs is absent; None: ours' own default)
+OPTIONAL = {
+    "n_query_groups": ("n_kv_head", None),
+    "intermediate_size": ("intermediate_size", None),
+    "block_size": ("block_size", 2048),
+    "norm_eps": ("norm_eps", None),
+    "rope_base": ("rope_base", None),
+    "eos_id": ("eos_id", None),
+}
+
+
+def convert(
+    weights: str | Path,
+    config_json: str | Path | None,
+    out: str | Path,
+    rope: str = "bf16",
+    tokenizer: str | Path | None = None,
+    size: str | None = None,
+) -> Path:
+    """Writes `out`, a model folder, from published weights and their dimensions; returns its path.
+
+    The dimensions come from `config_json` or from `size`, one of the paper's 30. `rope` chooses the rotary tables,
+    ``bf16`` as the models were trained or ``fp32``. Without a `tokenizer` (a folder or a tokenizer.json) the model
+    takes token ids only. Raises `UserError` for missing or misshapen tensors and missing fields.
+    """
+    weights = Path(weights)
+    if (config_json is None) == (size is None):
+        raise UserError("give exactly one of the config JSON and a size such as 170M: the dimensions of the weights")
+    if Path(out).resolve() == weights.resolve().parent:
+        raise UserError(f"{out} holds the published weights themselves; give another folder for the result")
+    published = read_published(weights)
+    vocab_size, causal = vocabulary(published, weights)
+    fields: dict[str, Any] = {"vocab_size": vocab_size, "causal": causal, "rope_table": rope}
+    inner = None if tokenizer is None else Tokenizer.from_file(tokenizer)
+    if inner is not None:
+        if inner.vocab_size > vocab_size:
+            raise UserError(f"{tokenizer} has {inner.vocab_size} tokens, the weights only {vocab_size}; give their own")
+        fields["eos_id"] = inner.eos_id
+    if size is not None:
+        config = preset(size, **fields)
+    else:
+        assert config_json is not None
+        dimensions = read_dimensions(Path(config_json), vocab_size)
+        try:
+            config = ModelConfig.from_dict({**dimensions, **fields})
+        except UserError as error:
+            raise UserError(f"{config_json}: {error}") from error
+    with torch.device("meta"):  # the weights are handed over, not copied: a large model is in memory once
+        network = Transformer(config)
+    network.load_state_dict(translate(published, config, weights), assign=True)
+    return save(out, network, inner, source={"format": "smdm", "weights": weights.name})
+
+
+def read_published(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file as fp32. Other formats are refused: they would have to be unpickled."""
+    if not path.is_file():
+        raise UserError(f"{path} is not a file; give the .safetensors file of the weights")
+    try:
+        return {name: tensor.float() for name, tensor in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be read as safetensors: {reason}; fetch it again, or convert it") from error
+
+
+def vocabulary(published: dict[str, torch.Tensor], path: Path) -> tuple[int, bool]:
+    """(V, causal) as head and embedding tell."""
+    for name in (HEAD, EMBEDDING):
+        if name not in published:
+            raise UserError(f"{path} lacks the tensor {name}; is it a published SMDM checkpoint?")
+        if published[name].ndim != 2:
+            raise UserError(f"{path}: tensor {name} has shape {list(published[name].shape)}, it should be a matrix")
+    head, rows = len(published[HEAD]), len(published[EMBEDDING])
+    if rows not in (head, head + 1):
+        raise UserError(
+            f"{path}: {EMBEDDING} has {rows} rows and {HEAD} {head}; a masked diffusion model has one more, "
+            "an autoregressive model as many"
+        )
+    return head, rows == head
+
+
+def read_dimensions(path: Path, vocab_size: int) -> dict[str, Any]:
+    """Our config's fields from theirs."""
+    try:
+        theirs = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
+    if not isinstance(theirs, dict):
+        raise UserError(f"{path} is not a JSON object with the fields {', '.join(REQUIRED)}, ...")
+    for name in REQUIRED:
+        if name not in theirs:
+            raise UserError(f"{path}: {name} is missing; needed are {', '.join(REQUIRED)}")
+    told = theirs.get("padded_vocab_size", theirs.get("vocab_size", vocab_size))
+    if told != vocab_size:
+        raise UserError(f"{path}: the vocabulary is {told}, the weights' head has {vocab_size} rows; is it another's?")
+    if theirs.get("mask_id", vocab_size) != vocab_size:
+        raise UserError(f"{path}: mask_id is {theirs['mask_id']}, in published weights it is the last row, {vocab_size}")
+    fields = {name: theirs[name] for name in REQUIRED}
+    for name, (ours, default) in OPTIONAL.items():
+        if (value := theirs.get(name, default)) is not None:
+            fields[ours] = value
+    return fields
+
+
+def translate(published: dict[str, torch.Tensor], config: ModelConfig, path: Path) -> dict[str, torch.Tensor]:
+    """Our state dict, every tensor of theirs checked and used exactly once."""
+    left = dict(published)
+
+    def take(name: str, *shape: int) -> torch.Tensor:
+        if name not in left:
+            raise UserError(f"{path} lacks the tensor {name}; is the config another model's?")
+        tensor = left.pop(name)
+        if tuple(tensor.shape) != shape:
+            raise UserError(f"{path}: tensor {name} has shape {list(tensor.shape)}, the config implies {list(shape)}")
+        return tensor
+
+    width, ff = config.n_embd, config.intermediate_size
+    heads = config.n_head * config.head_dim
+    state = {
+        "embedding.weight": take(EMBEDDING, config.embedding_rows, width),
+        "norm.weight": take(NORM, width),
+        "output.weight": take(HEAD, config.vocab_size, width),
+    }
+    for i in range(config.n_layer):
+        theirs, ours = f"transformer.h.{i}.", f"layers.{i}."
+        fused = take(f"{theirs}attn.attn.weight", heads + 2 * config.n_kv_head * config.head_dim, width)
+        gate, up = (take(f"{theirs}mlp.swiglu.{w}.weight", ff, width) for w in ("w1", "w2"))
+        state |= {
+            f"{ours}attention_norm.weight": take(f"{theirs}norm_1.weight", width),
+            f"{ours}attention.qkv.weight": unfuse(fused, config),
+            f"{ours}attention.out.weight": take(f"{theirs}attn.proj.weight", width, heads),
+            f"{ours}mlp_norm.weight": take(f"{theirs}norm_2.weight", width),
+            f"{ours}mlp.gate_up.weight": torch.cat([gate, up]),
+            f"{ours}mlp.down.weight": take(f"{theirs}mlp.swiglu.w3.weight", width, ff),
+        }
+    if left:
+        raise UserError(f"{path} has the unknown tensor {min(left)}; are n_layer and the format right?")
+    return state
+
+
+def unfuse(fused: torch.Tensor, config: ModelConfig) -> torch.Tensor:
+    """[q; k; v] from rows that are interleaved per group: q ... q k v, q ... q k v, ..."""
+    queries = config.n_head // config.n_kv_head
+    grouped = fused.view(config.n_kv_head, queries + 2, config.head_dim, config.n_embd)
+    return torch.cat([part.flatten(0, 2) for part in grouped.split([queries, 1, 1], dim=1)])

@@ -1,0 +1,152 @@
+"""The NELBO: right on an enumerable model, the same for every schedule and masking, and never NaN."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from unmask.diffusion.objective import Objective, ObjectiveConfig
+from unmask.diffusion.schedule import SCHEDULES
+from unmask.errors import UserError
+from unmask.model.config import ModelConfig
+from unmask.model.transformer import Transformer
+
+V, L = 5, 4
+CONFIG = ModelConfig(n_layer=2, n_head=2, n_embd=16, vocab_size=V, block_size=8)
+TOKENS = [3, 1, 4, 1]
+
+
+@pytest.fixture(scope="module")
+def network() -> Transformer:
+    network = Transformer(CONFIG, seed=1)
+    with torch.no_grad():  # far from uniform, so that which tokens are masked matters
+        for parameter in network.parameters():
+            parameter.mul_(3.0)
+    return network.eval()
+
+
+def exact_nelbo(network: Transformer) -> float:
+    """The mean over all orders of the sum of -log p, written as the mean over counts and subsets."""
+    total = 0.0
+    for count in range(1, L + 1):
+        subsets = list(itertools.combinations(range(L), count))
+        for subset in subsets:
+            noisy = torch.tensor([[V if i in subset else t for i, t in enumerate(TOKENS)]])
+            logp = network(noisy).detach().log_softmax(-1)[0]
+            total += -sum(float(logp[i, TOKENS[i]]) for i in subset) / count / len(subsets)
+    return total
+
+
+def estimate(network: Transformer, samples: int = 20000, **fields: object) -> tuple[float, float]:
+    """Mean and standard error of the objective's loss for one sequence."""
+    objective = Objective(ObjectiveConfig(random_length=0.0, **fields))  # type: ignore[arg-type]
+    windows = np.array([[*TOKENS, 0]] * samples)
+    inputs = objective.prepare(windows, 7, np.arange(samples), CONFIG.mask_id)
+    with torch.no_grad():
+        logp_BTV = network(inputs.tokens_BT).log_softmax(-1)
+    ce_BT = -logp_BTV.gather(-1, torch.tensor(TOKENS).expand(samples, L)[..., None])[..., 0]
+    loss_B = ((inputs.tokens_BT == V) * ce_BT).sum(1) * inputs.weight_B
+    whole = float(objective.loss(network, inputs).loss_sum.detach())
+    assert whole == pytest.approx(float(loss_B.sum()), rel=1e-4)
+    return float(loss_B.double().mean()), float(loss_B.double().std()) / math.sqrt(samples)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_fixed_counts_give_the_exact_nelbo_for_every_schedule(network: Transformer, schedule: str) -> None:
+    mean, se = estimate(network, masking="fixed", schedule=schedule)
+    assert mean == pytest.approx(exact_nelbo(network), abs=4 * se)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_bernoulli_masks_agree_up_to_epsilon(network: Transformer, schedule: str) -> None:
+    mean, se = estimate(network, masking="bernoulli", schedule=schedule, epsilon=1e-3)
+    # Levels below epsilon are left out of the integral: p'(t) CE / p there is at most a few thousandths of a nat.
+    slack = {"square-root": 0.05}.get(schedule, 0.01) * exact_nelbo(network)
+    assert mean == pytest.approx(exact_nelbo(network), abs=4 * se + slack)
+
+
+def test_fixed_counts_vary_less(network: Transformer) -> None:
+    assert estimate(network, masking="fixed")[1] < 0.8 * estimate(network, masking="bernoulli")[1]
+
+
+def test_constant_cross_entropy_normalisation() -> None:
+    # A network that is always uniform has CE = ln V at every mask: every bound must be L ln V, not 2 L ln V.
+    network = Transformer(CONFIG, seed=0)
+    with torch.no_grad():
+        network.output.weight.zero_()  # type: ignore[union-attr]
+    for fields in ({"masking": "fixed"}, {"masking": "fixed", "weighting": "ce"}, {"masking": "bernoulli"}):
+        mean, se = estimate(network, **fields)
+        assert mean == pytest.approx(L * math.log(V), abs=4 * se + 0.01)
+
+
+def test_bernoulli_mask_share_and_epsilon() -> None:
+    objective = Objective(ObjectiveConfig(random_length=0.0))
+    mask_BT, weight_B, p_B = objective.masks(0, np.arange(4000), np.full(4000, 32), 32)
+    assert p_B.min() >= 1e-3 and weight_B.max() <= 1000.01
+    assert mask_BT.mean() == pytest.approx(0.5005, abs=0.005)
+    assert weight_B == pytest.approx(1 / p_B)
+
+
+def test_noise_depends_on_seed_and_index_alone() -> None:
+    objective = Objective(ObjectiveConfig(random_length=0.3, masking="fixed"))
+    windows = np.arange(12 * 9).reshape(12, 9) % V
+    whole = objective.prepare(windows, 3, np.arange(12), V)
+    for k in range(12):
+        alone = objective.prepare(windows[k : k + 1], 3, np.array([k]), V)
+        assert torch.equal(alone.tokens_BT[0], whole.tokens_BT[k])
+        assert float(alone.weight_B[0]) == float(whole.weight_B[k])
+    assert not torch.equal(whole.tokens_BT, objective.prepare(windows, 4, np.arange(12), V).tokens_BT)
+
+
+def test_short_sequences_are_neither_masked_nor_seen_behind_their_end(network: Transformer) -> None:
+    objective = Objective(ObjectiveConfig(random_length=1.0, masking="fixed"))
+    windows = np.full((40, 9), 2)
+    inputs = objective.prepare(windows, 0, np.arange(40), V)
+    inside = torch.arange(8) < inputs.lengths_B[:, None]
+    assert not ((inputs.tokens_BT == V) & ~inside).any()
+    assert inputs.n_tokens == int(inside.sum()) < 40 * 8
+    assert inputs.key_mask_BT is not None
+    loss = float(objective.loss(network, inputs).loss_sum.detach())
+    inputs.tokens_BT = inputs.tokens_BT.masked_fill(~inside, 4)
+    assert float(objective.loss(network, inputs).loss_sum.detach()) == pytest.approx(loss, rel=1e-6)
+
+
+def test_nothing_masked_is_a_zero_with_zero_gradients(network: Transformer) -> None:
+    objective = Objective(ObjectiveConfig(random_length=0.0, epsilon=1e-9))
+    k = np.arange(200)
+    empty = next(i for i in k if not objective.masks(0, np.array([i]), np.array([2]), 2)[0].any())
+    outcome = objective.loss(network, objective.prepare(np.zeros((1, 3), dtype=np.int64), 0, np.array([empty]), V))
+    outcome.loss_sum.backward()
+    assert float(outcome.loss_sum.detach()) == 0.0
+    assert all(p.grad is None or not p.grad.any() for p in network.parameters())
+    network.zero_grad(set_to_none=True)
+
+
+def test_next_token_matches_cross_entropy_over_all_positions() -> None:
+    config = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=V, block_size=8, causal=True)
+    network = Transformer(config, seed=0)
+    windows = np.random.default_rng(0).integers(0, V, (3, 9))
+    objective = Objective(ObjectiveConfig(kind="arm", random_length=0.0))
+    outcome = objective.loss(network, objective.prepare(windows, 0, np.arange(3)))
+    tokens = torch.from_numpy(windows)
+    expected = torch.nn.functional.cross_entropy(network(tokens[:, :-1]).flatten(0, 1), tokens[:, 1:].flatten())
+    assert float(outcome.loss_sum.detach()) / 24 == pytest.approx(float(expected.detach()), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"kind": "amr"}, "did you mean 'arm'"),
+        ({"schedule": "linaer"}, "did you mean 'linear'"),
+        ({"masking": "none"}, "objective.masking"),
+        ({"epsilon": 0.0}, "infinite variance"),
+        ({"random_length": 1.5}, "objective.random_length"),
+    ],
+)
+def test_bad_fields_are_named(fields: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ObjectiveConfig(**fields)

@@ -1,0 +1,245 @@
+"""The loop: learning against golden losses, exact resume with real processes killed, and what stops a run."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from conftest import command, make_recipe, run_unmask
+from safetensors.torch import load_file
+
+import unmask
+from unmask.errors import UserError
+from unmask.model.flops import training_flops_per_token
+from unmask.training import checkpoint, loop
+from unmask.training.loop import train
+
+GOLDEN = Path(__file__).parent / "golden_losses.json"
+
+
+def records(run: Path, kind: str) -> list[dict[str, Any]]:
+    lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    return [record for line in lines if (record := json.loads(line))["kind"] == kind]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    newest = checkpoint.newest_checkpoint(run)
+    assert newest is not None
+    return {**load_file(newest / "model.safetensors"), **load_file(newest / checkpoint.TENSORS)}
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def recipe_file(folder: Path, data: Path, out: Path, **changes: Any) -> Path:
+    path = folder / f"{out.name}.yaml"
+    path.write_text(yaml.safe_dump(make_recipe(data, out, **changes).to_dict()), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["mdm", "arm"])
+def test_learning_follows_the_golden_losses(data: Path, tmp_path: Path, kind: str) -> None:
+    """A real model learns real text, step for step as it did when the golden file was written."""
+    recipe = make_recipe(
+        data, tmp_path / kind, steps=150, log_every=10, context=32, batch_size=8, optimizer__lr=1e-2, objective__kind=kind
+    )
+    result = train(recipe)
+    losses = [record["loss"] for record in records(tmp_path / kind, "train")]
+    losses.append(records(tmp_path / kind, "validation")[-1]["loss"])
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[kind]
+    assert losses == pytest.approx(golden, rel=2e-3)  # other CPUs add in another order
+    assert losses[-1] < 0.6 * losses[0]
+    assert (result.step, result.tokens > 0, result.skipped) == (150, True, 0)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_killed_and_resumed_is_bit_for_bit_the_same(data: Path, tmp_path: Path, ema: float) -> None:
+    changes: dict[str, Any] = {"steps": 400, "checkpoint__every": 7, "checkpoint__keep": 3, "ema": ema, "log_every": 5}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    train(make_recipe(data, whole, **changes))
+    recipe = recipe_file(tmp_path, data, cut, **changes)
+    process = subprocess.Popen(command("train", recipe), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not checkpoint.checkpoints(cut) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep((time.time_ns() % 100) / 500)  # any moment: in a step, in a write
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    newest = checkpoint.newest_checkpoint(cut)
+    assert newest is not None and newest.name != "step-00000400", "it was over before it could be killed"
+    done = run_unmask("train", recipe, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "resumed at step" in done.stderr
+    assert same(weights(whole), weights(cut))
+
+    def told(run: Path) -> list[tuple[int, float, float]]:
+        return [(r["step"], r["loss"], r["flops"]) for r in records(run, "train")]
+
+    assert [t[0] for t in told(cut)] == [t[0] for t in told(whole)]
+    # The window in which the run was taken up again averages its own steps only.
+    agree = [a == b for a, b in zip(told(whole), told(cut), strict=True)]
+    assert agree.count(False) <= 1
+
+
+def test_sigterm_saves_and_exits_143(data: Path, tmp_path: Path) -> None:
+    recipe = recipe_file(tmp_path, data, tmp_path / "run", steps=100000, checkpoint__every=100000)
+    process = subprocess.Popen(command("train", recipe), stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run" / "metrics.jsonl").is_file() or not records(tmp_path / "run", "train"):
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert "go on with --resume" in said
+    newest = checkpoint.newest_checkpoint(tmp_path / "run")
+    assert newest is not None and unmask.load(tmp_path / "run").kind == "mdm"
+
+
+def test_micro_batches_give_the_same_run(data: Path, tmp_path: Path) -> None:
+    for name, micro in (("one", 0), ("two", 2), ("four", 1)):
+        train(make_recipe(data, tmp_path / name, micro_batch=micro, objective__random_length=0.5))
+    reference = [r["loss"] for r in records(tmp_path / "one", "validation")]
+    for name in ("two", "four"):
+        assert [r["loss"] for r in records(tmp_path / name, "validation")] == pytest.approx(reference, rel=1e-4)
+
+
+def test_a_flops_budget_is_spent(data: Path, tmp_path: Path) -> None:
+    for rule in ("exact", "6nd"):
+        recipe = make_recipe(data, tmp_path / rule, flops=2e7, flops_rule=rule)
+        result = train(recipe)
+        assert result.flops == pytest.approx(2e7, rel=0.1)
+    config = unmask.load(tmp_path / "exact").config
+    share = recipe.objective.head_share(16)
+    assert training_flops_per_token(config, 16, share, "6nd") == 6.0 * config.n_params_non_embedding
+    assert training_flops_per_token(config, 16, share) > 6.0 * config.n_params_non_embedding
+
+
+def test_a_run_is_not_overwritten_and_not_resumed_by_another_recipe(data: Path, tmp_path: Path) -> None:
+    train(make_recipe(data, tmp_path / "run"))
+    with pytest.raises(UserError, match="already holds a run"):
+        train(make_recipe(data, tmp_path / "run"))
+    with pytest.raises(UserError, match=r"model.n_layer was 2, is 1; optimizer.lr was 0.003, is 0.1"):
+        train(make_recipe(data, tmp_path / "run", model__n_layer=1, optimizer__lr=0.1), resume=True)
+    before = weights(tmp_path / "run")
+    assert train(make_recipe(data, tmp_path / "run"), resume=True).step == 12
+    assert same(before, weights(tmp_path / "run"))
+
+
+def test_a_second_writer_is_locked_out(data: Path, tmp_path: Path) -> None:
+    recipe = recipe_file(tmp_path, data, tmp_path / "run", steps=100000)
+    process = subprocess.Popen(command("train", recipe), stderr=subprocess.DEVNULL)
+    try:
+        while not (tmp_path / "run" / "recipe.yaml").is_file():
+            assert process.poll() is None
+            time.sleep(0.02)
+        done = run_unmask("train", recipe, "--resume")
+    finally:
+        process.kill()
+        process.wait()
+    assert done.returncode == 2
+    assert "is being written by another process" in done.stderr
+
+
+def poison(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
+    """Makes the gradient of these steps (1, 2, ...) not a number."""
+    original, calls = loop.gradient_norm, iter(range(1, 10**9))
+
+    def poisoned(network: torch.nn.Module, clip: float) -> float:
+        if next(calls) in steps:
+            next(network.parameters()).grad.fill_(float("nan"))  # type: ignore[union-attr]
+        return original(network, clip)
+
+    monkeypatch.setattr(loop, "gradient_norm", poisoned)
+
+
+def test_a_step_without_a_finite_gradient_is_skipped_and_counted(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poison(monkeypatch, {3, 4, 9})
+    result = train(make_recipe(data, tmp_path / "run"))
+    assert (result.skipped, result.step) == (3, 12)
+    assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path / "run").values())
+    assert records(tmp_path / "run", "train")[-1]["skipped"] == 3
+
+
+def test_many_skips_in_a_row_stop_the_run(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    poison(monkeypatch, set(range(8, 100)))
+    with pytest.raises(UserError, match=r"not finite for 3 steps in a row \(step 10.*last good checkpoint: .*step-"):
+        train(make_recipe(data, tmp_path / "run", max_skipped=3, checkpoint__every=7, steps=50))
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = make_recipe(data, tmp_path / "run", checkpoint__every=5)
+    original, calls = checkpoint.save_file, iter(range(1, 100))
+
+    def full(tensors: dict, path: Path) -> None:
+        if next(calls) > 1:
+            raise OSError(28, "No space left on device")
+        original(tensors, path)
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(UserError, match="step-00000010 cannot be written: No space left on device"):
+        train(recipe)
+    monkeypatch.undo()
+    assert [p.name for p in (tmp_path / "run" / "checkpoints").iterdir()] == ["step-00000005"]
+    assert train(recipe, resume=True).step == 12
+
+
+def test_a_checkpoint_cut_short_is_named(data: Path, tmp_path: Path) -> None:
+    recipe = make_recipe(data, tmp_path / "run")
+    train(recipe)
+    newest = checkpoint.newest_checkpoint(tmp_path / "run")
+    assert newest is not None
+    whole = (newest / checkpoint.TENSORS).read_bytes()
+    (newest / checkpoint.TENSORS).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match="step-00000012 cannot be read"):
+        train(recipe, resume=True)
+
+
+def test_keeps_the_last_checkpoints_and_a_whole_run_folder(data: Path, tmp_path: Path) -> None:
+    train(make_recipe(data, tmp_path / "run", checkpoint__every=3, checkpoint__keep=2))
+    run = tmp_path / "run"
+    assert [p.name for p in checkpoint.checkpoints(run)] == ["step-00000009", "step-00000012"]
+    assert yaml.safe_load((run / "recipe.yaml").read_text())["schema_version"] == 1
+    assert json.loads((run / "versions.json").read_text())["torch"]
+    assert list((run / "tensorboard").iterdir())
+    levels = records(run, "validation")[-1]["loss_by_level"]
+    assert len(levels) == 10
+    model = unmask.load(run)
+    assert model.tokenizer is not None and model.config.eos_id == 0
+    assert model.decode(model.encode("The fox")) == "The fox"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--batch_sise", "4"], "did you mean 'batch_size'"),
+        (["--context", "100000"], "context 100000 is longer than the train split"),
+        (["--model.n_head", "3"], "model.n_embd 16 does not divide by model.n_head 3"),
+        (["--data", "nowhere"], "nowhere"),
+        (["--model.size", "7M"], "model.size '7M' is not a preset"),
+        (["--steps"], "--steps has no value"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(data: Path, tmp_path: Path, words: list[str], message: str) -> None:
+    done = run_unmask("train", recipe_file(tmp_path, data, tmp_path / "run"), *words)
+    assert done.returncode == 2
+    assert message in done.stderr and done.stderr.count("\n") == 1 and done.stdout == ""
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unwritable_folder_is_named(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written: Not a directory"):
+        train(make_recipe(data, tmp_path / "file" / "run"))
