@@ -15,6 +15,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -149,7 +150,7 @@ def check(
     """Raises `UserError` for settings out of range, unknown, or at odds with the kind of model."""
     whole = {"length": (length, 0), "steps": (steps, 1), "block": (block, 1), "fill": (fill, 1)}
     for name, (value, least) in whole.items():
-        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+        if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < least):
             raise UserError(f"{name} is {value!r}; give a whole number of at least {least}")
     if order not in ORDERS:
         raise UserError(f"order '{order}' is unknown{nearest(str(order), ORDERS)}; give one of {', '.join(ORDERS)}")
@@ -159,7 +160,7 @@ def check(
         if choice is not None:
             raise UserError(f"{name} '{choice}' is unknown; all there is so far is None (leave it out)")
     for name, number in {"guidance": guidance, "temperature": temperature}.items():
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+        if isinstance(number, bool) or not isinstance(number, Real) or not math.isfinite(number):
             raise UserError(f"{name} is {number!r}; give a finite number")
     if temperature < 0:
         raise UserError(f"temperature is {temperature}; give 0 (the most likely token) or more")
@@ -175,9 +176,9 @@ def check(
 
 def as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     """One text, or one list of ids, counts as a list of one prompt."""
-    if isinstance(prompts, str):
-        return [prompts]
-    return [prompts] if len(prompts) and isinstance(prompts[0], int) else list(prompts)  # type: ignore
+    if isinstance(prompts, str) or (len(prompts) and isinstance(prompts[0], Integral)):
+        return [prompts]  # type: ignore[list-item]
+    return list(prompts)  # type: ignore[arg-type]
 
 
 def blanks(model: Model, prompt: Prompt, gap: int) -> list[int]:
@@ -207,9 +208,12 @@ def start_token(eos_id: int | None) -> int:
 
 def row_seeds(seed: int | Sequence[Seed], rows: int) -> list[tuple[int, int]]:
     """(seed, row) of each row."""
-    if isinstance(seed, int):
-        return [(seed, row) for row in range(rows)]
-    pairs = [(s, 0) if isinstance(s, int) else (int(s[0]), int(s[1])) for s in seed]
+    if isinstance(seed, Integral):
+        return [(int(seed), row) for row in range(rows)]
+    try:
+        pairs = [(int(s), 0) if isinstance(s, Integral) else (int(s[0]), int(s[1])) for s in seed]  # type: ignore
+    except (TypeError, IndexError):
+        raise UserError(f"seed is {seed!r}; give a whole number, or one number or pair per prompt") from None
     if len(pairs) != rows:
         raise UserError(f"seed has {len(pairs)} entries for {rows} prompts; give one number, or one entry per prompt")
     return pairs

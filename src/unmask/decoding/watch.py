@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Lowest probability of each colour.
 COLOURS = ((0.9, "bright_green"), (0.6, "green"), (0.3, "yellow"), (0.1, "dark_orange"), (0.0, "red"))
 MASK_SIGN = "░░"
-PLAIN_SECONDS = 2.0
+PLAIN_SECONDS, LIVE_SECONDS = 2.0, 0.05
 
 
 class Watcher:
@@ -41,7 +41,7 @@ class Watcher:
         self.console = Console(file=self.stream)
         self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
         self.started: float | None = None
-        self.last_plain = 0.0
+        self.last_shown = -PLAIN_SECONDS
         self.seen = 0
 
     def __enter__(self) -> Watcher:
@@ -58,10 +58,11 @@ class Watcher:
         if self.started is None:
             self.started = now
             self.seen = int((canvas.new_BL & ~canvas.open_BL).sum())  # the first pass is not in the rate's time
+        if not canvas.done and now - self.last_shown < (PLAIN_SECONDS if self.live is None else LIVE_SECONDS):
+            return
+        self.last_shown = now
         if self.live is None:
-            if canvas.done or now - self.last_plain >= PLAIN_SECONDS:
-                self.last_plain = now
-                print(self.status(canvas, now), file=self.stream, flush=True)
+            print(self.status(canvas, now), file=self.stream, flush=True)
             return
         if not self.live.is_started:
             self.live.start()
@@ -105,8 +106,10 @@ class Watcher:
         return text
 
     def token_text(self, token: int) -> str:
+        """A token as text that cannot steer the terminal."""
         tokenizer = self.model.tokenizer
-        return f" {token}" if tokenizer is None else tokenizer.token_text(token)
+        text = f" {token}" if tokenizer is None else tokenizer.token_text(token)
+        return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
 def colour(probability: float) -> str:

@@ -219,11 +219,11 @@ def caveats(summary: dict[str, Any]) -> str:
         "bound</b> on the negative log-likelihood, estimated by masking the text at random "
         f"{summary['protocol']['draws']} times: the true likelihood may be better by an unknown amount, and the "
         "standard error is that of the estimate alone, not of the choice of text. The ARM's number is exact. So the "
-        f"difference of {mdm['bits_per_byte'] - arm['bits_per_byte']:.3f} bits/byte here is at most what the MDM lacks, "
-        "not a measurement of it.</p>"
+        f"difference of {mdm['bits_per_byte'] - arm['bits_per_byte']:.3f} bits/byte is at most what the MDM lacks "
+        "here, not a measurement of it.</p>"
         f"<p>Both models are <b>tiny</b> ({mdm['parameters_non_embedding']:,} parameters without embeddings) and were "
-        "trained for minutes. They know spelling, common words and turns of phrase of their source; they know no facts, "
-        "and nothing about larger models follows from one run of each.</p>"
+        "trained for minutes. They know spelling, common words and turns of phrase of their source; they know no "
+        "facts, and nothing about larger models follows from one run of each.</p>"
     )
 
 

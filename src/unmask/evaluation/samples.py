@@ -100,7 +100,7 @@ def gap_in_a_phrase(mdm: Model, seed: int) -> dict[str, Any]:
 
 
 def held_out_gaps(mdm: Model, data: TokenData, seed: int) -> dict[str, Any] | None:
-    """A sentence of the held-out text with some words hidden and filled in; None where the text has no such sentence."""
+    """A held-out sentence with some words hidden and filled in; None where the text has no fitting sentence."""
     assert mdm.tokenizer is not None and mdm.mask_id is not None
     text = mdm.tokenizer.decode(data.read(0, min(data.n_tokens, 20_000)))
     sentences = SENTENCE.findall(text)

@@ -3,9 +3,9 @@
     unmask convert smdm mdm.safetensors --config config.json --out models/mdm
     convert("mdm-1028M.safetensors", None, "models/mdm", size="1028M", tokenizer="llama-2/")
 
-Their layout is lit-gpt's: query, key and value stand together per group of heads in one fused matrix, so it is viewed as
-(groups, heads per group + 2, head dimension, width) and pulled apart into [all q; all k; all v]; the SwiGLU's w1 is the
-gate, w2 the up and w3 the down projection. An embedding with one row more than the head (the mask) means a masked
+Their layout is lit-gpt's: query, key and value stand together per group of heads in one fused matrix, so it is viewed
+as (groups, heads per group + 2, head dimension, width) and pulled apart into [all q; all k; all v]; the SwiGLU's w1 is
+the gate, w2 the up and w3 the down projection. An embedding with one row more than the head (the mask) means a masked
 diffusion model, an equal count an autoregressive one. They were trained with rotary tables rounded to bf16.
 """
 
@@ -123,7 +123,9 @@ def read_dimensions(path: Path, vocab_size: int) -> dict[str, Any]:
     if told != vocab_size:
         raise UserError(f"{path}: the vocabulary is {told}, the weights' head has {vocab_size} rows; is it another's?")
     if theirs.get("mask_id", vocab_size) != vocab_size:
-        raise UserError(f"{path}: mask_id is {theirs['mask_id']}, in published weights it is the last row, {vocab_size}")
+        raise UserError(
+            f"{path}: mask_id is {theirs['mask_id']}, in published weights it is the last row, {vocab_size}"
+        )
     fields = {name: theirs[name] for name in REQUIRED}
     for name, (ours, default) in OPTIONAL.items():
         if (value := theirs.get(name, default)) is not None:

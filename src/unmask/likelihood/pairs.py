@@ -1,0 +1,91 @@
+"""(context, continuation) pairs, text or token ids, to the tokens a model scores.
+
+    Pair.make(model, "My fellow ", "Americans", index=0)
+
+Two texts are encoded together, as they stand in running text: trailing white space of the context first moves to the
+continuation, where most tokenizers put it, and scoring begins at the first token that differs from the context's own.
+Before an empty context stands a clean end-of-sequence token, where the model has one: it tells that a text begins.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from unmask.errors import UserError
+from unmask.model.folder import Model
+
+Tokens = str | Sequence[int]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Tokens with the first `start` of them given; `prompt` of these are the user's (an added EOS is not)."""
+
+    ids_T: np.ndarray
+    start: int
+    prompt: int
+    n_bytes: int | None  # of the continuation; None where nothing tells
+    dropped: int  # context tokens cut off on the left
+
+    @property
+    def n_tokens(self) -> int:
+        return len(self.ids_T) - self.start
+
+    @property
+    def key(self) -> int:
+        """What its noise is keyed by: its tokens, so that neither batch nor order of the pairs matters."""
+        digest = hashlib.sha256(np.int64(self.start).tobytes() + self.ids_T.tobytes())
+        return int.from_bytes(digest.digest()[:8], "little")
+
+    @classmethod
+    def make(cls, model: Model, context: Tokens, continuation: Tokens, index: int) -> Pair:
+        """Raises `UserError` naming the pair by `index` where it cannot be scored."""
+        if len(continuation) == 0:
+            raise UserError(f"pair {index} has an empty continuation; give at least one token to score")
+        n_bytes: int | None
+        if isinstance(context, str) and isinstance(continuation, str):
+            context_ids, ids, n_bytes = _encode_jointly(model, context, continuation)
+        else:
+            context_ids = model.encode(context) if len(context) else []
+            ids = model.encode(continuation)
+            if isinstance(continuation, str):
+                n_bytes = len(continuation.encode())
+            else:
+                n_bytes = model.tokenizer.n_bytes(ids) if model.tokenizer else None
+        if not ids:
+            raise UserError(f"pair {index}: the continuation has no token of its own; give more text")
+        if model.config.vocab_size in ids:
+            raise UserError(f"pair {index}: the continuation holds the mask ({model.mask_id}); give clean tokens")
+        prompt, eos_id = len(context_ids), model.config.eos_id
+        if not context_ids:
+            if eos_id is None and model.kind == "arm":
+                raise UserError(f"pair {index} has no context and the model no eos_id to begin with; give a context")
+            context_ids = [] if eos_id is None else [eos_id]
+        room = model.config.block_size - len(ids)
+        if room < min(1, len(context_ids)):
+            most = model.config.block_size - min(1, len(context_ids))
+            raise UserError(
+                f"pair {index}: the continuation has {len(ids)} tokens, the context of {model.config.block_size} "
+                f"holds {most}; split it"
+            )
+        kept = context_ids[max(0, len(context_ids) - room) :]
+        dropped = len(context_ids) - len(kept)
+        all_ids = np.array([*kept, *ids], dtype=np.int64)
+        return cls(all_ids, len(kept), max(0, prompt - dropped), n_bytes, dropped)
+
+
+def _encode_jointly(model: Model, context: str, continuation: str) -> tuple[list[int], list[int], int]:
+    bare = context.rstrip()
+    continuation = context[len(bare) :] + continuation
+    whole = model.encode(bare + continuation)
+    shared = 0
+    # Where a token straddles the border it is scored: the context must not give away what it completes to.
+    for given, token in zip(model.encode(bare), whole, strict=False):
+        if given != token:
+            break
+        shared += 1
+    return whole[:shared], whole[shared:], len(continuation.encode())

@@ -1,0 +1,126 @@
+"""The call itself: prompts, blanks, texts, results, bad input."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from unmask.data.tokenizers import Tokenizer
+from unmask.decoding import Generation, generate, infill
+from unmask.errors import UserError
+from unmask.model.folder import Model
+
+
+@pytest.fixture(scope="module")
+def writer(make_model) -> Model:
+    """A masked diffusion model over bytes."""
+    tokenizer = Tokenizer.plain_bytes()
+    return make_model(vocab_size=tokenizer.vocab_size, tokenizer=tokenizer)
+
+
+def test_text(writer: Model) -> None:
+    first, second = generate(writer, ["We the", ""], length=5)
+    assert first.canvas[:6] == writer.encode("We the") and len(first.tokens) == len(second.tokens) == 5
+    assert first.text == writer.decode(first.tokens)
+    assert generate(writer, "We the", length=5)[0] == first  # one prompt needs no list
+    assert generate(writer, writer.encode("We the"), length=5)[0] == first
+    assert len(generate(writer, ["a"])[0].tokens) == 64
+
+
+def test_text_ends_at_the_first_end_of_sequence(make_model) -> None:
+    tokenizer = Tokenizer.plain_bytes()
+    model = make_model(vocab_size=tokenizer.vocab_size, tokenizer=tokenizer)
+    found = generate(model, ["ab"] * 40, length=60, order="left-to-right")
+    ended = [g for g in found if g.stopped == "eos"]
+    assert ended and len(ended) < len(found)
+    for g in ended:
+        assert g.text == tokenizer.decode(g.tokens[: g.tokens.index(0)]) and len(g.tokens) == 60
+
+
+def test_infill(writer: Model) -> None:
+    g = infill(writer, ["The ____ of the __."], gap=4)[0]
+    # The space before a blank belongs to the blank.
+    assert g.canvas[:3] == writer.encode("The") and g.canvas[7:14] == writer.encode(" of the")
+    assert g.canvas[-1:] == writer.encode(".") and g.positions == [3, 4, 5, 6, 14, 15, 16, 17]
+    assert g.tokens == [g.canvas[i] for i in g.positions] and g.stopped == "filled"
+    assert g.text == writer.decode(g.canvas)
+    assert infill(writer, "The ____ of the __.", gap=4)[0] == g
+    assert len(infill(writer, "__ x")[0].tokens) == 3
+    assert len(infill(writer, "a __", gap=2, length=5)[0].tokens) == 7
+
+
+def test_blanks_among_ids(mdm: Model) -> None:
+    g = generate(mdm, [[1, 7, 2, 7]], length=0, steps=2)[0]
+    assert g.positions == [1, 3] and g.canvas[0] == 1 and g.canvas[2] == 2
+    assert g.text is None
+
+
+def test_one_underscore_is_text(writer: Model) -> None:
+    with pytest.raises(UserError, match="no blank"):
+        infill(writer, "snake_case")
+    assert generate(writer, "a ____ b", length=2)[0].canvas[:8] == writer.encode("a ____ b")
+
+
+def test_json_round_trip(mdm: Model) -> None:
+    g = generate(mdm, [[1, 2]], length=6, trace=True)[0]
+    again = Generation.from_dict(json.loads(json.dumps(g.to_dict())))
+    assert again == g and again.seed == (0, 0)
+    with pytest.raises(UserError, match="schema_version"):
+        Generation.from_dict({**g.to_dict(), "schema_version": 99})
+
+
+def test_trace_tells_the_whole_story(mdm: Model) -> None:
+    g = generate(mdm, [[1, 2]], length=6, steps=3, order="confidence", trace=True)[0]
+    canvas = [1, 2] + [7] * 6
+    for entry in g.trace:
+        assert canvas[entry["position"]] == 7
+        canvas[entry["position"]] = entry["token"]
+    assert canvas == g.canvas
+    assert generate(mdm, [[1, 2]], length=6)[0].trace is None
+
+
+def test_default_steps(mdm: Model) -> None:
+    g = generate(mdm, [[1]], length=10, order="confidence", quota="even")[0]
+    assert g.nfe == 10
+    assert generate(mdm, [[1]], length=10, order="confidence", quota="even", block=1)[0].nfe == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"steps": 0}, "steps is 0"),
+        ({"steps": 2.5}, "steps is 2.5"),
+        ({"length": -1}, "length is -1"),
+        ({"length": 0}, "nothing to generate"),
+        ({"length": 95}, "prompt 0 has 2 tokens.*context of 96"),
+        ({"order": "confidense"}, "did you mean 'confidence'.*left-to-right"),
+        ({"order": None}, "order 'None' is unknown"),
+        ({"order": "margin", "quota": "odd"}, "quota 'odd' is unknown.*paper, even"),
+        ({"quota": "even"}, "order 'ancestral', which draws its own"),
+        ({"block": 0}, "block is 0"),
+        ({"block": 2, "steps": 3, "length": 8}, "fewer than the 4 blocks"),
+        ({"revise": "remdm"}, "revise 'remdm'.*None"),
+        ({"cache": "prefix"}, "cache 'prefix'.*None"),
+        ({"temperature": -0.1}, "temperature is -0.1"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+        ({"guidance": float("inf")}, "guidance is inf"),
+        ({"guidance": "much"}, "guidance is 'much'"),
+        ({"seed": [1, 2, 3]}, "seed has 3 entries for 1 prompts"),
+        ({"seed": 1.5}, "seed is 1.5"),
+        ({"fill": 0}, "fill is 0"),
+    ],
+)
+def test_bad_settings(mdm: Model, options, message: str) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        generate(mdm, [[1, 2]], **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "message"),
+    [([], "prompts is empty"), (["text"], "no tokenizer.json"), ([[8]], "token id 8"), ([[-1]], "token id -1")],
+)
+def test_bad_prompts(mdm: Model, prompts, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        generate(mdm, prompts)

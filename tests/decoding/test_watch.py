@@ -1,0 +1,64 @@
+"""The callback's contract, plain lines, and the picture on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from unmask.data.tokenizers import Tokenizer
+from unmask.decoding import Watcher, generate
+from unmask.model.folder import Model
+
+
+@pytest.mark.parametrize("kind", ["mdm", "arm"])
+def test_called_after_every_pass_and_at_the_end(kind: str, request: pytest.FixtureRequest) -> None:
+    model: Model = request.getfixturevalue(kind)
+    seen = []
+    found = generate(
+        model,
+        [[1, 2], [3]],
+        length=6,
+        steps=3,
+        stop_at_eos=False,
+        watch=lambda canvas: seen.append((int(canvas.open_BL.sum()), canvas.passes, canvas.done)),
+    )
+    assert [done for *_, done in seen] == [False] * (len(seen) - 1) + [True]
+    assert [left for left, *_ in seen] == sorted((left for left, *_ in seen), reverse=True) and seen[-1][0] == 0
+    assert seen[-1][1] == len(seen) - 1 == max(g.nfe for g in found)
+
+
+def test_plain_lines_where_no_terminal(mdm: Model) -> None:
+    stream = io.StringIO()
+    with Watcher(mdm, stream) as watch:
+        generate(mdm, [[1, 2]], length=6, order="left-to-right", watch=watch)
+    lines = stream.getvalue().splitlines()
+    assert lines[0].startswith("pass 1, 1 of 6 tokens") or lines[0].startswith("pass ")
+    assert "6 of 6 tokens" in lines[-1] and "\x1b" not in stream.getvalue()
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_colours_on_a_terminal(make_model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr("unmask.decoding.watch.LIVE_SECONDS", 0.0)
+    for name in ("NO_COLOR", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    tokenizer = Tokenizer.plain_bytes()
+    model = make_model(vocab_size=tokenizer.vocab_size, tokenizer=tokenizer)
+    stream = Terminal()
+    with Watcher(model, stream, rows=1) as watch:
+        generate(model, ["We the", "x"], length=4, order="left-to-right", watch=watch)
+    shown = stream.getvalue()
+    assert "We the" in shown and "░" in shown and "\x1b[" in shown and "1 more rows" in shown
+
+
+def test_a_token_cannot_steer_the_terminal(make_model) -> None:
+    tokenizer = Tokenizer.plain_bytes()
+    model = make_model(vocab_size=tokenizer.vocab_size, tokenizer=tokenizer)
+    watch = Watcher(model, io.StringIO())
+    assert watch.token_text(tokenizer.encode("\x1b")[0]) == "\\x1b"
+    assert watch.token_text(tokenizer.encode("\n")[0]) == "\n"
