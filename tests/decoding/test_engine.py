@@ -70,10 +70,10 @@ def test_no_guidance_is_one_plain_pass(mdm: Model, monkeypatch: pytest.MonkeyPat
     hidden = mdm.network.hidden
     monkeypatch.setattr(mdm.network, "hidden", lambda tokens, **k: (sizes.append(len(tokens)), hidden(tokens, **k))[1])
     g = generate(mdm, [[1, 2, 3]], length=4, steps=1, guidance=0.0, order="confidence", temperature=0)[0]
+    assert sizes == [1] and g.nfe == 1
     expected = logits(mdm, [1, 2, 3] + [MASK] * 4)[3:].double().log_softmax(-1)
     assert g.tokens == expected.argmax(-1).tolist()
     assert g.probabilities == expected.amax(-1).exp().tolist()  # bit for bit
-    assert sizes == [1] and g.nfe == 1
 
 
 @pytest.mark.parametrize("guidance", [0.8, -0.5])
@@ -133,7 +133,7 @@ def test_ancestral_skips_empty_steps(mdm: Model) -> None:
 
 
 def test_a_stopped_row_ends_behind_its_first_eos(make_model) -> None:
-    model = make_model(vocab_size=4, eos_id=0)
+    model = make_model(vocab_size=12, eos_id=0)
     prompts = [[0, 1]] * 24
     whole = generate(model, prompts, length=16, steps=16, order="left-to-right", quota="even")
     short = generate(model, prompts, length=16, steps=16, order="left-to-right", quota="even", stop_at_eos=True)

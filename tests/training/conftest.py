@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from unmask.data.prepare import PrepareOptions, prepare
 from unmask.training.recipe import Recipe, build
@@ -30,36 +30,50 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def make_recipe(data: Path, out: Path, **changes: Any) -> Recipe:
-    """A recipe of a model with a few thousand parameters; dotted keys as in ``model__n_layer=2``."""
-    fields: dict[str, Any] = {
-        "data": str(data),
-        "out": str(out),
-        "context": 16,
-        "batch_size": 4,
-        "steps": 12,
-        "threads": 1,
-        "model": {"n_layer": 2, "n_head": 2, "n_embd": 16},
-        "objective": {"masking": "fixed"},
-        "optimizer": {"lr": 3e-3},
-        "validation": {"windows": 4, "draws": 2},
-    }
-    if {"tokens", "flops"} & changes.keys():
-        del fields["steps"]
-    for name, value in changes.items():
-        group, _, key = name.partition("__")
-        if key:
-            fields.setdefault(group, {})[key] = value
-        else:
-            fields[group] = value
-    recipe: Recipe = build(Recipe, fields, "")
-    return recipe
+class Lab:
+    """Recipes of a model with a few thousand parameters on the tiny corpus, and the command line to run them."""
+
+    def __init__(self, data: Path, folder: Path) -> None:
+        self.data, self.folder = data, folder
+
+    def recipe(self, name: str, **changes: Any) -> Recipe:
+        """The recipe of a run in the test's folder; dotted keys as in ``model__n_layer=2``."""
+        fields: dict[str, Any] = {
+            "data": str(self.data),
+            "out": str(self.folder / name),
+            "context": 16,
+            "batch_size": 4,
+            "steps": 12,
+            "threads": 1,
+            "model": {"n_layer": 2, "n_head": 2, "n_embd": 16},
+            "objective": {"masking": "fixed"},
+            "optimizer": {"lr": 3e-3},
+            "validation": {"windows": 4, "draws": 2},
+        }
+        if {"tokens", "flops"} & changes.keys():
+            del fields["steps"]
+        for key, value in changes.items():
+            group, _, inner = key.partition("__")
+            if inner:
+                fields.setdefault(group, {})[inner] = value
+            else:
+                fields[group] = value
+        recipe: Recipe = build(Recipe, fields, "")
+        return recipe
+
+    def file(self, name: str, **changes: Any) -> Path:
+        """The recipe as a YAML file."""
+        path = self.folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(self.recipe(name, **changes).to_dict()), encoding="utf-8")
+        return path
+
+    def command(self, *words: str | Path) -> list[str]:
+        return [sys.executable, "-m", "unmask", *map(str, words)]
+
+    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=100)
 
 
-def command(*words: str | Path) -> list[str]:
-    return [sys.executable, "-m", "unmask", *map(str, words)]
-
-
-def run_unmask(*words: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command(*words), capture_output=True, text=True, env=environment, timeout=100, **options)
+@pytest.fixture
+def lab(data: Path, tmp_path: Path) -> Lab:
+    return Lab(data, tmp_path)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import command, make_recipe, run_unmask
 from safetensors.torch import load_file
 
 import unmask
+from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.model.flops import training_flops_per_token
 from unmask.training import checkpoint, loop
@@ -39,34 +41,44 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def recipe_file(folder: Path, data: Path, out: Path, **changes: Any) -> Path:
-    path = folder / f"{out.name}.yaml"
-    path.write_text(yaml.safe_dump(make_recipe(data, out, **changes).to_dict()), encoding="utf-8")
-    return path
-
-
 @pytest.mark.parametrize("kind", ["mdm", "arm"])
-def test_learning_follows_the_golden_losses(data: Path, tmp_path: Path, kind: str) -> None:
-    """A real model learns real text, step for step as it did when the golden file was written."""
-    recipe = make_recipe(
-        data, tmp_path / kind, steps=150, log_every=10, context=32, batch_size=8, optimizer__lr=1e-2, objective__kind=kind
-    )
-    result = train(recipe)
-    losses = [record["loss"] for record in records(tmp_path / kind, "train")]
-    losses.append(records(tmp_path / kind, "validation")[-1]["loss"])
-    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))[kind]
-    assert losses == pytest.approx(golden, rel=2e-3)  # other CPUs add in another order
-    assert losses[-1] < 0.6 * losses[0]
-    assert (result.step, result.tokens > 0, result.skipped) == (150, True, 0)
+def test_learning_follows_the_golden_losses(lab: Any, tmp_path: Path, kind: str) -> None:
+    """A real model learns real text, step for step as it did when the golden file was written.
+
+    UNMASK_GOLDEN=write renews the file, after a change that is meant to change the numbers.
+    """
+    shape = {"model__n_embd": 32, "model__n_head": 4, "objective__kind": kind}
+    train(lab.recipe(kind, steps=350, log_every=25, batch_size=8, optimizer__lr=1e-2, **shape))
+    validation = records(tmp_path / kind, "validation")[-1]["loss"]
+    losses = [*(record["loss"] for record in records(tmp_path / kind, "train")), validation]
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8")) if GOLDEN.is_file() else {}
+    if os.environ.get("UNMASK_GOLDEN") == "write":
+        golden[kind] = [round(loss, 6) for loss in losses]
+        GOLDEN.write_text(json.dumps(golden, indent=1) + "\n", encoding="utf-8")
+    # Other processors add in another order; a millionth of a change in the first weights ends below 5e-4 here.
+    assert losses == pytest.approx(golden[kind], rel=2e-3)
+    unigram = -np.log(frequencies(lab.data)[tokens_of(lab.data, "validation")]).mean()
+    assert validation < 0.9 * unigram
+
+
+def tokens_of(data: Path, split: str) -> np.ndarray:
+    opened = TokenData(data, split)
+    return opened.read(0, opened.n_tokens)
+
+
+def frequencies(data: Path) -> np.ndarray:
+    """Add-one token frequencies of the training split."""
+    counts = 1 + np.bincount(tokens_of(data, "train"), minlength=TokenData(data, "train").vocab_size)
+    return counts / counts.sum()
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_killed_and_resumed_is_bit_for_bit_the_same(data: Path, tmp_path: Path, ema: float) -> None:
+def test_killed_and_resumed_is_bit_for_bit_the_same(lab: Any, tmp_path: Path, ema: float) -> None:
     changes: dict[str, Any] = {"steps": 400, "checkpoint__every": 7, "checkpoint__keep": 3, "ema": ema, "log_every": 5}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    train(make_recipe(data, whole, **changes))
-    recipe = recipe_file(tmp_path, data, cut, **changes)
-    process = subprocess.Popen(command("train", recipe), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    train(lab.recipe("whole", **changes))
+    recipe = lab.file("cut", **changes)
+    process = subprocess.Popen(lab.command("train", recipe), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while not checkpoint.checkpoints(cut) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -75,7 +87,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(data: Path, tmp_path: Path, 
     process.wait()
     newest = checkpoint.newest_checkpoint(cut)
     assert newest is not None and newest.name != "step-00000400", "it was over before it could be killed"
-    done = run_unmask("train", recipe, "--resume")
+    done = lab.run("train", recipe, "--resume")
     assert done.returncode == 0, done.stderr
     assert "resumed at step" in done.stderr
     assert same(weights(whole), weights(cut))
@@ -89,9 +101,9 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(data: Path, tmp_path: Path, 
     assert agree.count(False) <= 1
 
 
-def test_sigterm_saves_and_exits_143(data: Path, tmp_path: Path) -> None:
-    recipe = recipe_file(tmp_path, data, tmp_path / "run", steps=100000, checkpoint__every=100000)
-    process = subprocess.Popen(command("train", recipe), stderr=subprocess.PIPE, text=True)
+def test_sigterm_saves_and_exits_143(lab: Any, tmp_path: Path) -> None:
+    recipe = lab.file("run", steps=100000, checkpoint__every=100000)
+    process = subprocess.Popen(lab.command("train", recipe), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (tmp_path / "run" / "metrics.jsonl").is_file() or not records(tmp_path / "run", "train"):
         assert time.monotonic() < deadline and process.poll() is None
@@ -104,17 +116,17 @@ def test_sigterm_saves_and_exits_143(data: Path, tmp_path: Path) -> None:
     assert newest is not None and unmask.load(tmp_path / "run").kind == "mdm"
 
 
-def test_micro_batches_give_the_same_run(data: Path, tmp_path: Path) -> None:
+def test_micro_batches_give_the_same_run(lab: Any, tmp_path: Path) -> None:
     for name, micro in (("one", 0), ("two", 2), ("four", 1)):
-        train(make_recipe(data, tmp_path / name, micro_batch=micro, objective__random_length=0.5))
+        train(lab.recipe(name, micro_batch=micro, objective__random_length=0.5))
     reference = [r["loss"] for r in records(tmp_path / "one", "validation")]
     for name in ("two", "four"):
         assert [r["loss"] for r in records(tmp_path / name, "validation")] == pytest.approx(reference, rel=1e-4)
 
 
-def test_a_flops_budget_is_spent(data: Path, tmp_path: Path) -> None:
+def test_a_flops_budget_is_spent(lab: Any, tmp_path: Path) -> None:
     for rule in ("exact", "6nd"):
-        recipe = make_recipe(data, tmp_path / rule, flops=2e7, flops_rule=rule)
+        recipe = lab.recipe(rule, flops=2e7, flops_rule=rule)
         result = train(recipe)
         assert result.flops == pytest.approx(2e7, rel=0.1)
     config = unmask.load(tmp_path / "exact").config
@@ -123,25 +135,25 @@ def test_a_flops_budget_is_spent(data: Path, tmp_path: Path) -> None:
     assert training_flops_per_token(config, 16, share) > 6.0 * config.n_params_non_embedding
 
 
-def test_a_run_is_not_overwritten_and_not_resumed_by_another_recipe(data: Path, tmp_path: Path) -> None:
-    train(make_recipe(data, tmp_path / "run"))
+def test_a_run_is_not_overwritten_and_not_resumed_by_another_recipe(lab: Any, tmp_path: Path) -> None:
+    train(lab.recipe("run"))
     with pytest.raises(UserError, match="already holds a run"):
-        train(make_recipe(data, tmp_path / "run"))
+        train(lab.recipe("run"))
     with pytest.raises(UserError, match=r"model.n_layer was 2, is 1; optimizer.lr was 0.003, is 0.1"):
-        train(make_recipe(data, tmp_path / "run", model__n_layer=1, optimizer__lr=0.1), resume=True)
+        train(lab.recipe("run", model__n_layer=1, optimizer__lr=0.1), resume=True)
     before = weights(tmp_path / "run")
-    assert train(make_recipe(data, tmp_path / "run"), resume=True).step == 12
+    assert train(lab.recipe("run"), resume=True).step == 12
     assert same(before, weights(tmp_path / "run"))
 
 
-def test_a_second_writer_is_locked_out(data: Path, tmp_path: Path) -> None:
-    recipe = recipe_file(tmp_path, data, tmp_path / "run", steps=100000)
-    process = subprocess.Popen(command("train", recipe), stderr=subprocess.DEVNULL)
+def test_a_second_writer_is_locked_out(lab: Any, tmp_path: Path) -> None:
+    recipe = lab.file("run", steps=100000)
+    process = subprocess.Popen(lab.command("train", recipe), stderr=subprocess.DEVNULL)
     try:
         while not (tmp_path / "run" / "recipe.yaml").is_file():
             assert process.poll() is None
             time.sleep(0.02)
-        done = run_unmask("train", recipe, "--resume")
+        done = lab.run("train", recipe, "--resume")
     finally:
         process.kill()
         process.wait()
@@ -162,25 +174,25 @@ def poison(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
 
 
 def test_a_step_without_a_finite_gradient_is_skipped_and_counted(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poison(monkeypatch, {3, 4, 9})
-    result = train(make_recipe(data, tmp_path / "run"))
+    result = train(lab.recipe("run"))
     assert (result.skipped, result.step) == (3, 12)
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path / "run").values())
     assert records(tmp_path / "run", "train")[-1]["skipped"] == 3
 
 
-def test_many_skips_in_a_row_stop_the_run(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_skips_in_a_row_stop_the_run(lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     poison(monkeypatch, set(range(8, 100)))
     with pytest.raises(UserError, match=r"not finite for 3 steps in a row \(step 10.*last good checkpoint: .*step-"):
-        train(make_recipe(data, tmp_path / "run", max_skipped=3, checkpoint__every=7, steps=50))
+        train(lab.recipe("run", max_skipped=3, checkpoint__every=7, steps=50))
 
 
 def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = make_recipe(data, tmp_path / "run", checkpoint__every=5)
+    recipe = lab.recipe("run", checkpoint__every=5)
     original, calls = checkpoint.save_file, iter(range(1, 100))
 
     def full(tensors: dict, path: Path) -> None:
@@ -196,8 +208,8 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(
     assert train(recipe, resume=True).step == 12
 
 
-def test_a_checkpoint_cut_short_is_named(data: Path, tmp_path: Path) -> None:
-    recipe = make_recipe(data, tmp_path / "run")
+def test_a_checkpoint_cut_short_is_named(lab: Any, tmp_path: Path) -> None:
+    recipe = lab.recipe("run")
     train(recipe)
     newest = checkpoint.newest_checkpoint(tmp_path / "run")
     assert newest is not None
@@ -207,8 +219,8 @@ def test_a_checkpoint_cut_short_is_named(data: Path, tmp_path: Path) -> None:
         train(recipe, resume=True)
 
 
-def test_keeps_the_last_checkpoints_and_a_whole_run_folder(data: Path, tmp_path: Path) -> None:
-    train(make_recipe(data, tmp_path / "run", checkpoint__every=3, checkpoint__keep=2))
+def test_keeps_the_last_checkpoints_and_a_whole_run_folder(lab: Any, tmp_path: Path) -> None:
+    train(lab.recipe("run", checkpoint__every=3, checkpoint__keep=2))
     run = tmp_path / "run"
     assert [p.name for p in checkpoint.checkpoints(run)] == ["step-00000009", "step-00000012"]
     assert yaml.safe_load((run / "recipe.yaml").read_text())["schema_version"] == 1
@@ -232,14 +244,14 @@ def test_keeps_the_last_checkpoints_and_a_whole_run_folder(data: Path, tmp_path:
         (["--steps"], "--steps has no value"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(data: Path, tmp_path: Path, words: list[str], message: str) -> None:
-    done = run_unmask("train", recipe_file(tmp_path, data, tmp_path / "run"), *words)
+def test_bad_input_is_one_line_and_status_2(lab: Any, tmp_path: Path, words: list[str], message: str) -> None:
+    done = lab.run("train", lab.file("run"), *words)
     assert done.returncode == 2
     assert message in done.stderr and done.stderr.count("\n") == 1 and done.stdout == ""
     assert not (tmp_path / "run").exists()
 
 
-def test_an_unwritable_folder_is_named(data: Path, tmp_path: Path) -> None:
+def test_an_unwritable_folder_is_named(lab: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written: Not a directory"):
-        train(make_recipe(data, tmp_path / "file" / "run"))
+        train(lab.recipe("file/run"))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 
 from unmask.decoding.canvas import Canvas
-from unmask.decoding.orders import Clock, Order, Turn, top
+from unmask.decoding.orders import TIE, Clock, Order, Turn, top
 from unmask.decoding.propose import draw
 from unmask.decoding.score import Scores, score
 from unmask.diffusion.noise import uniforms
@@ -63,7 +63,7 @@ def fill(network: Transformer, canvas: Canvas, rules: Rules, watch: Callable[[Ca
         scores = score(network, canvas, turn.rows_R, asked_RL, rules.guidance)
         proposal = propose(scores, canvas, turn, asked_RL, rules)
         if rules.order.blind is None:
-            chosen_RL = top(proposal.priority_RL, turn)
+            chosen_RL = top(proposal.priority_RL, turn, TIE)
         canvas.commit(turn.rows_R, chosen_RL, proposal.tokens_RL, proposal.probability_RL, turn.global_step_R)
         if rules.stop_id is not None:
             canvas.close_ended(rules.stop_id)

@@ -32,6 +32,8 @@ import torch
 from unmask.decoding.canvas import Canvas
 
 LAST_T = 1e-5
+# Relative; of float32 networks the rounding in another batch is a tenth of it.
+TIE = 1e-5
 
 
 @dataclass
@@ -124,14 +126,19 @@ ORDERS: dict[str, Order] = {
 }
 
 
-def top(priority_RL: torch.Tensor, turn: Turn) -> torch.Tensor:
-    """The `count_R` candidates of highest priority in each row, as a bool mask; ties go to the left."""
-    order_RL = (
-        priority_RL.masked_fill(~turn.candidates_RL, -torch.inf).sort(dim=1, descending=True, stable=True).indices
-    )
-    chosen_RL = torch.zeros_like(turn.candidates_RL)
-    taken_RL = torch.arange(order_RL.shape[1]) < turn.count_R[:, None]
-    return chosen_RL.scatter(1, order_RL, taken_RL) & turn.candidates_RL
+def top(priority_RL: torch.Tensor, turn: Turn, tie: float = 0.0) -> torch.Tensor:
+    """The `count_R` candidates of highest priority in each row, as a bool mask; ties go to the left.
+
+    tie: priorities closer than this share of the last one taken count as equal. A network sees the same at every
+    position of an empty canvas, and without this the rounding of a batch would choose among them.
+    """
+    open_RL = priority_RL.masked_fill(~turn.candidates_RL, -torch.inf)
+    last_R1 = open_RL.sort(dim=1, descending=True).values.gather(1, turn.count_R[:, None].clamp(min=1) - 1)
+    margin_R1 = tie * last_R1.abs()
+    sure_RL = open_RL > last_R1 + margin_R1
+    equal_RL = turn.candidates_RL & ~sure_RL & (open_RL >= last_R1 - margin_R1)
+    places_R1 = turn.count_R[:, None] - sure_RL.sum(1, keepdim=True)
+    return sure_RL | (equal_RL & (equal_RL.cumsum(1) <= places_R1))
 
 
 # ------------------------------------------------------------------ the clock

@@ -69,7 +69,7 @@ class TrainState:
             ) from error
         raw = {name.removeprefix("raw/"): t for name, t in tensors.items() if name.startswith("raw/")}
         if self.average is not None:
-            self.average = weights
+            self.average = {name: weights[name].to(tensor.device) for name, tensor in self.average.items()}
         self.network.load_state_dict(raw or weights)
         for name, parameter in self.network.named_parameters():
             keys = [key for key in tensors if key.endswith(f"/{name}") and not key.startswith("raw/")]

@@ -127,9 +127,9 @@ class Recipe:
             raise UserError(f"optimizer.lr is {self.optimizer.lr}; give a positive number")
         if not 0 <= self.ema < 1:
             raise UserError(f"ema is {self.ema}; give a decay from 0 (off) to below 1")
-        for name, value in (("validation.windows", self.validation.windows), ("checkpoint.keep", self.checkpoint.keep)):
-            if value < 1:
-                raise UserError(f"{name} is {value}; give at least 1")
+        for name, count in (("validation.windows", self.validation.windows), ("checkpoint.keep", self.checkpoint.keep)):
+            if count < 1:
+                raise UserError(f"{name} is {count}; give at least 1")
         if self.validation.draws < 2:
             raise UserError(f"validation.draws is {self.validation.draws}; give at least 2, for a standard error")
 
