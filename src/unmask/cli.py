@@ -10,6 +10,7 @@ Results go to stdout (``--json`` for machines), progress and errors to stderr. E
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 from unmask._version import __version__
 from unmask.errors import UserError, nearest
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 ORDERS = "ancestral, confidence, margin, entropy, random, left-to-right"
 
 
@@ -42,6 +44,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # the reader of a pipe went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        print(f"unmask: error: {error.filename or 'a file'}: {error.strerror}; free some space", file=sys.stderr)
+        status = 2
     sys.exit(status)
 
 
@@ -105,7 +112,7 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     p.add_argument("--prompt", action="append", default=None, help="may be given several times: one batch")
     p.add_argument("--fill", action="append", default=None, metavar="TEXT", help="a text with gaps: The ____ of")
     p.add_argument("--gap", type=int, default=None, help="tokens a gap")
-    p.add_argument("--length", type=int, default=64, help="new tokens")
+    p.add_argument("--length", type=int, default=None, help="new tokens; by default 64, or what the context leaves")
     p.add_argument("--steps", type=int, default=None, help="denoising steps; by default one per new token, at most 128")
     p.add_argument("--order", default="ancestral", help=ORDERS)
     p.add_argument("--block", type=int, default=None, help="tokens a block, blocks from left to right")
@@ -183,23 +190,25 @@ def train(args: argparse.Namespace) -> int:
 
 def sample(args: argparse.Namespace) -> None:
     """Generates text in any order (MDM) or from left to right (ARM), or fills the gaps of a text."""
+    from contextlib import nullcontext
+
     import unmask
     from unmask.decoding import infill
     from unmask.decoding.watch import Watcher
 
+    if args.fill and args.prompt:
+        raise UserError("--fill and --prompt do not go together; put the prompt before the gap: 'We the ____'")
     if args.samples < 1:
         raise UserError(f"--samples is {args.samples}; give at least 1")
     model = unmask.load(args.model)
     shared = {name: getattr(args, name) for name in ("steps", "order", "quota", "guidance", "temperature", "seed")}
-    if args.watch:
-        shared["watch"] = Watcher(model)
-    if args.fill:
-        texts = [text for text in args.fill for _ in range(args.samples)]
-        results = infill(model, texts, **shared, **({} if args.gap is None else {"gap": args.gap}))
-    else:
-        prompts = [prompt for prompt in args.prompt or [""] for _ in range(args.samples)]
-        texts = prompts
-        results = unmask.generate(model, prompts, length=args.length, block=args.block, **shared)
+    texts = [text for text in args.fill or args.prompt or [""] for _ in range(args.samples)]
+    with Watcher(model) if args.watch else nullcontext() as watch:
+        shared["watch"] = watch
+        if args.fill:
+            results = infill(model, texts, **shared, **({} if args.gap is None else {"gap": args.gap}))
+        else:
+            results = unmask.generate(model, texts, length=args.length, block=args.block, **shared)
     shown = []
     for text, result in zip(texts, results, strict=True):
         body = result.text if result.text is not None else " ".join(map(str, result.tokens))

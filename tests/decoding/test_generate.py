@@ -125,3 +125,22 @@ def test_bad_settings(mdm: Model, options, message: str) -> None:
 def test_bad_prompts(mdm: Model, prompts, message: str) -> None:
     with pytest.raises(UserError, match=message):
         generate(mdm, prompts)
+
+
+def test_default_length_is_what_the_context_leaves(make_model) -> None:
+    model = make_model(block_size=20)
+    assert [len(g.tokens) for g in generate(model, [[1] * 5, [2]])] == [15, 15]
+    with pytest.raises(UserError, match="exceeds the context of 20"):
+        generate(model, [[1] * 20])
+
+
+def test_a_gap_with_a_space_before_it_begins_with_one(writer: Model) -> None:
+    """The text keeps its word boundary, at any temperature and by any order; a gap without a space is free."""
+    (space,) = writer.encode(" ")
+    for order in ("ancestral", "confidence", "left-to-right"):
+        found = infill(writer, ["The ____ of ____"] * 20, gap=2, order=order)
+        assert all(g.canvas[3] == g.canvas[8] == space for g in found), order
+        assert len({g.canvas[4] for g in found}) > 1
+        assert all(0 < p <= 1 for g in found for p in g.probabilities)
+    free = infill(writer, ["The____"] * 20, gap=2)
+    assert any(g.canvas[3] != space for g in free)

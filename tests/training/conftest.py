@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -70,8 +71,13 @@ class Lab:
     def command(self, *words: str | Path) -> list[str]:
         return [sys.executable, "-m", "unmask", *map(str, words)]
 
-    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=100)
+    def run(self, *words: str | Path, largest_file: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess[str]:
+        """The command in a process of its own, in which no file may grow beyond `largest_file` bytes."""
+
+        def limit() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
+
+        return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=100, preexec_fn=limit)
 
 
 @pytest.fixture

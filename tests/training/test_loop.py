@@ -208,6 +208,18 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(
     assert train(recipe, resume=True).step == 12
 
 
+def test_no_room_is_one_line_in_a_real_process(lab: Any, tmp_path: Path) -> None:
+    recipe = lab.file("run")
+    done = lab.run("train", recipe, largest_file=2**14)  # room for records, none for weights
+    assert done.returncode == 2
+    assert "step-00000001 cannot be written: " in done.stderr and "Traceback" not in done.stderr
+    assert list((tmp_path / "run" / "checkpoints").iterdir()) == []
+    assert lab.run("train", recipe, "--resume").returncode == 0
+    done = lab.run("train", lab.file("other"), largest_file=100)  # not even for the recipe
+    assert done.returncode == 2 and done.stderr.startswith("unmask: error: ") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_checkpoint_cut_short_is_named(lab: Any, tmp_path: Path) -> None:
     recipe = lab.recipe("run")
     train(recipe)

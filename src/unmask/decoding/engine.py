@@ -38,6 +38,8 @@ class Rules:
     guidance: float = 0.0
     temperature: float = 1.0
     stop_id: int | None = None  # a row ends once its text up to this token is settled
+    limited_BL: torch.Tensor | None = None  # bool: where only `allowed_V` may be written
+    allowed_V: torch.Tensor | None = None  # bool
 
 
 @dataclass
@@ -81,8 +83,12 @@ def propose(scores: Scores, canvas: Canvas, turn: Turn, asked_RL: torch.Tensor, 
         probability_RL=torch.zeros(asked_RL.shape, dtype=torch.float64),
         priority_RL=torch.zeros(asked_RL.shape, dtype=torch.float64),
     )
+    limited_N = None if rules.limited_BL is None else rules.limited_BL[turn.rows_R][asked_RL]
     tokens, probabilities, priorities = [], [], []
     for part, logits_nV in scores.chunks():
+        if limited_N is not None and rules.allowed_V is not None:
+            denied_nV = limited_N[part, None] & ~rules.allowed_V
+            logits_nV = logits_nV.masked_fill(denied_nV.to(logits_nV.device), -torch.inf)
         tokens_n, logp_nV = draw(logits_nV, rules.temperature, None if uniforms_N is None else uniforms_N[part])
         tokens.append(tokens_n.cpu())
         probabilities.append(logp_nV.gather(-1, tokens_n[:, None])[:, 0].exp().cpu())

@@ -15,6 +15,7 @@ import math
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -28,8 +29,9 @@ from unmask.errors import UserError, nearest
 from unmask.model.folder import Model
 
 DEFAULT_LENGTH, DEFAULT_GAP, MOST_STEPS = 64, 3, 128
-# A blank takes the space before it along: in most vocabularies a word's token holds that space.
-BLANK = re.compile(r" ?_{2,}")
+# A blank takes the space before it along, since in most vocabularies a word's token holds that space, and then begins
+# with a token that does: the text keeps its word boundary.
+BLANK = re.compile(r"( ?)_{2,}")
 
 Prompt = str | Sequence[int]
 Seed = int | tuple[int, int]
@@ -57,7 +59,7 @@ def generate(
 
     prompts: texts or token ids, of any lengths; for an MDM, mask ids among them are blanks to be filled. An empty
         prompt is allowed (an ARM then starts from the end-of-sequence token).
-    length: new tokens behind the prompt (64; 0 with `fill`).
+    length: new tokens behind the prompt (by default 64, or what the context leaves; 0 with `fill`).
     steps: of the reverse process, per row (as many as there are masks, at most 128). Steps that commit nothing cost
         no pass, so `nfe` may be less.
     order, quota, block: which positions are committed, how many at a step, and in blocks of how many positions from
@@ -75,14 +77,17 @@ def generate(
     given = as_list(prompts)
     if not given:
         raise UserError('prompts is empty; give at least one, "" for text from nothing')
-    length = (0 if fill is not None else DEFAULT_LENGTH) if length is None else length
     check(model, length, steps, order, quota, block, revise, guidance, temperature, cache, fill)
     eos_id = end_of_sequence(model)
-    rows = [model.encode(prompt) if fill is None else blanks(model, prompt, fill) for prompt in given]
+    gapped = [(model.encode(prompt), []) if fill is None else blanks(model, prompt, fill) for prompt in given]
+    rows, word_starts = [row for row, _ in gapped], [starts for _, starts in gapped]
     if model.kind == "arm":
         rows = [row or [start_token(eos_id)] for row in rows]
     mask_id = model.config.vocab_size  # no token of either kind of model
     context = model.config.block_size
+    if length is None:
+        room = context - max(len(row) for row in rows)
+        length = 0 if fill is not None else max(1, min(DEFAULT_LENGTH, room))
     for number, row in enumerate(rows):
         if len(row) + length > context:
             raise UserError(
@@ -113,6 +118,8 @@ def generate(
         rule = ORDERS[order]
         chosen_quota = rule.quota or QUOTAS[quota or "paper"]
         rules = engine.Rules(rule, chosen_quota, steps_B, block, float(guidance), float(temperature), stop_id)
+        if any(word_starts):
+            rules = replace(rules, limited_BL=places(canvas, word_starts), allowed_V=tokens_with_a_space(model))
         engine.fill(model.network, canvas, rules, watch)
     canvas.done = True
     if watch is not None:
@@ -136,7 +143,7 @@ def infill(
 
 def check(
     model: Model,
-    length: int,
+    length: int | None,
     steps: int | None,
     order: str,
     quota: str | None,
@@ -168,7 +175,7 @@ def check(
         for name, given in {"guidance": guidance != 0, "fill": fill is not None, "block": block is not None}.items():
             if given:
                 raise UserError(f"{name} needs a masked diffusion model; this one is autoregressive")
-        if length < 1:
+        if length == 0:
             raise UserError("length is 0; an autoregressive model only continues, so give at least 1")
     elif quota is not None and ORDERS[order].quota is not None:
         raise UserError(f"quota '{quota}' does not go with order '{order}', which draws its own; leave out one")
@@ -181,16 +188,34 @@ def as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     return list(prompts)  # type: ignore[arg-type]
 
 
-def blanks(model: Model, prompt: Prompt, gap: int) -> list[int]:
-    """Token ids with `gap` masks for every blank of a text; ids are taken as they are."""
+def blanks(model: Model, prompt: Prompt, gap: int) -> tuple[list[int], list[int]]:
+    """Token ids with `gap` masks for every blank of a text (ids are taken as they are), and which of the masks stand
+    for a space as well."""
     if not isinstance(prompt, str):
-        return model.encode(prompt)
+        return model.encode(prompt), []
     assert model.mask_id is not None
-    ids: list[int] = []
-    for number, piece in enumerate(BLANK.split(prompt)):
-        ids += [model.mask_id] * gap if number else []
-        ids += model.encode(piece)
-    return ids
+    first, *rest = BLANK.split(prompt)
+    ids, word_starts = model.encode(first), []
+    for space, piece in zip(rest[::2], rest[1::2], strict=True):
+        word_starts += [len(ids)] if space else []
+        ids += [model.mask_id] * gap + model.encode(piece)
+    return ids, word_starts
+
+
+def places(canvas: Canvas, positions: list[list[int]]) -> torch.Tensor:
+    """Bool [B, L], true at the positions of each row."""
+    mask_BL = torch.zeros_like(canvas.new_BL)
+    for row, here in enumerate(positions):
+        mask_BL[row, here] = True
+    return mask_BL
+
+
+def tokens_with_a_space(model: Model) -> torch.Tensor:
+    """Bool [V]: tokens whose text begins with a space; all of them where the vocabulary has none such."""
+    assert model.tokenizer is not None
+    texts = (model.tokenizer.token_text(token) for token in range(model.config.vocab_size))
+    found_V = torch.tensor([text.startswith(" ") for text in texts])
+    return found_V if found_V.any() else ~found_V
 
 
 def end_of_sequence(model: Model) -> int | None:

@@ -82,11 +82,10 @@ def save(folder: str | Path, network: Transformer, tokenizer: Tokenizer | None =
         partial.mkdir(parents=True)
         write_files(partial, network, tokenizer, **extra)
         replace_folder(partial, folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(
-            f"{folder} cannot be written: {error.strerror or error}; free space or choose another"
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{folder} cannot be written: {reason}; free space or choose another") from error
     return folder
 
 

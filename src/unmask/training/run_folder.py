@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -40,6 +41,7 @@ class RunFolder:
         """Makes or re-opens `recipe.out`. Raises `UserError` where that would mix two runs."""
         path = Path(recipe.out)
         written = path / RECIPE
+        new = not path.exists()
         try:
             if written.is_file() and not resume:
                 raise UserError(f"{path} already holds a run; add --resume to go on with it, or give another --out")
@@ -57,6 +59,8 @@ class RunFolder:
         except BlockingIOError as error:
             raise UserError(f"{path} is being written by another process; wait for it or give another --out") from error
         except OSError as error:
+            if new:
+                shutil.rmtree(path, ignore_errors=True)
             raise UserError(f"{path} cannot be written: {error.strerror}; give another --out") from error
         return cls(path, lock)
 
