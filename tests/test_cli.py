@@ -1,0 +1,170 @@
+"""The command as users meet it: verbs, JSON, streams, exit status. Nearly every command is a process of its own.
+
+make test ARGS=tests/test_cli.py
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import unmask
+from unmask.cli import main, overrides
+from unmask.data.tokenizers import Tokenizer
+from unmask.errors import UserError
+from unmask.model.config import ModelConfig
+from unmask.model.folder import save
+from unmask.model.transformer import Transformer
+
+
+def command(*words: str | Path) -> list[str]:
+    return [sys.executable, "-m", "unmask", *map(str, words)]
+
+
+def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command(*words), capture_output=True, text=True, timeout=100)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["mdm", "arm"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("model") / "tiny", causal=request.param)
+
+
+@pytest.fixture(scope="module")
+def mdm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_model(tmp_path_factory.mktemp("model") / "tiny", causal=False)
+
+
+def make_model(folder: Path, causal: bool) -> Path:
+    tokenizer = Tokenizer.plain_bytes()
+    sizes = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 128, "vocab_size": tokenizer.vocab_size}
+    network = Transformer(ModelConfig(**sizes, causal=causal, eos_id=tokenizer.eos_id), seed=0)
+    return save(folder, network, tokenizer)
+
+
+def test_sample_as_text_and_as_json(model: Path) -> None:
+    words = ("sample", model, "--prompt", "The ", "--prompt", "A longer one ", "--length", 7, "--samples", 2)
+    shown, listed = run(*map(str, words)), run(*map(str, words), "--json")
+    assert shown.returncode == listed.returncode == 0
+    found = json.loads(listed.stdout)
+    prompts = ["The ", "The ", "A longer one ", "A longer one "]
+    assert shown.stdout == "\n---\n".join(p + g["text"] for p, g in zip(prompts, found, strict=True)) + "\n"
+    assert all(g["schema_version"] == 1 and len(g["tokens"]) <= 7 and g["nfe"] >= 1 for g in found)
+    assert shown.stderr == ""
+    same = unmask.generate(unmask.load(model), prompts, length=7)
+    assert [g["tokens"] for g in found] == [g.tokens for g in same]
+
+
+def test_options_reach_the_engine(mdm: Path) -> None:
+    base = ("sample", mdm, "--prompt", "The ", "--length", "8", "--json")
+    plain = json.loads(run(*base).stdout)[0]
+    for extra in (["--seed", "7"], ["--temperature", "0"], ["--order", "left-to-right"], ["--guidance", "4"]):
+        other = json.loads(run(*base, *extra).stdout)[0]
+        assert (other["tokens"], other["steps"]) != (plain["tokens"], plain["steps"]), extra
+    assert json.loads(run(*base, "--guidance", "1", "--steps", "1").stdout)[0]["nfe"] == 2
+    blocks = json.loads(run(*base, "--order", "confidence", "--quota", "even", "--block", "4").stdout)[0]
+    assert max(blocks["steps"][:4]) < min(blocks["steps"][4:])
+
+
+def test_fill_and_watch(mdm: Path) -> None:
+    done = run("sample", mdm, "--fill", "The ____ of the Union", "--gap", "3", "--watch")
+    assert done.returncode == 0
+    assert done.stdout.startswith("The ") and done.stdout.endswith(" of the Union\n")
+    assert "3 of 3 tokens" in done.stderr and "tokens" not in done.stdout
+
+
+def test_score_as_text_and_as_json(model: Path) -> None:
+    words = ("score", model, "one text", "another", "--context", "so: ", "--draws", "16", "--seed", "3")
+    shown, listed = run(*words), json.loads(run(*words, "--json").stdout)
+    same = unmask.score(unmask.load(model), [("so: ", "one text"), ("so: ", "another")], draws=16, seed=3)
+    assert [s["logprob"] for s in listed] == pytest.approx([s.logprob for s in same], rel=1e-6)
+    for line, score in zip(shown.stdout.splitlines(), same, strict=True):
+        assert (
+            f"{-score.logprob:.3f} nats (se {score.se:.3f})" in line and f"{score.bits_per_byte:.4f} bits/byte" in line
+        )
+        assert line.startswith("-log p <=" if score.is_bound else "-log p = ")
+
+
+def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    for i in range(20):
+        (tmp_path / "texts" / f"{i}.txt").write_text(f"Text number {i} says that {i} is {i}. " * 4)
+    words = ("prepare", tmp_path / "texts", "--out", tmp_path / "out", "--tokenizer", "bytes", "--split", "random:0.3")
+    first, second = run(*words), run(*words, "--json")
+    assert first.stdout.splitlines()[0].endswith(": made") and "train: " in first.stdout
+    assert json.loads(second.stdout)["created"] is False
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sampel", "x"], "'sampel' is not a verb (did you mean 'sample'?); verbs: prepare, train, sample"),
+        (["sample"], "the following arguments are required: RUN"),
+        (["sample", "nowhere"], "nowhere does not exist; give a run, a checkpoint or a model folder"),
+        (["sample", "MODEL", "--oder", "confidence"], "unknown argument --oder (did you mean '--order'?)"),
+        (["sample", "MODEL", "--order", "confidense"], "'confidense' is unknown (did you mean 'confidence'?)"),
+        (["sample", "MODEL", "--length", "many"], "argument --length: invalid int value: 'many'"),
+        (["sample", "MODEL", "--prompt", "x" * 200], "prompt 0 has 200 tokens"),
+        (["sample", "MODEL", "--length", "500"], "exceeds the context of 128; shorten prompt or length"),
+        (["sample", "MODEL", "--fill", "no gap"], "has no blank"),
+        (["sample", "MODEL", "--fill", "a ____", "--prompt", "b"], "--fill and --prompt do not go together"),
+        (["sample", "MODEL", "--samples", "0"], "--samples is 0"),
+        (["score", "MODEL", ""], "empty continuation"),
+        (["score", "MODEL", "x", "--method", "exakt"], "did you mean 'exact'?"),
+        (["score", "MODEL", "x", "--draws", "1"], "draws is 1"),
+        (["score", "MODEL", "x" * 128], "the continuation has 128 tokens, the context of 128 holds 127"),
+        (["train", "nowhere.yaml"], "nowhere.yaml does not exist; give a recipe"),
+        (["convert", "smdm", "WEIGHTS", "--out", "x"], "give exactly one of --config JSON and --size NAME"),
+        (["prepare", "nowhere", "--out", "x"], "nowhere"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else " ".join(value)[:40],
+)
+def test_bad_input_is_one_line_and_status_2(
+    mdm: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(mdm) if word == "MODEL" else word for word in words])
+    shown = capsys.readouterr()
+    assert ended.value.code == 2
+    assert shown.err.startswith("unmask: error: ") and message in shown.err
+    assert shown.err.count("\n") == 1 and shown.out == ""
+
+
+def test_ctrl_c_is_status_130(mdm: Path) -> None:
+    words = ("score", mdm, "a rather long text " * 6, "--draws", "1000000")
+    process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(4)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out == "" and "Traceback" not in error
+
+
+def test_a_reader_that_goes_away_is_no_traceback(mdm: Path) -> None:
+    process = subprocess.Popen(command("sample", mdm), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 141
+
+
+def test_version() -> None:
+    assert run("--version").stdout == f"unmask {unmask.__version__}\n"
+
+
+def test_overrides() -> None:
+    assert overrides(["--model.n_layer", "4", "--steps=10", "--lr", "-1"]) == {
+        "model.n_layer": "4",
+        "steps": "10",
+        "lr": "-1",
+    }
+    with pytest.raises(UserError, match="'stray' is not understood"):
+        overrides(["stray"])
+    with pytest.raises(UserError, match="--steps has no value"):
+        overrides(["--steps"])
