@@ -1,0 +1,69 @@
+"""Texts and ids to the tokens that are scored, and how many bytes those are."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unmask.data.tokenizers import Tokenizer
+from unmask.errors import UserError
+from unmask.likelihood import score
+from unmask.likelihood.pairs import Pair
+from unmask.model.folder import Model
+
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)
+
+
+@given(TEXT, TEXT.filter(bool))
+def test_two_texts_are_encoded_as_one(writers: dict[str, Model], context: str, continuation: str) -> None:
+    model = writers["mdm"]
+    pair = Pair.make(model, context, continuation, 0)
+    moved = len(context) - len(context.rstrip())
+    assert model.decode(pair.ids_T[pair.start :].tolist()) == context[len(context) - moved :] + continuation
+    assert pair.n_bytes == len((context[len(context) - moved :] + continuation).encode())
+    assert pair.prompt == len(context.rstrip().encode()) and pair.dropped == 0
+    if not context.rstrip():
+        assert pair.ids_T[:1].tolist() == [0] and pair.start == 1  # a clean end of sequence before it
+
+
+def test_a_token_across_the_border_is_scored(make_model) -> None:
+    tokenizer = Tokenizer.train_bpe(280, ["the state of the union. " * 50, "a statement is made. " * 50])
+    model = make_model(tokenizer.vocab_size, tokenizer=tokenizer)
+    whole = tokenizer.encode("the statement")
+    pair = Pair.make(model, "the state", "ment", 0)
+    assert pair.ids_T.tolist() == whole
+    assert tokenizer.encode("the state")[: pair.start] == whole[: pair.start]
+    spaced = Pair.make(model, "the ", "state", 0)
+    assert spaced.ids_T.tolist() == tokenizer.encode("the state")
+
+
+def test_ids_stand_as_they_are(writers: dict[str, Model]) -> None:
+    model = writers["mdm"]
+    pair = Pair.make(model, [5, 6], [7, 8, 0], 0)
+    assert (pair.ids_T.tolist(), pair.start, pair.n_bytes) == ([5, 6, 7, 8, 0], 2, 2)  # an end has no byte
+    assert Pair.make(model, [], [7], 0).ids_T.tolist() == [0, 7]
+    assert Pair.make(model, [5], "é", 0).n_bytes == 2
+
+
+def test_the_key_is_the_tokens(writers: dict[str, Model]) -> None:
+    model = writers["mdm"]
+    same = Pair.make(model, [5, 6], [7], 0).key
+    assert Pair.make(model, [5, 6], [7], 9).key == same
+    assert Pair.make(model, [5], [6, 7], 0).key != same and Pair.make(model, [5, 6], [8], 0).key != same
+
+
+@pytest.mark.parametrize("kind", ["mdm", "arm"])
+def test_bits_per_byte(writers: dict[str, Model], kind: str) -> None:
+    (s,) = score(writers[kind], [("so", " ürbar")], draws=8)
+    assert (s.n_bytes, s.n_tokens) == (7, 7)
+    assert s.bits_per_byte == pytest.approx(-s.logprob / math.log(2) / 7)
+
+
+def test_an_arm_without_anything_to_begin_with_is_said(make_model) -> None:
+    model = make_model(causal=True, eos_id=None)
+    with pytest.raises(UserError, match="pair 0 has no context and the model no eos_id to begin with"):
+        score(model, [([], [1])])
+    assert score(make_model(eos_id=None), [([], [1])], draws=4)[0].n_tokens == 1

@@ -1,0 +1,236 @@
+"""Scores on a model small enough to enumerate, against sums written out here."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import unmask
+from unmask.errors import UserError
+from unmask.likelihood import score
+from unmask.model.folder import Model
+
+V, MASK, L = 3, 3, 3
+CONTEXT, ANSWER = [1, 2], [2, 0, 1]
+
+
+def logp(model: Model, tokens: list[int], guidance: float = 0.0, prompt: int = 0) -> torch.Tensor:
+    """Log-probabilities [T, V] in float64; `prompt` leading tokens are hidden from the unconditional half."""
+    with torch.no_grad():
+        c = model.network(torch.tensor([tokens]))[0].double()
+        u = model.network(torch.tensor([[MASK] * prompt + tokens[prompt:]]))[0].double() if guidance else c
+    return (u + (1 + guidance) * (c - u)).log_softmax(-1)
+
+
+def order_logp(
+    model: Model, context: list[int], answer: list[int], order: tuple[int, ...], guidance: float = 0
+) -> float:
+    """log p of revealing the answer one token at a time in an order."""
+    canvas, total = context + [MASK] * len(answer), 0.0
+    for place in order:
+        at = len(context) + place
+        total += float(logp(model, canvas, guidance, len(context))[at, answer[place]])
+        canvas[at] = answer[place]
+    return total
+
+
+def all_orders(model: Model, context: list[int], answer: list[int], guidance: float = 0) -> np.ndarray:
+    orders = itertools.permutations(range(len(answer)))
+    return np.array([order_logp(model, context, answer, order, guidance) for order in orders])
+
+
+@pytest.mark.parametrize("guidance", [0.0, 0.7, -0.5])
+@pytest.mark.parametrize("context", [CONTEXT, [0]])
+def test_exact_is_the_mean_over_all_orders(mdm: Model, context: list[int], guidance: float) -> None:
+    (found,) = score(mdm, [(context, ANSWER)], method="exact", guidance=guidance)
+    assert found.logprob == pytest.approx(all_orders(mdm, context, ANSWER, guidance).mean(), rel=1e-5)
+    assert (found.se, found.draws, found.is_bound, found.n_tokens) == (0.0, 0, True, 3)
+
+
+def test_the_bound_lies_below_the_likelihood_of_the_any_order_sampler(mdm: Model) -> None:
+    """Its probability of a text is the mean over orders of their products, and sums to 1 over all texts."""
+    total, differences = 0.0, []
+    for answer in itertools.product(range(V), repeat=L):
+        orders = all_orders(mdm, CONTEXT, list(answer))
+        likelihood = np.exp(orders).mean()
+        total += likelihood
+        bound = score(mdm, [(CONTEXT, list(answer))], method="exact")[0].logprob
+        differences.append(math.log(likelihood) - bound)
+    assert total == pytest.approx(1, abs=1e-6)
+    assert min(differences) >= -1e-6 and max(differences) > 0.01
+
+
+@pytest.mark.parametrize("guidance", [0.0, 0.8])
+def test_chain_rule_is_the_left_to_right_order_and_sums_to_one(mdm: Model, guidance: float) -> None:
+    pairs = [(CONTEXT, list(answer)) for answer in itertools.product(range(V), repeat=L)]
+    found = score(mdm, pairs, method="chain-rule", guidance=guidance)
+    assert sum(math.exp(s.logprob) for s in found) == pytest.approx(1, abs=1e-6)
+    for (context, answer), s in zip(pairs, found, strict=True):
+        assert s.logprob == pytest.approx(order_logp(mdm, context, answer, (0, 1, 2), guidance), rel=1e-5)
+        assert (s.se, s.is_bound, s.method) == (0.0, False, "chain-rule")
+
+
+def test_arm_scores_are_exact_by_any_method_and_sum_to_one(arm: Model) -> None:
+    pairs = [(CONTEXT, list(answer)) for answer in itertools.product(range(V), repeat=L)]
+    found = score(arm, pairs)
+    assert sum(math.exp(s.logprob) for s in found) == pytest.approx(1, abs=1e-6)
+    direct = logp(arm, CONTEXT + ANSWER)
+    expected = sum(float(direct[len(CONTEXT) - 1 + i, token]) for i, token in enumerate(ANSWER))
+    for method in ("mc-fixed", "mc-bernoulli", "chain-rule", "exact"):
+        (s,) = score(arm, [(CONTEXT, ANSWER)], method=method)
+        assert s.logprob == pytest.approx(expected, rel=1e-6)
+        assert (s.se, s.method, s.is_bound, s.draws) == (0.0, "exact", False, 0)
+
+
+@pytest.mark.parametrize("method", ["mc-fixed", "mc-bernoulli"])
+@pytest.mark.parametrize("guidance", [0.0, 0.7])
+def test_monte_carlo_is_unbiased(mdm: Model, method: str, guidance: float) -> None:
+    exact = score(mdm, [(CONTEXT, ANSWER)], method="exact", guidance=guidance)[0].logprob
+    (s,) = score(mdm, [(CONTEXT, ANSWER)], method=method, guidance=guidance, draws=20_000)
+    assert 0 < s.se < 0.1 and s.is_bound and s.draws == 20_000
+    assert abs(s.logprob - exact) < 4 * s.se
+
+
+def test_the_standard_error_is_honest(mdm: Model) -> None:
+    """Over many seeds the errors, in units of the reported error, have a spread of about one."""
+    exact = score(mdm, [(CONTEXT, ANSWER)], method="exact")[0].logprob
+    z = np.array(
+        [
+            (s.logprob - exact) / s.se
+            for s in (score(mdm, [(CONTEXT, ANSWER)], draws=64, seed=seed)[0] for seed in range(300))
+        ]
+    )
+    assert abs(z.mean()) < 0.25
+    assert 0.85 < z.std() < 1.25  # Student's t of 15 degrees of freedom has 1.07
+
+
+def test_fixed_counts_vary_less_than_bernoulli_masks(mdm: Model) -> None:
+    def spread(method: str) -> float:
+        found = (score(mdm, [(CONTEXT, ANSWER)], method=method, draws=32, seed=seed)[0] for seed in range(60))
+        return float(np.std([s.logprob for s in found]))
+
+    assert spread("mc-fixed") < 0.7 * spread("mc-bernoulli")
+
+
+PAIRS = st.lists(
+    st.tuples(st.lists(st.integers(0, V - 1), max_size=5), st.lists(st.integers(0, V - 1), min_size=1, max_size=4)),
+    min_size=1,
+    max_size=5,
+)
+
+
+@settings(max_examples=30)
+@given(PAIRS, st.sampled_from(["mc-fixed", "mc-bernoulli", "chain-rule", "exact"]), st.sampled_from([0.0, 0.5]))
+def test_neither_batch_nor_order_of_the_pairs_matters(mdm: Model, pairs: Any, method: str, guidance: float) -> None:
+    options: dict[str, Any] = {"method": method, "guidance": guidance, "draws": 12}
+    together = score(mdm, pairs, **options)
+    backwards = score(mdm, pairs[::-1], batch_tokens=1, **options)[::-1]
+    for a, b, pair in zip(together, backwards, pairs, strict=True):
+        assert a.logprob == pytest.approx(b.logprob, rel=1e-4)
+        assert a.se == pytest.approx(b.se, rel=1e-3, abs=1e-5)
+        assert a.logprob <= 0 and a.n_tokens == len(pair[1])
+
+
+def test_the_same_masks_for_every_model(make_model, mdm: Model) -> None:
+    """Common random numbers: the difference of two models varies less than either does."""
+    other = make_model(seed=1)
+    with torch.no_grad():
+        other.network.output.weight.mul_(1.05)
+    first, second = (
+        np.array([score(model, [(CONTEXT, ANSWER)], draws=16, seed=seed)[0].logprob for seed in range(40)])
+        for model in (mdm, other)
+    )
+    assert (first - second).std() < 0.4 * first.std()
+
+
+def test_no_guidance_is_one_pass_and_the_head_runs_where_asked(mdm: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+    hidden, head = mdm.network.hidden, mdm.network.head
+    monkeypatch.setattr(mdm.network, "hidden", lambda t, **k: (rows.append(len(t)), hidden(t, **k))[1])
+    asked: list[int] = []
+    monkeypatch.setattr(mdm.network, "head", lambda h: (asked.append(len(h)), head(h))[1])
+    score(mdm, [(CONTEXT, ANSWER)], method="chain-rule")
+    assert (sum(rows), sum(asked)) == (3, 3)
+    rows.clear()
+    score(mdm, [(CONTEXT, ANSWER)], method="chain-rule", guidance=0.5)
+    assert sum(rows) == 6
+
+
+def test_a_score_carries_its_protocol(mdm: Model) -> None:
+    (s,) = score(mdm, [(CONTEXT, ANSWER)], draws=8, seed=3, guidance=0.25)
+    told = json.loads(json.dumps(s.to_dict()))
+    assert (told["method"], told["draws"], told["seed"], told["guidance"]) == ("mc-fixed", 8, 3, 0.25)
+    assert told["nats_per_token"] == pytest.approx(-s.logprob / 3) and told["bits_per_byte"] is None
+    assert len(told["config_hash"]) == 16
+    assert unmask.score is score
+
+
+def test_published_chain_rule_numbers(shared, tmp_path) -> None:
+    from unmask.interop.smdm import convert
+
+    folder = shared / "fixtures" / "smdm"
+    model = unmask.load(convert(folder / "mdm.safetensors", folder / "config.json", tmp_path / "m", rope="fp32"))
+    from safetensors.torch import load_file
+
+    ids = load_file(folder / "tensors.safetensors")["ids"].tolist()
+    expected = json.loads((folder / "expected.json").read_text())
+    cases = next(value for key, value in expected.items() if key.startswith("chain_rule_nll"))
+    pairs = [(ids[i][:20], ids[i][20 : 20 + n]) for i, (_, n) in enumerate(cases["0.0"])]
+    for guidance, rows in cases.items():
+        found = score(model, pairs, method="chain-rule", guidance=float(guidance))
+        assert [-s.logprob for s in found] == pytest.approx([nll for nll, _ in rows], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "options", "message"),
+    [
+        ([([1], [])], {}, "pair 0 has an empty continuation"),
+        ([([1], [2]), ([1], [3])], {}, r"pair 1: the continuation holds the mask \(3\)"),
+        ([([1], [7])], {}, "token id 7 lies outside the vocabulary of 4"),
+        ([([1], [1] * 24)], {}, "the continuation has 24 tokens, the context of 24 holds 23; split it"),
+        ([([1], "text")], {}, "has no tokenizer.json"),
+        (["ab"], {}, "pair 0 is not a "),
+        ([([1],)], {}, "pair 0 is not a "),
+        ([([1], [None])], {}, "pair 0 holds neither texts nor lists of token ids"),
+        ([([1], [2])], {"method": "exakt"}, "did you mean 'exact'"),
+        ([([1], [2])], {"draws": 1}, "draws is 1"),
+        ([([1], [2])], {"guidance": math.nan}, "guidance is nan"),
+        ([([1], [2])], {"batch_tokens": 0}, "batch_tokens is 0"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_bad_input_is_named(mdm: Model, pairs: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        score(mdm, pairs, **options)
+
+
+def test_guidance_of_an_arm_is_refused(arm: Model) -> None:
+    with pytest.raises(UserError, match="guidance needs a masked diffusion model"):
+        score(arm, [([1], [2])], guidance=0.5)
+
+
+def test_damaged_weights_are_named(make_model) -> None:
+    model = make_model()
+    with torch.no_grad():
+        model.network.output.weight[0, 0] = math.nan
+    with pytest.raises(UserError, match="logits are not finite; the weights are damaged"):
+        score(model, [([1], [2, 1])])
+
+
+def test_a_long_context_is_cut_on_the_left_and_counted(mdm: Model) -> None:
+    with pytest.warns(UserWarning, match="1 of 2 contexts are cut on the left to fit the model's 24 tokens"):
+        long, short = score(mdm, [([1] * 10 + [2] * 21, ANSWER), (CONTEXT, ANSWER)], method="chain-rule")
+    assert (long.context_dropped, short.context_dropped) == (10, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert score(mdm, [([2] * 21, ANSWER)], method="chain-rule")[0].logprob == pytest.approx(long.logprob, rel=1e-5)
+    assert score(mdm, []) == []

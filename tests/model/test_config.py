@@ -1,0 +1,53 @@
+"""Sizes that do not fit are named before anything is built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from unmask.errors import UserError
+from unmask.model.config import ModelConfig
+
+SIZES: dict[str, Any] = {"n_layer": 2, "n_head": 4, "n_embd": 32, "vocab_size": 100}
+
+
+def test_defaults_follow_the_sizes() -> None:
+    config = ModelConfig(**SIZES)
+    assert (config.n_kv_head, config.intermediate_size, config.head_dim) == (4, 128, 8)
+    assert (config.kind, config.mask_id, config.embedding_rows) == ("mdm", 100, 101)
+    causal = ModelConfig(**SIZES, causal=True)
+    assert (causal.kind, causal.mask_id, causal.embedding_rows) == ("arm", None, 100)
+
+
+def test_a_config_is_its_dictionary() -> None:
+    config = ModelConfig(**SIZES, n_kv_head=2, intermediate_size=40, head_dim=6, tie_embeddings=True, eos_id=3)
+    assert ModelConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"n_head": 5}, "model.n_embd 32 does not divide by model.n_head 5; change one, or set model.head_dim"),
+        ({"n_head": 32}, "model.head_dim 1 is odd"),
+        ({"n_kv_head": 3}, "model.n_head 4 does not divide by model.n_kv_head 3"),
+        ({"n_layer": 0}, "model.n_layer is 0; give a whole number of at least 1"),
+        ({"n_layer": 2.5}, "model.n_layer is 2.5"),
+        ({"n_embd": True}, "model.n_embd is True"),
+        ({"intermediate_size": -1}, "model.intermediate_size is -1"),
+        ({"rope_table": "fp16"}, "model.rope_table is 'fp16'; give one of fp32, bf16"),
+        ({"eos_id": 100}, "model.eos_id 100 lies outside the vocabulary of 100"),
+        ({"n_heads": 4}, r"model.n_heads is not a field of the model \(did you mean 'n_head'"),
+        ({"causal": "yes"}, "model.causal is 'yes'; give true or false"),
+        ({"norm_eps": "small"}, "model.norm_eps is 'small'; give a number"),
+    ],
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
+)
+def test_bad_fields_are_named(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ModelConfig.from_dict({**SIZES, **fields})
+
+
+def test_a_missing_field_is_named_with_its_place() -> None:
+    with pytest.raises(UserError, match="x/config.json: model.vocab_size is missing"):
+        ModelConfig.from_dict({"n_layer": 1, "n_head": 1, "n_embd": 4}, where="x/config.json: model")

@@ -1,0 +1,203 @@
+"""The backbone against a slow one written from the formulas, and what masks, caches and halves promise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unmask.errors import UserError
+from unmask.model.cache import KVCache
+from unmask.model.config import ModelConfig
+from unmask.model.transformer import Transformer, rope_tables
+
+V, T = 11, 9
+SIZES: dict[str, Any] = {"n_layer": 2, "n_head": 4, "n_embd": 16, "vocab_size": V, "block_size": 24}
+
+
+def make(seed: int = 0, **fields: Any) -> Transformer:
+    network = Transformer(ModelConfig(**{**SIZES, **fields}), seed=seed).eval()
+    with torch.no_grad():
+        for weight in network.parameters():
+            if weight.ndim == 2:
+                weight.mul_(3)  # so that context matters
+            else:
+                weight.add_(torch.linspace(-0.3, 0.3, len(weight)))
+    return network
+
+
+def tokens(batch: int = 2, length: int = T, rows: int = V) -> torch.Tensor:
+    return torch.randint(rows, (batch, length), generator=torch.Generator().manual_seed(1))
+
+
+def by_hand(network: Transformer, ids: list[int]) -> torch.Tensor:
+    """Logits [T, V] of one sequence in float64, position by position, head by head."""
+    config = network.config
+    w = {name: value.double() for name, value in network.state_dict().items()}
+
+    def norm(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+        return x / torch.sqrt((x * x).mean() + config.norm_eps) * weight
+
+    def turn(x: torch.Tensor, position: int) -> torch.Tensor:
+        half = config.head_dim // 2
+        out = torch.empty_like(x)
+        for i in range(half):
+            angle = position * config.rope_base ** (-2 * i / config.head_dim)
+            c, s = math.cos(angle), math.sin(angle)
+            out[i], out[i + half] = x[i] * c - x[i + half] * s, x[i + half] * c + x[i] * s
+        return out
+
+    heads, kv_heads, size = config.n_head, config.n_kv_head, config.head_dim
+    xs = [w["embedding.weight"][token] for token in ids]
+    for layer in range(config.n_layer):
+        own = {name.removeprefix(f"layers.{layer}."): value for name, value in w.items()}
+        normed = [norm(x, own["attention_norm.weight"]) for x in xs]
+        qkv = [(own["attention.qkv.weight"] @ x).view(-1, size) for x in normed]
+        q = [[turn(row[h], t) for h in range(heads)] for t, row in enumerate(qkv)]
+        k = [[turn(row[heads + h], t) for h in range(kv_heads)] for t, row in enumerate(qkv)]
+        v = [[row[heads + kv_heads + h] for h in range(kv_heads)] for row in qkv]
+        mixed = []
+        for t in range(len(ids)):
+            seen = range(t + 1) if config.causal else range(len(ids))
+            outs = []
+            for h in range(heads):
+                g = h // (heads // kv_heads)
+                weights = torch.softmax(torch.stack([q[t][h] @ k[s][g] for s in seen]) / math.sqrt(size), 0)
+                outs.append(sum(p * v[s][g] for p, s in zip(weights, seen, strict=True)))
+            mixed.append(own["attention.out.weight"] @ torch.cat(outs))
+        xs = [x + m for x, m in zip(xs, mixed, strict=True)]
+        ff = []
+        for x in xs:
+            gate, up = (own["mlp.gate_up.weight"] @ norm(x, own["mlp_norm.weight"])).chunk(2)
+            ff.append(own["mlp.down.weight"] @ (gate / (1 + torch.exp(-gate)) * up))
+        xs = [x + f for x, f in zip(xs, ff, strict=True)]
+    head = w["embedding.weight"][: config.vocab_size] if config.tie_embeddings else w["output.weight"]
+    return torch.stack([head @ norm(x, w["norm.weight"]) for x in xs])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"causal": True},
+        {"n_kv_head": 2},
+        {"n_kv_head": 1, "causal": True},
+        {"tie_embeddings": True},
+        {"head_dim": 6, "intermediate_size": 20, "rope_base": 50.0, "norm_eps": 1e-3},
+    ],
+    ids=str,
+)
+def test_logits_are_those_of_the_formulas(fields: dict[str, Any]) -> None:
+    network = make(**fields)
+    ids_BT = tokens(rows=network.config.embedding_rows)
+    with torch.no_grad():
+        logits_BTV = network(ids_BT)
+    assert logits_BTV.shape == (2, T, V) and logits_BTV.dtype == torch.float32
+    for row in range(2):
+        torch.testing.assert_close(
+            logits_BTV[row].double(), by_hand(network, ids_BT[row].tolist()), atol=1e-4, rtol=1e-4
+        )
+
+
+@given(st.integers(0, T - 1), st.integers(0, V - 1))
+def test_a_causal_model_does_not_look_ahead_and_a_bidirectional_one_does(position: int, token: int) -> None:
+    ids_BT = tokens(1)
+    changed_BT = ids_BT.clone()
+    changed_BT[0, position] = (ids_BT[0, position] + 1 + token % (V - 1)) % V
+    for causal in (True, False):
+        network = make(causal=causal)
+        with torch.no_grad():
+            differ_T = (network(ids_BT) - network(changed_BT))[0].abs().amax(-1) > 1e-6
+        assert differ_T[position:].any()
+        assert bool(differ_T[:position].any()) is (not causal and position > 0)
+
+
+def test_the_head_apart_gives_the_same() -> None:
+    network = make()
+    hidden_BTE = network.hidden(tokens())
+    torch.testing.assert_close(network.head(hidden_BTE[:, 3]), network(tokens())[:, 3])
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_padding_behind_a_key_mask_changes_nothing(causal: bool) -> None:
+    network = make(causal=causal)
+    short, long = tokens(1, 5), tokens(1, T)
+    padded_BT = long.clone()
+    padded_BT[:, :5] = short
+    mask_BT = torch.arange(T)[None] < 5
+    with torch.no_grad():
+        torch.testing.assert_close(
+            network.head(network.hidden(padded_BT, key_mask_BS=mask_BT))[:, :5], network(short), atol=1e-5, rtol=1e-5
+        )
+
+
+def test_only_differences_of_positions_matter() -> None:
+    """Rotary embedding: the same tokens further to the right attend to each other alike."""
+    network = make()
+    positions_BT = torch.arange(T)[None].expand(2, T)
+    with torch.no_grad():
+        here = network.hidden(tokens(), positions_BT=positions_BT)
+        there = network.hidden(tokens(), positions_BT=positions_BT + 13)
+        apart = network.hidden(tokens(), positions_BT=positions_BT * 2)
+    torch.testing.assert_close(here, network.hidden(tokens()))
+    torch.testing.assert_close(here, there, atol=1e-4, rtol=1e-4)
+    assert (here - apart).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_a_cache_gives_what_no_cache_gives(kv_heads: int) -> None:
+    """Prompts of different lengths, token by token, and after a row has left."""
+    network = make(causal=True, n_kv_head=kv_heads)
+    ids_BT = tokens(3, 12)
+    lengths = torch.tensor([2, 5, 3])
+    with torch.no_grad():
+        whole_BTV = network(ids_BT)
+        cache = KVCache(network.config, 3, 12)
+        prompt_BT = torch.where(torch.arange(5) < lengths[:, None], ids_BT[:, :5], 0)
+        network.hidden(prompt_BT, positions_BT=torch.arange(5).expand(3, 5), cache=cache)
+        rows = torch.arange(3)
+        for step in range(6):
+            if step == 3:
+                rows = torch.tensor([0, 2])
+                cache.keep(rows)
+            at = (lengths[rows] + step)[:, None]
+            logits = network.head(network.hidden(ids_BT[rows].gather(1, at), positions_BT=at, cache=cache))
+            torch.testing.assert_close(logits[:, 0], whole_BTV[rows, at[:, 0]], atol=1e-5, rtol=1e-5)
+
+
+def test_initialisation_is_the_papers() -> None:
+    config = ModelConfig(n_layer=3, n_head=4, n_embd=256, vocab_size=1000)
+    network = Transformer(config, seed=0)
+    for name, weight in network.named_parameters():
+        if weight.ndim == 1:
+            assert (weight == 1).all(), name
+            continue
+        back = name.endswith(("attention.out.weight", "mlp.down.weight"))
+        std = 1 / (math.sqrt(256) * 3) if back else math.sqrt(2 / (5 * 256))
+        assert weight.std().item() == pytest.approx(std, rel=0.02), name
+        assert abs(weight.mean().item()) < 0.02 * std * 3, name
+
+
+def test_a_seed_is_a_model() -> None:
+    a, b, c = (Transformer(ModelConfig(**SIZES), seed=seed).state_dict() for seed in (4, 4, 5))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+    assert not torch.equal(a["embedding.weight"], c["embedding.weight"])
+
+
+def test_rope_tables_are_rounded_where_the_config_says() -> None:
+    exact = rope_tables(ModelConfig(**SIZES))
+    rounded = rope_tables(ModelConfig(**SIZES, rope_table="bf16"))
+    for fine, coarse in zip(exact, rounded, strict=True):
+        assert fine.dtype == coarse.dtype == torch.float32
+        assert torch.equal(coarse, fine.bfloat16().float()) and not torch.equal(coarse, fine)
+
+
+def test_too_long_is_said() -> None:
+    with pytest.raises(UserError, match="25 tokens exceed the context of 24"):
+        make().hidden(tokens(1, 25))
+    with pytest.raises(UserError, match="25 tokens exceed the context of 24"):
+        KVCache(ModelConfig(**SIZES, causal=True), 1, 25)
