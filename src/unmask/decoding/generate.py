@@ -28,7 +28,7 @@ from unmask.decoding.orders import ORDERS, QUOTAS
 from unmask.errors import UserError, nearest
 from unmask.model.folder import Model
 
-DEFAULT_LENGTH, DEFAULT_GAP, MOST_STEPS = 64, 3, 128
+DEFAULT_ORDER, DEFAULT_LENGTH, DEFAULT_GAP, MOST_STEPS = "ancestral", 64, 3, 128
 # A blank takes the space before it along, since in most vocabularies a word's token holds that space, and then begins
 # with a token that does: the text keeps its word boundary.
 BLANK = re.compile(r"( ?)_{2,}")
@@ -42,7 +42,7 @@ def generate(
     prompts: Prompt | Sequence[Prompt],
     length: int | None = None,
     steps: int | None = None,
-    order: str = "ancestral",
+    order: str = DEFAULT_ORDER,
     quota: str | None = None,
     block: int | None = None,
     revise: str | None = None,
@@ -133,8 +133,12 @@ def infill(
     """Fills the blanks of texts: every run of two or more underscores becomes `gap` tokens, its space included.
 
     `Generation.text` is the whole text, `.tokens` the new tokens, `.positions` their places in `.canvas`. Options
-    are those of `generate`.
+    are those of `generate`, but orders that have a quota use "even": the paper's rounds a gap of a few tokens down to
+    nothing until its last step, which then commits all of them at once.
     """
+    order = ORDERS.get(options.get("order", DEFAULT_ORDER))
+    if options.get("quota") is None and order is not None and order.quota is None and model.kind == "mdm":
+        options["quota"] = "even"
     return generate(model, texts, steps=steps, fill=gap, **options)
 
 

@@ -4,10 +4,10 @@
     inputs = objective.prepare(tokens_BT1, 0, k, mask_id)         # on the CPU: a function of (seed, k)
     outcome = objective.loss(network, inputs.to(device))          # loss_sum / n_tokens is the loss
 
-Masked diffusion (arXiv 2410.18514, eq. for the NELBO): t uniform, each token masked with probability p = (1-eps) t + eps,
-loss = sum over masked of CE / p. `masking: fixed` masks exactly c of L tokens, c from 1..L, weighed by L/c
-(arXiv 2502.09992): the same expectation at eps = 0 without the variance of the count. `weighting: ce` drops the weight
-(scaled so that a constant CE of 1 gives 1): it trains well, and is NOT a bound on the likelihood.
+Masked diffusion (arXiv 2410.18514, eq. for the NELBO): t uniform, each token masked with probability
+p = (1 - eps) t + eps, loss = sum over masked of CE / p. `masking: fixed` masks exactly c of L tokens, c from 1..L,
+weighed by L/c (arXiv 2502.09992): the same expectation at eps = 0 without the variance of the count. `weighting: ce`
+drops the weight (scaled so that a constant CE of 1 gives 1): it trains well, and is NOT a bound on the likelihood.
 
 Shapes: B batch, T tokens, N positions where the head runs.
 """

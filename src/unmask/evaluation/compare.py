@@ -25,6 +25,7 @@ from unmask.data.shards import TokenData
 from unmask.data.tokenizers import Tokenizer
 from unmask.errors import UserError
 from unmask.evaluation.baselines import Unigram, xz
+from unmask.evaluation.cloze import cloze
 from unmask.likelihood import corpus_bound
 from unmask.model.folder import Model
 from unmask.training.validation import validation_windows
@@ -58,7 +59,7 @@ class HeldOut:
 def compare(
     models: Mapping[str, Model], data: str | Path, windows: int = WINDOWS, draws: int = DRAWS, seed: int = SEED
 ) -> dict[str, Any]:
-    """One entry per model, `unigram`, `xz`, and the `protocol` that all of them share (JSON values)."""
+    """One entry per model, `unigram`, `xz`, `cloze`, and the `protocol` that all of them share (JSON values)."""
     held_out_data = TokenData(data, "validation")
     tokenizer = held_out_data.tokenizer()
     contexts = set()
@@ -70,8 +71,8 @@ def compare(
         contexts.add(model.config.block_size)
     held_out = HeldOut.of(held_out_data, tokenizer, min(contexts), windows)
     result: dict[str, Any] = {name: score_model(model, held_out, draws, seed) for name, model in models.items()}
-    unigram_nats_N = Unigram.of(TokenData(data, "train")).nats(held_out.windows_NT)
-    result["unigram"] = numbers(float(unigram_nats_N.sum()) / held_out.n_tokens, held_out)
+    unigram = Unigram.of(TokenData(data, "train"))
+    result["unigram"] = numbers(float(unigram.nats(held_out.windows_NT).sum()) / held_out.n_tokens, held_out)
     compressed = xz(held_out_data)
     result["xz"] = {
         "bits_per_byte": compressed.bits_per_byte,
@@ -79,6 +80,7 @@ def compare(
         "compressed_bytes": compressed.n_compressed,
         "of": "the whole validation split, xz preset 9 extreme",
     }
+    result["cloze"] = cloze(models, unigram, held_out.windows_NT, seed)
     result["protocol"] = protocol(held_out, tokenizer, min(contexts), draws, seed)
     return result
 
@@ -86,6 +88,7 @@ def compare(
 def score_model(model: Model, held_out: HeldOut, draws: int, seed: int) -> dict[str, Any]:
     """Bound or likelihood of one model, with what identifies the model."""
     bound = corpus_bound(model, held_out.windows_NT, draws=draws, seed=seed)
+    assert bound.se is not None, "two draws or more have a standard error"
     result: dict[str, Any] = {
         "kind": model.kind,
         "is_bound": model.kind == "mdm",

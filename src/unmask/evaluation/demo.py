@@ -209,8 +209,11 @@ def in_words(summary: dict[str, Any], out: Path) -> str:
         entry = summary[name]
         note = f" (upper bound; se {entry['bits_per_byte_se']:.4f})" if entry.get("is_bound") else ""
         lines.append(f"  {name:<8} {entry['bits_per_byte']:.3f}{note}")
-    for gap in summary["samples"]["infilling"][:1]:
-        lines.append(f"filled in: {gap['title']}  ->  {gap['text']}")
+    lines.append("one hidden token guessed right")
+    for name in ("mdm", "arm", "unigram"):
+        lines.append(f"  {name:<8} {summary['cloze'][name]['accuracy']:.1%}")
+    lines.append("gaps filled by the MDM")
+    lines += [f"  {gap['title']}  ->  {gap['text']}" for gap in summary["samples"]["phrases"]]
     lines += [f"report:   {out / 'report.html'}", f"numbers:  {out / 'summary.json'}"]
     return "\n".join(lines)
 

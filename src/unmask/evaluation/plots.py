@@ -91,20 +91,12 @@ def draw_levels(axes: Axes, summary: dict[str, Any]) -> None:
     axes.bar(
         [(i + 0.5) * width for i, _ in known], [loss for _, loss in known], width=0.86 * width, color=COLOURS["mdm"]
     )
-    for name, text in (("unigram", "unigram"), ("arm", "ARM, every token from its left")):
-        loss = summary[name]["nats_per_token"]
-        axes.axhline(loss, color=COLOURS[name], linestyle="--", linewidth=1.4)
-        axes.annotate(
-            text,
-            (0.01, loss),
-            xytext=(0, 3),
-            textcoords="offset points",
-            color=COLOURS[name],
-            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1},
-        )
+    for name, text in (("unigram", "unigram"), ("arm", "ARM, each token from its left")):
+        axes.axhline(summary[name]["nats_per_token"], color=COLOURS[name], linestyle="--", linewidth=1.6, label=text)
     top = max([loss for _, loss in known] + [summary["unigram"]["nats_per_token"]])
-    axes.set(xlim=(0, 1), ylim=(0, 1.12 * top), xlabel="share of tokens masked", ylabel="nats per masked token")
+    axes.set(xlim=(0, 1), ylim=(0, 1.35 * top), xlabel="share of tokens masked", ylabel="nats per masked token")
     axes.set_title("MDM loss by noise level", loc="left", fontweight="bold")
+    axes.legend(loc="upper left")
     axes.grid(axis="x", visible=False)
 
 

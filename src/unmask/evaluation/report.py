@@ -33,13 +33,15 @@ section { background: var(--paper); border: 1px solid var(--line); border-radius
 .pair svg { width: 100%; height: auto; display: block; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .94rem; }
-th, td { text-align: left; padding: .35rem .8rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { text-align: left; overflow-wrap: normal; padding: .35rem .8rem .35rem 0;
+  border-bottom: 1px solid var(--line); vertical-align: top; }
 th { color: var(--soft); font-weight: 600; } .number { text-align: right; white-space: nowrap; }
 .sample { border-left: .25rem solid var(--colour); padding: .1rem 0 .1rem .8rem; margin: .6rem 0; }
 .text { white-space: pre-wrap; font-family: Georgia, "Times New Roman", serif; }
 .prompt { font-weight: 700; } .tag { color: var(--soft); font-size: .85rem; }
-.steps { border-collapse: collapse; } .steps td { border: 0; padding: .16rem .5rem .16rem 0; }
-.steps .step { color: var(--soft); font-size: .8rem; width: 2.2rem; text-align: right; padding-top: .3rem; }
+.steps { border-collapse: collapse; margin-bottom: .9rem; } .steps td { border: 0; padding: .16rem .5rem .16rem 0; }
+.steps .step { color: var(--soft); font-size: .8rem; width: 2.6rem; text-align: right; padding-top: .3rem;
+  white-space: nowrap; } .steps .canvas { overflow-wrap: anywhere; } .words { min-width: 9rem; }
 .canvas { font: .88rem/1.75 ui-monospace, Menlo, Consolas, monospace; }
 .t { white-space: pre-wrap; border-radius: .2rem; padding: .08rem .05rem; }
 .mask { background: #d5d9df; color: transparent; border-radius: .2rem; margin: 0 1px; padding: .08rem .55rem; }
@@ -77,7 +79,7 @@ def render(summary: dict[str, Any]) -> str:
             "Training", f'<div class="pair">{curves_svg(summary)}{levels_svg(summary)}</div>{about_curves(summary)}'
         ),
         section("Text out of masks", unmasking(summary["samples"]["unmasking"])),
-        section("Filling gaps", infilling(summary["samples"]["infilling"])),
+        section("Filling gaps", infilling(summary)),
         section("Samples of both models", continuations(summary["samples"]["continuations"])),
         section("With and without guidance", guidance(summary["samples"]["guidance"])),
         section("Speed of generation", speed(summary["speed"])),
@@ -102,7 +104,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[
     """`rows` hold HTML; columns in `numbers` are set to the right."""
 
     def cell(kind: str, column: int, content: str) -> str:
-        return f"<{kind}{' class=number' if column in numbers else ''}>{content}</{kind}>"
+        name = "number" if column in numbers else "words"
+        return f"<{kind} class={name}>{content}</{kind}>"
 
     top = "".join(cell("th", i, escape(name)) for i, name in enumerate(head))
     body = "".join("<tr>" + "".join(cell("td", i, x) for i, x in enumerate(row)) + "</tr>" for row in rows)
@@ -137,8 +140,8 @@ def headline(summary: dict[str, Any]) -> str:
     return (
         "<header><h1>A masked diffusion model and its autoregressive twin</h1>"
         f'<p class="soft">Both trained here on <b>{escape(data["source"])}</b> ({data["train_bytes"] / 1e6:.1f} MB of '
-        f"text) with {summary['training']['mdm']['flops']:.2e} and {summary['training']['arm']['flops']:.2e} FLOPs, "
-        f"and compared on the same {held_out['windows']} held-out windows of {held_out['window_tokens']} tokens "
+        f"text) with {power(summary['training']['mdm']['flops'])} and {power(summary['training']['arm']['flops'])} "
+        f"FLOPs, and compared on the same {held_out['windows']} held-out windows of {held_out['window_tokens']} tokens "
         f"({held_out['bytes']:,} bytes). Lower is better.</p></header>"
         f'<div class="cards">{cards}</div><section>{table(columns, rows, numbers=(1, 2, 3, 4))}</section>'
     )
@@ -159,18 +162,32 @@ def unmasking(sample: dict[str, Any]) -> str:
     )
 
 
-def infilling(samples: list[dict[str, Any]]) -> str:
-    parts = [
-        f'<p class="soft">The model sees both sides of a gap, which an autoregressive model does not. The surest '
-        f"token is committed first. {legend()}</p>"
+def infilling(summary: dict[str, Any]) -> str:
+    measured, samples = summary["cloze"], summary["samples"]
+    rows = [
+        [escape(label), f"<b>{measured[name]['accuracy']:.1%}</b>", f"{measured[name]['se']:.1%}", sees]
+        for name, label, sees in (
+            ("mdm", NAMES["mdm"], "both sides of the gap"),
+            ("arm", NAMES["arm"], "what stands before it"),
+            ("unigram", "The most frequent token", "nothing"),
+        )
     ]
-    for sample in samples:
-        parts.append(f"<h3>{escape(sample['title'])}</h3>{canvas_rows(sample['steps_shown'])}")
-        if "truth" in sample:
-            parts.append(
-                f'<p class="tag">A held-out sentence; as written: “{escape(sample["truth"])}” '
-                f"({sample['tokens_right']} of {sample['tokens_hidden']} hidden tokens recovered)</p>"
-            )
+    parts = [
+        f'<p class="soft">One token is hidden in a held-out window; how often is the likeliest token the right one? '
+        f"{measured['places']:,} places, drawn by seed.</p>"
+        + table(["", "right", "se", "what it sees"], rows, numbers=(1, 2)),
+        f'<h3>Phrases</h3><p class="soft">A fixed list, all of it shown, the first step by step; the surest token is committed first. '
+        f"{legend()}</p>",
+    ]
+    first, *others = (sample["steps_shown"] for sample in samples["phrases"])
+    parts += [canvas_rows(first), canvas_rows([steps[-1] for steps in others], numbered=False)]
+    if samples["sentences"]:
+        parts.append('<h3>Held-out sentences</h3><p class="soft">Drawn by seed, words hidden at random.</p>')
+    for sample in samples["sentences"]:
+        parts.append(
+            f'{canvas_rows(sample["steps_shown"])}<p class="tag">As written: “{escape(sample["truth"])}” '
+            f"({sample['tokens_right']} of {sample['tokens_hidden']} hidden tokens recovered)</p>"
+        )
     return "".join(parts)
 
 
@@ -252,10 +269,10 @@ def settings(summary: dict[str, Any]) -> str:
 # ------------------------------------------------------------------ small parts
 
 
-def canvas_rows(frames: list[list[dict[str, Any]]]) -> str:
+def canvas_rows(frames: list[list[dict[str, Any]]], numbered: bool = True) -> str:
     """One row a step, tokens coloured by the probability they were committed with."""
     rows = "".join(
-        f'<tr><td class="step">{step or "start"}</td><td class="canvas">{"".join(map(token_html, frame))}</td></tr>'
+        f'<tr><td class="step">{(step or "start") if numbered else ""}</td><td class="canvas">{"".join(map(token_html, frame))}</td></tr>'
         for step, frame in enumerate(frames)
     )
     return f'<table class="steps">{rows}</table>'
@@ -284,6 +301,12 @@ def legend() -> str:
         'Probability when committed: 0 <span class="bar"></span> 1; framed: new in this step; '
         '<span class="mask">_</span>: still masked.'
     )
+
+
+def power(number: float) -> str:
+    """2.40 × 10 to the 13, as HTML."""
+    digits, exponent = f"{number:.2e}".split("e")
+    return f"{digits} × 10<sup>{int(exponent)}</sup>"
 
 
 def sample_text(tag: str, prompt: str, text: str, colour: str) -> str:

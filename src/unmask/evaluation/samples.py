@@ -1,7 +1,7 @@
 """What the two models of the demo write: continuations, guidance, filled gaps, and how fast.
 
     samples = write_samples(mdm, arm, "runs/demo/data", seed=0)
-    samples["infilling"][0]["steps"]        # the canvas after each pass, token by token with its probability
+    samples["phrases"][0]["steps_shown"]        # the canvas after each pass, token by token with its probability
 
 All entries are JSON values, which the report renders. Sampling is seeded: the same models write the same again.
 """
@@ -24,7 +24,20 @@ from unmask.model.folder import Model
 
 PROMPTS = ("", "The people of the United States", "My fellow citizens,")
 GUIDED_PROMPT = PROMPTS[1]
-GAPPED = "The ____ of the Union"
+# All are shown, whatever comes of them.
+GAPPED = (
+    "The ____ of the Union",
+    "The Secretary of the ____ has reported",
+    "the people of the United ____ of America",
+    "the House of ____",
+    "during the fiscal year ____ June 30",
+    "peace and ____ with all nations",
+    "our relations with ____ Britain",
+    "I have the honor to ____ to Congress",
+    "the army and the ____",
+    "the ____ of the United States",
+    "Congress of the ____ States",
+)
 GAP = 2  # tokens
 LENGTH = 60
 TEMPERATURE = 0.8
@@ -32,19 +45,20 @@ GUIDANCE = 1.0
 UNMASKING_LENGTH, UNMASKING_STEPS = 40, 8
 # A held-out sentence is filled where it is long enough to say something and short enough to read.
 SENTENCE = re.compile(r"(?<=[.] )[A-Z][^.!?\n]{70,130}[.]")
-HIDDEN_WORDS = 4
+HIDDEN_WORDS, SENTENCES = 3, 3
+HELD_OUT_TOKENS = 20_000
 SPEED_LENGTH, SPEED_BATCHES, SPEED_ROUNDS = 64, (1, 8), 3
 
 
 def write_samples(mdm: Model, arm: Model, data: str | Path, seed: int = 0) -> dict[str, Any]:
     """Everything the report shows of the models' writing, with the settings of each."""
     length = min(LENGTH, mdm.config.block_size // 2)
-    held_out = held_out_gaps(mdm, TokenData(data, "validation"), seed)
     return {
         "continuations": continuations(mdm, arm, length, seed),
         "unmasking": unmasking(mdm, length, seed),
         "guidance": guided(mdm, length, seed),
-        "infilling": [gap_in_a_phrase(mdm, seed), *([] if held_out is None else [held_out])],
+        "phrases": phrases(mdm, seed),
+        "sentences": held_out_gaps(mdm, TokenData(data, "validation"), seed),
     }
 
 
@@ -93,21 +107,28 @@ def guided(mdm: Model, length: int, seed: int) -> dict[str, Any]:
     }
 
 
-def gap_in_a_phrase(mdm: Model, seed: int) -> dict[str, Any]:
-    """The gap of a phrase anyone can finish, always with the most confident token."""
-    (found,) = infill(mdm, [GAPPED], steps=GAP, gap=GAP, order="confidence", temperature=0.0, seed=seed, trace=True)
-    return {"title": GAPPED, "text": found.text, "nfe": found.nfe, "steps_shown": frames(mdm, found)}
+def phrases(mdm: Model, seed: int) -> list[dict[str, Any]]:
+    """The gaps of phrases anyone can finish, the surest token first and always the likeliest."""
+    found = infill(mdm, GAPPED, gap=GAP, order="confidence", temperature=0.0, seed=seed, trace=True)
+    return [
+        {"title": title, "text": one.text, "nfe": one.nfe, "steps_shown": frames(mdm, one)}
+        for title, one in zip(GAPPED, found, strict=True)
+    ]
 
 
-def held_out_gaps(mdm: Model, data: TokenData, seed: int) -> dict[str, Any] | None:
-    """A held-out sentence with some words hidden and filled in; None where the text has no fitting sentence."""
-    assert mdm.tokenizer is not None and mdm.mask_id is not None
-    text = mdm.tokenizer.decode(data.read(0, min(data.n_tokens, 20_000)))
+def held_out_gaps(mdm: Model, data: TokenData, seed: int) -> list[dict[str, Any]]:
+    """Held-out sentences drawn by the seed, some words of each hidden and filled in (fewer where the text has few)."""
+    assert mdm.tokenizer is not None
+    text = mdm.tokenizer.decode(data.read(0, min(data.n_tokens, HELD_OUT_TOKENS)))
     sentences = SENTENCE.findall(text)
     generator = np.random.default_rng(seed)
-    if not sentences:
-        return None
-    sentence = sentences[int(generator.integers(len(sentences)))]
+    found = (gaps_in_a_sentence(mdm, sentences[i], generator, seed) for i in generator.permutation(len(sentences)))
+    return [sample for _, sample in zip(range(SENTENCES), filter(None, found), strict=False)]
+
+
+def gaps_in_a_sentence(mdm: Model, sentence: str, generator: np.random.Generator, seed: int) -> dict[str, Any] | None:
+    """None where the sentence does not fit into the model's context."""
+    assert mdm.tokenizer is not None and mdm.mask_id is not None
     # Whole words with the space before them; neither the first, nor the last with its full stop.
     words = re.findall(r" ?[^ ]+", sentence)
     inner = np.arange(1, len(words) - 1)
@@ -121,13 +142,12 @@ def held_out_gaps(mdm: Model, data: TokenData, seed: int) -> dict[str, Any] | No
     (found,) = generate(
         mdm, [gapped], length=0, steps=steps, order="confidence", quota="even", temperature=0.0, seed=seed, trace=True
     )
-    right = sum(found.canvas[p] == truth[p] for p in found.positions)
     return {
-        "title": "".join("".join(" ____" if i in hidden else word for i, word in enumerate(words))),
+        "title": "".join(" ____" if i in hidden else word for i, word in enumerate(words)),
         "truth": sentence,
         "text": found.text,
         "tokens_hidden": len(found.positions),
-        "tokens_right": right,
+        "tokens_right": sum(found.canvas[p] == truth[p] for p in found.positions),
         "nfe": found.nfe,
         "steps_shown": frames(mdm, found),
     }

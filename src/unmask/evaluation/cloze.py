@@ -1,0 +1,65 @@
+"""How often the likeliest token is the right one, where a single token is hidden.
+
+    cloze({"mdm": mdm, "arm": arm}, unigram, windows_NT, seed=0)["mdm"]["accuracy"]
+
+The masked model sees both sides of the gap, the autoregressive one only what stands before it, the unigram nothing: the
+plainest picture of what bidirectional context is worth. Windows stand behind a clean end-of-sequence token, as in
+`unmask.evaluation.compare`; every model is asked about the same places, drawn by the seed.
+
+Shapes: N windows, T tokens, P places in a window.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from unmask.errors import UserError
+from unmask.evaluation.baselines import Unigram
+from unmask.model.folder import Model
+
+PLACES, BATCH = 4, 256
+
+
+def cloze(
+    models: Mapping[str, Model], unigram: Unigram, windows_NT: np.ndarray, seed: int = 0, places: int = PLACES
+) -> dict[str, Any]:
+    """For each model and the unigram {accuracy, se}; the error is the binomial one of these places. JSON values."""
+    count, length = windows_NT.shape
+    generator = np.random.default_rng(seed)
+    places_NP = np.stack([generator.choice(length, size=min(places, length), replace=False) for _ in range(count)])
+    truth_NP = np.take_along_axis(windows_NT, places_NP, axis=1)
+    guesses = {name: guess(model, windows_NT, places_NP) for name, model in models.items()}
+    guesses["unigram"] = np.full_like(truth_NP, unigram.nats_V.argmin())
+    result: dict[str, Any] = {"places": int(truth_NP.size), "seed": seed}
+    for name, guess_NP in guesses.items():
+        accuracy = float((guess_NP == truth_NP).mean())
+        result[name] = {"accuracy": accuracy, "se": math.sqrt(accuracy * (1 - accuracy) / truth_NP.size)}
+    return result
+
+
+@torch.inference_mode()
+def guess(model: Model, windows_NT: np.ndarray, places_NP: np.ndarray) -> np.ndarray:
+    """[N, P]: the likeliest token at each place, the other places of its window being visible (or before it)."""
+    if model.config.eos_id is None:
+        raise UserError(f"{model.path or 'the model'} has no eos_id to put before a window")
+    count, per_window = places_NP.shape
+    tokens_MT = np.insert(windows_NT, 0, model.config.eos_id, axis=1).repeat(per_window, axis=0)
+    at_M = places_NP.reshape(-1) + 1
+    rows_M = np.arange(len(at_M))
+    if model.mask_id is None:
+        tokens_MT, at_M = tokens_MT[:, :-1], at_M - 1  # the token before predicts
+    else:
+        tokens_MT[rows_M, at_M] = model.mask_id
+    found = []
+    for start in range(0, len(at_M), BATCH):
+        rows = slice(start, start + BATCH)
+        hidden_BTE = model.network.hidden(torch.from_numpy(tokens_MT[rows]).to(model.device))
+        at_B = torch.from_numpy(at_M[rows]).to(model.device)
+        hidden_BE = hidden_BTE[torch.arange(len(at_B), device=model.device), at_B]
+        found.append(model.network.head(hidden_BE).argmax(-1).cpu().numpy())
+    return np.concatenate(found).reshape(count, per_window)
