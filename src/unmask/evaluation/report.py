@@ -176,13 +176,14 @@ def infilling(summary: dict[str, Any]) -> str:
         f'<p class="soft">One token is hidden in a held-out window; how often is the likeliest token the right one? '
         f"{measured['places']:,} places, drawn by seed.</p>"
         + table(["", "right", "se", "what it sees"], rows, numbers=(1, 2)),
-        f'<h3>Phrases</h3><p class="soft">A fixed list, all of it shown, the first step by step; the surest token is committed first. '
+        '<h3>Phrases</h3><p class="soft">A fixed list, all of it shown, the first step by step; the surest token is '
+        "committed first. "
         f"{legend()}</p>",
     ]
     first, *others = (sample["steps_shown"] for sample in samples["phrases"])
     parts += [canvas_rows(first), canvas_rows([steps[-1] for steps in others], numbered=False)]
     if samples["sentences"]:
-        parts.append('<h3>Held-out sentences</h3><p class="soft">Drawn by seed, words hidden at random.</p>')
+        parts.append('<h3>Held-out sentences</h3><p class="soft">Drawn by seed, some of their short words hidden.</p>')
     for sample in samples["sentences"]:
         parts.append(
             f'{canvas_rows(sample["steps_shown"])}<p class="tag">As written: “{escape(sample["truth"])}” '
@@ -271,9 +272,10 @@ def settings(summary: dict[str, Any]) -> str:
 
 def canvas_rows(frames: list[list[dict[str, Any]]], numbered: bool = True) -> str:
     """One row a step, tokens coloured by the probability they were committed with."""
+    names = [str(step or "start") if numbered else "" for step in range(len(frames))]
     rows = "".join(
-        f'<tr><td class="step">{(step or "start") if numbered else ""}</td><td class="canvas">{"".join(map(token_html, frame))}</td></tr>'
-        for step, frame in enumerate(frames)
+        f'<tr><td class="step">{name}</td><td class="canvas">{"".join(map(token_html, frame))}</td></tr>'
+        for name, frame in zip(names, frames, strict=True)
     )
     return f'<table class="steps">{rows}</table>'
 
@@ -281,7 +283,7 @@ def canvas_rows(frames: list[list[dict[str, Any]]], numbered: bool = True) -> st
 def token_html(token: dict[str, Any]) -> str:
     if token["state"] == "mask":
         return '<span class="mask" title="masked">_</span>'
-    text = escape(token["text"].replace("\n", "↵"))
+    text = written(token["text"].replace("\n", "↵"))
     if token["state"] == "given":
         return f'<span class="t">{text}</span>'
     new = " new" if token["state"] == "new" else ""
@@ -312,8 +314,13 @@ def power(number: float) -> str:
 def sample_text(tag: str, prompt: str, text: str, colour: str) -> str:
     return (
         f'<div class="sample" style="--colour: {colour}"><span class="tag">{escape(tag)}</span>'
-        f'<div class="text"><span class="prompt">{escape(prompt)}</span>{escape(text.rstrip())}</div></div>'
+        f'<div class="text"><span class="prompt">{escape(prompt)}</span>{written(text.rstrip())}</div></div>'
     )
+
+
+def written(text: str) -> str:
+    """A model's text as HTML; control characters, which HTML forbids, become visible."""
+    return escape("".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text))
 
 
 def show(value: Any) -> str:

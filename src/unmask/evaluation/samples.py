@@ -45,7 +45,7 @@ GUIDANCE = 1.0
 UNMASKING_LENGTH, UNMASKING_STEPS = 40, 8
 # A held-out sentence is filled where it is long enough to say something and short enough to read.
 SENTENCE = re.compile(r"(?<=[.] )[A-Z][^.!?\n]{70,130}[.]")
-HIDDEN_WORDS, SENTENCES = 3, 3
+HIDDEN_WORDS, HIDDEN_TOKENS, SENTENCES = 4, 2, 3
 HELD_OUT_TOKENS = 20_000
 SPEED_LENGTH, SPEED_BATCHES, SPEED_ROUNDS = 64, (1, 8), 3
 
@@ -127,15 +127,16 @@ def held_out_gaps(mdm: Model, data: TokenData, seed: int) -> list[dict[str, Any]
 
 
 def gaps_in_a_sentence(mdm: Model, sentence: str, generator: np.random.Generator, seed: int) -> dict[str, Any] | None:
-    """None where the sentence does not fit into the model's context."""
+    """None where the sentence has too few short words, or does not fit into the model's context."""
     assert mdm.tokenizer is not None and mdm.mask_id is not None
-    # Whole words with the space before them; neither the first, nor the last with its full stop.
-    words = re.findall(r" ?[^ ]+", sentence)
-    inner = np.arange(1, len(words) - 1)
-    hidden = set(generator.choice(inner, size=min(HIDDEN_WORDS, len(inner)), replace=False).tolist())
-    tokens = [(mdm.tokenizer.encode(word), i in hidden) for i, word in enumerate(words)]
-    truth = [token for ids, _ in tokens for token in ids]
-    gapped = [mdm.mask_id if gone else token for ids, gone in tokens for token in ids]
+    # Whole words with the space before them, of few tokens; neither the first, nor the last with its full stop.
+    words = [mdm.tokenizer.encode(word) for word in re.findall(r" ?[^ ]+", sentence)]
+    short = [i for i, ids in enumerate(words[1:-1], start=1) if len(ids) <= HIDDEN_TOKENS]
+    if len(short) < HIDDEN_WORDS:
+        return None
+    hidden = set(generator.choice(short, size=HIDDEN_WORDS, replace=False).tolist())
+    truth = [token for ids in words for token in ids]
+    gapped = [mdm.mask_id if i in hidden else token for i, ids in enumerate(words) for token in ids]
     if len(gapped) > mdm.config.block_size:
         return None
     steps = gapped.count(mdm.mask_id)
@@ -143,7 +144,6 @@ def gaps_in_a_sentence(mdm: Model, sentence: str, generator: np.random.Generator
         mdm, [gapped], length=0, steps=steps, order="confidence", quota="even", temperature=0.0, seed=seed, trace=True
     )
     return {
-        "title": "".join(" ____" if i in hidden else word for i, word in enumerate(words)),
         "truth": sentence,
         "text": found.text,
         "tokens_hidden": len(found.positions),

@@ -1,0 +1,125 @@
+"""The page says what the summary says, stands alone, and cannot be broken by what a model writes."""
+
+from __future__ import annotations
+
+import copy
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unmask.evaluation.plots import picture
+from unmask.evaluation.report import confidence_colour, power, render
+
+
+class Page(HTMLParser):
+    VOID = ("meta", "br", "img", "link", "path", "use", "rect", "circle")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_written_page_is_the_summary_rendered(demo_run: Path, summary: dict[str, Any]) -> None:
+    page = (demo_run / "report.html").read_text(encoding="utf-8")
+    strip = re.compile(r"<svg.*?</svg>", re.S)  # ids inside are matplotlib's
+    assert strip.sub("", page) == strip.sub("", render(summary))
+
+
+def test_it_is_well_formed_and_stands_alone(summary: dict[str, Any]) -> None:
+    page = Page(render(summary))
+    assert page.open == []
+    for tag, attributes in page.tags:
+        assert tag not in ("script", "link", "iframe", "object", "img")
+        for name, value in attributes.items():
+            assert name not in ("src", "srcset") and not (name.endswith("href") and not str(value).startswith("#"))
+            assert not name.startswith("on")
+    assert "@import" not in render(summary) and "url(http" not in render(summary)
+    assert [tag for tag, _ in page.tags].count("svg") == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "shown"),
+    [
+        (("mdm", "bits_per_byte"), 7.1234567, "7.123"),
+        (("mdm", "bits_per_byte_se"), 0.04321, "0.0432"),
+        (("arm", "bits_per_byte"), 6.7654321, "6.765"),
+        (("unigram", "bits_per_byte"), 9.8761234, "9.876"),
+        (("xz", "bits_per_byte"), 5.4321999, "5.432"),
+        (("cloze", "mdm", "accuracy"), 0.98765, "98.8%"),
+        (("protocol", "windows"), 987654, "987654"),
+        (("stages", "mdm", "seconds"), 98765.4, "98,765.4"),
+        (("stages", "arm", "peak_memory_bytes"), 54321 * 2**20, "54,321"),
+        (("training", "arm", "step"), 8765432, "8,765,432"),
+    ],
+)
+def test_numbers_come_from_the_summary(
+    summary: dict[str, Any], path: tuple[str, ...], value: float, shown: str
+) -> None:
+    assert shown not in Page(render(summary)).text
+    changed = copy.deepcopy(summary)
+    inner = changed
+    for name in path[:-1]:
+        inner = inner[name]
+    inner[path[-1]] = value
+    assert shown in Page(render(changed)).text
+
+
+def test_what_a_model_writes_is_escaped(summary: dict[str, Any]) -> None:
+    evil = "<script>alert('x')</script><b>&amp;"
+
+    def poison(value: Any) -> Any:
+        if isinstance(value, dict):
+            # Keys that are texts of models, prompts, names of files and processors.
+            return {k: evil if isinstance(v, str) and k != "state" else poison(v) for k, v in value.items()}
+        return [poison(v) for v in value] if isinstance(value, list) else value
+
+    changed = {**summary, **{name: poison(summary[name]) for name in ("samples", "data", "versions")}}
+    changed["speed"]["processor"] = evil
+    page = render(changed)
+    assert "<script" not in page and page.count("&lt;script&gt;") > 20
+    assert Page(page).open == [] and evil in Page(page).text
+
+
+def test_control_characters_become_visible(summary: dict[str, Any]) -> None:
+    summary["samples"]["guidance"]["samples"][0]["text"] = "a\rb\x00c\x1bd\u2028e"
+    assert "a\\rb\\x00c\\x1bd\\u2028e" in render(summary)
+    assert not re.search(r"[\x00-\x08\x0b-\x1f]", render(summary))
+
+
+def test_text_without_a_held_out_sentence(summary: dict[str, Any]) -> None:
+    summary["samples"]["sentences"] = []
+    assert "Held-out sentences" not in render(summary)
+
+
+def test_colours_and_powers() -> None:
+    assert confidence_colour(0) == "rgb(248, 180, 170)" and confidence_colour(1) == "rgb(158, 217, 165)"
+    assert confidence_colour(-1) == confidence_colour(0) and confidence_colour(0.4) != confidence_colour(0.6)
+    assert power(2.4e13) == "2.40 × 10<sup>13</sup>"
+
+
+def test_a_picture_for_the_readme(summary: dict[str, Any], tmp_path: Path) -> None:
+    first = picture(summary, tmp_path / "a.png").read_bytes()
+    assert first[:4] == b"\x89PNG" and picture(summary, tmp_path / "b.png").read_bytes() == first
+    summary["arm"]["bits_per_byte"] *= 2
+    assert picture(summary, tmp_path / "c.png").read_bytes() != first

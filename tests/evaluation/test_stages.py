@@ -1,0 +1,61 @@
+"""Children side by side: what they print, how long they took, how they end."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from unmask.errors import UserError
+from unmask.evaluation.stages import Stages, run_together
+
+
+def child(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def test_children_run_at_once_and_their_json_comes_back(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    stages = Stages(tmp_path / "stages.json")
+    code = "import sys, time, json; print('here I am', file=sys.stderr); time.sleep(2); print(json.dumps({'name': %r}))"
+    started = time.monotonic()
+    found = run_together({"a": child(code % "A"), "b": child(code % "B")}, stages, a={"note": 7})
+    assert time.monotonic() - started < 3.9
+    assert found == {"a": {"name": "A"}, "b": {"name": "B"}}
+    kept = json.loads((tmp_path / "stages.json").read_text())
+    assert kept["a"]["note"] == 7 and "note" not in kept["b"]
+    assert 2 <= kept["a"]["seconds"] < 4
+    assert sorted(capfd.readouterr().err.splitlines()) == ["a: here I am", "b: here I am"]
+
+
+def test_peak_memory_is_that_of_the_child(tmp_path: Path) -> None:
+    stages = Stages(tmp_path / "stages.json")
+    code = "import time; a = bytearray(b'x') * {}; time.sleep(0.5); print(0)"
+    run_together({"small": child(code.format(1)), "large": child(code.format(200_000_000))}, stages)
+    peaks = {name: record["peak_memory_bytes"] for name, record in stages.records.items()}
+    assert 1.9e8 < peaks["large"] - peaks["small"] < 2.4e8
+
+
+def test_a_failure_stops_the_others_and_gives_its_last_line(tmp_path: Path) -> None:
+    stages = Stages(tmp_path / "stages.json")
+    failing = "import sys; print('first', file=sys.stderr); sys.exit('unmask: error: the disk is full')"
+    started = time.monotonic()
+    with pytest.raises(UserError, match="^bad: the disk is full$"):
+        run_together({"bad": child(failing), "long": child("import time; time.sleep(60)")}, stages, bad={"well": 1})
+    assert time.monotonic() - started < 20
+    assert "well" not in stages.records["bad"]
+
+
+def test_work_adds_up_over_calls_and_a_measurement_replaces(tmp_path: Path) -> None:
+    stages = Stages(tmp_path / "stages.json")
+    stages.add("train", 2.0, 100)
+    again = Stages(tmp_path / "stages.json")
+    again.add("train", 3.0, 50, finished="x")
+    assert again.records["train"] == {"seconds": 5.0, "peak_memory_bytes": 100, "finished": "x"}
+    with again.measure("train"):
+        time.sleep(0.05)
+    assert 0.05 <= again.records["train"]["seconds"] < 1
+    (tmp_path / "stages.json").write_text("{ cut")
+    assert Stages(tmp_path / "stages.json").records == {}
