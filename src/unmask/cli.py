@@ -31,6 +31,13 @@ class Parser(argparse.ArgumentParser):
         raise UserError(message)
 
 
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and exits with its status."""
     try:
@@ -77,7 +84,7 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
 
     def verb(name: str, function: Callable[[argparse.Namespace], int | None], help: str) -> Parser:
         made = subparsers.add_parser(
-            name, help=help, description=function.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+            name, help=help, description=function.__doc__, formatter_class=Help
         )
         made.set_defaults(function=function)
         made.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -111,26 +118,26 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
     p.add_argument("--prompt", action="append", default=None, help="may be given several times: one batch")
     p.add_argument("--fill", action="append", default=None, metavar="TEXT", help="a text with gaps: The ____ of")
-    p.add_argument("--gap", type=int, default=None, help="tokens a gap")
+    p.add_argument("--gap", type=int, default=None, help="tokens a gap; by default 3")
     p.add_argument("--length", type=int, default=None, help="new tokens; by default 64, or what the context leaves")
     p.add_argument("--steps", type=int, default=None, help="denoising steps; by default one per new token, at most 128")
     p.add_argument("--order", default="ancestral", help=ORDERS)
     p.add_argument("--block", type=int, default=None, help="tokens a block, blocks from left to right")
-    p.add_argument("--quota", default=None, help="how many tokens a step commits: paper or even")
+    p.add_argument("--quota", default=None, help="how many tokens a step commits: paper (default), or even (for gaps)")
     p.add_argument("--guidance", type=float, default=0.0, help="w of classifier-free guidance; 0: off, one pass")
     p.add_argument("--temperature", type=float, default=1.0, help="0: always the likeliest token")
     p.add_argument("--samples", type=int, default=1, help="of each prompt")
-    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--seed", type=int, default=0, help="of the sampling noise")
     p.add_argument("--watch", action="store_true", help="show the canvas filling in")
 
     p = verb("score", score, "likelihood of text: a bound (MDM) or exact (ARM)")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
-    p.add_argument("texts", nargs="+", metavar="TEXT")
+    p.add_argument("texts", nargs="+", metavar="TEXT", help="each is scored on its own")
     p.add_argument("--context", default="", help="text before each TEXT, not scored")
     p.add_argument("--method", default="mc-fixed", help="mc-fixed, mc-bernoulli, chain-rule, exact")
-    p.add_argument("--guidance", type=float, default=0.0)
+    p.add_argument("--guidance", type=float, default=0.0, help="w of classifier-free guidance; 0: off")
     p.add_argument("--draws", type=int, default=128, help="Monte Carlo draws")
-    p.add_argument("--seed", type=int, default=0)
+    p.add_argument("--seed", type=int, default=0, help="of the masks")
 
     p = verb("convert", convert, "bring published weights in")
     p.add_argument("format", choices=["smdm"], help="smdm: the published checkpoints of the paper")
@@ -139,7 +146,7 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     p.add_argument("--size", help="or one of the paper's sizes, such as 170M")
     p.add_argument("--rope", default="bf16", choices=["bf16", "fp32"], help="rotary tables")
     p.add_argument("--tokenizer", help="a folder or tokenizer.json to put beside")
-    p.add_argument("--out", required=True, metavar="FOLDER")
+    p.add_argument("--out", required=True, metavar="FOLDER", help="the model folder to make")
     return parser, verbs
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -71,3 +74,13 @@ def test_presets_take_fields_and_know_their_names() -> None:
         preset("7M")
     with pytest.raises(UserError, match=r"model.n_layers is not a field of the model \(did you mean 'n_layer'"):
         preset("6M", n_layers=2)
+
+
+def test_presets_stand_in_the_docs(root: Path) -> None:
+    rows = re.findall(r"^\| `(\d+M)` \| (.+) \|$", (root / "docs" / "models.md").read_text(), re.M)
+    assert [name for name, _ in rows] == list(PRESETS)
+    for name, cells in rows:
+        mdm, arm = preset(name), preset(name, causal=True)
+        shape = [mdm.n_layer, mdm.n_head, mdm.n_embd, mdm.intermediate_size]
+        counts = [mdm.n_params_non_embedding, mdm.n_params, arm.n_params]
+        assert [int(cell.replace(",", "")) for cell in cells.split(" | ")] == shape + counts
