@@ -16,10 +16,10 @@ import pytest
 
 import unmask
 from unmask.cli import main, overrides
-from unmask.data.tokenizers import Tokenizer
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
+from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
 

@@ -79,15 +79,15 @@ def run(command: str, cwd: Path) -> str:
 
 def place_tiny_model(folder: Path) -> None:
     """A random model over bytes, causal if its path says `arm`."""
-    from unmask.data.tokenizers import Tokenizer
     from unmask.model.config import ModelConfig
     from unmask.model.folder import save
+    from unmask.model.tokenizers import Tokenizer
     from unmask.model.transformer import Transformer
 
     tokenizer = Tokenizer.resolve("bytes", [])
     sizes = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 256, "vocab_size": tokenizer.vocab_size}
     config = ModelConfig(**sizes, causal="arm" in folder.parts[-1], eos_id=tokenizer.eos_id)
-    save(folder, Transformer(config), config, tokenizer)
+    save(folder, Transformer(config, seed=0), tokenizer)
 
 
 @pytest.fixture(scope="module")

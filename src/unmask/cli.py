@@ -83,9 +83,7 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     verbs: dict[str, Parser] = {}
 
     def verb(name: str, function: Callable[[argparse.Namespace], int | None], help: str) -> Parser:
-        made = subparsers.add_parser(
-            name, help=help, description=function.__doc__, formatter_class=Help
-        )
+        made = subparsers.add_parser(name, help=help, description=function.__doc__, formatter_class=Help)
         made.set_defaults(function=function)
         made.add_argument("--json", action="store_true", help="print the result as JSON")
         verbs[name] = made

@@ -20,8 +20,8 @@ from unmask.data.manifest import Manifest
 from unmask.data.prepare import PrepareOptions, SplitRule, prepare
 from unmask.data.shards import TokenData
 from unmask.data.sources import Document
-from unmask.data.tokenizers import Tokenizer
 from unmask.errors import UserError
+from unmask.model.tokenizers import Tokenizer
 
 
 def folder_hash(folder):

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from unmask.data import shards as room
 from unmask.data.manifest import Manifest
 from unmask.data.shards import ShardWriter, TokenData, narrowest_dtype
-from unmask.data.tokenizers import Tokenizer
 from unmask.errors import UserError
+from unmask.model.tokenizers import Tokenizer
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from unmask.data.tokenizers import Tokenizer
 from unmask.decoding import Generation, generate, infill
 from unmask.errors import UserError
 from unmask.model.folder import Model
+from unmask.model.tokenizers import Tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import io
 
 import pytest
 
-from unmask.data.tokenizers import Tokenizer
 from unmask.decoding import Watcher, generate
 from unmask.model.folder import Model
+from unmask.model.tokenizers import Tokenizer
 
 
 @pytest.mark.parametrize("kind", ["mdm", "arm"])

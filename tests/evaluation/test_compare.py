@@ -13,7 +13,6 @@ import torch
 
 import unmask
 from unmask.data.shards import TokenData
-from unmask.data.tokenizers import Tokenizer
 from unmask.errors import UserError
 from unmask.evaluation.baselines import Unigram
 from unmask.evaluation.cloze import cloze, guess
@@ -21,6 +20,7 @@ from unmask.evaluation.compare import compare, training_curve
 from unmask.likelihood import score
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
+from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 from unmask.training.validation import validation_windows
 

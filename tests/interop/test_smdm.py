@@ -164,7 +164,7 @@ def test_files_that_cannot_be_read(files, tmp_path):
 
 
 def test_a_tokenizer_travels_along(files, tmp_path):
-    from unmask.data.tokenizers import Tokenizer
+    from unmask.model.tokenizers import Tokenizer
 
     tokenizer = Tokenizer.plain_bytes()
     tokenizer.save(tmp_path)

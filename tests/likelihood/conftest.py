@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from unmask.data.tokenizers import Tokenizer
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
+from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
 Maker = Callable[..., Model]

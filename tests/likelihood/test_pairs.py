@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data.tokenizers import Tokenizer
 from unmask.errors import UserError
 from unmask.likelihood import score
 from unmask.likelihood.pairs import Pair
 from unmask.model.folder import Model
+from unmask.model.tokenizers import Tokenizer
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=12)
 

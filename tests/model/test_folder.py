@@ -14,11 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 import unmask
-from unmask.data.tokenizers import Tokenizer
 from unmask.errors import UserError
 from unmask.model import folder as module
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model, load, resolve, save
+from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
 SIZES: dict[str, Any] = {"n_layer": 1, "n_head": 2, "n_embd": 8, "block_size": 16}

@@ -20,7 +20,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 
 import numpy as np
 
-from unmask.data.tokenizers import Tokenizer
+from unmask.model.tokenizers import Tokenizer
 
 BATCH_CHARS = 1_000_000
 AHEAD = 2  # batches in flight for each worker

@@ -32,8 +32,8 @@ from unmask.data.progress import Progress, StderrProgress
 from unmask.data.publish import building
 from unmask.data.shards import ShardWriter, check_shards, narrowest_dtype
 from unmask.data.sources import Corpus, Document, iso_date, open_corpus
-from unmask.data.tokenizers import Tokenizer, bpe_size
 from unmask.errors import UserError
+from unmask.model.tokenizers import Tokenizer, bpe_size
 
 TRAIN, VALIDATION = range(2)
 NAMED_SKIPS = 20  # on stderr; the manifest names all

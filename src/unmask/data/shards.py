@@ -22,8 +22,8 @@ from typing import BinaryIO
 import numpy as np
 
 from unmask.data.manifest import DTYPES, SPLITS, Manifest, Shard
-from unmask.data.tokenizers import Tokenizer
 from unmask.errors import UserError, nearest
+from unmask.model.tokenizers import Tokenizer
 
 VERIFIED_FILE = ".verified.json"
 # A file changed this shortly before it is checked could change again without a new time stamp.

@@ -22,12 +22,12 @@ from typing import Any
 import numpy as np
 
 from unmask.data.shards import TokenData
-from unmask.data.tokenizers import Tokenizer
 from unmask.errors import UserError
 from unmask.evaluation.baselines import Unigram, xz
 from unmask.evaluation.cloze import cloze
 from unmask.likelihood import corpus_bound
 from unmask.model.folder import Model
+from unmask.model.tokenizers import Tokenizer
 from unmask.training.validation import validation_windows
 
 WINDOWS, DRAWS, SEED = 256, 8, 1234

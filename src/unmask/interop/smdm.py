@@ -19,11 +19,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from unmask.data.tokenizers import Tokenizer
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
 from unmask.model.presets import preset
+from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
 EMBEDDING, HEAD, NORM = "transformer.wte.weight", "lm_head.weight", "transformer.ln_f.weight"

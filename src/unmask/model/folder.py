@@ -22,9 +22,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from unmask._version import __version__
-from unmask.data.tokenizers import Tokenizer
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
+from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
 SCHEMA_VERSION = 1

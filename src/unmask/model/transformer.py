@@ -13,6 +13,7 @@ Shapes: B batch, T tokens, S keys attended to, E width, H query heads, K key hea
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -81,8 +82,9 @@ class Block(nn.Module):
         self.mlp_norm = RMSNorm(config.n_embd, config.norm_eps)
         self.mlp = SwiGLU(config)
 
-    def forward(self, x_BTE, rope, mask, causal, cached):  # type: ignore[no-untyped-def]
-        x_BTE = x_BTE + self.attention(self.attention_norm(x_BTE), rope, mask, causal, cached)
+    def forward(self, x_BTE: torch.Tensor, *where: Any) -> torch.Tensor:
+        """`where`: what `Attention` takes beside its input."""
+        x_BTE = x_BTE + self.attention(self.attention_norm(x_BTE), *where)
         return x_BTE + self.mlp(self.mlp_norm(x_BTE))
 
 

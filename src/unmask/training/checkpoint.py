@@ -19,9 +19,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from unmask.data.tokenizers import Tokenizer
 from unmask.errors import UserError
 from unmask.model.folder import CONFIG, WEIGHTS, replace_folder, write_files
+from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
 STATE, TENSORS = "train_state/state.json", "train_state/optimizer.safetensors"

@@ -12,9 +12,9 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.data import tokenizers as room
-from unmask.data.tokenizers import EOS, Tokenizer, bpe_size
 from unmask.errors import UserError
+from unmask.model import tokenizers as room
+from unmask.model.tokenizers import EOS, Tokenizer, bpe_size
 
 TEXTS = [
     "The people, and the laws of the people; it's 1790.\n\nThe Überfluß in 東京!\n" * 3,
@@ -122,7 +122,7 @@ def test_save_and_load_keep_everything(tmp_path):
 
 def test_bpe_training_is_deterministic_in_every_process():
     code = (
-        "from unmask.data.tokenizers import Tokenizer\n"
+        "from unmask.model.tokenizers import Tokenizer\n"
         "texts = [f'{i * 7919 % 1000} laws and {i % 37} words, peace {i}' for i in range(2000)]\n"
         "print(Tokenizer.train_bpe(600, texts).hash)"
     )
