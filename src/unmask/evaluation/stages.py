@@ -32,7 +32,7 @@ import psutil
 from unmask.errors import UserError
 
 SAMPLE_SECONDS = 0.1
-STEP_LINE = re.compile(r"step (\d+/\d+ \| loss [\d.naif]+) \|.*\| ([\d:]+ left)")
+STEP_LINE = re.compile(r"step (\d+/\d+ \| loss [^|]+?) \|.*\| ([\d:]+ left)")
 
 
 class Stopped(Exception):

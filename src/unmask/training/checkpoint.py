@@ -23,6 +23,7 @@ from unmask.errors import UserError
 from unmask.model.folder import CONFIG, WEIGHTS, replace_folder, write_files
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
+from unmask.training.metrics import LEVEL_BUCKETS
 
 STATE, TENSORS = "train_state/state.json", "train_state/optimizer.safetensors"
 
@@ -37,6 +38,11 @@ class Progress:
     seconds: float = 0.0
     skipped: int = 0
     skipped_in_a_row: int = 0
+    # What the next line of metrics.jsonl has gathered so far, so that a resumed run writes the same line.
+    window_loss: float = 0.0
+    window_tokens: int = 0
+    level_total: list[float] = field(default_factory=lambda: [0.0] * LEVEL_BUCKETS)
+    level_count: list[int] = field(default_factory=lambda: [0] * LEVEL_BUCKETS)
 
 
 @dataclass

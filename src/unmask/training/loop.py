@@ -34,7 +34,7 @@ from unmask.model.presets import mean_length, preset, training_steps
 from unmask.model.transformer import Transformer
 from unmask.training.batches import Batches
 from unmask.training.checkpoint import TrainState, newest_checkpoint, save_checkpoint
-from unmask.training.metrics import LevelBuckets, Metrics, matmul_peak, peak_memory
+from unmask.training.metrics import LEVEL_BUCKETS, Metrics, add_by_level, level_means, matmul_peak, peak_memory
 from unmask.training.optimizer import (
     build_optimizer,
     gradient_norm,
@@ -148,7 +148,7 @@ def _run(
     if recipe.compile:
         compile_hidden(network, metrics)
     validation: dict[str, Any] | None = None
-    buckets, window_loss, window_tokens, window_started = LevelBuckets(), 0.0, 0, time.monotonic()
+    timed_tokens, timed_from = 0, time.monotonic()
     saved = progress.step
 
     while progress.step < steps and not stop.signal:
@@ -165,11 +165,13 @@ def _run(
                 outcome = objective.loss(network, inputs)
             (outcome.loss_sum / n_tokens).backward()
             loss += float(outcome.loss_sum.detach()) / n_tokens
-            buckets.add(inputs.level_B, outcome.ce_B)
+            add_by_level(progress.level_total, progress.level_count, inputs.level_B, outcome.ce_B)
         norm = gradient_norm(network, recipe.optimizer.clip)
         if math.isfinite(norm) and math.isfinite(loss):
             optimizer.step()
             progress.skipped_in_a_row = 0
+            progress.window_loss += loss * n_tokens
+            progress.window_tokens += n_tokens
             if state.average is not None:
                 update_average(state.average, network, recipe.ema, progress.step)
         else:
@@ -181,7 +183,7 @@ def _run(
         progress.tokens += n_tokens
         progress.flops += n_tokens * flops_per_token
         progress.seconds += time.monotonic() - started
-        window_loss, window_tokens = window_loss + loss * n_tokens, window_tokens + n_tokens
+        timed_tokens += n_tokens
         if progress.skipped_in_a_row >= recipe.max_skipped:
             last = newest_checkpoint(run)
             raise UserError(
@@ -191,13 +193,16 @@ def _run(
 
         last_step = progress.step == steps
         if progress.step % recipe.log_every == 0 or last_step:
-            per_second = window_tokens / max(1e-9, time.monotonic() - window_started)
+            per_second = timed_tokens / max(1e-9, time.monotonic() - timed_from)
+            mean_loss = progress.window_loss / progress.window_tokens if progress.window_tokens else None
             share = per_second * flops_per_token / peak if recipe.flops_rule == "exact" else None
             metrics.write(
                 "train",
                 step=progress.step,
-                loss=window_loss / window_tokens,
-                loss_by_level=buckets.means() if recipe.objective.kind == "mdm" else None,
+                loss=mean_loss,
+                loss_by_level=(
+                    level_means(progress.level_total, progress.level_count) if recipe.objective.kind == "mdm" else None
+                ),
                 lr=rate,
                 grad_norm=norm if math.isfinite(norm) else None,
                 tokens=progress.tokens,
@@ -210,8 +215,10 @@ def _run(
                 memory=peak_memory(device),
             )
             left = (steps - progress.step) * recipe.batch_size * recipe.context / per_second
-            metrics.line(progress.step, window_loss / window_tokens, per_second, share, left, progress.skipped)
-            buckets, window_loss, window_tokens, window_started = LevelBuckets(), 0.0, 0, time.monotonic()
+            metrics.line(progress.step, mean_loss, per_second, share, left, progress.skipped)
+            progress.window_loss, progress.window_tokens = 0.0, 0
+            progress.level_total, progress.level_count = [0.0] * LEVEL_BUCKETS, [0] * LEVEL_BUCKETS
+            timed_tokens, timed_from = 0, time.monotonic()
         if progress.step % validate_every == 0 or last_step:
             paused = time.monotonic()
             validation = validate_now(state, windows_NT, recipe)
@@ -221,12 +228,12 @@ def _run(
             metrics.say(
                 f"step {progress.step} | validation {validation['loss']:.4f} nats/token (se {validation['se']:.4f})"
             )
-            window_started += time.monotonic() - paused
+            timed_from += time.monotonic() - paused
         if progress.step % save_every == 0 or last_step:
             paused = time.monotonic()
             save_checkpoint(run, state, tokenizer, recipe.checkpoint.keep)
             saved = progress.step
-            window_started += time.monotonic() - paused
+            timed_from += time.monotonic() - paused
     if stop.signal:
         if saved != progress.step:
             save_checkpoint(run, state, tokenizer, recipe.checkpoint.keep)

@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 METRICS = "metrics.jsonl"
@@ -24,22 +23,18 @@ LEVEL_BUCKETS = 10
 PLAIN_SECONDS = 10.0
 
 
-class LevelBuckets:
-    """Mean cross-entropy by noise level, so that the 1/t of the loss is not read as divergence."""
+def add_by_level(total: list[float], count: list[int], level_B: torch.Tensor, ce_B: torch.Tensor) -> None:
+    """Adds each sequence's mean cross-entropy to the bucket of its mask share, where no 1/t looks like divergence."""
+    for level, ce in zip(level_B.tolist(), ce_B.tolist(), strict=True):
+        if math.isfinite(ce):
+            bucket = min(int(level * LEVEL_BUCKETS), LEVEL_BUCKETS - 1)
+            total[bucket] += ce
+            count[bucket] += 1
 
-    def __init__(self) -> None:
-        self.total, self.count = np.zeros(LEVEL_BUCKETS), np.zeros(LEVEL_BUCKETS)
 
-    def add(self, level_B: torch.Tensor, ce_B: torch.Tensor) -> None:
-        level, ce = level_B.double().cpu().numpy(), ce_B.double().cpu().numpy()
-        known = np.isfinite(ce)
-        bucket = np.minimum((level[known] * LEVEL_BUCKETS).astype(int), LEVEL_BUCKETS - 1)
-        np.add.at(self.total, bucket, ce[known])
-        np.add.at(self.count, bucket, 1)
-
-    def means(self) -> list[float | None]:
-        """One value per bucket of the mask share, None where nothing fell."""
-        return [float(t / c) if c else None for t, c in zip(self.total, self.count, strict=True)]
+def level_means(total: list[float], count: list[int]) -> list[float | None]:
+    """One value per bucket of the mask share, None where nothing fell."""
+    return [t / c if c else None for t, c in zip(total, count, strict=True)]
 
 
 class Metrics:
@@ -81,7 +76,7 @@ class Metrics:
                     if mean is not None:
                         self._board.add_scalar(f"{kind}/{name}/{bucket}", mean, values["step"])
 
-    def line(self, step: int, loss: float, rate: float, share: float | None, left: float, skipped: int) -> None:
+    def line(self, step: int, loss: float | None, rate: float, share: float | None, left: float, skipped: int) -> None:
         """The live line; off a terminal a plain one now and then."""
         now = time.monotonic()
         if not self._live and now - self._said < PLAIN_SECONDS and step < self._steps:
@@ -89,7 +84,8 @@ class Metrics:
         self._said = now
         peak = "" if share is None else f" | {share:.0%} of matmul peak"
         skips = f" | {skipped} skipped" if skipped else ""
-        text = f"step {step}/{self._steps} | loss {loss:.4f} | {rate:,.0f} tokens/s{peak} | {clock(left)} left{skips}"
+        known = "not finite" if loss is None else f"{loss:.4f}"
+        text = f"step {step}/{self._steps} | loss {known} | {rate:,.0f} tokens/s{peak} | {clock(left)} left{skips}"
         end = "\r" if self._live and step < self._steps else "\n"
         print(f"{text}\x1b[K" if self._live else text, end=end, file=sys.stderr, flush=True)
 
