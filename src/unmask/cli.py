@@ -14,11 +14,12 @@ import errno
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from unmask._version import __version__
-from unmask.errors import UserError, nearest
+from unmask.errors import SaidElsewhere, UserError, nearest
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 ORDERS = "ancestral, confidence, margin, entropy, random, left-to-right"
@@ -43,8 +44,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     try:
         status = run(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()
+    except SaidElsewhere:
+        time.sleep(1)  # the launcher ends all ranks once one has ended; let the one that speaks be first
+        status = 2
     except UserError as error:
-        print(f"unmask: error: {error}", file=sys.stderr)
+        print(f"unmask: error: {error}", file=sys.stderr, flush=True)
         status = 2
     except KeyboardInterrupt:
         status = 130
@@ -189,7 +193,8 @@ def train(args: argparse.Namespace) -> int:
 
     result = run_training(load_recipe(args.recipe, args.overrides), resume=args.resume)
     loss = "" if result.validation is None else f", validation {result.validation['loss']:.4f} nats/token"
-    emit(args, result.to_dict(), f"{result.run}: step {result.step} of {result.steps}{loss}")
+    if result.rank == 0:
+        emit(args, result.to_dict(), f"{result.run}: step {result.step} of {result.steps}{loss}")
     return 128 + result.signal if result.signal else 0
 
 

@@ -14,6 +14,10 @@ class UserError(Exception):
     """Bad input: the message is one line that says what is wrong and how to mend it."""
 
 
+class SaidElsewhere(UserError):
+    """The same, in a process that another one of its run speaks for: it ends with the status and without a line."""
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the closest option, or an empty string when nothing is close."""
     close = difflib.get_close_matches(name, list(options), n=1, cutoff=0.6)

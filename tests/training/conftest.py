@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Lab:
             "optimizer": {"lr": 3e-3},
             "validation": {"windows": 4, "draws": 2},
         }
-        if {"tokens", "flops"} & changes.keys():
+        if {"tokens", "flops", "epochs"} & changes.keys():
             del fields["steps"]
         for key, value in changes.items():
             group, _, inner = key.partition("__")
@@ -71,6 +72,11 @@ class Lab:
     def command(self, *words: str | Path) -> list[str]:
         return [sys.executable, "-m", "unmask", *map(str, words)]
 
+    def torchrun(self, ranks: int, *words: str | Path) -> list[str]:
+        """The same command on several processes of this machine."""
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+        return [*launcher, "-m", "unmask", *map(str, words)]
+
     def run(self, *words: str | Path, largest_file: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess[str]:
         """The command in a process of its own, in which no file may grow beyond `largest_file` bytes."""
 
@@ -78,6 +84,12 @@ class Lab:
             resource.setrlimit(resource.RLIMIT_FSIZE, (largest_file, resource.RLIM_INFINITY))
 
         return subprocess.run(self.command(*words), capture_output=True, text=True, timeout=100, preexec_fn=limit)
+
+
+@pytest.fixture(scope="session")
+def lab_in(data: Path) -> Callable[[Path], Lab]:
+    """A lab in a folder of one's own."""
+    return lambda folder: Lab(data, folder)
 
 
 @pytest.fixture

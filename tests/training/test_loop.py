@@ -20,7 +20,7 @@ import unmask
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.model.flops import training_flops_per_token
-from unmask.training import checkpoint, loop
+from unmask.training import checkpoint, step
 from unmask.training.loop import train
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
@@ -34,7 +34,8 @@ def records(run: Path, kind: str) -> list[dict[str, Any]]:
 def weights(run: Path) -> dict[str, torch.Tensor]:
     newest = checkpoint.newest_checkpoint(run)
     assert newest is not None
-    return {**load_file(newest / "model.safetensors"), **load_file(newest / checkpoint.TENSORS)}
+    found = {**load_file(newest / "model.safetensors"), **load_file(newest / checkpoint.TENSORS)}
+    return {name: tensor.clone() for name, tensor in found.items()}  # the files may change under a memory map
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -93,7 +94,7 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(lab: Any, tmp_path: Path, em
     assert same(weights(whole), weights(cut))
 
     def told(run: Path) -> list[dict[str, Any]]:
-        clocks = ("seconds", "tokens_per_second", "matmul_peak_share", "memory")
+        clocks = ("seconds", "tokens_per_second", "matmul_peak_share", "data_wait_share", "memory")
         return [
             {k: v for k, v in r.items() if k not in clocks}
             for kind in ("train", "validation")
@@ -165,14 +166,14 @@ def test_a_second_writer_is_locked_out(lab: Any, tmp_path: Path) -> None:
 
 def poison(monkeypatch: pytest.MonkeyPatch, steps: set[int]) -> None:
     """Makes the gradient of these steps (1, 2, ...) not a number."""
-    original, calls = loop.gradient_norm, iter(range(1, 10**9))
+    original, calls = step.gradient_norm, iter(range(1, 10**9))
 
     def poisoned(network: torch.nn.Module, clip: float) -> float:
         if next(calls) in steps:
             next(network.parameters()).grad.fill_(float("nan"))  # type: ignore[union-attr]
         return original(network, clip)
 
-    monkeypatch.setattr(loop, "gradient_norm", poisoned)
+    monkeypatch.setattr(step, "gradient_norm", poisoned)
 
 
 def test_a_step_without_a_finite_gradient_is_skipped_and_counted(
@@ -222,15 +223,40 @@ def test_no_room_is_one_line_in_a_real_process(lab: Any, tmp_path: Path) -> None
     assert not (tmp_path / "other").exists()
 
 
-def test_a_checkpoint_cut_short_is_named(lab: Any, tmp_path: Path) -> None:
-    recipe = lab.recipe("run")
+@pytest.mark.parametrize("name", [checkpoint.TENSORS, "model.safetensors", "config.json"])
+def test_a_checkpoint_cut_short_falls_back_to_the_one_before(
+    lab: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    recipe = lab.recipe("run", checkpoint__every=4, checkpoint__keep=5)
     train(recipe)
+    whole = weights(tmp_path / "run")
     newest = checkpoint.newest_checkpoint(tmp_path / "run")
     assert newest is not None
-    whole = (newest / checkpoint.TENSORS).read_bytes()
-    (newest / checkpoint.TENSORS).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(UserError, match="step-00000012 cannot be read"):
+    cut = newest / name
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    capfd.readouterr()
+    train(recipe, resume=True)
+    said = capfd.readouterr().err
+    assert f"step-00000012 is cut short ({name} has " in said and "going back to step-00000008" in said
+    assert "resumed at step 8" in said
+    assert same(weights(tmp_path / "run"), whole)
+
+
+def test_no_whole_checkpoint_is_an_error_and_loses_nothing(lab: Any, tmp_path: Path) -> None:
+    recipe = lab.recipe("run", checkpoint__every=6)
+    train(recipe)
+    for folder in checkpoint.checkpoints(tmp_path / "run"):
+        (folder / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="model.safetensors is missing.*no other is whole; delete .*checkpoints"):
         train(recipe, resume=True)
+    assert len(checkpoint.checkpoints(tmp_path / "run")) == 2
+
+
+def test_a_diverging_rate_stops_the_run_and_names_the_last_good_checkpoint(lab: Any, tmp_path: Path) -> None:
+    recipe = lab.recipe("run", steps=400, optimizer__lr=300.0, optimizer__warmup=20, checkpoint__every=2)
+    with pytest.raises(UserError, match="diverged.*lower optimizer.lr; last good checkpoint: .*step-0000"):
+        train(recipe)
+    assert unmask.load(tmp_path / "run").kind == "mdm"
 
 
 def test_keeps_the_last_checkpoints_and_a_whole_run_folder(lab: Any, tmp_path: Path) -> None:

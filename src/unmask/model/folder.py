@@ -80,7 +80,7 @@ def save(folder: str | Path, network: Transformer, tokenizer: Tokenizer | None =
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        write_files(partial, network, tokenizer, **extra)
+        write_files(partial, network.config, network.state_dict(), tokenizer, **extra)
         replace_folder(partial, folder)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(partial, ignore_errors=True)
@@ -90,18 +90,16 @@ def save(folder: str | Path, network: Transformer, tokenizer: Tokenizer | None =
 
 
 def write_files(
-    folder: Path, network: Transformer, tokenizer: Tokenizer | None, weights: dict[str, torch.Tensor] | None = None,
-    **extra: Any,
-) -> None:  # fmt: skip
+    folder: Path, model: ModelConfig, weights: dict[str, torch.Tensor], tokenizer: Tokenizer | None, **extra: Any
+) -> None:
     """The three files of a model folder into an existing folder, flushed to disk."""
-    weights = network.state_dict() if weights is None else weights
     save_file({k: v.detach().contiguous().cpu() for k, v in weights.items()}, folder / WEIGHTS)
     config = {
         "schema_version": SCHEMA_VERSION,
         "unmask_version": __version__,
-        "kind": network.config.kind,
-        "mask_id": network.config.mask_id,
-        "model": network.config.to_dict(),
+        "kind": model.kind,
+        "mask_id": model.mask_id,
+        "model": model.to_dict(),
         "tokenizer_hash": tokenizer.hash if tokenizer else None,
         **extra,
     }

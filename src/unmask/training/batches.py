@@ -1,6 +1,6 @@
-"""The k-th training sample: which window it is and what noise it gets, both functions of (seed, k).
+"""Pretraining's samples: which window the k-th is and what noise it gets, both functions of (seed, k).
 
-    batches = Batches(recipe, TokenData(recipe.data, "train"), config)
+    batches = Batches(recipe, config)
     inputs = batches.inputs(np.arange(step * 256, step * 256 + 256))
 
 Windows of T + 1 tokens start at every T-th token, so an autoregressive model predicts every token of the split but the
@@ -9,14 +9,20 @@ first; a masked diffusion model uses the first T of each.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from unmask.data.order import WindowSampler
 from unmask.data.shards import TokenData
+from unmask.diffusion.noise import sample_lengths
 from unmask.diffusion.objective import Inputs, Objective
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
+from unmask.model.folder import Model
+from unmask.model.presets import mean_length
 from unmask.training.recipe import Recipe
+from unmask.training.validation import validate, validation_windows
 
 
 class Batches:
@@ -24,19 +30,38 @@ class Batches:
 
     def __init__(self, recipe: Recipe, data: TokenData, config: ModelConfig) -> None:
         self._data, self._context, self._seed = data, recipe.context, recipe.seed
+        self._random_length, self._validation = recipe.objective.random_length, recipe.validation
         self._mask_id = config.mask_id
-        self.n_windows = (data.n_tokens - 1) // recipe.context
-        if self.n_windows < 1:
+        self.n_samples = (data.n_tokens - 1) // recipe.context
+        if self.n_samples < 1:
             raise UserError(
                 f"context {recipe.context} is longer than the {data.split} split of {data.folder} "
                 f"({data.n_tokens} tokens); use a shorter context or more text"
             )
-        self._sampler = WindowSampler(self.n_windows, recipe.seed)
+        self._sampler = WindowSampler(self.n_samples, recipe.seed)
         self._objective = Objective(recipe.objective)
+        self._held_out_NT = validation_windows(
+            TokenData(recipe.data, "validation"), recipe.context, recipe.validation.windows
+        )
+        self.length = recipe.context
+        self.mean_tokens = mean_length(recipe.context, recipe.objective.random_length)
+        self.head_share = recipe.objective.head_share(recipe.context)
 
     def windows(self, indices: np.ndarray) -> np.ndarray:
         """Tokens [len(indices), T + 1] of windows by their place in the split."""
         return np.stack([self._data.read(int(i) * self._context, self._context + 1) for i in indices])
 
+    def order(self, k: np.ndarray) -> np.ndarray:
+        return k  # all are of one length
+
     def inputs(self, k: np.ndarray) -> Inputs:
         return self._objective.prepare(self.windows(self._sampler.windows(k)), self._seed, k, self._mask_id)
+
+    def n_tokens(self, k: np.ndarray) -> int:
+        return int(sample_lengths(self._seed, k, self._context, self._random_length).sum())
+
+    def divisor(self, k: np.ndarray) -> float:
+        return self.n_tokens(k)
+
+    def validate(self, model: Model) -> dict[str, Any]:
+        return validate(model, self._held_out_NT, self._validation)

@@ -97,6 +97,18 @@ class Metrics:
         self._board.close()
 
 
+class Silence:
+    """`Metrics` of a rank that another one speaks for."""
+
+    def write(self, kind: str, **values: Any) -> None: ...
+
+    def line(self, *values: Any) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
 def clock(seconds: float) -> str:
     """``1:02:03`` or ``2:03``."""
     whole = max(0, round(seconds))

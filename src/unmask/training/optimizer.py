@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch.distributed.tensor import DTensor
 
 from unmask.model.presets import warmup_steps
 from unmask.training.recipe import OptimizerFields
@@ -19,7 +20,7 @@ from unmask.training.recipe import OptimizerFields
 def build_optimizer(network: torch.nn.Module, fields: OptimizerFields) -> torch.optim.AdamW:
     """AdamW over all parameters with one weight decay, as the paper; fused where the device has it."""
     return torch.optim.AdamW(
-        network.parameters(),
+        [parameter for parameter in network.parameters() if parameter.requires_grad],
         lr=fields.lr,
         betas=(fields.beta1, fields.beta2),
         eps=fields.eps,
@@ -58,7 +59,15 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 def gradient_norm(network: torch.nn.Module, clip: float) -> float:
     """The global gradient norm before clipping to `clip` (0: no clipping); not finite where a gradient is not."""
-    return float(torch.nn.utils.clip_grad_norm_(network.parameters(), clip or math.inf))
+    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), clip or math.inf)
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+
+
+@torch.no_grad()
+def parameter_norm(network: torch.nn.Module) -> float:
+    """The global norm of the weights (of sharded ones a collective)."""
+    norm = torch.nn.utils.get_total_norm(network.parameters())
+    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
 
 
 @torch.no_grad()

@@ -24,6 +24,9 @@ from unmask.model.flops import FLOPS_RULES
 SCHEMA_VERSION = 1
 LR_SCHEDULES = ("cosine", "constant", "wsd")
 PRECISIONS = ("auto", "fp32", "bf16")
+PARALLEL = ("auto", "ddp", "fsdp")
+WANDB = ("off", "offline", "online")
+BUDGETS = ("steps", "tokens", "flops", "epochs")
 
 
 @dataclass(frozen=True)
@@ -74,24 +77,36 @@ class CheckpointFields:
 
 
 @dataclass(frozen=True)
+class ParallelFields:
+    """How several ranks (of `torchrun`) share the work; free to change on resume."""
+
+    kind: str = "auto"  # ddp: each rank holds all; fsdp: shards of weights, gradients and moments; auto: ddp
+    shard: int = 0  # fsdp: ranks that share one copy; 0: all. Fewer: hybrid, copies side by side
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """One training run. Exactly one of steps, tokens and flops is its budget."""
+    """One training run. Exactly one of steps, tokens, flops and epochs is its budget."""
 
     data: str = ""
     out: str = ""
+    init: str | None = None  # a run, checkpoint or model folder to start from; its config is then the model's
     seed: int = 0
     context: int = 2048
     batch_size: int = 256  # sequences per step
-    micro_batch: int = 0  # sequences per backward pass; 0: batch_size
+    micro_batch: int = 0  # sequences per backward pass; 0: all of a rank's
     steps: int = 0
     tokens: float = 0.0
     flops: float = 0.0
+    epochs: float = 0.0
     flops_rule: str = "exact"
     model: ModelFields = field(default_factory=ModelFields)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimizer: OptimizerFields = field(default_factory=OptimizerFields)
     validation: ValidationFields = field(default_factory=ValidationFields)
     checkpoint: CheckpointFields = field(default_factory=CheckpointFields)
+    parallel: ParallelFields = field(default_factory=ParallelFields)
+    activation_checkpointing: bool = False  # recompute each layer in the backward pass: less memory, more arithmetic
     ema: float = 0.0  # decay of averaged weights, which checkpoints then hold; 0: off
     compile: bool = False
     precision: str = "auto"  # fp32 on a CPU, bf16 autocast on CUDA
@@ -99,15 +114,16 @@ class Recipe:
     threads: int = 0  # 0: PyTorch's choice
     log_every: int = 10
     max_skipped: int = 10  # steps in a row with a gradient that is not finite
+    wandb: str = "off"  # off, offline or online
 
     def __post_init__(self) -> None:
         for name in ("data", "out"):
             if not getattr(self, name):
                 raise UserError(f"{name} is missing in the recipe; add `{name}: FOLDER` or --{name} FOLDER")
-        budgets = [name for name in ("steps", "tokens", "flops") if getattr(self, name)]
+        budgets = [name for name in BUDGETS if getattr(self, name)]
         if len(budgets) != 1:
             given = " and ".join(budgets) or "none"
-            raise UserError(f"a recipe needs exactly one of steps, tokens and flops, not {given}")
+            raise UserError(f"a recipe needs exactly one of steps, tokens, flops and epochs, not {given}")
         for name in ("context", "batch_size", "log_every", "max_skipped"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; give at least 1")
@@ -120,6 +136,8 @@ class Recipe:
             ("flops_rule", self.flops_rule, FLOPS_RULES),
             ("precision", self.precision, PRECISIONS),
             ("optimizer.schedule", self.optimizer.schedule, LR_SCHEDULES),
+            ("parallel.kind", self.parallel.kind, PARALLEL),
+            ("wandb", self.wandb, WANDB),
         ):
             if value not in options:
                 raise UserError(f"{name} is {value!r}{nearest(value, options)}; give one of {', '.join(options)}")
@@ -166,8 +184,8 @@ def set_dotted(fields: dict[str, Any], name: str, text: str) -> None:
     except yaml.YAMLError as error:
         raise UserError(f"--{name} {text}: the value cannot be read") from error
     # A budget on the command line replaces the file's.
-    if not parents and last in ("steps", "tokens", "flops"):
-        for other in {"steps", "tokens", "flops"} - {last}:
+    if not parents and last in BUDGETS:
+        for other in set(BUDGETS) - {last}:
             fields.pop(other, None)
 
 

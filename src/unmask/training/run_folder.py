@@ -1,6 +1,6 @@
 """A run directory: resolved recipe, versions, metrics, checkpoints; locked against a second writer.
 
-    with RunFolder.open(recipe, resume=False) as run: ...
+    run = RunFolder.open(recipe, resume=False)
 
 A new run refuses a folder that holds one; a resumed run refuses a recipe that differs, and lists what does.
 """
@@ -13,7 +13,6 @@ import os
 import platform
 import shutil
 from pathlib import Path
-from types import TracebackType
 from typing import IO, Any
 
 import numpy as np
@@ -25,8 +24,11 @@ from unmask.errors import UserError
 from unmask.training.recipe import SCHEMA_VERSION, Recipe
 
 RECIPE, VERSIONS, METRICS, LOCK = "recipe.yaml", "versions.json", "metrics.jsonl", ".lock"
-# What may change when a run goes on: none of it changes the samples or the arithmetic that is promised.
-FREE_ON_RESUME = ("out", "data", "log_every", "max_skipped", "checkpoint.every", "checkpoint.keep")
+# What may change when a run goes on: none of it changes the samples, or what is computed of them.
+FREE_ON_RESUME = (
+    ("out", "data", "log_every", "max_skipped", "checkpoint.every", "checkpoint.keep", "wandb", "device", "threads")
+    + ("micro_batch", "compile", "activation_checkpointing", "parallel.kind", "parallel.shard")  # rounding alone
+)
 
 
 class RunFolder:
@@ -64,18 +66,15 @@ class RunFolder:
             raise UserError(f"{path} cannot be written: {error.strerror}; give another --out") from error
         return cls(path, lock)
 
-    def __enter__(self) -> RunFolder:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._lock.close()
 
 
 def refuse_changes(recipe: Recipe, before: dict[str, Any], path: Path) -> None:
     """Raises `UserError` listing each setting that differs from the run's own."""
     now, then = flat(recipe.to_dict()), flat({k: v for k, v in before.items() if k != "schema_version"})
+    # A key that the run's recipe does not know had what is now the default.
+    then = {**flat(Recipe(data="-", out="-", steps=1).to_dict()), "steps": 0, **then}
     differing = [
         f"{name} was {then.get(name)!r}, is {now.get(name)!r}"
         for name in sorted(now.keys() | then.keys())

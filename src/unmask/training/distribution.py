@@ -1,0 +1,192 @@
+"""Ranks: one run on several processes, under `torchrun` on one host or many; one process needs none of it.
+
+    torchrun --nproc-per-node 2 -m unmask train recipes/demo-mdm.yaml --out runs/mdm
+    torchrun --nproc-per-node 8 -m unmask train RECIPE --parallel.kind fsdp --parallel.shard 4
+
+Replicated weights (DDP) or sharded ones (FSDP2, `fully_shard`; with fewer ranks a shard than there are, hybrid: copies
+side by side); gloo on CPUs, NCCL on CUDA. Samples and noise depend on (seed, sample index) alone, and each loss is
+divided by the token count of the whole batch, so the number of ranks changes nothing but the order of float sums.
+
+A rank beats once a second in the launcher's store. Where a collective fails, the others look whose beat has stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+from unmask.errors import SaidElsewhere, UserError
+from unmask.model.transformer import Transformer
+from unmask.training.recipe import ParallelFields
+
+T = TypeVar("T")
+BEAT_SECONDS = 1.0
+TIMEOUT = timedelta(minutes=10)  # of a collective: longer than any checkpoint's write
+
+
+class Ranks:
+    """The processes of a run. Alone (no `torchrun`) every method is the trivial one."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.rank = int(os.environ.get("RANK", 0))
+        self.size = int(os.environ.get("WORLD_SIZE", 1))
+        self.joined = "RANK" in os.environ and "WORLD_SIZE" in os.environ
+        self.checkpoint_group: dist.ProcessGroup | None = None
+        if not self.joined:
+            return
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+        # Apart from the default group: small CPU sums every step, and checkpoints written in the background.
+        self._control = dist.new_group(backend="gloo", timeout=TIMEOUT)
+        self.checkpoint_group = dist.new_group(backend="gloo", timeout=TIMEOUT)
+        self._beat = Heartbeat(self.rank, self.size)
+
+    def __enter__(self) -> Ranks:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if not self.joined:
+            return
+        self._beat.stop()
+        # After an error others may wait in a collective: leaving without farewell closes the connections and ends it.
+        if error is None:
+            dist.destroy_process_group()
+
+    @property
+    def first(self) -> bool:
+        """Whether this rank writes and speaks."""
+        return self.rank == 0
+
+    def sum(self, values: np.ndarray) -> np.ndarray:
+        """The sum over ranks of float64 values, the same on all."""
+        if self.size == 1:
+            return values
+        total = torch.from_numpy(values.astype(np.float64))
+        dist.all_reduce(total, group=self._control)
+        return total.numpy()
+
+    def same(self, value: T) -> T:
+        """Rank 0's value on every rank."""
+        if self.size == 1:
+            return value
+        box: list[Any] = [value]
+        dist.broadcast_object_list(box, src=0, group=self._control)
+        return box[0]
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Runs `work` on every rank. Where it raises `UserError` on any, all stop, and rank 0 says the reason."""
+        if self.size == 1:
+            return work()
+        reason, result = None, None
+        try:
+            result = work()
+        except UserError as error:
+            reason = str(error)
+        reasons: list[str | None] = [None] * self.size
+        dist.all_gather_object(reasons, reason, group=self._control)
+        at = next((rank for rank, found in enumerate(reasons) if found is not None), None)
+        if at is not None:
+            where = "" if reasons.count(reasons[at]) == self.size else f" (on rank {at})"
+            raise UserError(f"{reasons[at]}{where}") if self.first else SaidElsewhere
+        return result  # type: ignore[return-value]
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Turns the failure of a collective into one line that names the rank which is gone."""
+        try:
+            yield
+        except (RuntimeError, dist.DistError) as error:
+            if self.size == 1 or isinstance(error, torch.OutOfMemoryError):
+                raise
+            lost = self._beat.silent()
+            if not lost:
+                raise
+            gone = ", ".join(f"rank {rank} ({who})" for rank, who in lost.items())
+            text = f"{gone} died, so all ranks stop; start again with --resume, on any number of ranks"
+            survivor = min(set(range(self.size)) - set(lost))
+            raise UserError(text) if self.rank == survivor else SaidElsewhere from error
+
+
+class Heartbeat:
+    """Tells the others that this process lives, and who of them does not."""
+
+    def __init__(self, rank: int, size: int) -> None:
+        self._rank, self._size = rank, size
+        self._store: Any = dist.distributed_c10d._get_default_store()
+        self._store.set(f"who/{rank}", f"process {os.getpid()} on {socket.gethostname()}")
+        self._done = threading.Event()
+        self._store.add(f"beat/{rank}", 1)
+        self._thread = threading.Thread(target=self._run, args=(self._store.clone(),), daemon=True)
+        self._thread.start()
+
+    def _run(self, store: dist.Store) -> None:
+        while not self._done.wait(BEAT_SECONDS):
+            try:
+                store.add(f"beat/{self._rank}", 1)
+            except RuntimeError:
+                return  # the launcher and its store are gone
+
+    def silent(self) -> dict[int, str]:
+        """The ranks whose beat stands still, with their process and host. Takes three beats."""
+        try:
+            before = [self._store.add(f"beat/{rank}", 0) for rank in range(self._size)]
+            time.sleep(3 * BEAT_SECONDS)
+            after = [self._store.add(f"beat/{rank}", 0) for rank in range(self._size)]
+            still = [rank for rank in range(self._size) if before[rank] == after[rank] and rank != self._rank]
+            return {rank: self._store.get(f"who/{rank}").decode() for rank in still}
+        except RuntimeError:
+            return {}
+
+    def stop(self) -> None:
+        self._done.set()
+        self._thread.join()
+
+
+def share_of(k: np.ndarray, ranks: Ranks, micro_batch: int) -> list[np.ndarray]:
+    """This rank's micro-batches of a step's samples `k`. Dealt in turn, so that ranks get micro-batches of like length.
+
+    Raises `UserError` where ranks x micro-batch does not divide the batch.
+    """
+    micro = micro_batch or max(1, len(k) // ranks.size)
+    if len(k) % (micro * ranks.size):
+        over = f"{ranks.size} ranks" + (f" x micro_batch {micro}" if micro_batch else "")
+        raise UserError(
+            f"batch_size {len(k)} does not divide by {over}; change batch_size, micro_batch or the number of ranks"
+        )
+    return list(k.reshape(-1, micro)[ranks.rank :: ranks.size])
+
+
+def shard(network: Transformer, fields: ParallelFields, ranks: Ranks) -> bool:
+    """Shards the network's parameters over the ranks where the recipe says so; whether it did."""
+    if not ranks.joined or fields.kind != "fsdp":
+        return False
+    size = fields.shard or ranks.size
+    if size < 1 or ranks.size % size:
+        raise UserError(f"parallel.shard {fields.shard} does not divide {ranks.size} ranks; give a divisor, or 0: all")
+    device = network.embedding.weight.device.type
+    if size == ranks.size:
+        mesh = init_device_mesh(device, (size,), mesh_dim_names=("shard",))
+    else:
+        mesh = init_device_mesh(device, (ranks.size // size, size), mesh_dim_names=("replicate", "shard"))
+    for layer in network.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(network, mesh=mesh)
+    # The head runs after `hidden` in the same step: the root keeps its own weights whole until the backward pass.
+    register_fsdp_forward_method(network, "hidden")
+    return True

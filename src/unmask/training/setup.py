@@ -1,0 +1,147 @@
+"""From a recipe to what a run needs: device, model, task, budget.
+
+    setup = prepare(recipe, device, ranks)
+    setup.network, setup.task, setup.steps
+
+All of it is checked here, before the run folder is made.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from unmask.data.shards import TokenData
+from unmask.errors import UserError
+from unmask.model.config import ModelConfig
+from unmask.model.flops import training_flops_per_token
+from unmask.model.folder import Model, load
+from unmask.model.presets import preset, training_steps
+from unmask.model.tokenizers import Tokenizer
+from unmask.model.transformer import Transformer
+from unmask.training.batches import Batches
+from unmask.training.distribution import Ranks, share_of
+from unmask.training.recipe import ModelFields, Recipe
+from unmask.training.task import Task
+
+
+@dataclass
+class Setup:
+    """What a run needs beside its state."""
+
+    network: Transformer  # on the device, not yet shared out over ranks
+    task: Task
+    tokenizer: Tokenizer | None
+    steps: int
+    flops_per_token: float
+    micro_batches: Callable[[int], list[np.ndarray]]  # a step's sample indices on this rank
+
+    @property
+    def config(self) -> ModelConfig:
+        return self.network.config
+
+
+def prepare(recipe: Recipe, device: torch.device, ranks: Ranks) -> Setup:
+    """Raises `UserError` where data, model and recipe do not go together."""
+    start = start_model(recipe)
+    data = TokenData(recipe.data, "train")
+    tokenizer = data.tokenizer()
+    if start is None:
+        config = model_config(recipe, data.vocab_size, data.eos_id)
+        network = Transformer(config, seed=recipe.seed)
+    else:
+        config, network = start.config, start.network.train()
+        if data.vocab_size != config.vocab_size or (start.tokenizer and start.tokenizer.hash != tokenizer.hash):
+            raise UserError(f"data {recipe.data} was prepared with another tokenizer than init {recipe.init}'s; "
+                            f"prepare it with --tokenizer {start.path}")  # fmt: skip
+    task: Task = Batches(recipe, data, config)
+    steps, flops_per_token = planned_steps(recipe, config, task)
+    share_of(np.arange(recipe.batch_size), ranks, recipe.micro_batch)  # raises where it does not divide
+
+    def micro_batches(step: int) -> list[np.ndarray]:
+        k = np.arange(step * recipe.batch_size, (step + 1) * recipe.batch_size)
+        return share_of(task.order(k), ranks, recipe.micro_batch)
+
+    network.recompute = recipe.activation_checkpointing
+    return Setup(network.to(device), task, tokenizer, steps, flops_per_token, micro_batches)
+
+
+def start_model(recipe: Recipe) -> Model | None:
+    """The model of `init`, checked against the recipe; None where training starts from random weights."""
+    if recipe.init is None:
+        return None
+    model = load(recipe.init)
+    if model.kind != recipe.objective.kind:
+        raise UserError(f"objective.kind is {recipe.objective.kind}, but init {recipe.init} is an {model.kind}")
+    if recipe.context > model.config.block_size:
+        raise UserError(f"context {recipe.context} exceeds that of init {recipe.init}, {model.config.block_size}")
+    if recipe.model != ModelFields():
+        raise UserError(f"model is given beside init {recipe.init}, which has its own config; leave out the model group")
+    return model
+
+
+def model_config(recipe: Recipe, vocab_size: int, eos_id: int | None) -> ModelConfig:
+    """The model of a recipe over the vocabulary of its data."""
+    fields = recipe.model
+    shared = {"block_size": recipe.context, "eos_id": eos_id, "rope_base": fields.rope_base}
+    shared |= {"norm_eps": fields.norm_eps, "tie_embeddings": fields.tie_embeddings}
+    given = {
+        name: getattr(fields, name)
+        for name in ("n_layer", "n_head", "n_embd", "n_kv_head", "intermediate_size")
+        if getattr(fields, name)
+    }
+    causal = recipe.objective.kind == "arm"
+    if fields.size is not None:
+        return preset(fields.size, vocab_size=vocab_size, causal=causal, **shared, **given)
+    return ModelConfig.from_dict({**shared, **given, "vocab_size": vocab_size, "causal": causal})
+
+
+def planned_steps(recipe: Recipe, config: ModelConfig, task: Task) -> tuple[int, float]:
+    """Steps that spend the budget, and the FLOPs of one trained token by the recipe's rule."""
+    length = task.mean_tokens
+    per_token = training_flops_per_token(config, task.length, task.head_share, recipe.flops_rule)
+    if recipe.steps:
+        return recipe.steps, per_token
+    if recipe.epochs:
+        return max(1, int(recipe.epochs * task.n_samples / recipe.batch_size)), per_token
+    if recipe.tokens:
+        return max(1, int(recipe.tokens / (recipe.batch_size * length))), per_token
+    return training_steps(recipe.flops, per_token / 6, recipe.batch_size, length), per_token
+
+
+def choose_device(name: str, local_rank: int = 0) -> torch.device:
+    """The device of a recipe for this process; `auto` takes CUDA where there is one."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"device is {name!r}; give auto, cpu or cuda") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise UserError("device is cuda, but PyTorch sees no CUDA device; give cpu or auto")
+        if device.index is None:
+            device = torch.device("cuda", local_rank)
+    return device
+
+
+def autocast_for(precision: str, device: torch.device) -> AbstractContextManager[Any]:
+    """bf16 autocast where asked for or, by default, on CUDA: bf16 on most CPUs is many times slower than fp32."""
+    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()
+
+
+def compile_hidden(network: Transformer, say: Callable[[str], None]) -> None:
+    """`torch.compile` on the layers; the head's row count changes every step and stays eager."""
+    if shutil.which("g++") is None and shutil.which("clang++") is None and not torch.cuda.is_available():
+        say("warning: no C++ compiler found, so compile: true runs eagerly")
+        return
+    for layer in network.layers:
+        layer.compile()
