@@ -18,8 +18,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-# Logits in one chunk (32 MiB in fp32). Smaller ones would spend their time on the sum of the head's gradient, which each
-# chunk reads and writes whole; on a GPU as many as keep it busy.
+# Logits in one chunk (32 MiB in fp32). Smaller ones would spend their time on the sum of the head's gradient, which
+# each chunk reads and writes whole; on a GPU as many as keep it busy.
 CHUNK_CPU, CHUNK_GPU = 1 << 23, 1 << 27
 
 

@@ -82,7 +82,7 @@ def start_model(recipe: Recipe) -> Model | None:
     if recipe.context > model.config.block_size:
         raise UserError(f"context {recipe.context} exceeds that of init {recipe.init}, {model.config.block_size}")
     if recipe.model != ModelFields():
-        raise UserError(f"model is given beside init {recipe.init}, which has its own config; leave out the model group")
+        raise UserError(f"model is given beside init {recipe.init}, which has its own config; leave out model")
     return model
 
 
