@@ -9,6 +9,7 @@ attention: a bidirectional model is a masked diffusion model (MDM), a causal one
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,9 @@ class ModelConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise UserError(f"model.{name} is {value!r}; give a whole number, or 0 for the default")
+        for name in ("norm_eps", "rope_base"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"model.{name} is {getattr(self, name)!r}; give a number above 0")
         fill = object.__setattr__
         if not self.n_kv_head:
             fill(self, "n_kv_head", self.n_head)

@@ -128,11 +128,12 @@ class Heartbeat:
 
     def __init__(self, rank: int, size: int) -> None:
         self._rank, self._size = rank, size
-        self._store: Any = dist.distributed_c10d._get_default_store()
+        store: Any = dist.distributed_c10d._get_default_store()
+        self._store = store
         self._store.set(f"who/{rank}", f"process {os.getpid()} on {socket.gethostname()}")
         self._done = threading.Event()
         self._store.add(f"beat/{rank}", 1)
-        self._thread = threading.Thread(target=self._run, args=(self._store.clone(),), daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(store.clone(),), daemon=True)
         self._thread.start()
 
     def _run(self, store: dist.Store) -> None:

@@ -9,6 +9,8 @@ A key that does not exist, a value of the wrong type, or sizes that do not fit i
 from __future__ import annotations
 
 import dataclasses
+import math
+import operator
 import types
 import typing
 from dataclasses import dataclass, field
@@ -27,6 +29,19 @@ PRECISIONS = ("auto", "fp32", "bf16")
 PARALLEL = ("auto", "ddp", "fsdp")
 WANDB = ("off", "offline", "online")
 BUDGETS = ("steps", "tokens", "flops", "epochs")
+# Least and greatest value of each number; every number is finite besides.
+RANGES: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("steps", "tokens", "flops", "epochs", "micro_batch"), (0, math.inf)),
+    **dict.fromkeys(("batch_size", "log_every", "max_skipped", "checkpoint.keep"), (1, math.inf)),
+    **dict.fromkeys(("validation.every", "checkpoint.every"), (0, math.inf)),
+    **dict.fromkeys(("seed", "validation.seed"), (0, 2**63 - 1)),
+    **dict.fromkeys(("optimizer.final", "optimizer.decay"), (0, 1)),
+    **dict.fromkeys(("optimizer.eps", "optimizer.weight_decay", "optimizer.clip"), (0, math.inf)),
+    "optimizer.warmup": (-1, math.inf),
+    "context": (2, math.inf),  # a validation window is a token shorter
+    "threads": (0, 1024),
+    "validation.windows": (1, math.inf),
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +54,7 @@ class ModelFields:
     n_embd: int = 0
     n_kv_head: int = 0
     intermediate_size: int = 0
+    head_dim: int = 0
     tie_embeddings: bool = False
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
@@ -124,12 +140,10 @@ class Recipe:
         if len(budgets) != 1:
             given = " and ".join(budgets) or "none"
             raise UserError(f"a recipe needs exactly one of steps, tokens, flops and epochs, not {given}")
-        for name in ("context", "batch_size", "log_every", "max_skipped"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} is {getattr(self, name)}; give at least 1")
-        for name in (*budgets, "micro_batch", "threads", "seed"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name} is {getattr(self, name)}; it must not be negative")
+        for name, (least, most) in RANGES.items():
+            value = operator.attrgetter(name)(self)
+            if not least <= value <= most:
+                raise UserError(f"{name} is {value}; give {f'at least {least}' if value < least else f'at most {most}'}")
         if self.batch_size % (self.micro_batch or self.batch_size):
             raise UserError(f"batch_size {self.batch_size} does not divide by micro_batch {self.micro_batch}")
         for name, value, options in (
@@ -143,11 +157,10 @@ class Recipe:
                 raise UserError(f"{name} is {value!r}{nearest(value, options)}; give one of {', '.join(options)}")
         if not self.optimizer.lr > 0:
             raise UserError(f"optimizer.lr is {self.optimizer.lr}; give a positive number")
-        if not 0 <= self.ema < 1:
-            raise UserError(f"ema is {self.ema}; give a decay from 0 (off) to below 1")
-        for name, count in (("validation.windows", self.validation.windows), ("checkpoint.keep", self.checkpoint.keep)):
-            if count < 1:
-                raise UserError(f"{name} is {count}; give at least 1")
+        betas = {"optimizer.beta1": self.optimizer.beta1, "optimizer.beta2": self.optimizer.beta2}
+        for name, decay in {"ema": self.ema, **betas}.items():
+            if not 0 <= decay < 1:
+                raise UserError(f"{name} is {decay}; give a decay from 0 (off) to below 1")
         if self.validation.draws < 2:
             raise UserError(f"validation.draws is {self.validation.draws}; give at least 2, for a standard error")
 
@@ -218,9 +231,9 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
         try:
             # YAML reads 1e13 (no dot) as text.
             number = float(value) if isinstance(value, str) or kind is float else value
-            if kind is float or number == int(number):
+            if math.isfinite(number) and (kind is float or number == int(number)):
                 return kind(number)
         except (TypeError, ValueError, OverflowError):
             pass
-    names = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+    names = {str: "text", bool: "true or false", int: "a whole number", float: "a finite number"}
     raise UserError(f"{where} is {value!r}; give {names[kind]}")

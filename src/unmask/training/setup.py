@@ -93,7 +93,7 @@ def model_config(recipe: Recipe, vocab_size: int, eos_id: int | None) -> ModelCo
     shared |= {"norm_eps": fields.norm_eps, "tie_embeddings": fields.tie_embeddings}
     given = {
         name: getattr(fields, name)
-        for name in ("n_layer", "n_head", "n_embd", "n_kv_head", "intermediate_size")
+        for name in ("n_layer", "n_head", "n_embd", "n_kv_head", "intermediate_size", "head_dim")
         if getattr(fields, name)
     }
     causal = recipe.objective.kind == "arm"
