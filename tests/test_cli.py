@@ -83,6 +83,7 @@ def test_score_as_text_and_as_json(model: Path) -> None:
     words = ("score", model, "one text", "another", "--context", "so: ", "--draws", "16", "--seed", "3")
     shown, listed = run(*words), json.loads(run(*words, "--json").stdout)
     same = unmask.score(unmask.load(model), [("so: ", "one text"), ("so: ", "another")], draws=16, seed=3)
+    assert all(s["schema_version"] == 1 for s in listed)
     assert [s["logprob"] for s in listed] == pytest.approx([s.logprob for s in same], rel=1e-6)
     for line, score in zip(shown.stdout.splitlines(), same, strict=True):
         assert (
@@ -134,6 +135,19 @@ def test_bad_input_is_one_line_and_status_2(
     assert ended.value.code == 2
     assert shown.err.startswith("unmask: error: ") and message in shown.err
     assert shown.err.count("\n") == 1 and shown.out == ""
+
+
+def test_a_warning_is_one_line(mdm: Path) -> None:
+    shown = run("sample", mdm, "--guidance", "1", "--length", "4")
+    assert shown.returncode == 0
+    assert shown.stderr == "unmask: warning: guidance has no effect without a prompt; sampling without it\n"
+
+
+def test_without_a_tokenizer_text_from_nothing_is_ids(tmp_path: Path) -> None:
+    network = Transformer(ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=9, block_size=16), seed=0)
+    save(tmp_path / "model", network)
+    ids = run("sample", tmp_path / "model", "--length", "5").stdout.split()
+    assert len(ids) == 5 and all(0 <= int(i) < 9 for i in ids)
 
 
 def test_ctrl_c_is_status_130(mdm: Path) -> None:

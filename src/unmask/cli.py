@@ -15,6 +15,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -42,7 +43,9 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and exits with its status."""
     try:
-        status = run(sys.argv[1:] if argv is None else list(argv))
+        with warnings.catch_warnings():
+            warnings.showwarning = warn
+            status = run(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()
     except SaidElsewhere:
         time.sleep(1)  # the launcher ends all ranks once one has ended; let the one that speaks be first
@@ -61,6 +64,11 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         print(f"unmask: error: {error.filename or 'a file'}: {error.strerror}; free some space", file=sys.stderr)
         status = 2
     sys.exit(status)
+
+
+def warn(message: Warning | str, *where: Any, **more: Any) -> None:
+    """A warning in one line, without the source line that Python adds."""
+    print(f"unmask: warning: {message}", file=sys.stderr, flush=True)
 
 
 def run(argv: list[str]) -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+import torch
 
 from unmask.decoding import Generation, generate, infill
 from unmask.errors import UserError
@@ -109,6 +111,7 @@ def test_default_steps(mdm: Model) -> None:
         ({"guidance": "much"}, "guidance is 'much'"),
         ({"seed": [1, 2, 3]}, "seed has 3 entries for 1 prompts"),
         ({"seed": 1.5}, "seed is 1.5"),
+        ({"seed": "one"}, "seed is 'one'"),
         ({"fill": 0}, "fill is 0"),
     ],
 )
@@ -120,11 +123,25 @@ def test_bad_settings(mdm: Model, options, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("prompts", "message"),
-    [([], "prompts is empty"), (["text"], "no tokenizer.json"), ([[8]], "token id 8"), ([[-1]], "token id -1")],
+    [
+        ([], "prompts is empty"),
+        (["text"], "no tokenizer.json"),
+        ([[8]], "token id 8"),
+        ([[-1]], "token id -1"),
+        ([[1], None], "prompt 1 is None; give a text or a list of token ids"),
+        ([1.5], "prompt 0 is 1.5"),
+    ],
 )
 def test_bad_prompts(mdm: Model, prompts, message: str) -> None:
     with pytest.raises(UserError, match=message):
         generate(mdm, prompts)
+
+
+def test_arrays_and_tensors_of_ids_are_prompts(mdm: Model) -> None:
+    want = [g.tokens for g in generate(mdm, [[1, 2], [3, 4]], length=6)]
+    for prompts in (np.array([[1, 2], [3, 4]]), torch.tensor([[1, 2], [3, 4]]), [torch.tensor([1, 2]), (3, 4)]):
+        assert [g.tokens for g in generate(mdm, prompts, length=6)] == want
+    assert [g.tokens for g in generate(mdm, torch.tensor([1, 2]), length=6)] == want[:1]
 
 
 def test_default_length_is_what_the_context_leaves(make_model) -> None:

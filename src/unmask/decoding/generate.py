@@ -19,6 +19,7 @@ from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 
 from unmask.decoding import autoregressive, engine
@@ -186,9 +187,17 @@ def check(
 
 
 def as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-    """One text, or one list of ids, counts as a list of one prompt."""
+    """One text, or one list of ids, counts as a list of one prompt; arrays and tensors of ids are lists of them.
+
+    Raises `UserError` naming the first prompt that is neither text nor ids.
+    """
+    if isinstance(prompts, np.ndarray | torch.Tensor):
+        prompts = prompts.tolist()
     if isinstance(prompts, str) or (len(prompts) and isinstance(prompts[0], Integral)):
         return [prompts]  # type: ignore[list-item]
+    for number, prompt in enumerate(prompts):
+        if not isinstance(prompt, str | Sequence | np.ndarray | torch.Tensor):
+            raise UserError(f"prompt {number} is {prompt!r}; give a text or a list of token ids")
     return list(prompts)  # type: ignore[arg-type]
 
 
@@ -241,7 +250,7 @@ def row_seeds(seed: int | Sequence[Seed], rows: int) -> list[tuple[int, int]]:
         return [(int(seed), row) for row in range(rows)]
     try:
         pairs = [(int(s), 0) if isinstance(s, Integral) else (int(s[0]), int(s[1])) for s in seed]  # type: ignore
-    except (TypeError, IndexError):
+    except (TypeError, ValueError, IndexError):
         raise UserError(f"seed is {seed!r}; give a whole number, or one number or pair per prompt") from None
     if len(pairs) != rows:
         raise UserError(f"seed has {len(pairs)} entries for {rows} prompts; give one number, or one entry per prompt")

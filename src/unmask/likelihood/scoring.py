@@ -25,6 +25,8 @@ from unmask.likelihood.pairs import Pair, Tokens
 from unmask.likelihood.passes import BATCH_TOKENS, Query, check_guidance, run_queries
 from unmask.model.folder import Model
 
+SCHEMA_VERSION = 1
+
 
 @dataclass(frozen=True)
 class Score:
@@ -54,7 +56,7 @@ class Score:
     def to_dict(self) -> dict[str, Any]:
         """JSON values: the fields and the two rates."""
         rates = {"nats_per_token": self.nats_per_token, "bits_per_byte": self.bits_per_byte}
-        return {**dataclasses.asdict(self), **rates}
+        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self), **rates}
 
 
 def config_hash(model: Model) -> str:

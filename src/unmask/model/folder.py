@@ -59,6 +59,8 @@ class Model:
     def encode(self, text: str | Sequence[int]) -> list[int]:
         """Token ids of a text, or checked ids as they are. Raises `UserError` for text without a tokenizer."""
         if isinstance(text, str):
+            if not text:
+                return []
             if self.tokenizer is None:
                 raise UserError(f"{self.path or 'the model'} has no {TOKENIZER}; give token ids, or add the file")
             return self.tokenizer.encode(text)

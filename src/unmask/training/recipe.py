@@ -143,7 +143,8 @@ class Recipe:
         for name, (least, most) in RANGES.items():
             value = operator.attrgetter(name)(self)
             if not least <= value <= most:
-                raise UserError(f"{name} is {value}; give {f'at least {least}' if value < least else f'at most {most}'}")
+                border = f"at least {least}" if value < least else f"at most {most}"
+                raise UserError(f"{name} is {value}; give {border}")
         if self.batch_size % (self.micro_batch or self.batch_size):
             raise UserError(f"batch_size {self.batch_size} does not divide by micro_batch {self.micro_batch}")
         for name, value, options in (
