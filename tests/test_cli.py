@@ -77,6 +77,9 @@ def test_fill_and_watch(mdm: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith("The ") and done.stdout.endswith(" of the Union\n")
     assert "3 of 3 tokens" in done.stderr and "tokens" not in done.stdout
+    words = ("--fill", "a ____", "--gap", "2", "--length", "4", "--block", "3", "--json")
+    (filled,) = json.loads(run("sample", mdm, *words).stdout)
+    assert (len(filled["tokens"]), filled["positions"]) == (6, [1, 2, 3, 4, 5, 6])
 
 
 def test_score_as_text_and_as_json(model: Path) -> None:
@@ -115,6 +118,7 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["sample", "MODEL", "--length", "500"], "exceeds the context of 128; shorten prompt or length"),
         (["sample", "MODEL", "--fill", "no gap"], "has no blank"),
         (["sample", "MODEL", "--fill", "a ____", "--prompt", "b"], "--fill and --prompt do not go together"),
+        (["sample", "MODEL", "--prompt", "a", "--gap", "2"], "--gap says how long the gaps of --fill are"),
         (["sample", "MODEL", "--samples", "0"], "--samples is 0"),
         (["score", "MODEL", ""], "empty continuation"),
         (["score", "MODEL", "x", "--method", "exakt"], "did you mean 'exact'?"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import json
 import os
 import sys
@@ -42,6 +43,8 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and exits with its status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be what the terminal can write
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warn
@@ -129,7 +132,7 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     p.add_argument("--prompt", action="append", default=None, help="may be given several times: one batch")
     p.add_argument("--fill", action="append", default=None, metavar="TEXT", help="a text with gaps: The ____ of")
     p.add_argument("--gap", type=int, default=None, help="tokens a gap; by default 3")
-    p.add_argument("--length", type=int, default=None, help="new tokens; by default 64, or what the context leaves")
+    p.add_argument("--length", type=int, default=None, help="new tokens; by default 64 or what fits, with --fill none")
     p.add_argument("--steps", type=int, default=None, help="denoising steps; by default one per new token, at most 128")
     p.add_argument("--order", default="ancestral", help=ORDERS)
     p.add_argument("--block", type=int, default=None, help="tokens a block, blocks from left to right")
@@ -216,17 +219,20 @@ def sample(args: argparse.Namespace) -> None:
 
     if args.fill and args.prompt:
         raise UserError("--fill and --prompt do not go together; put the prompt before the gap: 'We the ____'")
+    if args.gap is not None and not args.fill:
+        raise UserError("--gap says how long the gaps of --fill are; give --fill, or --length for a continuation")
     if args.samples < 1:
         raise UserError(f"--samples is {args.samples}; give at least 1")
     model = unmask.load(args.model)
-    shared = {name: getattr(args, name) for name in ("steps", "order", "quota", "guidance", "temperature", "seed")}
+    names = ("length", "steps", "order", "quota", "block", "guidance", "temperature", "seed")
+    shared = {name: getattr(args, name) for name in names}
     texts = [text for text in args.fill or args.prompt or [""] for _ in range(args.samples)]
     with Watcher(model) if args.watch else nullcontext() as watch:
         shared["watch"] = watch
         if args.fill:
             results = infill(model, texts, **shared, **({} if args.gap is None else {"gap": args.gap}))
         else:
-            results = unmask.generate(model, texts, length=args.length, block=args.block, **shared)
+            results = unmask.generate(model, texts, **shared)
     shown = []
     for text, result in zip(texts, results, strict=True):
         body = result.text if result.text is not None else " ".join(map(str, result.tokens))
