@@ -104,16 +104,17 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(lab: Any, tmp_path: Path, em
     assert told(cut) == told(whole)
 
 
-def test_sigterm_saves_and_exits_143(lab: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_is_the_exit_status(lab: Any, tmp_path: Path, number: signal.Signals) -> None:
     recipe = lab.file("run", steps=100000, checkpoint__every=100000)
     process = subprocess.Popen(lab.command("train", recipe), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (tmp_path / "run" / "metrics.jsonl").is_file() or not records(tmp_path / "run", "train"):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, said = process.communicate(timeout=30)
-    assert process.returncode == 143
+    assert process.returncode == 128 + number
     assert "go on with --resume" in said
     newest = checkpoint.newest_checkpoint(tmp_path / "run")
     assert newest is not None and unmask.load(tmp_path / "run").kind == "mdm"
@@ -132,6 +133,7 @@ def test_a_flops_budget_is_spent(lab: Any, tmp_path: Path) -> None:
         recipe = lab.recipe(rule, flops=2e7, flops_rule=rule)
         result = train(recipe)
         assert result.flops == pytest.approx(2e7, rel=0.1)
+        assert records(tmp_path / rule, "train")[-1]["matmul_peak_share"] > 0
     config = unmask.load(tmp_path / "exact").config
     share = recipe.objective.head_share(16)
     assert training_flops_per_token(config, 16, share, "6nd") == 6.0 * config.n_params_non_embedding

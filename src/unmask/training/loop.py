@@ -28,6 +28,7 @@ import torch
 
 from unmask.diffusion.objective import Objective
 from unmask.errors import UserError
+from unmask.model.flops import training_flops_per_token
 from unmask.model.folder import Model
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import Ranks, shard
@@ -100,8 +101,8 @@ class Run:
         average = {k: v.clone() for k, v in network.state_dict().items()} if recipe.ema else None
         self.state = TrainState(network, build_optimizer(network, recipe.optimizer), average=average)
         speak = Silence().say if not ranks.first else lambda text: print(text, file=sys.stderr, flush=True)
-        if resume:
-            restore(self.state, self.path, ranks, speak)
+        if resume and not restore(self.state, self.path, ranks, speak):
+            speak(f"{self.path} has no checkpoint yet, so this starts at step 0")
         background = self.device.type == "cuda" or sharded
         self.writer = Writer(self.path, ranks, recipe.checkpoint.keep, background)
         self.metrics: Metrics | Silence = Silence()
@@ -206,7 +207,9 @@ class Run:
         seconds = max(1e-9, clock.seconds)
         per_second = clock.tokens / seconds
         loss = progress.window_loss / progress.window_tokens if progress.window_tokens else None
-        share = per_second * setup.flops_per_token / self.peak if recipe.flops_rule == "exact" else None
+        # By the exact count whatever the budget's rule: the peak is one of real arithmetic.
+        exact = training_flops_per_token(setup.config, setup.task.length, setup.task.head_share)
+        share = per_second * exact / self.peak
         levels = level_means(progress.level_total, progress.level_count)
         self.metrics.write(
             "train",
@@ -222,7 +225,7 @@ class Run:
             skipped=progress.skipped,
             seconds=round(progress.seconds, 3),
             tokens_per_second=round(per_second, 1),
-            matmul_peak_share=share and round(share, 4),
+            matmul_peak_share=round(share, 4),
             data_wait_share=round(clock.waited / seconds, 5),
             memory=peak_memory(self.device),
         )

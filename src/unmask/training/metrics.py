@@ -76,16 +76,16 @@ class Metrics:
                     if mean is not None:
                         self._board.add_scalar(f"{kind}/{name}/{bucket}", mean, values["step"])
 
-    def line(self, step: int, loss: float | None, rate: float, share: float | None, left: float, skipped: int) -> None:
+    def line(self, step: int, loss: float | None, rate: float, share: float, left: float, skipped: int) -> None:
         """The live line; off a terminal a plain one now and then."""
         now = time.monotonic()
         if not self._live and now - self._said < PLAIN_SECONDS and step < self._steps:
             return
         self._said = now
-        peak = "" if share is None else f" | {share:.0%} of matmul peak"
         skips = f" | {skipped} skipped" if skipped else ""
         known = "not finite" if loss is None else f"{loss:.4f}"
-        text = f"step {step}/{self._steps} | loss {known} | {rate:,.0f} tokens/s{peak} | {clock(left)} left{skips}"
+        speed = f"{rate:,.0f} tokens/s | {share:.0%} of matmul peak | {clock(left)} left"
+        text = f"step {step}/{self._steps} | loss {known} | {speed}{skips}"
         end = "\r" if self._live and step < self._steps else "\n"
         print(f"{text}\x1b[K" if self._live else text, end=end, file=sys.stderr, flush=True)
 
