@@ -127,6 +127,7 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["train", "nowhere.yaml"], "nowhere.yaml does not exist; give a recipe"),
         (["convert", "smdm", "WEIGHTS", "--out", "x"], "give exactly one of --config JSON and --size NAME"),
         (["prepare", "nowhere", "--out", "x"], "nowhere"),
+        (["sample", "n" * 300], "File name too long; check the path"),
     ],
     ids=lambda value: None if isinstance(value, str) else " ".join(value)[:40],
 )

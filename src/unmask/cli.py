@@ -23,7 +23,8 @@ from typing import Any, NoReturn
 from unmask._version import __version__
 from unmask.errors import SaidElsewhere, UserError, nearest
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 ORDERS = "ancestral, confidence, margin, entropy, random, left-to-right"
 
 
@@ -62,9 +63,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in (*NO_ROOM, *REFUSED):
             raise
-        print(f"unmask: error: {error.filename or 'a file'}: {error.strerror}; free some space", file=sys.stderr)
+        mend = "free some space" if error.errno in NO_ROOM else "check the path, and who may read and write it"
+        print(f"unmask: error: {error.filename or 'a file'}: {error.strerror}; {mend}", file=sys.stderr)
         status = 2
     sys.exit(status)
 
