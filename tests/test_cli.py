@@ -6,6 +6,7 @@ make test ARGS=tests/test_cli.py
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +154,18 @@ def test_without_a_tokenizer_text_from_nothing_is_ids(tmp_path: Path) -> None:
     save(tmp_path / "model", network)
     ids = run("sample", tmp_path / "model", "--length", "5").stdout.split()
     assert len(ids) == 5 and all(0 <= int(i) < 9 for i in ids)
+
+
+def test_too_little_memory_is_one_line(mdm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(mdm, tmp_path / "vast")
+    config = json.loads((mdm / "config.json").read_text())
+    config["model"]["vocab_size"] = 10**13
+    (tmp_path / "vast" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SystemExit) as ended:
+        main(["sample", str(tmp_path / "vast")])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert error.startswith("unmask: error: out of memory (") and error.count("\n") == 1
 
 
 def test_ctrl_c_is_status_130(mdm: Path) -> None:

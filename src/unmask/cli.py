@@ -62,6 +62,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # the reader of a pipe went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        mend = "take a smaller model, or fewer tokens at once (micro_batch, --samples)"
+        print(f"unmask: error: out of memory ({reason}); {mend}", file=sys.stderr)
+        status = 2
     except OSError as error:
         if error.errno not in (*NO_ROOM, *REFUSED):
             raise
@@ -74,6 +81,12 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 def warn(message: Warning | str, *where: Any, **more: Any) -> None:
     """A warning in one line, without the source line that Python adds."""
     print(f"unmask: warning: {message}", file=sys.stderr, flush=True)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """PyTorch raises a plain RuntimeError on CPUs and a class of its own (not imported here) on GPUs."""
+    named = type(error).__name__ in ("MemoryError", "OutOfMemoryError")
+    return named or "can't allocate memory" in str(error)
 
 
 def run(argv: list[str]) -> int:

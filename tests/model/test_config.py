@@ -38,6 +38,7 @@ def test_a_config_is_its_dictionary() -> None:
         ({"rope_base": 0}, "model.rope_base is 0; give a number above 0"),
         ({"norm_eps": -1.0}, "model.norm_eps is -1.0"),
         ({"rope_table": "fp16"}, "model.rope_table is 'fp16'; give one of fp32, bf16"),
+        ({"eos_id": "end"}, "model.eos_id 'end' lies outside"),
         ({"eos_id": 100}, "model.eos_id 100 lies outside the vocabulary of 100"),
         ({"n_heads": 4}, r"model.n_heads is not a field of the model \(did you mean 'n_head'"),
         ({"causal": "yes"}, "model.causal is 'yes'; give true or false"),

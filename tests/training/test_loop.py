@@ -151,6 +151,20 @@ def test_a_run_is_not_overwritten_and_not_resumed_by_another_recipe(lab: Any, tm
     assert same(before, weights(tmp_path / "run"))
 
 
+def test_a_damaged_run_folder_is_named_or_mended(lab: Any, tmp_path: Path) -> None:
+    recipe = lab.recipe("run")
+    train(recipe)
+    told = records(tmp_path / "run", "train")
+    with (tmp_path / "run" / "metrics.jsonl").open("ab") as file:
+        file.write(b'[1]\n\xff\xfe\n{"kind": "tr')  # what a disk may leave of a line
+    assert train(recipe, resume=True).step == 12
+    assert records(tmp_path / "run", "train") == told
+    for text in ("a: [", "words", ""):
+        (tmp_path / "run" / "recipe.yaml").write_text(text)
+        with pytest.raises(UserError, match="recipe.yaml is damaged"):
+            train(recipe, resume=True)
+
+
 def test_a_second_writer_is_locked_out(lab: Any, tmp_path: Path) -> None:
     recipe = lab.file("run", steps=100000)
     process = subprocess.Popen(lab.command("train", recipe), stderr=subprocess.DEVNULL)

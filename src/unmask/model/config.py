@@ -72,8 +72,8 @@ class ModelConfig:
             )
         if self.rope_table not in ROPE_TABLES:
             raise UserError(f"model.rope_table is {self.rope_table!r}; give one of {', '.join(ROPE_TABLES)}")
-        if self.eos_id is not None and not 0 <= self.eos_id < self.vocab_size:
-            raise UserError(f"model.eos_id {self.eos_id} lies outside the vocabulary of {self.vocab_size}")
+        if self.eos_id is not None and not (isinstance(self.eos_id, int) and 0 <= self.eos_id < self.vocab_size):
+            raise UserError(f"model.eos_id {self.eos_id!r} lies outside the vocabulary of {self.vocab_size}")
 
     @property
     def kind(self) -> str:

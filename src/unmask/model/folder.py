@@ -157,8 +157,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise UserError(f"{path} has no `model` entry; published formats are brought in by `unmask convert`")
-    if config.get("schema_version", 0) > SCHEMA_VERSION:
-        raise UserError(f"{path} is of schema {config['schema_version']}, newer than this version; upgrade unmask")
+    version = config.get("schema_version", SCHEMA_VERSION)
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise UserError(f"{path} is of schema {version!r}, this version reads {SCHEMA_VERSION}; upgrade unmask")
     return config
 
 

@@ -54,11 +54,11 @@ class Metrics:
         if not self._path.exists():
             return
         kept = []
-        for line in self._path.read_text(encoding="utf-8").splitlines():
+        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 if json.loads(line)["step"] <= step:
                     kept.append(line + "\n")
-            except (ValueError, KeyError):
+            except (ValueError, KeyError, TypeError):
                 continue  # the last line of a process that was killed
         partial = self._path.with_suffix(".partial")
         partial.write_text("".join(kept), encoding="utf-8")

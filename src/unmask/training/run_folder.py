@@ -51,7 +51,7 @@ class RunFolder:
             lock = (path / LOCK).open("a", encoding="utf-8")
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if written.is_file():
-                refuse_changes(recipe, yaml.safe_load(written.read_text(encoding="utf-8")), path)
+                refuse_changes(recipe, read_recipe(written), path)
             else:
                 partial = written.with_suffix(".partial")
                 fields = {"schema_version": SCHEMA_VERSION, **recipe.to_dict()}
@@ -68,6 +68,17 @@ class RunFolder:
 
     def close(self) -> None:
         self._lock.close()
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """The settings that a run was started with."""
+    try:
+        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, yaml.YAMLError):
+        fields = None
+    if not isinstance(fields, dict):
+        raise UserError(f"{path} is damaged: it is no mapping of settings; put back its own or give another --out")
+    return fields
 
 
 def refuse_changes(recipe: Recipe, before: dict[str, Any], path: Path) -> None:
