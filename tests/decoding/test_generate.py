@@ -74,13 +74,13 @@ def test_json_round_trip(mdm: Model) -> None:
 
 
 def test_trace_tells_the_whole_story(mdm: Model) -> None:
-    g = generate(mdm, [[1, 2]], length=6, steps=3, order="confidence", trace=True)[0]
+    g = generate(mdm, [[1, 2]], length=6, steps=3, order="confidence")[0]
     canvas = [1, 2] + [7] * 6
     for entry in g.trace:
         assert canvas[entry["position"]] == 7
         canvas[entry["position"]] = entry["token"]
     assert canvas == g.canvas
-    assert generate(mdm, [[1, 2]], length=6)[0].trace is None
+    assert generate(mdm, [[1, 2]], length=6, trace=False)[0].trace is None
 
 
 def test_default_steps(mdm: Model) -> None:

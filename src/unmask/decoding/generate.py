@@ -52,7 +52,7 @@ def generate(
     cache: str | None = None,
     seed: int | Sequence[Seed] = 0,
     fill: int | None = None,
-    trace: bool = False,
+    trace: bool = True,
     watch: Callable[[Canvas], object] | None = None,
     stop_at_eos: bool | None = None,
 ) -> list[Generation]:
@@ -70,7 +70,7 @@ def generate(
     temperature: 0 takes the most likely token.
     seed: row i draws from (seed, i); or one seed, or pair (seed, i), per row.
     fill: runs of two or more underscores in a text are blanks of this many tokens (see `infill`).
-    trace: keep the list of commitments.
+    trace: keep the list of commitments, in order.
     watch: called with the `Canvas` after every pass, and once more at the end with `canvas.done`.
     stop_at_eos: end a row once its text up to the first end of sequence is settled, and drop what lies behind
         (default for an ARM; an MDM fills all it was asked for and only `text` is cut).

@@ -30,7 +30,7 @@ class Generation:
     probabilities: list[float]  # p(token) when it was committed, at temperature 1, guidance included
     canvas: list[int]  # prompt and new tokens
     seed: tuple[int, int]  # `generate(..., seed=[generation.seed])` draws this row again
-    trace: list[dict[str, Any]] | None = None  # {step, position, token, probability} in order of commitment
+    trace: list[dict[str, Any]] | None = None  # {step, position, token, probability} as committed
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` is the way back."""
