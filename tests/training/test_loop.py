@@ -104,6 +104,27 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(lab: Any, tmp_path: Path, em
     assert told(cut) == told(whole)
 
 
+@pytest.mark.slow
+def test_killed_again_and_again_is_still_the_same(lab: Any, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"steps": 3000, "checkpoint__every": 20, "ema": 0.9}
+    train(lab.recipe("whole", **changes))
+    recipe, cut = lab.file("cut", **changes), tmp_path / "cut"
+    rng = np.random.default_rng()
+    for _ in range(6):
+        before = checkpoint.newest_checkpoint(cut)
+        process = subprocess.Popen(lab.command("train", recipe, "--resume"), stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while checkpoint.newest_checkpoint(cut) == before and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.5))
+        process.kill()
+        process.wait()
+    newest = checkpoint.newest_checkpoint(cut)
+    assert newest is not None and newest.name != "step-00003000", "it was over before it could be killed"
+    assert lab.run("train", recipe, "--resume").returncode == 0
+    assert same(weights(tmp_path / "whole"), weights(cut))
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_is_the_exit_status(lab: Any, tmp_path: Path, number: signal.Signals) -> None:
     recipe = lab.file("run", steps=100000, checkpoint__every=100000)
