@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 
 from unmask.decoding import Generation, generate, infill
@@ -29,6 +30,20 @@ def test_text(writer: Model) -> None:
         (g,) = generate(writer, alone, length=5)
         assert (g.text, g.tokens, g.canvas) == (first.text, first.tokens, first.canvas)
     assert len(generate(writer, ["a"])[0].tokens) == 64
+
+
+def test_a_continuation_keeps_the_space_before_it(make_model) -> None:
+    """In vocabularies such as Llama's a text's first space is dropped, and a continuation decoded alone has one."""
+    pieces = ["<unk>", "</s>", "▁we", "▁the", "▁people", "s"]
+    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({p: i for i, p in enumerate(pieces)}, unk_token="<unk>"))
+    inner.decoder = tokenizers.decoders.Metaspace()
+    model = make_model(vocab_size=len(pieces), tokenizer=Tokenizer(inner.to_str()))
+    assert model.decode([3, 4]) == "the people" and model.decode([2, 3, 4]) == "we the people"
+    for g in generate(model, [[2]] * 20, length=3):
+        whole = model.decode([2, *g.tokens])
+        assert whole is not None and whole.startswith("we" + (g.text or "")[:1])
+        if 1 not in g.tokens:
+            assert "we" + (g.text or "") == whole
 
 
 def test_text_ends_at_the_first_end_of_sequence(make_model) -> None:
