@@ -25,8 +25,6 @@ from unmask.likelihood.pairs import Pair, Tokens
 from unmask.likelihood.passes import BATCH_TOKENS, Query, check_guidance, run_queries
 from unmask.model.folder import Model
 
-SCHEMA_VERSION = 1
-
 
 @dataclass(frozen=True)
 class Score:
@@ -57,6 +55,9 @@ class Score:
         """JSON values: the fields and the two rates."""
         rates = {"nats_per_token": self.nats_per_token, "bits_per_byte": self.bits_per_byte}
         return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self), **rates}
+
+
+SCHEMA_VERSION = 1  # of `Score.to_dict`
 
 
 def config_hash(model: Model) -> str:

@@ -32,7 +32,7 @@ BUDGETS = ("steps", "tokens", "flops", "epochs")
 # Least and greatest value of each number; every number is finite besides.
 RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("steps", "tokens", "flops", "epochs", "micro_batch"), (0, math.inf)),
-    **dict.fromkeys(("batch_size", "log_every", "max_skipped", "checkpoint.keep"), (1, math.inf)),
+    **dict.fromkeys(("batch_size", "log_every", "max_skipped"), (1, math.inf)),
     **dict.fromkeys(("validation.every", "checkpoint.every"), (0, math.inf)),
     **dict.fromkeys(("seed", "validation.seed"), (0, 2**63 - 1)),
     **dict.fromkeys(("optimizer.final", "optimizer.decay"), (0, 1)),
@@ -40,7 +40,6 @@ RANGES: dict[str, tuple[float, float]] = {
     "optimizer.warmup": (-1, math.inf),
     "context": (2, math.inf),  # a validation window is a token shorter
     "threads": (0, 1024),
-    "validation.windows": (1, math.inf),
 }
 
 
@@ -158,12 +157,16 @@ class Recipe:
                 raise UserError(f"{name} is {value!r}{nearest(value, options)}; give one of {', '.join(options)}")
         if not self.optimizer.lr > 0:
             raise UserError(f"optimizer.lr is {self.optimizer.lr}; give a positive number")
-        betas = {"optimizer.beta1": self.optimizer.beta1, "optimizer.beta2": self.optimizer.beta2}
-        for name, decay in {"ema": self.ema, **betas}.items():
-            if not 0 <= decay < 1:
-                raise UserError(f"{name} is {decay}; give a decay from 0 (off) to below 1")
+        if not 0 <= self.ema < 1:
+            raise UserError(f"ema is {self.ema}; give a decay from 0 (off) to below 1")
+        for name, count in (("validation.windows", self.validation.windows), ("checkpoint.keep", self.checkpoint.keep)):
+            if count < 1:
+                raise UserError(f"{name} is {count}; give at least 1")
         if self.validation.draws < 2:
             raise UserError(f"validation.draws is {self.validation.draws}; give at least 2, for a standard error")
+        for name in ("beta1", "beta2"):
+            if not 0 <= (decay := getattr(self.optimizer, name)) < 1:
+                raise UserError(f"optimizer.{name} is {decay}; give at least 0 and below 1")
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)

@@ -51,7 +51,7 @@ class RunFolder:
             lock = (path / LOCK).open("a", encoding="utf-8")
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if written.is_file():
-                refuse_changes(recipe, read_recipe(written), path)
+                refuse_changes(recipe, yaml.safe_load(written.read_text(encoding="utf-8")), path)
             else:
                 partial = written.with_suffix(".partial")
                 fields = {"schema_version": SCHEMA_VERSION, **recipe.to_dict()}
@@ -60,6 +60,8 @@ class RunFolder:
                 (path / VERSIONS).write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
         except BlockingIOError as error:
             raise UserError(f"{path} is being written by another process; wait for it or give another --out") from error
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UserError(f"{written} is damaged; put back its own, or give another --out") from error
         except OSError as error:
             if new:
                 shutil.rmtree(path, ignore_errors=True)
@@ -70,19 +72,10 @@ class RunFolder:
         self._lock.close()
 
 
-def read_recipe(path: Path) -> dict[str, Any]:
-    """The settings that a run was started with."""
-    try:
-        fields = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, yaml.YAMLError):
-        fields = None
-    if not isinstance(fields, dict):
-        raise UserError(f"{path} is damaged: it is no mapping of settings; put back its own or give another --out")
-    return fields
-
-
 def refuse_changes(recipe: Recipe, before: dict[str, Any], path: Path) -> None:
     """Raises `UserError` listing each setting that differs from the run's own."""
+    if not isinstance(before, dict):
+        raise UserError(f"{path / RECIPE} is damaged: it holds no settings; put back its own, or give another --out")
     now, then = flat(recipe.to_dict()), flat({k: v for k, v in before.items() if k != "schema_version"})
     # A key that the run's recipe does not know had what is now the default.
     then = {**flat(Recipe(data="-", out="-", steps=1).to_dict()), "steps": 0, **then}
