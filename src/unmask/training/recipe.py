@@ -29,17 +29,15 @@ PRECISIONS = ("auto", "fp32", "bf16")
 PARALLEL = ("auto", "ddp", "fsdp")
 WANDB = ("off", "offline", "online")
 BUDGETS = ("steps", "tokens", "flops", "epochs")
-# Least and greatest value of each number; every number is finite besides.
+# Least and greatest value of a number; every number is finite besides.
 RANGES: dict[str, tuple[float, float]] = {
-    **dict.fromkeys(("steps", "tokens", "flops", "epochs", "micro_batch"), (0, math.inf)),
-    **dict.fromkeys(("batch_size", "log_every", "max_skipped"), (1, math.inf)),
-    **dict.fromkeys(("validation.every", "checkpoint.every"), (0, math.inf)),
-    **dict.fromkeys(("seed", "validation.seed"), (0, 2**63 - 1)),
-    **dict.fromkeys(("optimizer.final", "optimizer.decay"), (0, 1)),
-    **dict.fromkeys(("optimizer.eps", "optimizer.weight_decay", "optimizer.clip"), (0, math.inf)),
-    "optimizer.warmup": (-1, math.inf),
     "context": (2, math.inf),  # a validation window is a token shorter
     "threads": (0, 1024),
+    **dict.fromkeys(("seed", "validation.seed"), (0, 2**63 - 1)),
+    **dict.fromkeys(("validation.every", "checkpoint.every"), (0, math.inf)),
+    **dict.fromkeys(("optimizer.eps", "optimizer.weight_decay", "optimizer.clip"), (0, math.inf)),
+    **dict.fromkeys(("optimizer.final", "optimizer.decay"), (0, 1)),
+    "optimizer.warmup": (-1, math.inf),
 }
 
 
@@ -139,11 +137,12 @@ class Recipe:
         if len(budgets) != 1:
             given = " and ".join(budgets) or "none"
             raise UserError(f"a recipe needs exactly one of steps, tokens, flops and epochs, not {given}")
-        for name, (least, most) in RANGES.items():
-            value = operator.attrgetter(name)(self)
-            if not least <= value <= most:
-                border = f"at least {least}" if value < least else f"at most {most}"
-                raise UserError(f"{name} is {value}; give {border}")
+        for name in ("context", "batch_size", "log_every", "max_skipped"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; give at least 1")
+        for name in (*budgets, "micro_batch", "threads", "seed"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} is {getattr(self, name)}; it must not be negative")
         if self.batch_size % (self.micro_batch or self.batch_size):
             raise UserError(f"batch_size {self.batch_size} does not divide by micro_batch {self.micro_batch}")
         for name, value, options in (
@@ -164,6 +163,11 @@ class Recipe:
                 raise UserError(f"{name} is {count}; give at least 1")
         if self.validation.draws < 2:
             raise UserError(f"validation.draws is {self.validation.draws}; give at least 2, for a standard error")
+        for name, (least, most) in RANGES.items():
+            value = operator.attrgetter(name)(self)
+            if not least <= value <= most:
+                border = f"at least {least}" if value < least else f"at most {most}"
+                raise UserError(f"{name} is {value}; give {border}")
         for name in ("beta1", "beta2"):
             if not 0 <= (decay := getattr(self.optimizer, name)) < 1:
                 raise UserError(f"optimizer.{name} is {decay}; give at least 0 and below 1")
