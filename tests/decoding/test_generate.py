@@ -46,6 +46,17 @@ def test_a_continuation_keeps_the_space_before_it(make_model) -> None:
             assert "we" + (g.text or "") == whole
 
 
+def test_text_behind_a_gap_has_one_space_before_it(make_model) -> None:
+    """Llama's normaliser puts a space before whatever it is given."""
+    vocab = {character: i for i, character in enumerate("▁aweth")}
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocab, merges=[]))
+    parts = [tokenizers.normalizers.Prepend("▁"), tokenizers.normalizers.Replace(" ", "▁")]
+    inner.normalizer = tokenizers.normalizers.Sequence(parts)
+    model = make_model(vocab_size=len(vocab), tokenizer=Tokenizer(inner.to_str()))
+    (g,) = infill(model, ["we ____ the"], gap=2)
+    assert g.canvas[:3] + g.canvas[5:] == [vocab[character] for character in "▁we▁the"]
+
+
 def test_text_ends_at_the_first_end_of_sequence(make_model) -> None:
     tokenizer = Tokenizer.plain_bytes()
     model = make_model(vocab_size=tokenizer.vocab_size, tokenizer=tokenizer)

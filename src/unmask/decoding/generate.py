@@ -211,8 +211,18 @@ def blanks(model: Model, prompt: Prompt, gap: int) -> tuple[list[int], list[int]
     ids, word_starts = model.encode(first), []
     for space, piece in zip(rest[::2], rest[1::2], strict=True):
         word_starts += [len(ids)] if space else []
-        ids += [model.mask_id] * gap + model.encode(piece)
+        ids += [model.mask_id] * gap + encode_behind(model, piece)
     return ids, word_starts
+
+
+def encode_behind(model: Model, piece: str) -> list[int]:
+    """Token ids of a text that goes on behind another: some vocabularies (Llama) put a space of their own before the
+    first word of what they are given, which would stand beside the one that is there."""
+    if piece.startswith(" "):
+        before, whole = model.encode("a"), model.encode(f"a{piece}")
+        if whole[: len(before)] == before:
+            return whole[len(before) :]
+    return model.encode(piece)
 
 
 def places(canvas: Canvas, positions: list[list[int]]) -> torch.Tensor:
