@@ -32,11 +32,12 @@ from unmask.model.flops import training_flops_per_token
 from unmask.model.folder import Model
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import Ranks, shard
+from unmask.training.memory import keep_freed_memory
 from unmask.training.metrics import LEVEL_BUCKETS, Metrics, Silence, level_means, matmul_peak, peak_memory
 from unmask.training.optimizer import build_optimizer, learning_rate, parameter_norm, update_average
 from unmask.training.recipe import Recipe
 from unmask.training.run_folder import RunFolder
-from unmask.training.setup import Setup, autocast_for, choose_device, compile_hidden, prepare
+from unmask.training.setup import Setup, autocast_for, choose_device, compile_layers, prepare
 from unmask.training.step import Engine
 from unmask.training.task import Ahead
 
@@ -72,6 +73,8 @@ def train(recipe: Recipe, resume: bool = False) -> Result:
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
+    if device.type == "cpu":
+        keep_freed_memory()
     with Ranks(device) as ranks, ranks.watched():
         setup = ranks.together(lambda: prepare(recipe, device, ranks))
         run = ranks.together(lambda: RunFolder.open(recipe, resume) if ranks.first else None)
@@ -114,7 +117,7 @@ class Run:
         try:
             self._describe()
             if recipe.compile:
-                compile_hidden(network, self.metrics.say)
+                compile_layers(network, self.metrics.say)
             objective = Objective(recipe.objective)
             clip = recipe.optimizer.clip
             engine = Engine(network, objective, self.state.optimizer, ranks, sharded, autocast, clip)
@@ -243,7 +246,9 @@ class Run:
             network.load_state_dict(average)
         network.eval()
         try:
-            self.validation = self.setup.task.validate(Model(network, self.setup.tokenizer))
+            # Eagerly: its batches have other shapes, each of which would be compiled.
+            with torch.compiler.set_stance("force_eager"):
+                self.validation = self.setup.task.validate(Model(network, self.setup.tokenizer))
         finally:
             network.train()
             if raw is not None:
