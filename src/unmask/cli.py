@@ -149,6 +149,30 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     p.add_argument("--rope", default="bf16", choices=["bf16", "fp32"], help="rotary tables")
     p.add_argument("--tokenizer", help="a folder or tokenizer.json to put beside")
     p.add_argument("--out", required=True, metavar="FOLDER", help="the model folder to make")
+
+    p = verb("bench", bench, "measure speed and memory side by side")
+    p.add_argument("subject", choices=["train"], help="train: a training step")
+    p.add_argument("--size", action="append", default=None, help="6M (default), ..., or LAYERSxHEADSxWIDTH; repeatable")
+    p.add_argument("--kind", default="mdm", choices=["mdm", "arm"])
+    p.add_argument("--against", action="append", default=[], metavar="ARM", help="plain, transformers; repeatable")
+    p.add_argument("--ranks", type=int, default=1, help="also so many processes, which share the threads")
+    p.add_argument("--batch", type=int, default=None, help="sequences a step; by default 4")
+    p.add_argument("--context", type=int, default=None, help="tokens a sequence; by default 512")
+    p.add_argument("--vocab", type=int, default=32000, help="tokens of the vocabulary")
+    p.add_argument("--threads", type=int, default=0, help="0: all cores")
+    p.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="our step compiled")
+    p.add_argument("--rounds", type=int, default=None, help="turns of each arm; by default 5")
+    p.add_argument("--steps", type=int, default=None, help="steps a turn; by default 3")
+    p.add_argument("--warmup", type=int, default=2, help="steps before the first turn")
+    p.add_argument("--memory", action="store_true", help="for peak memory: batch 8 x 2048, one turn of two steps")
+    p.add_argument("--random-length", type=float, default=0.0, help="share of sequences of a random length")
+    p.add_argument("--masking", default="bernoulli", choices=["bernoulli", "fixed"])
+    p.add_argument("--activation-checkpointing", action="store_true", help="our step with it")
+    p.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"])
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    p.add_argument("--profile", default=None, metavar="FILE", help="phases, operators, and a Chrome trace of our step")
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON")
+    p.add_argument("--plot", default=None, metavar="FILE", help="and as a picture, .png or .svg")
     return parser, verbs
 
 
@@ -256,3 +280,13 @@ def convert(args: argparse.Namespace) -> None:
     model = unmask.load(out)
     result = {"out": str(out), "kind": model.kind, "parameters": model.config.n_params}
     emit(args, result, f"{out}: {model.kind}, {model.config.n_params:,} parameters")
+
+
+def bench(args: argparse.Namespace) -> None:
+    """Tokens/s, share of the matmul peak and peak memory of a training step, in turns with other ways to do it."""
+    from unmask.bench.table import table
+    from unmask.bench.train import BenchOptions, bench_train
+
+    fields = {name: value for name, value in vars(args).items() if name not in ("verb", "function", "json", "subject")}
+    report = bench_train(BenchOptions(**{**fields, "size": args.size or ["6M"]}))
+    emit(args, report, table(report))
