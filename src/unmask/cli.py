@@ -150,6 +150,23 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     p.add_argument("--tokenizer", help="a folder or tokenizer.json to put beside")
     p.add_argument("--out", required=True, metavar="FOLDER", help="the model folder to make")
 
+    p = verb("plan", plan, "memory, steps, FLOPs and time of a run, on paper")
+    p.add_argument("size", metavar="SIZE", help="6M .. 2121M")
+    p.add_argument("--tokens", type=float, required=True, help="to train on, such as 10e9")
+    p.add_argument("--gpus", type=int, default=1, help="devices")
+    p.add_argument("--kind", default="mdm", help="mdm or arm")
+    p.add_argument("--batch", type=int, default=256, help="sequences a step, over all devices")
+    p.add_argument("--micro-batch", type=int, default=0, help="sequences a backward pass; 0: a device's share")
+    p.add_argument("--context", type=int, default=2048, help="tokens a sequence")
+    p.add_argument("--vocab", type=int, default=32000, help="tokens of the vocabulary")
+    p.add_argument("--precision", default="bf16", help="bf16 (autocast) or fp32")
+    p.add_argument("--parallel", default="ddp", help="ddp or fsdp")
+    p.add_argument("--shard", type=int, default=0, help="fsdp: devices that share one copy; 0: all")
+    p.add_argument("--activation-checkpointing", action="store_true", help="keep less, compute more")
+    p.add_argument("--random-length", type=float, default=0.01, help="share of sequences of a random length")
+    p.add_argument("--peak", type=float, default=None, metavar="TFLOPS", help="of a device; by default measured here")
+    p.add_argument("--efficiency", type=float, default=0.4, help="share of the peak that is reached")
+
     p = verb("bench", bench, "measure speed and memory side by side")
     p.add_argument("subject", choices=["train"], help="train: a training step")
     p.add_argument("--size", action="append", default=None, help="6M (default), ..., or LAYERSxHEADSxWIDTH; repeatable")
@@ -290,3 +307,12 @@ def bench(args: argparse.Namespace) -> None:
     fields = {name: value for name, value in vars(args).items() if name not in ("verb", "function", "json", "subject")}
     report = bench_train(BenchOptions(**{**fields, "size": args.size or ["6M"]}))
     emit(args, report, table(report))
+
+
+def plan(args: argparse.Namespace) -> None:
+    """What a run will take: memory a device by use, steps, FLOPs by both rules, time at a stated efficiency."""
+    from unmask.training.plan import PlanOptions, describe
+    from unmask.training.plan import plan as plan_run
+
+    found = plan_run(PlanOptions(**{k: v for k, v in vars(args).items() if k not in ("verb", "function", "json")}))
+    emit(args, found.to_dict(), describe(found))
