@@ -160,6 +160,7 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     p.add_argument("--context", type=int, default=2048, help="tokens a sequence")
     p.add_argument("--vocab", type=int, default=32000, help="tokens of the vocabulary")
     p.add_argument("--precision", default="bf16", help="bf16 (autocast) or fp32")
+    p.add_argument("--device", default="cuda", help="cuda or cpu: how large the head's chunks are")
     p.add_argument("--parallel", default="ddp", help="ddp or fsdp")
     p.add_argument("--shard", type=int, default=0, help="fsdp: devices that share one copy; 0: all")
     p.add_argument("--activation-checkpointing", action="store_true", help="keep less, compute more")

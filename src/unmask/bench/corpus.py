@@ -3,8 +3,9 @@
     random_corpus(Path("data"), vocab_size=32000, n_tokens=1 << 20)
     TokenData("data", "train")
 
-How fast a step is does not depend on which tokens it sees, so a benchmark needs no text; reading them goes through the
-same memory-mapped shards.
+How fast a step is hardly depends on which tokens it sees, so a benchmark needs no text. They are drawn as frequent as
+words are (Zipf's law: the k-th in proportion to 1/k), so that losses fall as a model learns them, and two ways to train
+can be told apart. Reading them goes through the same memory-mapped shards as text.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ from unmask.data.shards import ShardWriter, narrowest_dtype
 
 
 def random_corpus(folder: Path, vocab_size: int, n_tokens: int, seed: int = 0) -> None:
-    """Writes `n_tokens` uniform tokens as the training split of a new folder, a sixteenth as many as validation."""
+    """Writes `n_tokens` tokens as the training split of a new folder, and a sixteenth as many for validation."""
     folder.mkdir(parents=True)
     dtype, generator = narrowest_dtype(vocab_size), np.random.default_rng(seed)
     splits = {}
     for name, count in (("train", n_tokens), ("validation", n_tokens // 16)):
         writer = ShardWriter(folder, name, dtype, count)
-        writer.write(generator.integers(0, vocab_size, count))
+        writer.write(vocab_size ** generator.random(count) - 1)  # rounded down: log-uniform, so p(k) is about 1/k
         writer.close()
         splits[name] = Split(documents=1, tokens=count, bytes=4 * count, shards=writer.shards)
     manifest = Manifest(

@@ -45,13 +45,14 @@ def _facts(found: dict[str, Any]) -> list[str]:
         lines.append(
             f"  ours / {name}: {ratio['median']:.2f}x tokens/s [{ratio['q1']:.2f}, {ratio['q3']:.2f}], "
             f"{found['memory_of'][name]:.2f} of its memory; "
-            f"losses differ by at most {found['loss_difference'][name]:.1e} of themselves"
+            f"losses agree to {found['loss_difference'][name]:.1e}"
         )
         if name.endswith("ranks"):
             rounds = [1 / value for value in ratio["rounds"]]
             lines.append(f"  {name} / ours: {1 / ratio['median']:.2f}x [{min(rounds):.2f} .. {max(rounds):.2f}]")
     ours = found["arms"]["ours"]
-    peak, bare = ours["matmul_peak"]["median"], ours["bare_memory"]
+    peak, bare, losses = ours["matmul_peak"]["median"], ours["bare_memory"], ours["losses"]
+    lines.append(f"  losses of ours, from first to last step: {losses[0]:.4f} to {losses[-1]:.4f}")
     lines.append(f"  matmul peak {peak / 1e9:,.1f} GFLOP/s; {bare / 2**20:,.0f} MiB of ours before the model is built")
     lines.append(
         f"  noise and order by (seed, k): {ours['exactness_seconds'] * 1e3:.2f} ms a step, "

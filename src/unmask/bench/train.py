@@ -38,6 +38,7 @@ from unmask.errors import UserError, nearest
 from unmask.model.presets import PRESETS
 from unmask.training.recipe import ModelFields, OptimizerFields, Recipe
 from unmask.training.run_folder import versions
+from unmask.training.setup import model_config
 
 SCHEMA_VERSION = 1
 MANY_STEPS = 1_000_000  # of the learning-rate schedule; a benchmark ends before
@@ -138,6 +139,7 @@ def measure(options: BenchOptions, size: str, model: ModelFields, data: Path) ->
         precision=options.precision, device=options.device, threads=options.threads,
         optimizer=OptimizerFields(schedule="constant", warmup=0),  # so that weights move, and losses tell
     )  # fmt: skip
+    model_config(recipe, options.vocab, eos_id=0)  # raises for sizes that do not fit, before any process starts
     arms: dict[str, Worker] = {}
     try:
         for name in ("ours", *options.against):

@@ -3,7 +3,7 @@
     unmask plan 170M --tokens 10e9 --gpus 8 --parallel fsdp --precision bf16 --peak 989
     plan(PlanOptions("6M", tokens=1e9)).memory["total"]
 
-Memory of a device, in bytes, with P parameters, s ranks that share one copy (1 under DDP) and a micro-batch of M tokens:
+Memory of a device, in bytes: P parameters, s ranks that share one copy (1 under DDP), a micro-batch of M tokens:
 
     weights       4 P / s                   fp32; autocast keeps no second copy beyond a pass
     gradients     4 P / s
@@ -11,7 +11,7 @@ Memory of a device, in bytes, with P parameters, s ranks that share one copy (1 
     activations   M * L * per_token         what a block keeps for its backward pass, see `block_bytes_per_token`;
                                             with activation checkpointing 4 E a layer, and one block whole
     edges         M * (8 + 16 E)            token ids; around the last norm and the head: four rows of E
-    head          4 C                       one chunk of C logits; its gradients stand in the hidden states' place
+    head          8 C (bf16: 10 C)          one chunk of C logits, and their logarithmic softmax
     casts         2 (P - embedding)         bf16 only: the weights as autocast casts them, until the backward pass
     gathered      4 (root + 2 layers) + 4 (root + 1 layer)   FSDP only: whole weights in use, and gradients on their way
 
@@ -36,7 +36,12 @@ from unmask.model.cross_entropy import CHUNK_CPU, CHUNK_GPU
 from unmask.model.flops import forward_flops, training_flops_per_token
 from unmask.model.presets import mean_length, preset
 
-PRECISIONS = ("fp32", "bf16")
+CHOICES = {
+    "kind": ("mdm", "arm"),
+    "precision": ("fp32", "bf16"),
+    "parallel": ("ddp", "fsdp"),
+    "device": ("cuda", "cpu"),
+}
 
 
 @dataclass(frozen=True)
@@ -58,13 +63,13 @@ class PlanOptions:
     peak: float | None = None  # TFLOP/s of a device in that precision; None: measured on this one
     efficiency: float = 0.4  # of the peak
     random_length: float = 0.01
-    device: str = "cuda"  # decides the chunk of the head alone
+    device: str = "cuda"  # or cpu; decides the size of the head's chunks
 
     def __post_init__(self) -> None:
         for name in ("tokens", "gpus", "batch", "context", "vocab"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} is {getattr(self, name)}; give at least 1")
-        for name, options in (("kind", ("mdm", "arm")), ("precision", PRECISIONS), ("parallel", ("ddp", "fsdp"))):
+        for name, options in CHOICES.items():
             if getattr(self, name) not in options:
                 raise UserError(f"--{name} is {getattr(self, name)!r}; give {' or '.join(options)}")
         if not 0 < self.efficiency <= 1:
@@ -127,6 +132,7 @@ def device_memory(config: ModelConfig, options: PlanOptions, micro_batch: int, a
     """Bytes by use, and `total`; the formulae stand at the head of this file."""
     sharing = (options.shard or options.gpus) if options.parallel == "fsdp" else 1
     bf16, width, n_tokens = options.precision == "bf16", config.n_embd, micro_batch * options.context
+    chunk = CHUNK_GPU if options.device == "cuda" else CHUNK_CPU
     layer = config.n_params_per_layer
     root = config.n_params - config.n_layer * layer
     block = n_tokens * block_bytes_per_token(config, options.precision)
@@ -137,7 +143,7 @@ def device_memory(config: ModelConfig, options: PlanOptions, micro_batch: int, a
         "optimizer": 8 * ceil_div(config.n_params, sharing) + 4 * n_tensors(config),
         "activations": kept,
         "edges": n_tokens * (8 + 16 * width),
-        "head": 4 * min(CHUNK_GPU if options.device == "cuda" else CHUNK_CPU, n_tokens * config.vocab_size),
+        "head": (10 if bf16 else 8) * min(chunk, n_tokens * config.vocab_size),
         "casts": 2 * (config.n_params - config.embedding_rows * width) if bf16 else 0,
         "gathered": 4 * (root + 2 * layer) + 4 * (root + layer) if sharing > 1 else 0,
     }
