@@ -147,7 +147,7 @@ def test_bench_end_to_end(tmp_path):
     [
         ({"size": ["7M"]}, "--size 7M"),
         ({"against": ["plane"]}, "did you mean 'plain'"),
-        ({"batch": 0}, "--batch"),
+        ({"batch": -1}, "--batch"),
         ({"ranks": 3, "threads": 2}, "--ranks 3"),
         ({"out": "/nowhere/at/all.json"}, "its folder does not exist"),
         ({"size": ["2x3x16"]}, "n_head"),

@@ -178,6 +178,7 @@ def llama(config: ModelConfig, network: Transformer) -> nn.Module:
         from transformers import LlamaConfig, LlamaForCausalLM
     except ImportError as error:
         raise UserError("--against transformers needs that package; pip install 'unmask[eval]'") from error
+    direction: dict[str, Any] = {"attn_implementation": "sdpa", "is_causal": config.causal}
     made = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=config.embedding_rows,
@@ -191,15 +192,16 @@ def llama(config: ModelConfig, network: Transformer) -> nn.Module:
             rms_norm_eps=config.norm_eps,
             rope_parameters={"rope_type": "default", "rope_theta": config.rope_base},
             tie_word_embeddings=False,
-            attn_implementation="sdpa",
-            is_causal=config.causal,
+            **direction,
         )
     )
     made.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
     query, key = config.n_head * config.head_dim, config.n_kv_head * config.head_dim
-    weights = {"model.embed_tokens": network.embedding, "model.norm": network.norm, "lm_head": network.output}
+    weights: dict[str, Any] = {"model.embed_tokens": network.embedding, "model.norm": network.norm}
+    weights["lm_head"] = network.output
     state: dict[str, Any] = {f"{name}.weight": module.weight for name, module in weights.items()}
-    for index, (layer, block) in enumerate(zip(made.model.layers, network.layers, strict=True)):
+    pairs: Any = zip(made.model.layers, network.layers, strict=True)
+    for index, (layer, block) in enumerate(pairs):
         layer.self_attn.is_causal = config.causal
         q, k, v = block.attention.qkv.weight.split([query, key, key])
         gate, up = block.mlp.gate_up.weight.chunk(2)

@@ -46,19 +46,19 @@ MANY_STEPS = 1_000_000  # of the learning-rate schedule; a benchmark ends before
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """What to measure. `None` in batch, context, rounds, steps: 4, 512, 5, 3, or with `memory` 8, 2048, 1, 2."""
+    """What to measure. 0 in batch, context, rounds, steps: 4, 512, 5, 3, or with `memory` 8, 2048, 1, 2."""
 
     size: Sequence[str] = ("6M",)  # presets, or LAYERSxHEADSxWIDTH such as 2x2x16
     kind: str = "mdm"
     against: Sequence[str] = ()
     ranks: int = 1  # above 1: also as many processes with threads / ranks threads each
-    batch: int | None = None
-    context: int | None = None
+    batch: int = 0
+    context: int = 0
     vocab: int = 32000
     threads: int = 0  # 0: all cores
     compile: bool = True
-    rounds: int | None = None
-    steps: int | None = None  # a turn
+    rounds: int = 0
+    steps: int = 0  # a turn
     warmup: int = 2  # steps before the first round, compilation among them
     memory: bool = False
     random_length: float = 0.0
@@ -74,8 +74,9 @@ class BenchOptions:
         """With the defaults filled in. Raises `UserError` for what cannot be measured."""
         usual = {"batch": 8, "context": 2048, "rounds": 1, "steps": 2} if self.memory else {}
         usual = {"batch": 4, "context": 512, "rounds": 5, "steps": 3} | usual
-        chosen = {name: value for name, value in usual.items() if getattr(self, name) is None}
-        filled = dataclasses.replace(self, **chosen, threads=self.threads or os.cpu_count() or 1)
+        usual["threads"] = os.cpu_count() or 1
+        chosen: dict[str, Any] = {name: value for name, value in usual.items() if not getattr(self, name)}
+        filled = dataclasses.replace(self, **chosen)
         for name in ("batch", "context", "vocab", "threads", "rounds", "steps", "warmup", "ranks"):
             if getattr(filled, name) < 1:
                 raise UserError(f"--{name} is {getattr(filled, name)}; give at least 1")
@@ -131,7 +132,6 @@ def model_fields(size: str) -> ModelFields:
 
 def measure(options: BenchOptions, size: str, model: ModelFields, data: Path) -> dict[str, Any]:
     """One size: all arms, interleaved."""
-    assert options.batch and options.context and options.rounds and options.steps
     recipe = Recipe(
         data=str(data), out="-", steps=MANY_STEPS, context=options.context, batch_size=options.batch, model=model,
         objective=ObjectiveConfig(kind=options.kind, masking=options.masking, random_length=options.random_length),
@@ -169,7 +169,8 @@ class Worker:
     """An arm's process or, with several ranks, processes."""
 
     def __init__(self, arm: str, recipe: Recipe, ranks: int = 1) -> None:
-        self._arm, self.facts = arm, {}  # type: str, dict[str, Any]
+        self._arm = arm
+        self.facts: dict[str, Any] = {}
         threads = recipe.threads // ranks
         spec = {"arm": arm, "recipe": dataclasses.asdict(dataclasses.replace(recipe, threads=threads))}
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
