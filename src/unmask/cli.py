@@ -175,6 +175,48 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     p.add_argument("--rope", default="bf16", choices=["bf16", "fp32"], help="rotary tables")
     p.add_argument("--tokenizer", help="a folder or tokenizer.json to put beside")
     p.add_argument("--out", required=True, metavar="FOLDER", help="the model folder to make")
+
+    p = verb("plan", plan, "memory, steps, FLOPs and time of a run, on paper")
+    p.add_argument("size", metavar="SIZE", help="6M .. 2121M")
+    p.add_argument("--tokens", type=float, required=True, help="to train on, such as 10e9")
+    p.add_argument("--gpus", type=int, default=1, help="devices")
+    p.add_argument("--kind", default="mdm", help="mdm or arm")
+    p.add_argument("--batch", type=int, default=256, help="sequences a step, over all devices")
+    p.add_argument("--micro-batch", type=int, default=0, help="sequences a backward pass; 0: a device's share")
+    p.add_argument("--context", type=int, default=2048, help="tokens a sequence")
+    p.add_argument("--vocab", type=int, default=32000, help="tokens of the vocabulary")
+    p.add_argument("--precision", default="bf16", help="bf16 (autocast) or fp32")
+    p.add_argument("--device", default="cuda", help="cuda or cpu: how large the head's chunks are")
+    p.add_argument("--parallel", default="ddp", help="ddp or fsdp")
+    p.add_argument("--shard", type=int, default=0, help="fsdp: devices that share one copy; 0: all")
+    p.add_argument("--activation-checkpointing", action="store_true", help="keep less, compute more")
+    p.add_argument("--random-length", type=float, default=0.01, help="share of sequences of a random length")
+    p.add_argument("--peak", type=float, default=None, metavar="TFLOPS", help="of a device; by default measured here")
+    p.add_argument("--efficiency", type=float, default=0.4, help="share of the peak that is reached")
+
+    p = verb("bench", bench, "measure speed and memory side by side")
+    p.add_argument("subject", choices=["train"], help="train: a training step")
+    p.add_argument("--size", action="append", default=None, help="6M (default), ..., or LAYERSxHEADSxWIDTH; repeatable")
+    p.add_argument("--kind", default="mdm", choices=["mdm", "arm"])
+    p.add_argument("--against", action="append", default=[], metavar="ARM", help="plain, transformers; repeatable")
+    p.add_argument("--ranks", type=int, default=1, help="also so many processes, which share the threads")
+    p.add_argument("--batch", type=int, default=0, help="sequences a step; 0: 4")
+    p.add_argument("--context", type=int, default=0, help="tokens a sequence; 0: 512")
+    p.add_argument("--vocab", type=int, default=32000, help="tokens of the vocabulary")
+    p.add_argument("--threads", type=int, default=0, help="0: all cores")
+    p.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="our step compiled")
+    p.add_argument("--rounds", type=int, default=0, help="turns of each arm; 0: 5")
+    p.add_argument("--steps", type=int, default=0, help="steps a turn; 0: 3")
+    p.add_argument("--warmup", type=int, default=2, help="steps before the first turn")
+    p.add_argument("--memory", action="store_true", help="for peak memory: batch 8 x 2048, one turn of two steps")
+    p.add_argument("--random-length", type=float, default=0.0, help="share of sequences of a random length")
+    p.add_argument("--masking", default="bernoulli", choices=["bernoulli", "fixed"])
+    p.add_argument("--activation-checkpointing", action="store_true", help="our step with it")
+    p.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"])
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    p.add_argument("--profile", default=None, metavar="FILE", help="phases, operators, and a Chrome trace of our step")
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON")
+    p.add_argument("--plot", default=None, metavar="FILE", help="and as a picture, .png or .svg")
     return parser, verbs
 
 
@@ -285,3 +327,22 @@ def convert(args: argparse.Namespace) -> None:
     model = unmask.load(out)
     result = {"out": str(out), "kind": model.kind, "parameters": model.config.n_params}
     emit(args, result, f"{out}: {model.kind}, {model.config.n_params:,} parameters")
+
+
+def bench(args: argparse.Namespace) -> None:
+    """Tokens/s, share of the matmul peak and peak memory of a training step, in turns with other ways to do it."""
+    from unmask.bench.table import table
+    from unmask.bench.train import BenchOptions, bench_train
+
+    fields = {name: value for name, value in vars(args).items() if name not in ("verb", "function", "json", "subject")}
+    report = bench_train(BenchOptions(**{**fields, "size": args.size or ["6M"]}))
+    emit(args, report, table(report))
+
+
+def plan(args: argparse.Namespace) -> None:
+    """What a run will take: memory a device by use, steps, FLOPs by both rules, time at a stated efficiency."""
+    from unmask.training.plan import PlanOptions, describe
+    from unmask.training.plan import plan as plan_run
+
+    found = plan_run(PlanOptions(**{k: v for k, v in vars(args).items() if k not in ("verb", "function", "json")}))
+    emit(args, found.to_dict(), describe(found))

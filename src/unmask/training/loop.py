@@ -40,6 +40,7 @@ from unmask.training.run_folder import RunFolder
 from unmask.training.setup import Setup, autocast_for, choose_device, compile_layers, prepare
 from unmask.training.step import Engine
 from unmask.training.task import Ahead
+from unmask.training.tracking import Trace, WandbRun, require_wandb
 
 # A mean cross-entropy of so many times that of guessing: the weights have been thrown out, and do not come back.
 DIVERGED = 3.0
@@ -70,6 +71,7 @@ def train(recipe: Recipe, resume: bool = False) -> Result:
 
     Under `torchrun` every process calls it. Raises `UserError` for bad input, a diverging run, and a rank that died.
     """
+    require_wandb(recipe.wandb)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
@@ -109,8 +111,7 @@ class Run:
         background = self.device.type == "cuda" or sharded
         self.writer = Writer(self.path, ranks, recipe.checkpoint.keep, background)
         self.metrics: Metrics | Silence = Silence()
-        if ranks.first:
-            self.metrics = Metrics(self.path, setup.steps, self.state.progress.step)
+        self.metrics = ranks.together(self._open_metrics)
         autocast = autocast_for(recipe.precision, self.device)
         dtype = torch.bfloat16 if isinstance(autocast, torch.autocast) else torch.float32
         self.peak = float(ranks.sum(np.array([matmul_peak(self.device, dtype)]))[0])  # of all ranks
@@ -121,8 +122,9 @@ class Run:
             objective = Objective(recipe.objective)
             clip = recipe.optimizer.clip
             engine = Engine(network, objective, self.state.optimizer, ranks, sharded, autocast, clip)
-            with Ahead(setup.task, setup.micro_batches, self.device) as ahead:
-                stopped = self._steps(engine, ahead)
+            traced = recipe.profile if ranks.first else 0
+            with Ahead(setup.task, setup.micro_batches, self.device) as ahead, Trace(self.path, traced) as trace:
+                stopped = self._steps(engine, ahead, trace)
             self.writer.finish()
         finally:
             self.metrics.close()
@@ -132,7 +134,15 @@ class Run:
             self.validation, ranks.size, ranks.rank, stopped,
         )  # fmt: skip
 
-    def _steps(self, engine: Engine, ahead: Ahead) -> int:
+    def _open_metrics(self) -> Metrics | Silence:
+        if not self.ranks.first:
+            return Silence()
+        recipe, wandb = self.recipe, None
+        if recipe.wandb != "off":
+            wandb = WandbRun(self.path, recipe.wandb, recipe.to_dict())
+        return Metrics(self.path, self.setup.steps, self.state.progress.step, wandb)
+
+    def _steps(self, engine: Engine, ahead: Ahead, trace: Trace) -> int:
         """Steps from where the state is to the last; returns the signal that ended them early, or 0."""
         recipe, setup, state, ranks = self.recipe, self.setup, self.state, self.ranks
         progress, steps = state.progress, setup.steps
@@ -164,6 +174,7 @@ class Run:
             progress.level_total = [a + b for a, b in zip(progress.level_total, found.level_total, strict=True)]
             progress.level_count = [a + b for a, b in zip(progress.level_count, found.level_count, strict=True)]
 
+            trace.step()
             progress.step += 1
             progress.tokens += n_tokens
             progress.flops += n_tokens * setup.flops_per_token

@@ -128,6 +128,7 @@ class Recipe:
     log_every: int = 10
     max_skipped: int = 10  # steps in a row with a gradient that is not finite
     wandb: str = "off"  # off, offline or online
+    profile: int = 0  # steps to trace into trace.json
 
     def __post_init__(self) -> None:
         for name in ("data", "out"):
@@ -140,7 +141,7 @@ class Recipe:
         for name in ("context", "batch_size", "log_every", "max_skipped"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; give at least 1")
-        for name in (*budgets, "micro_batch", "threads", "seed"):
+        for name in (*budgets, "micro_batch", "threads", "seed", "profile"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} is {getattr(self, name)}; it must not be negative")
         if self.batch_size % (self.micro_batch or self.batch_size):

@@ -27,6 +27,7 @@ RECIPE, VERSIONS, METRICS, LOCK = "recipe.yaml", "versions.json", "metrics.jsonl
 # What may change when a run goes on: none of it changes the samples, or what is computed of them.
 FREE_ON_RESUME = (
     ("out", "data", "log_every", "max_skipped", "checkpoint.every", "checkpoint.keep", "wandb", "device", "threads")
+    + ("profile",)
     + ("micro_batch", "compile", "activation_checkpointing", "parallel.kind", "parallel.shard")  # rounding alone
 )
 
