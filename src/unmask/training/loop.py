@@ -29,6 +29,7 @@ import torch
 from unmask.diffusion.objective import Objective
 from unmask.errors import UserError
 from unmask.model.folder import Model
+from unmask.model.lora import merged_weights
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import Ranks, shard
 from unmask.training.metrics import LEVEL_BUCKETS, Metrics, Silence, level_means, matmul_peak, peak_memory
@@ -73,7 +74,7 @@ def train(recipe: Recipe, resume: bool = False) -> Result:
     device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
     with Ranks(device) as ranks, ranks.watched():
         setup = ranks.together(lambda: prepare(recipe, device, ranks))
-        run = ranks.together(lambda: RunFolder.open(recipe, resume) if ranks.first else None)
+        run = ranks.together(lambda: RunFolder.open(recipe, resume, setup.records) if ranks.first else None)
         try:
             # Watched inside: the launcher sends SIGTERM to those that are left while they look who died.
             with StopSignals(speaks=ranks.size == 1) as stop, ranks.watched():
@@ -98,7 +99,8 @@ class Run:
         network = setup.network
         sharded = ranks.together(lambda: shard(network, recipe.parallel, ranks))
         average = {k: v.clone() for k, v in network.state_dict().items()} if recipe.ema else None
-        self.state = TrainState(network, build_optimizer(network, recipe.optimizer), average=average)
+        merge = merged_weights if recipe.lora is not None else None
+        self.state = TrainState(network, build_optimizer(network, recipe.optimizer), average=average, merge=merge)
         speak = Silence().say if not ranks.first else lambda text: print(text, file=sys.stderr, flush=True)
         if resume:
             restore(self.state, self.path, ranks, speak)
@@ -137,6 +139,9 @@ class Run:
         clock = Clock()
         saved, stop = progress.step, self.stop.signal if ranks.size == 1 else 0
 
+        if recipe.init is not None and not progress.step:
+            with clock.paused():
+                self._validate()  # what training starts from
         while progress.step < steps and not stop:
             started = time.monotonic()
             k = np.arange(progress.step * recipe.batch_size, (progress.step + 1) * recipe.batch_size)
@@ -263,6 +268,8 @@ class Run:
             f" {steps} steps of {recipe.batch_size} x {setup.task.length} tokens, {flops:.3g} FLOPs "
             f"({recipe.flops_rule}), {steps * recipe.batch_size / setup.task.n_samples:.2f} epochs{over}{bound}"
         )
+        for line in setup.lines:
+            self.metrics.say(line)
         if step >= steps:
             self.metrics.say(f"{recipe.out} is already at step {step} of {steps}; nothing to do")
         elif step:

@@ -56,7 +56,7 @@ class Metrics:
         kept = []
         for line in self._path.read_text(encoding="utf-8").splitlines():
             try:
-                if json.loads(line)["step"] <= step:
+                if step and json.loads(line)["step"] <= step:  # a run that begins anew keeps nothing
                     kept.append(line + "\n")
             except (ValueError, KeyError):
                 continue  # the last line of a process that was killed
