@@ -112,13 +112,15 @@ class FineTuning:
 
     def _pooled(self, pool: int) -> np.ndarray:
         """The windows of a pool of batches: sorted by length, cut into batches, these shuffled."""
-        if self._pool[0] != pool:
+        last, found = self._pool  # one look: the thread that prepares the next step changes it too
+        if last != pool:
             n = self._fields.bucket_batches
             windows = self._sampler.windows(np.arange(pool * n * self._batch, (pool + 1) * n * self._batch))
             batches = windows[np.argsort(self._tokens[windows], kind="stable")].reshape(n, self._batch)
             order = WindowSampler(n, self._seed).windows(np.arange(pool * n, (pool + 1) * n))
-            self._pool = (pool, batches[order].ravel())
-        return self._pool[1]
+            found = batches[order].ravel()
+            self._pool = (pool, found)
+        return found
 
     def padded_lengths(self, k: np.ndarray) -> np.ndarray:
         """Tokens of each sample with the padding that is scored."""
