@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-import torch
+from pathlib import Path
 
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.flops import training_flops_per_token
-from unmask.model.lora import LoRAFields, adapter_flops_per_token, add_adapters, merged_weights
+from unmask.model.lora import (
+    LoRAFields,
+    adapter_flops_per_token,
+    adapter_metadata,
+    add_adapters,
+    load_adapter,
+    merged_weights,
+)
 from unmask.model.transformer import Transformer
 
 CONFIG = ModelConfig(n_layer=2, n_head=4, n_embd=32, n_kv_head=2, vocab_size=50, block_size=16)
@@ -58,3 +70,26 @@ def test_adapters_cost_less_arithmetic_than_training_all() -> None:
     count = sum(p.numel() for p in network.parameters() if p.requires_grad)
     without = adapter_flops_per_token(CONFIG, LoRAFields(rank=1), 16, 0.5)
     assert adapters - without == 6 * count / 2, "six for each parameter of an adapter"
+
+
+def test_a_file_of_adapters_brings_them_to_a_base(tmp_path: Path) -> None:
+    network, fields = Transformer(CONFIG, seed=0), LoRAFields(rank=2, alpha=5, targets="out,down")
+    add_adapters(network, fields, seed=1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            if parameter.requires_grad:
+                parameter.normal_()
+    path = tmp_path / "adapter.safetensors"
+    adapters = {name: p.detach() for name, p in network.named_parameters() if p.requires_grad}
+    save_file(adapters, path, metadata=adapter_metadata(fields))
+    base = Transformer(CONFIG, seed=0)
+    load_adapter(base, path)
+    assert torch.equal(base(TOKENS), network(TOKENS))
+    with pytest.raises(UserError, match="is of another model"):
+        load_adapter(Transformer(ModelConfig(n_layer=1, n_head=4, n_embd=32, vocab_size=50, block_size=16)), path)
+    save_file(adapters, path)
+    with pytest.raises(UserError, match="holds no adapters of unmask"):
+        load_adapter(Transformer(CONFIG), path)
+    path.write_bytes(b"short")
+    with pytest.raises(UserError, match="cannot be read"):
+        load_adapter(Transformer(CONFIG), path)

@@ -150,7 +150,10 @@ class Examples:
             "examples": len(self),
             "tokens": int(self.starts[-1]),
             "learned_tokens": int(self.flat_learned.sum()),
-            "skipped": {why: {"count": len(names), "rows": names[:NAMED]} for why, names in self.skipped.items()},
+            "skipped": {
+                why: {"count": len(names), "rows": list(dict.fromkeys(names))[:NAMED]}
+                for why, names in self.skipped.items()
+            },
             "sha256": self.digest,
         }
 
@@ -219,10 +222,11 @@ class _Unusable(Exception):
 
 
 def _reasons(skipped: dict[str, list[str]]) -> str:
-    return ", ".join(
-        f"{len(names):,} {why} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for why, names in skipped.items()
-    )
+    told = []
+    for why, names in skipped.items():
+        rows = list(dict.fromkeys(names))  # a row may have given two examples
+        told.append(f"{len(names):,} {why} ({', '.join(rows[:3])}{', ...' if len(rows) > 3 else ''})")
+    return ", ".join(told)
 
 
 def _text(record: dict[str, Any], name: str) -> str:

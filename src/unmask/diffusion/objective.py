@@ -205,9 +205,7 @@ class Objective:
 
     def loss(self, network: Network, inputs: Inputs) -> Outcome:
         """The weighted cross-entropy summed over the batch (nats); the head runs at scored positions only."""
-        hidden_BTE = network.hidden(
-            inputs.tokens_BT, key_mask_BS=inputs.key_mask_BT, segments_BT=inputs.segments_BT
-        )
+        hidden_BTE = network.hidden(inputs.tokens_BT, key_mask_BS=inputs.key_mask_BT, segments_BT=inputs.segments_BT)
         hidden_NE = hidden_BTE.flatten(0, 1).index_select(0, inputs.positions_N)
         ce_N = F.cross_entropy(network.head(hidden_NE), inputs.targets_N, reduction="none")
         # Where nothing is masked the sum is an exact zero with a zero gradient.

@@ -2,6 +2,7 @@
 
     add_adapters(network, LoRAFields(rank=8, alpha=16), seed=0)
     merged_weights(network)                     # named as before, W + alpha/rank B A: what a model folder holds
+    load_adapter(base.network, "runs/x/checkpoints/step-00000500/adapter.safetensors")
 
 A is drawn uniformly, B is zero, so that the first step starts from the model as it was. There is no dropout on the
 adapters' input: it would be the one thing in a step that is no function of (seed, sample index).
@@ -11,9 +12,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -91,6 +94,31 @@ def merged_weights(network: Transformer) -> dict[str, torch.Tensor]:
         if isinstance(module, AdaptedLinear):
             found[f"{name}.weight"] = module.merged()
     return found
+
+
+def adapter_metadata(fields: LoRAFields) -> dict[str, str]:
+    """What a file of adapters says beside their tensors."""
+    return {"format": "unmask-lora", **{name: str(value) for name, value in vars(fields).items()}}
+
+
+def load_adapter(network: Transformer, path: str | Path) -> None:
+    """Adds to a base model, in place, the adapters of a checkpoint's ``adapter.safetensors``.
+
+    Raises `UserError` where the file is none, or is another model's.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            told = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    if told.get("format") != "unmask-lora":
+        raise UserError(f"{path} holds no adapters of unmask; give a checkpoint's adapter.safetensors")
+    add_adapters(network, LoRAFields(int(told["rank"]), float(told["alpha"]), told["targets"]), seed=0)
+    own = {name: t.shape for name, t in network.state_dict().items() if name.endswith((A, B))}
+    if own != {name: t.shape for name, t in tensors.items()}:
+        raise UserError(f"{path} is of another model than this one; its tensors have other names or shapes")
+    network.load_state_dict(tensors, strict=False)
 
 
 def adapter_flops_per_token(

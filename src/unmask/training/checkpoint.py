@@ -68,6 +68,7 @@ class TrainState:
     average: dict[str, torch.Tensor] | None = None  # averaged weights
     # Makes the weights of the model folder where they are not the network's own (merged adapters).
     merge: Callable[[Transformer], dict[str, torch.Tensor]] | None = None
+    adapter: dict[str, str] | None = None  # metadata of the adapters' own file
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The optimizer's moments by parameter name; the raw weights too where the model folder's are others."""
@@ -177,7 +178,7 @@ class Writer:
                     save_file(moments, partial / TENSORS)
                 (partial / STATE).write_text(json.dumps(progress) + "\n", encoding="utf-8")
                 if adapter:
-                    save_file(adapter, partial / ADAPTER)
+                    save_file(adapter, partial / ADAPTER, metadata=state.adapter)
                 write_files(partial, config, weights, tokenizer, step=progress["step"])
                 sizes = {str(p.relative_to(partial)): p.stat().st_size for p in partial.rglob("*") if p.is_file()}
                 (partial / FILES).write_text(json.dumps(sizes) + "\n", encoding="utf-8")

@@ -29,7 +29,7 @@ import torch
 from unmask.diffusion.objective import Objective
 from unmask.errors import UserError
 from unmask.model.folder import Model
-from unmask.model.lora import merged_weights
+from unmask.model.lora import adapter_metadata, merged_weights
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import Ranks, shard
 from unmask.training.metrics import LEVEL_BUCKETS, Metrics, Silence, level_means, matmul_peak, peak_memory
@@ -99,8 +99,9 @@ class Run:
         network = setup.network
         sharded = ranks.together(lambda: shard(network, recipe.parallel, ranks))
         average = {k: v.clone() for k, v in network.state_dict().items()} if recipe.ema else None
-        merge = merged_weights if recipe.lora is not None else None
-        self.state = TrainState(network, build_optimizer(network, recipe.optimizer), average=average, merge=merge)
+        self.state = TrainState(network, build_optimizer(network, recipe.optimizer), average=average)
+        if recipe.lora is not None:
+            self.state.merge, self.state.adapter = merged_weights, adapter_metadata(recipe.lora)
         speak = Silence().say if not ranks.first else lambda text: print(text, file=sys.stderr, flush=True)
         if resume:
             restore(self.state, self.path, ranks, speak)
