@@ -145,15 +145,16 @@ class Examples:
 
     def report(self) -> dict[str, Any]:
         """JSON values: counts, and the first rows skipped for each reason."""
+        skipped = {
+            why: {"count": len(names), "rows": list(dict.fromkeys(names))[:NAMED]}
+            for why, names in self.skipped.items()
+        }
         return {
             "rows": self.n_rows,
             "examples": len(self),
             "tokens": int(self.starts[-1]),
             "learned_tokens": int(self.flat_learned.sum()),
-            "skipped": {
-                why: {"count": len(names), "rows": list(dict.fromkeys(names))[:NAMED]}
-                for why, names in self.skipped.items()
-            },
+            "skipped": skipped,
             "sha256": self.digest,
         }
 
