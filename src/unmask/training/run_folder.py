@@ -42,7 +42,7 @@ class RunFolder:
     def open(cls, recipe: Recipe, resume: bool, records: dict[str, Any] | None = None) -> RunFolder:
         """Makes or re-opens `recipe.out`. Raises `UserError` where that would mix two runs.
 
-        records: JSON files that tell what the run starts from; a resumed run must find the same.
+        records: JSON files that tell what the run starts from; a resumed run must find the same checksums.
         """
         path = Path(recipe.out)
         written = path / RECIPE
@@ -56,7 +56,7 @@ class RunFolder:
             if written.is_file():
                 refuse_changes(recipe, yaml.safe_load(written.read_text(encoding="utf-8")), path)
                 for name, record in (records or {}).items():
-                    if not (path / name).is_file() or json.loads((path / name).read_text(encoding="utf-8")) != record:
+                    if checksums(json.loads((path / name).read_text(encoding="utf-8"))) != checksums(record):
                         raise UserError(
                             f"what {path} started from has changed: its data or its init are not those of {name}; "
                             "put them back, or give another --out"
@@ -95,6 +95,10 @@ def refuse_changes(recipe: Recipe, before: dict[str, Any], path: Path) -> None:
         raise UserError(
             f"{path} was started with another recipe: {'; '.join(differing)}; resume with its own or give another --out"
         )
+
+
+def checksums(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flat(record).items() if name.endswith("sha256")}
 
 
 def flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
