@@ -1,4 +1,4 @@
-"""Rows to examples: which tokens are learned, templates, the paper's two GSM8K examples, and what is skipped and why."""
+"""Rows to examples: which tokens are learned, templates, the paper's two GSM8K examples, what is skipped and why."""
 
 from __future__ import annotations
 

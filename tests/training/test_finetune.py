@@ -72,7 +72,8 @@ def make(bases: Path, tmp_path: Path) -> Callable[..., Recipe]:
         fields: dict[str, Any] = {
             "data": str(bases / "rows.jsonl"), "out": str(tmp_path / name), "init": str(bases / kind), "steps": 12,
             "context": CONTEXT, "batch_size": 6, "threads": 1, "log_every": 1, "objective": {"kind": kind},
-            "optimizer": {"lr": 3e-3, "warmup": 0}, "validation": {"windows": 4, "draws": 4}, "sft": {"template": "raw"},
+            "optimizer": {"lr": 3e-3, "warmup": 0}, "validation": {"windows": 4, "draws": 4},
+            "sft": {"template": "raw"},
         }  # fmt: skip
         for key, value in changes.items():
             group, _, inner = key.partition("__")

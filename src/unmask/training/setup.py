@@ -31,7 +31,7 @@ from unmask.model.transformer import Transformer
 from unmask.training.batches import Batches
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.finetune import FineTuning
-from unmask.training.recipe import ModelFields, Recipe
+from unmask.training.recipe import SCHEMA_VERSION, ModelFields, Recipe
 from unmask.training.task import Task
 
 
@@ -76,7 +76,8 @@ def prepare(recipe: Recipe, device: torch.device, ranks: Ranks) -> Setup:
                                 f"prepare it with --tokenizer {start.path}")  # fmt: skip
         task = Batches(recipe, data, config)
     if recipe.lora is not None and start is not None and start.path is not None:
-        records["lora.json"] = {"base_sha256": file_sha256(start.path / WEIGHTS), **vars(recipe.lora)}
+        base = file_sha256(start.path / WEIGHTS)
+        records["lora.json"] = {"schema_version": SCHEMA_VERSION, "base_sha256": base, **vars(recipe.lora)}
         add_adapters(network, recipe.lora, recipe.seed)
         trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
         lines.append(f"{trained:,} trained parameters: adapters of rank {recipe.lora.rank} on {recipe.lora.targets}")
