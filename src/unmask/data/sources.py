@@ -194,7 +194,7 @@ def open_corpus(specs: list[str], field: str = "text", date_field: str = "date",
             stamps.append(spec)
             continue
         built_in = spec in BUILT_IN
-        for file in _sotu_files() if built_in else _files(spec):
+        for file in _sotu_files() if built_in else files_of(spec):
             real = file.path.resolve()
             if real in seen or (inside is not None and real.is_relative_to(inside)):
                 continue  # a folder and a glob may overlap
@@ -219,7 +219,8 @@ def iso_date(value: object) -> str | None:
     return match[0] if match else None
 
 
-def _files(spec: str) -> Iterator[TextFile]:
+def files_of(spec: str) -> Iterator[TextFile]:
+    """The files that a path or a glob names, in the order of their names. Raises `UserError` where there is none."""
     root = Path(spec)
     if root.is_file():
         yield TextFile(root, spec, root.name)

@@ -17,6 +17,7 @@ GOLDEN = 0x9E3779B97F4A7C15
 _WORD = (1 << 64) - 1
 # Draws of one sample that are not masks live far above any number of masks one could ask for.
 LENGTH_DRAW = 1 << 62
+PROMPT_DRAW = LENGTH_DRAW + 1
 
 
 def noise_levels(seed: int, k: np.ndarray) -> np.ndarray:

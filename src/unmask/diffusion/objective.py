@@ -39,7 +39,12 @@ class Network(Protocol):
     config: Any
 
     def hidden(
-        self, tokens_BT: torch.Tensor, *, key_mask_BS: torch.Tensor | None = None, at_N: torch.Tensor | None = None
+        self,
+        tokens_BT: torch.Tensor,
+        *,
+        key_mask_BS: torch.Tensor | None = None,
+        segments_BT: torch.Tensor | None = None,
+        at_N: torch.Tensor | None = None,
     ) -> torch.Tensor: ...
 
     def cross_entropy(
@@ -94,7 +99,10 @@ class ObjectiveConfig:
 
 @dataclass
 class Inputs:
-    """A batch ready for the network. `weight_B` multiplies each sequence's summed CE, `level_B` is its mask share."""
+    """A batch ready for the network. `weight_B` multiplies each sequence's summed CE, `level_B` is its mask share.
+
+    Where several examples share a row (`segments_BT` numbers them), what is of length B counts examples instead.
+    """
 
     tokens_BT: torch.Tensor
     targets_N: torch.Tensor
@@ -104,6 +112,7 @@ class Inputs:
     level_B: torch.Tensor
     lengths_B: torch.Tensor
     key_mask_BT: torch.Tensor | None  # None where no sequence is short
+    segments_BT: torch.Tensor | None = None
 
     @property
     def n_tokens(self) -> int:
@@ -164,13 +173,23 @@ class Objective:
         )
 
     def masks(
-        self, seed: int, k: np.ndarray, lengths_B: np.ndarray, context: int
+        self,
+        seed: int,
+        k: np.ndarray,
+        lengths_B: np.ndarray,
+        context: int,
+        maskable_BT: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """mask_BT, the NELBO weight of each row's summed CE, and each row's mask probability."""
+        """mask_BT, the NELBO weight of each row's summed CE, and each row's mask probability.
+
+        maskable_BT: True where a token may be masked, `lengths_B` of each row; by default the first `lengths_B`.
+        """
         config, schedule = self.config, SCHEDULES[self.config.schedule]
         t_B = noise_levels(seed, k)
         u_BT = np.stack([uniforms(seed, index, context) for index in k])
-        u_BT[np.arange(context) >= lengths_B[:, None]] = np.inf  # padding is never masked
+        if maskable_BT is None:
+            maskable_BT = np.arange(context) < lengths_B[:, None]
+        u_BT[~maskable_BT] = np.inf  # padding is never masked
         p_B = config._mask_probability(t_B, lengths_B)
         if config.masking == "fixed":
             counts_B = np.rint(p_B * lengths_B).astype(np.int64)
@@ -194,7 +213,9 @@ class Objective:
         """
         everywhere = len(inputs.positions_N) == inputs.tokens_BT.numel()
         at_N = None if everywhere else inputs.positions_N
-        hidden_NE = network.hidden(inputs.tokens_BT, key_mask_BS=inputs.key_mask_BT, at_N=at_N).flatten(0, -2)
+        hidden_NE = network.hidden(
+            inputs.tokens_BT, key_mask_BS=inputs.key_mask_BT, segments_BT=inputs.segments_BT, at_N=at_N
+        ).flatten(0, -2)
         weights_N = inputs.weight_B[inputs.rows_N] * scale
         loss_sum, ce_N = network.cross_entropy(hidden_NE, inputs.targets_N, weights_N)
         total_B = torch.zeros_like(inputs.weight_B).index_add_(0, inputs.rows_N, ce_N)

@@ -19,9 +19,13 @@ def forward_flops(config: ModelConfig, length: int, head_tokens: float) -> float
     """FLOPs of one forward pass over one sequence of `length` tokens with the head at `head_tokens` positions."""
     norms = 2 * config.n_embd
     linear = 2.0 * length * config.n_layer * (config.n_params_per_layer - norms)
+    return linear + attention_flops(config, length) + 2.0 * head_tokens * config.n_embd * config.vocab_size
+
+
+def attention_flops(config: ModelConfig, length: int) -> float:
+    """The part of it that is attention: products of queries with keys, and of weights with values."""
     pairs = length * (length + 1) / 2 if config.causal else float(length) * length
-    attention = 4.0 * pairs * config.n_layer * config.n_head * config.head_dim
-    return linear + attention + 2.0 * head_tokens * config.n_embd * config.vocab_size
+    return 4.0 * pairs * config.n_layer * config.n_head * config.head_dim
 
 
 def training_flops_per_token(config: ModelConfig, length: int, head_share: float, rule: str = "exact") -> float:

@@ -144,18 +144,22 @@ class Transformer(nn.Module):
         positions_BT: torch.Tensor | None = None,
         key_mask_BS: torch.Tensor | None = None,
         cache: KVCache | None = None,
+        segments_BT: torch.Tensor | None = None,
         at_N: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Final hidden states [B, T, E], after the last norm; [N, E] where `at_N` chooses positions.
 
         positions_BT: where each token stands (default 0..T-1). key_mask_BS: True where a key may be attended to
         (False for padding). cache: a causal model's `KVCache`; needs positions_BT, and attends to all slots up
-        to each token's own. at_N: places in the flattened [B * T]; behind its attention the last layer runs only
-        there. Raises `UserError` if the sequence is longer than the context.
+        to each token's own. segments_BT: numbers of the examples that share a row, each in one stretch: a token
+        attends to its own alone, and positions begin again with each. at_N: places in the flattened [B * T]; behind
+        its attention the last layer runs only there. Raises `UserError` if the sequence is longer than the context.
         """
         length = tokens_BT.shape[1]
         if length > self.config.block_size:
             raise UserError(f"{length} tokens exceed the context of {self.config.block_size}; shorten the input")
+        if segments_BT is not None:
+            positions_BT = restarting_positions(segments_BT)
         if positions_BT is None:
             rope = (self.cos[:length], self.sin[:length])
         else:
@@ -166,8 +170,12 @@ class Transformer(nn.Module):
             slots = int(positions_BT.max()) + 1
             mask = (torch.arange(slots, device=tokens_BT.device) <= positions_BT[:, :, None])[:, None]
             causal = False
-        elif key_mask_BS is not None:
-            mask = key_mask_BS[:, None, None, :]
+        elif key_mask_BS is not None or segments_BT is not None:
+            mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=tokens_BT.device)
+            if key_mask_BS is not None:
+                mask = key_mask_BS[:, None, None, :]
+            if segments_BT is not None:
+                mask = mask & (segments_BT[:, None, :, None] == segments_BT[:, None, None, :])
             if causal:
                 mask = mask & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
                 causal = False
@@ -197,6 +205,13 @@ class Transformer(nn.Module):
 
     def forward(self, tokens_BT: torch.Tensor, **where: torch.Tensor | None) -> torch.Tensor:
         return self.head(self.hidden(tokens_BT, **where))  # type: ignore[arg-type]
+
+
+def restarting_positions(segments_BT: torch.Tensor) -> torch.Tensor:
+    """int64 [B, T]: each token's place in its own stretch of equal numbers."""
+    places_T = torch.arange(segments_BT.shape[1], device=segments_BT.device)
+    begins_BT = F.pad(segments_BT[:, 1:] != segments_BT[:, :-1], (1, 0))
+    return places_T - (places_T * begins_BT).cummax(dim=1).values
 
 
 def rope_tables(config: ModelConfig) -> tuple[torch.Tensor, torch.Tensor]:

@@ -37,6 +37,7 @@ from unmask.training.metrics import LEVEL_BUCKETS
 
 FOLDER = "train_state"
 STATE, TENSORS, SHARDS = f"{FOLDER}/state.json", f"{FOLDER}/optimizer.safetensors", f"{FOLDER}/shards"
+ADAPTER = "adapter.safetensors"  # adapters alone, beside the merged weights
 FILES = f"{FOLDER}/files.json"  # name and size of all the others
 
 
@@ -67,6 +68,7 @@ class TrainState:
     average: dict[str, torch.Tensor] | None = None  # averaged weights
     # Makes the weights of the model folder where they are not the network's own (merged adapters).
     merge: Callable[[Transformer], dict[str, torch.Tensor]] | None = None
+    adapter: dict[str, str] | None = None  # metadata of the adapters' own file
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """The optimizer's moments by parameter name; the raw weights too where the model folder's are others."""
@@ -155,6 +157,10 @@ class Writer:
             full = whole(tensor)
             if self._ranks.first:  # the others only take part in the gathering
                 weights[name] = full
+        adapter = {}
+        for name, tensor in tensors.items() if state.merge is not None and (sharded or self._ranks.first) else ():
+            if name.startswith("raw/"):
+                adapter[name.removeprefix("raw/")] = whole(tensor).clone()
         shards: Any = None
         if sharded:
             shards = dcp.async_save(tensors, checkpoint_id=partial / SHARDS, process_group=self._ranks.checkpoint_group)
@@ -171,6 +177,8 @@ class Writer:
                 if not sharded:
                     save_file(moments, partial / TENSORS)
                 (partial / STATE).write_text(json.dumps(progress) + "\n", encoding="utf-8")
+                if adapter:
+                    save_file(adapter, partial / ADAPTER, metadata=state.adapter)
                 write_files(partial, config, weights, tokenizer, step=progress["step"])
                 sizes = {str(p.relative_to(partial)): p.stat().st_size for p in partial.rglob("*") if p.is_file()}
                 (partial / FILES).write_text(json.dumps(sizes) + "\n", encoding="utf-8")

@@ -30,6 +30,7 @@ from unmask.diffusion.objective import Objective
 from unmask.errors import UserError
 from unmask.model.flops import training_flops_per_token
 from unmask.model.folder import Model
+from unmask.model.lora import adapter_metadata, merged_weights
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import Ranks, shard
 from unmask.training.memory import keep_freed_memory
@@ -79,7 +80,7 @@ def train(recipe: Recipe, resume: bool = False) -> Result:
         keep_freed_memory()
     with Ranks(device) as ranks, ranks.watched():
         setup = ranks.together(lambda: prepare(recipe, device, ranks))
-        run = ranks.together(lambda: RunFolder.open(recipe, resume) if ranks.first else None)
+        run = ranks.together(lambda: RunFolder.open(recipe, resume, setup.records) if ranks.first else None)
         try:
             # Watched inside: the launcher sends SIGTERM to those that are left while they look who died.
             with StopSignals(speaks=ranks.size == 1) as stop, ranks.watched():
@@ -105,6 +106,8 @@ class Run:
         sharded = ranks.together(lambda: shard(network, recipe.parallel, ranks))
         average = {k: v.clone() for k, v in network.state_dict().items()} if recipe.ema else None
         self.state = TrainState(network, build_optimizer(network, recipe.optimizer), average=average)
+        if recipe.lora is not None:
+            self.state.merge, self.state.adapter = merged_weights, adapter_metadata(recipe.lora)
         speak = Silence().say if not ranks.first else lambda text: print(text, file=sys.stderr, flush=True)
         if resume and not restore(self.state, self.path, ranks, speak):
             speak(f"{self.path} has no checkpoint yet, so this starts at step 0")
@@ -151,6 +154,9 @@ class Run:
         clock = Clock()
         saved, stop = progress.step, self.stop.signal if ranks.size == 1 else 0
 
+        if recipe.init is not None and not progress.step:
+            with clock.paused():
+                self._validate()  # what training starts from
         while progress.step < steps and not stop:
             started = time.monotonic()
             k = np.arange(progress.step * recipe.batch_size, (progress.step + 1) * recipe.batch_size)
@@ -282,6 +288,8 @@ class Run:
             f" {steps} steps of {recipe.batch_size} x {setup.task.length} tokens, {flops:.3g} FLOPs "
             f"({recipe.flops_rule}), {steps * recipe.batch_size / setup.task.n_samples:.2f} epochs{over}{bound}"
         )
+        for line in setup.lines:
+            self.metrics.say(line)
         if step >= steps:
             self.metrics.say(f"{recipe.out} is already at step {step} of {steps}; nothing to do")
         elif step:

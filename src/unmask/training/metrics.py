@@ -58,7 +58,7 @@ class Metrics:
         kept = []
         for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                if json.loads(line)["step"] <= step:
+                if step and json.loads(line)["step"] <= step:  # a run that begins anew keeps nothing
                     kept.append(line + "\n")
             except (ValueError, KeyError, TypeError):
                 continue  # the last line of a process that was killed

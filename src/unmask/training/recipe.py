@@ -19,9 +19,11 @@ from typing import Any
 
 import yaml
 
+from unmask.data.sft import SFTFields
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError, nearest
 from unmask.model.flops import FLOPS_RULES
+from unmask.model.lora import LoRAFields
 
 SCHEMA_VERSION = 1
 LR_SCHEDULES = ("cosine", "constant", "wsd")
@@ -75,10 +77,10 @@ class OptimizerFields:
 
 @dataclass(frozen=True)
 class ValidationFields:
-    """The bound (MDM) or likelihood (ARM) on fixed windows with fixed noise."""
+    """The bound (MDM) or likelihood (ARM) on fixed windows, or held-out examples, with fixed noise."""
 
     every: int = 0  # steps; 0: a tenth of the run
-    windows: int = 64
+    windows: int = 64  # or examples
     draws: int = 4
     seed: int = 20410
 
@@ -119,6 +121,8 @@ class Recipe:
     validation: ValidationFields = field(default_factory=ValidationFields)
     checkpoint: CheckpointFields = field(default_factory=CheckpointFields)
     parallel: ParallelFields = field(default_factory=ParallelFields)
+    sft: SFTFields | None = None  # fine-tuning on prompts and answers: `data` is then a file of JSON lines
+    lora: LoRAFields | None = None  # train adapters alone
     activation_checkpointing: bool = False  # recompute each layer in the backward pass: less memory, more arithmetic
     ema: float = 0.0  # decay of averaged weights, which checkpoints then hold; 0: off
     compile: bool = False
@@ -157,6 +161,11 @@ class Recipe:
                 raise UserError(f"{name} is {value!r}{nearest(value, options)}; give one of {', '.join(options)}")
         if not self.optimizer.lr > 0:
             raise UserError(f"optimizer.lr is {self.optimizer.lr}; give a positive number")
+        for name in ("sft", "lora"):
+            if getattr(self, name) is not None and self.init is None:
+                raise UserError(f"{name} needs a model to start from; add `init: RUN` or --init RUN")
+        if self.lora is not None and self.ema:
+            raise UserError("ema averages whole models and lora trains none; leave out one of them")
         if not 0 <= self.ema < 1:
             raise UserError(f"ema is {self.ema}; give a decay from 0 (off) to below 1")
         for name, count in (("validation.windows", self.validation.windows), ("checkpoint.keep", self.checkpoint.keep)):
@@ -231,7 +240,7 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
     if isinstance(kind, types.UnionType):
         if value is None:
             return None
-        kind = next(option for option in typing.get_args(kind) if option is not type(None))
+        return _checked(next(option for option in typing.get_args(kind) if option is not type(None)), value, where)
     if kind is str and isinstance(value, str):
         return value
     if kind is bool and isinstance(value, bool):

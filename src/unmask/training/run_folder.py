@@ -40,8 +40,11 @@ class RunFolder:
         self._lock = lock
 
     @classmethod
-    def open(cls, recipe: Recipe, resume: bool) -> RunFolder:
-        """Makes or re-opens `recipe.out`. Raises `UserError` where that would mix two runs."""
+    def open(cls, recipe: Recipe, resume: bool, records: dict[str, Any] | None = None) -> RunFolder:
+        """Makes or re-opens `recipe.out`. Raises `UserError` where that would mix two runs.
+
+        records: JSON files that tell what the run starts from; a resumed run must find the same checksums.
+        """
         path = Path(recipe.out)
         written = path / RECIPE
         new = not path.exists()
@@ -53,7 +56,15 @@ class RunFolder:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if written.is_file():
                 refuse_changes(recipe, yaml.safe_load(written.read_text(encoding="utf-8")), path)
+                for name, record in (records or {}).items():
+                    if checksums(json.loads((path / name).read_text(encoding="utf-8"))) != checksums(record):
+                        raise UserError(
+                            f"what {path} started from has changed: its data or its init are not those of {name}; "
+                            "put them back, or give another --out"
+                        )
             else:
+                for name, record in (records or {}).items():
+                    (path / name).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
                 partial = written.with_suffix(".partial")
                 fields = {"schema_version": SCHEMA_VERSION, **recipe.to_dict()}
                 partial.write_text(yaml.safe_dump(fields, sort_keys=False), encoding="utf-8")
@@ -89,6 +100,10 @@ def refuse_changes(recipe: Recipe, before: dict[str, Any], path: Path) -> None:
         raise UserError(
             f"{path} was started with another recipe: {'; '.join(differing)}; resume with its own or give another --out"
         )
+
+
+def checksums(record: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flat(record).items() if name.endswith("sha256")}
 
 
 def flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,7 +11,9 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import file_digest
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -21,13 +23,15 @@ from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.flops import training_flops_per_token
-from unmask.model.folder import Model, load
+from unmask.model.folder import WEIGHTS, Model, load
+from unmask.model.lora import adapter_flops_per_token, add_adapters
 from unmask.model.presets import preset, training_steps
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Block, Transformer
 from unmask.training.batches import Batches
 from unmask.training.distribution import Ranks, share_of
-from unmask.training.recipe import ModelFields, Recipe
+from unmask.training.finetune import FineTuning
+from unmask.training.recipe import SCHEMA_VERSION, ModelFields, Recipe
 from unmask.training.task import Task
 
 
@@ -41,6 +45,8 @@ class Setup:
     steps: int
     flops_per_token: float
     micro_batches: Callable[[int], list[np.ndarray]]  # a step's sample indices on this rank
+    records: dict[str, Any] = field(default_factory=dict)  # files of the run folder that tell what it starts from
+    lines: list[str] = field(default_factory=list)  # to be said at the start
 
     @property
     def config(self) -> ModelConfig:
@@ -50,19 +56,33 @@ class Setup:
 def prepare(recipe: Recipe, device: torch.device, ranks: Ranks) -> Setup:
     """Raises `UserError` where data, model and recipe do not go together."""
     start = start_model(recipe)
-    data = TokenData(recipe.data, "train")
-    tokenizer = data.tokenizer()
-    if start is None:
-        config = model_config(recipe, data.vocab_size, data.eos_id)
-        network = Transformer(config, seed=recipe.seed)
+    records: dict[str, Any] = {}
+    lines: list[str] = []
+    task: Task
+    if recipe.sft is not None and start is not None:
+        config, network, tokenizer = start.config, start.network.train(), start.tokenizer
+        task = examples = FineTuning.open(recipe, start)
+        records["sft.json"], lines = examples.report, examples.lines
     else:
-        config, network = start.config, start.network.train()
-        if data.vocab_size != config.vocab_size or (start.tokenizer and start.tokenizer.hash != tokenizer.hash):
-            raise UserError(
-                f"data {recipe.data} was prepared with another tokenizer than init {recipe.init}'s; "
-                f"prepare it with --tokenizer {start.path}"
-            )
-    task: Task = Batches(recipe, data, config)
+        data = TokenData(recipe.data, "train")
+        tokenizer = data.tokenizer()
+        if start is None:
+            config = model_config(recipe, data.vocab_size, data.eos_id)
+            network = Transformer(config, seed=recipe.seed)
+        else:
+            config, network = start.config, start.network.train()
+            if data.vocab_size != config.vocab_size or (start.tokenizer and start.tokenizer.hash != tokenizer.hash):
+                raise UserError(
+                    f"data {recipe.data} was prepared with another tokenizer than init {recipe.init}'s; "
+                    f"prepare it with --tokenizer {start.path}"
+                )
+        task = Batches(recipe, data, config)
+    if recipe.lora is not None and start is not None and start.path is not None:
+        base = file_sha256(start.path / WEIGHTS)
+        records["lora.json"] = {"schema_version": SCHEMA_VERSION, "base_sha256": base, **vars(recipe.lora)}
+        add_adapters(network, recipe.lora, recipe.seed)
+        trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
+        lines.append(f"{trained:,} trained parameters: adapters of rank {recipe.lora.rank} on {recipe.lora.targets}")
     steps, flops_per_token = planned_steps(recipe, config, task)
     share_of(np.arange(recipe.batch_size), ranks, recipe.micro_batch)  # raises where it does not divide
 
@@ -71,7 +91,12 @@ def prepare(recipe: Recipe, device: torch.device, ranks: Ranks) -> Setup:
         return share_of(task.order(k), ranks, recipe.micro_batch)
 
     network.recompute = recipe.activation_checkpointing
-    return Setup(network.to(device), task, tokenizer, steps, flops_per_token, micro_batches)
+    return Setup(network.to(device), task, tokenizer, steps, flops_per_token, micro_batches, records, lines)
+
+
+def file_sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
 
 
 def start_model(recipe: Recipe) -> Model | None:
@@ -107,7 +132,10 @@ def model_config(recipe: Recipe, vocab_size: int, eos_id: int | None) -> ModelCo
 def planned_steps(recipe: Recipe, config: ModelConfig, task: Task) -> tuple[int, float]:
     """Steps that spend the budget, and the FLOPs of one trained token by the recipe's rule."""
     length = task.mean_tokens
-    per_token = training_flops_per_token(config, task.length, task.head_share, recipe.flops_rule)
+    if recipe.lora is None:
+        per_token = training_flops_per_token(config, task.length, task.head_share, recipe.flops_rule)
+    else:
+        per_token = adapter_flops_per_token(config, recipe.lora, task.length, task.head_share, recipe.flops_rule)
     if recipe.steps:
         return recipe.steps, per_token
     if recipe.epochs:

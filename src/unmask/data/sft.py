@@ -1,0 +1,296 @@
+"""Prompt-answer and chat data for fine-tuning: JSON lines to token ids with the answers marked.
+
+    examples = read_examples("gsm8k/train.jsonl", SFTFields(format="gsm8k"), tokenizer, eos_id, context=256)
+    examples.ids(0), examples.learned(0)        # int64 [T], bool [T]: True where the model learns to write
+
+A line holds `prompt` and `completion`, or `messages`, a list of `role` and `content` (`sft.fields` renames them all; a
+file name may end in .gz). `format: gsm8k` makes the two examples of arXiv 2410.18514: question to thought, and question
+with thought to "#### answer". Prompts and answers are tokenised apart, as they are when a prompt is completed. What
+cannot be used is counted and skipped with its reason; a line that is not JSON is an error.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import numpy as np
+
+from unmask.data.chat import ROLES, Part, Template, TemplateFields, Turn, render, template
+from unmask.data.order import WindowSampler
+from unmask.data.sources import files_of
+from unmask.errors import UserError, nearest
+from unmask.model.tokenizers import Tokenizer
+
+SCHEMA_VERSION = 1
+NAMED = 10  # skipped rows that are named for each reason
+CHOICES = {
+    "format": ("auto", "pairs", "messages", "gsm8k"),
+    "learn": ("all", "last", "first"),
+    "padding": ("longest", "context", "ignore"),
+    "divisor": ("tokens", "sequence"),
+}
+TOO_LONG, NO_PROMPT, NO_ANSWER = "longer than the context", "without a prompt", "without an answer"
+
+
+@dataclass(frozen=True)
+class FieldNames:
+    """The keys of a line; null is `prompt` and `completion`, for gsm8k `question` and `answer`."""
+
+    prompt: str | None = None
+    completion: str | None = None
+    messages: str = "messages"
+    role: str = "role"
+    content: str = "content"
+
+
+@dataclass(frozen=True)
+class SFTFields:
+    """Fine-tuning in a recipe: what the data is, and what of it is in the loss."""
+
+    format: str = "auto"  # pairs, messages, gsm8k; auto: messages where a line has them, else pairs
+    fields: FieldNames = field(default_factory=FieldNames)
+    template: str = "plain"  # raw, plain, vicuna, chatml
+    strings: TemplateFields = field(default_factory=TemplateFields)  # replace the template's
+    learn: str = "all"  # which answers of a conversation: all, last, first (and the rest is dropped)
+    validation: str = ""  # held-out lines
+    validation_share: float = 0.05  # of the lines of `data`, where no held-out ones are given
+    padding: str = "longest"  # end-of-sequence tokens, noised and scored, to the batch's longest or the context; ignore
+    divisor: str = "tokens"  # tokens: all that could be noised in the batch (the paper); sequence: each its own (LLaDA)
+    prompt_dropout: float = 0.0  # share of examples whose prompt is all masks, for supervised guidance
+    bucket_batches: int = 0  # batches whose examples are sorted by length together; 0: batches are as shuffled
+    packing: bool = False  # several examples in a window, attention within each
+
+    def __post_init__(self) -> None:
+        for name, options in CHOICES.items():
+            value = getattr(self, name)
+            if value not in options:
+                raise UserError(f"sft.{name} is {value!r}{nearest(value, options)}; give one of {', '.join(options)}")
+        for name in ("prompt_dropout", "validation_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"sft.{name} is {getattr(self, name)}; give a share from 0 to below 1")
+        if not self.validation and not self.validation_share:
+            raise UserError("sft.validation_share is 0 and sft.validation names no file; hold something out")
+        if self.bucket_batches < 0:
+            raise UserError(f"sft.bucket_batches is {self.bucket_batches}; it must not be negative")
+        if self.packing and self.padding != "ignore":
+            raise UserError(f"sft.packing leaves no room for padding: {self.padding}; set sft.padding: ignore")
+        template(self.template, self.strings)  # raises where it is not one
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Token ids of all examples in one array, with where each begins, its row, and what was left out."""
+
+    flat: np.ndarray  # int32 ids
+    flat_learned: np.ndarray  # bool, of the same length
+    starts: np.ndarray  # int64 [n + 1]
+    rows: np.ndarray  # int64 [n]: the row each comes from, from 0
+    n_rows: int
+    skipped: dict[str, list[str]] = field(default_factory=dict)  # reason: names of rows, such as train.jsonl:17
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.starts)
+
+    def ids(self, index: int) -> np.ndarray:
+        return self.flat[self.starts[index] : self.starts[index + 1]].astype(np.int64)
+
+    def learned(self, index: int) -> np.ndarray:
+        return self.flat_learned[self.starts[index] : self.starts[index + 1]]
+
+    def learned_counts(self) -> np.ndarray:
+        """int64 [n]: tokens of each example that are learned."""
+        totals = np.concatenate([[0], np.cumsum(self.flat_learned)])
+        return totals[self.starts[1:]] - totals[self.starts[:-1]]
+
+    def turns(self, index: int) -> Iterator[tuple[list[int], list[int]]]:
+        """What comes before each learned answer, and the answer."""
+        ids, edges = self.ids(index), np.flatnonzero(np.diff(np.r_[0, self.learned(index).astype(np.int8), 0]))
+        for start, end in edges.reshape(-1, 2):
+            yield ids[:start].tolist(), ids[start:end].tolist()
+
+    def take(self, chosen: np.ndarray) -> Examples:
+        """Some of the examples; what was skipped stays with the whole."""
+        where = np.concatenate([np.arange(self.starts[i], self.starts[i + 1]) for i in chosen])
+        starts = np.concatenate([[0], np.cumsum(self.lengths[chosen])])
+        rows = self.rows[chosen]
+        return Examples(self.flat[where], self.flat_learned[where], starts, rows, len(np.unique(rows)))
+
+    def split(self, share: float, seed: int) -> tuple[Examples, Examples]:
+        """Training and held-out examples: whole rows, which ones is a function of the seed and their number."""
+        held_out = WindowSampler(self.n_rows, seed).windows(self.rows) < max(1, round(share * self.n_rows))
+        if held_out.all() or not held_out.any():
+            raise UserError(
+                f"sft.validation_share {share} of {self.n_rows} rows leaves one side without examples; "
+                "change it, or name held-out rows in sft.validation"
+            )
+        return self.take(np.flatnonzero(~held_out)), self.take(np.flatnonzero(held_out))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the tokens and their marks."""
+        found = hashlib.sha256(self.starts.astype("<i8").tobytes())
+        found.update(self.flat.astype("<i4").tobytes())
+        found.update(self.flat_learned.tobytes())
+        return found.hexdigest()
+
+    def report(self) -> dict[str, Any]:
+        """JSON values: counts, and the first rows skipped for each reason."""
+        skipped = {
+            why: {"count": len(names), "rows": list(dict.fromkeys(names))[:NAMED]}
+            for why, names in self.skipped.items()
+        }
+        return {
+            "rows": self.n_rows,
+            "examples": len(self),
+            "tokens": int(self.starts[-1]),
+            "learned_tokens": int(self.flat_learned.sum()),
+            "skipped": skipped,
+            "sha256": self.digest,
+        }
+
+    def summary(self) -> str:
+        """The same in one line."""
+        left_out = _reasons(self.skipped)
+        return (
+            f"{len(self):,} examples of {self.n_rows:,} rows, {int(self.starts[-1]):,} tokens, "
+            f"{int(self.flat_learned.sum()):,} of them learned" + (f"; skipped {left_out}" if left_out else "")
+        )
+
+
+def read_examples(spec: str, fields: SFTFields, tokenizer: Tokenizer, eos_id: int, context: int) -> Examples:
+    """All usable examples of a file, a folder or a glob.
+
+    Raises `UserError` for what cannot be read, a line that is not JSON, and where no row can be used.
+    """
+    words = template(fields.template, fields.strings)
+    ids: list[np.ndarray] = [np.zeros(0, np.int32)]
+    learned: list[np.ndarray] = [np.zeros(0, bool)]
+    lengths: list[int] = []
+    rows: list[int] = []
+    skipped: dict[str, list[str]] = {}
+    row = -1
+    for row, (name, record) in enumerate(read_rows(spec)):  # noqa: B007
+        try:
+            made = [_tokens(parts, tokenizer, eos_id) for parts in _conversations(record, fields, words)]
+        except _Unusable as reason:
+            skipped.setdefault(str(reason), []).append(name)
+            continue
+        for tokens, marks in made:
+            if len(tokens) > context or marks[0]:
+                skipped.setdefault(NO_PROMPT if marks[0] else TOO_LONG, []).append(name)
+                continue
+            ids.append(tokens)
+            learned.append(marks)
+            lengths.append(len(tokens))
+            rows.append(row)
+    if not rows:
+        why = _reasons(skipped) or "it is empty"
+        raise UserError(f"{spec} has no row to learn from: {why}; check sft.format, sft.fields and context {context}")
+    starts = np.cumsum([0, *lengths], dtype=np.int64)
+    return Examples(np.concatenate(ids), np.concatenate(learned), starts, np.array(rows), row + 1, skipped)
+
+
+def read_rows(spec: str) -> Iterator[tuple[str, Any]]:
+    """(``file:line``, the line's JSON value) of every line that is not blank."""
+    for file in files_of(spec):
+        try:
+            with open(file.path, "rb") as raw:
+                stream: IO[bytes] = gzip.open(raw) if file.path.name.lower().endswith(".gz") else raw  # type: ignore[assignment]
+                for number, line in enumerate(stream, 1):
+                    if not line.strip():
+                        continue
+                    name = f"{file.path.name}:{number}"
+                    try:
+                        yield name, json.loads(line.decode("utf-8").removeprefix("\ufeff"))
+                    except ValueError as error:
+                        raise UserError(f"{file.path}:{number} is not a line of JSON: {error}") from error
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{file.path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+
+
+class _Unusable(Exception):
+    """Why a row is skipped."""
+
+
+def _reasons(skipped: dict[str, list[str]]) -> str:
+    told = []
+    for why, names in skipped.items():
+        rows = list(dict.fromkeys(names))  # a row may have given two examples
+        told.append(f"{len(names):,} {why} ({', '.join(rows[:3])}{', ...' if len(rows) > 3 else ''})")
+    return ", ".join(told)
+
+
+def _text(record: dict[str, Any], name: str) -> str:
+    if name not in record:
+        raise _Unusable(f"without a field '{name}'")
+    if not isinstance(record[name] or "", str):
+        raise _Unusable(f"whose '{name}' is not text")
+    return record[name] or ""
+
+
+def _conversations(record: Any, fields: SFTFields, words: Template) -> Iterator[list[Part]]:
+    """The examples of a row as parts of text. Raises `_Unusable` with the reason."""
+    if not isinstance(record, dict):
+        raise _Unusable("that are no JSON object")
+    names, gsm8k = fields.fields, fields.format == "gsm8k"
+    if fields.format == "messages" or fields.format == "auto" and names.messages in record:
+        yield _answered(render(_turns(record, names), words, fields.learn))
+        return
+    prompt = _text(record, names.prompt or ("question" if gsm8k else "prompt"))
+    answer = _text(record, names.completion or ("answer" if gsm8k else "completion"))
+    if not prompt.strip():
+        raise _Unusable(NO_PROMPT)
+    if not answer.strip():
+        raise _Unusable(NO_ANSWER)
+    if not gsm8k:
+        yield render([Turn("user", prompt), Turn("assistant", answer)], words)
+        return
+    thought, mark, number = answer.rpartition("####")
+    if not mark or not thought.strip() or not number.strip():
+        raise _Unusable(NO_ANSWER)
+    first = render([Turn("user", prompt), Turn("assistant", thought.strip())], words)
+    yield first
+    given = "".join(part.text for part in first) + "\n"
+    yield [Part(given, False, False), Part(f"#### {number.strip()}", True, True)]
+
+
+def _turns(record: dict[str, Any], names: FieldNames) -> Sequence[Turn]:
+    messages = record.get(names.messages)
+    if not isinstance(messages, list) or not all(isinstance(message, dict) for message in messages):
+        raise _Unusable(f"whose '{names.messages}' is not a list of objects")
+    turns = []
+    for message in messages:
+        role, content = _text(message, names.role), _text(message, names.content)
+        if role not in ROLES:
+            raise _Unusable(f"with the unknown role '{role}'")
+        turns.append(Turn(ROLES[role], content))
+    if any(turn.role == "assistant" and not turn.content.strip() for turn in turns):
+        raise _Unusable(NO_ANSWER)
+    return turns
+
+
+def _answered(parts: list[Part]) -> list[Part]:
+    if not parts:
+        raise _Unusable(NO_ANSWER)
+    return parts
+
+
+def _tokens(parts: list[Part], tokenizer: Tokenizer, eos_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """int32 ids and which are learned."""
+    ids, marks = [], []
+    for part in parts:
+        found = tokenizer.encode_array(part.text).astype(np.int32)
+        found = np.append(found, np.int32(eos_id)) if part.ends else found
+        ids.append(found)
+        marks.append(np.full(len(found), part.learned))
+    return np.concatenate(ids), np.concatenate(marks)

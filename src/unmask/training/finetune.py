@@ -1,0 +1,245 @@
+"""Fine-tuning's samples: which example the k-th is, its noise, and what of it is in the loss; functions of (seed, k).
+
+    task = FineTuning.open(recipe, model)              # reads, tokenises and counts the rows of recipe.data
+    inputs = task.inputs(np.arange(step * 32, step * 32 + 32))
+
+Prompts are clean and out of the loss. A masked diffusion model's answers are noised together with the end-of-sequence
+tokens that pad them (arXiv 2410.18514), unless padding is ignored; an autoregressive model predicts the answer and the
+first end-of-sequence token. The batch's longest is that of the global batch, so that neither ranks nor micro-batches
+change what is scored. docs/finetuning.md says it at length.
+
+Shapes: M examples, B rows of a micro-batch (an example each, or several where they are packed), T tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from unmask.data.order import WindowSampler
+from unmask.data.packing import pack
+from unmask.data.sft import SCHEMA_VERSION, Examples, read_examples
+from unmask.diffusion.noise import PROMPT_DRAW, uniforms
+from unmask.diffusion.objective import Inputs, Objective
+from unmask.errors import UserError
+from unmask.likelihood import score
+from unmask.model.config import ModelConfig
+from unmask.model.folder import Model
+from unmask.training.recipe import Recipe, ValidationFields
+
+
+class FineTuning:
+    """Prompt-answer examples as a `Task`; stateless but for a memory of the last pool of batches."""
+
+    report: dict[str, Any]  # what was read and what was skipped, as JSON values
+    lines: list[str]  # the same for people
+
+    def __init__(
+        self, recipe: Recipe, config: ModelConfig, eos_id: int, examples: Examples, held_out: Examples
+    ) -> None:
+        assert recipe.sft is not None, "the recipe has no sft group"
+        self._fields, self._seed = recipe.sft, recipe.seed
+        self._batch, self._context = recipe.batch_size, recipe.context
+        self._objective, self._causal, self._mask_id = Objective(recipe.objective), config.causal, config.mask_id
+        self._eos_id, self._examples, self._validation = eos_id, examples, recipe.validation
+        # An autoregressive model never sees what follows the first end-of-sequence token.
+        self._padding = "ignore" if config.causal else recipe.sft.padding
+        if recipe.sft.prompt_dropout and config.causal:
+            raise UserError(
+                "sft.prompt_dropout needs a masked diffusion model, with a mask to hide prompts; set it to 0"
+            )
+        self._lengths, self._learned = examples.lengths, examples.learned_counts()
+        windows = pack(self._lengths, recipe.context) if recipe.sft.packing else None
+        self._members = np.arange(len(examples)) if windows is None else np.concatenate(windows)
+        sizes = [1] * len(examples) if windows is None else [len(window) for window in windows]
+        self._starts = np.cumsum([0, *sizes])
+        self._slots = max(sizes)
+        self._tokens = np.add.reduceat(self._lengths[self._members], self._starts[:-1])  # of each window
+        self.n_samples = len(sizes)
+        self._sampler = WindowSampler(self.n_samples, recipe.seed)
+        self._pool: tuple[int, np.ndarray] = (-1, self._tokens[:0])
+        self._pairs = [pair for i in chosen(held_out, recipe.validation) for pair in held_out.turns(int(i))]
+
+        epoch = np.arange(-(-self.n_samples // self._batch) * self._batch)
+        padded = self.padded_lengths(epoch)
+        self.mean_tokens = float(padded.mean())
+        # Attention reaches no further than an example, however many share a window.
+        self.length = max(1, round(self.mean_tokens * self.n_samples / len(examples)))
+        scored = float(self._learned[self._members].sum() / self.n_samples)
+        if self._padding != "ignore":
+            scored += self.mean_tokens - float(self._tokens.mean())
+        self.head_share = recipe.objective.head_share(recipe.context) * scored / self.mean_tokens
+
+    @classmethod
+    def open(cls, recipe: Recipe, start: Model) -> FineTuning:
+        """The data of a recipe by the tokenizer of the model it starts from. Raises `UserError`."""
+        assert recipe.sft is not None, "the recipe has no sft group"
+        fields, tokenizer = recipe.sft, start.tokenizer
+        if tokenizer is None:
+            raise UserError(f"init {recipe.init} has no tokenizer.json, which fine-tuning needs for its text; add it")
+        eos_id = start.config.eos_id if start.config.eos_id is not None else tokenizer.eos_id
+        if eos_id is None:
+            raise UserError(f"init {recipe.init} has no end-of-sequence token to end answers with; set model.eos_id")
+        examples = read_examples(recipe.data, fields, tokenizer, eos_id, recipe.context)
+        told = {"train": examples}
+        if fields.validation:
+            held_out = read_examples(fields.validation, fields, tokenizer, eos_id, recipe.context)
+            told["validation"] = held_out
+        else:
+            examples, held_out = examples.split(fields.validation_share, recipe.seed)
+        task = cls(recipe, start.config, eos_id, examples, held_out)
+        task.report = {"schema_version": SCHEMA_VERSION, **{name: found.report() for name, found in told.items()}}
+        task.lines = [f"{name} data: {found.summary()}" for name, found in told.items()]
+        return task
+
+    def order(self, k: np.ndarray) -> np.ndarray:
+        """By length, so that a micro-batch holds examples of like length."""
+        return k[np.argsort(self._tokens[self.windows(k)], kind="stable")]
+
+    def windows(self, k: np.ndarray) -> np.ndarray:
+        """The window (an example, or several packed) that each sample is."""
+        if not self._fields.bucket_batches:
+            return self._sampler.windows(k)
+        size = self._fields.bucket_batches * self._batch
+        pools, places = np.divmod(k, size)
+        found = np.empty(len(k), dtype=np.int64)
+        for pool in np.unique(pools).tolist():
+            found[pools == pool] = self._pooled(pool)[places[pools == pool]]
+        return found
+
+    def _pooled(self, pool: int) -> np.ndarray:
+        """The windows of a pool of batches: sorted by length, cut into batches, these shuffled."""
+        last, found = self._pool  # one look: the thread that prepares the next step changes it too
+        if last != pool:
+            n = self._fields.bucket_batches
+            windows = self._sampler.windows(np.arange(pool * n * self._batch, (pool + 1) * n * self._batch))
+            batches = windows[np.argsort(self._tokens[windows], kind="stable")].reshape(n, self._batch)
+            order = WindowSampler(n, self._seed).windows(np.arange(pool * n, (pool + 1) * n))
+            found = batches[order].ravel()
+            self._pool = (pool, found)
+        return found
+
+    def padded_lengths(self, k: np.ndarray) -> np.ndarray:
+        """Tokens of each sample with the padding that is scored."""
+        if self._padding == "context":
+            return np.full(len(k), self._context)
+        if self._padding == "ignore":
+            return self._tokens[self.windows(k)]
+        steps, where = np.unique(k // self._batch, return_inverse=True)
+        batches = (steps[:, None] * self._batch + np.arange(self._batch)).ravel()
+        return self._tokens[self.windows(batches)].reshape(-1, self._batch).max(axis=1)[where]
+
+    def n_tokens(self, k: np.ndarray) -> int:
+        return int(self.padded_lengths(k).sum())
+
+    def divisor(self, k: np.ndarray) -> float:
+        windows = self.windows(k)
+        if self._fields.divisor == "sequence":
+            return float((self._starts[windows + 1] - self._starts[windows]).sum())
+        learned = int(self._learned[self._members_of(windows)].sum())
+        return float(learned + (self.padded_lengths(k) - self._tokens[windows]).sum())
+
+    def _members_of(self, windows: np.ndarray) -> np.ndarray:
+        return np.concatenate([self._members[self._starts[w] : self._starts[w + 1]] for w in windows])
+
+    def inputs(self, k: np.ndarray) -> Inputs:
+        windows = self.windows(k)
+        members_M = self._members_of(windows)
+        sizes_B = self._starts[windows + 1] - self._starts[windows]
+        rows_M = np.repeat(np.arange(len(k)), sizes_B)
+        slots_M = np.arange(len(members_M)) - np.repeat(np.cumsum(sizes_B) - sizes_B, sizes_B)
+        lengths_M = self._lengths[members_M]
+        length = int(lengths_M.max() if self._padding == "ignore" else self.padded_lengths(k).max())
+        clean_MT = np.full((len(members_M), length), self._eos_id, dtype=np.int64)
+        learned_MT = np.zeros(clean_MT.shape, dtype=bool)
+        for m, example in enumerate(members_M):
+            clean_MT[m, : lengths_M[m]] = self._examples.ids(example)
+            learned_MT[m, : lengths_M[m]] = self._examples.learned(example)
+        inside_MT = np.arange(length) < lengths_M[:, None]
+        if self._causal:
+            tokens_MT, targets_MT, scored_MT = clean_MT[:, :-1], clean_MT[:, 1:], learned_MT[:, 1:]
+            inside_MT, scored_M = inside_MT[:, 1:], learned_MT.sum(axis=1)
+            weight_M = level_M = np.ones(len(members_M))
+        else:
+            assert self._mask_id is not None, "masked diffusion needs the mask's id"
+            maskable_MT = learned_MT if self._padding == "ignore" else learned_MT | ~inside_MT
+            scored_M = maskable_MT.sum(axis=1)
+            keys_M = k[rows_M] * self._slots + slots_M
+            targets_MT = clean_MT
+            scored_MT, weight_M, level_M = self._objective.masks(self._seed, keys_M, scored_M, length, maskable_MT)
+            if self._objective.config.weighting == "ce":  # on the micro-batch's length it must not depend
+                weight_M = np.full(len(keys_M), 1 / self._objective.config.head_share(self._context))
+            hidden_M = self._without_prompt(keys_M)
+            tokens_MT = np.where(scored_MT | hidden_M[:, None] & inside_MT & ~learned_MT, self._mask_id, clean_MT)
+        if self._fields.divisor == "sequence":
+            weight_M = weight_M / scored_M
+        return self._laid_out(rows_M, slots_M, tokens_MT, targets_MT, scored_MT, inside_MT, weight_M, level_M, scored_M)
+
+    def _without_prompt(self, keys_M: np.ndarray) -> np.ndarray:
+        """bool [M]: examples whose prompt is hidden."""
+        share = self._fields.prompt_dropout
+        if not share:
+            return np.zeros(len(keys_M), dtype=bool)
+        return np.array([uniforms(self._seed, int(key), 1, PROMPT_DRAW)[0] < share for key in keys_M])
+
+    def _laid_out(
+        self,
+        rows_M: np.ndarray,
+        slots_M: np.ndarray,
+        tokens_MT: np.ndarray,
+        targets_MT: np.ndarray,
+        scored_MT: np.ndarray,
+        inside_MT: np.ndarray,
+        weight_M: np.ndarray,
+        level_M: np.ndarray,
+        scored_M: np.ndarray,
+    ) -> Inputs:
+        """Examples side by side in their rows."""
+        rows, length = int(rows_M[-1]) + 1, tokens_MT.shape[1]
+        segments_BT = key_mask_BT = None
+        places_MT = np.arange(tokens_MT.size).reshape(tokens_MT.shape)
+        tokens_BT = tokens_MT
+        if self._fields.packing:
+            lengths_M = inside_MT.sum(axis=1)
+            before_M = np.cumsum(lengths_M) - lengths_M
+            offsets_M = before_M - before_M[slots_M == 0][rows_M]
+            width = int((offsets_M + lengths_M).max())
+            places_MT = (rows_M * width + offsets_M)[:, None] + np.arange(length)
+            tokens_BT = np.full((rows, width), self._eos_id, dtype=np.int64)
+            segments_BT = np.full((rows, width), -1, dtype=np.int64)
+            tokens_BT.flat[places_MT[inside_MT]] = tokens_MT[inside_MT]
+            segments_BT.flat[places_MT[inside_MT]] = np.repeat(slots_M, lengths_M)
+        elif self._padding == "ignore" and not self._causal and not inside_MT.all():
+            key_mask_BT = inside_MT
+        return Inputs(
+            tokens_BT=torch.from_numpy(np.ascontiguousarray(tokens_BT)),
+            targets_N=torch.from_numpy(targets_MT[scored_MT]),
+            positions_N=torch.from_numpy(places_MT[scored_MT]),
+            rows_N=torch.from_numpy(np.nonzero(scored_MT)[0]),
+            weight_B=torch.from_numpy(weight_M.astype(np.float32)),
+            level_B=torch.from_numpy(level_M.astype(np.float32)),
+            lengths_B=torch.from_numpy(scored_M),
+            key_mask_BT=None if key_mask_BT is None else torch.from_numpy(key_mask_BT),
+            segments_BT=None if segments_BT is None else torch.from_numpy(segments_BT),
+        )
+
+    def validate(self, model: Model) -> dict[str, Any]:
+        """Nats per held-out answer token, given the prompt: a bound (MDM) or exact (ARM), as `unmask.score` has it."""
+        scores = score(model, self._pairs, draws=self._validation.draws, seed=self._validation.seed)
+        n_tokens = sum(found.n_tokens for found in scores)
+        return {
+            "loss": -sum(found.logprob for found in scores) / n_tokens,
+            "se": math.sqrt(sum(found.se**2 for found in scores)) / n_tokens,
+            "tokens": n_tokens,
+            "answers": len(scores),
+            "method": scores[0].method,
+            "draws": scores[0].draws,
+        }
+
+
+def chosen(held_out: Examples, fields: ValidationFields) -> np.ndarray:
+    """Which held-out examples are scored: at most `validation.windows` of them, drawn by the validation seed."""
+    return WindowSampler(len(held_out), fields.seed).windows(np.arange(min(fields.windows, len(held_out))))
