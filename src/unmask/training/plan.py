@@ -8,9 +8,10 @@ Memory of a device, in bytes: P parameters, s ranks that share one copy (1 under
     weights       4 P / s                   fp32; autocast keeps no second copy beyond a pass
     gradients     4 P / s
     optimizer     8 P / s + 4 a tensor      AdamW's two moments and its step counts
-    activations   M * L * per_token         what a block keeps for its backward pass, see `block_bytes_per_token`;
+    activations   M * sum over blocks       what they keep for their backward pass, see `block_bytes_per_token`: the
+                                            last one's second half only for the share h of tokens that is scored;
                                             with activation checkpointing 4 E a layer, and one block whole
-    edges         M * (8 + 16 E)            token ids; around the last norm and the head: four rows of E
+    edges         M * (8 + 16 E h)          token ids; around the last norm and the head: four rows of E
     head          8 C (bf16: 10 C)          one chunk of C logits, and their logarithmic softmax
     casts         2 (P - embedding)         bf16 only: the weights as autocast casts them, until the backward pass
     gathered      4 (root + 2 layers) + 4 (root + 1 layer)   FSDP only: whole weights in use, and gradients on their way
@@ -135,15 +136,18 @@ def device_memory(config: ModelConfig, options: PlanOptions, micro_batch: int, a
     chunk = CHUNK_GPU if options.device == "cuda" else CHUNK_CPU
     layer = config.n_params_per_layer
     root = config.n_params - config.n_layer * layer
-    block = n_tokens * block_bytes_per_token(config, options.precision)
-    kept = n_tokens * 4 * width * config.n_layer + block if options.activation_checkpointing else config.n_layer * block
+    share = 1.0 if config.causal else ObjectiveConfig(kind=options.kind).head_share(options.context)
+    mix, finish = block_bytes_per_token(config, options.precision)
+    last = mix + share * (finish + (4 * width if share < 1 else 0))  # and the gathered rows
+    layers = config.n_layer - 1
+    kept = 4 * width * layers + mix + finish if options.activation_checkpointing else layers * (mix + finish) + last
     memory = {
         "weights": 4 * ceil_div(config.n_params, sharing),
         "gradients": 4 * ceil_div(config.n_params, sharing),
         "optimizer": 8 * ceil_div(config.n_params, sharing) + 4 * n_tensors(config),
-        "activations": kept,
-        "edges": n_tokens * (8 + 16 * width),
-        "head": (10 if bf16 else 8) * min(chunk, n_tokens * config.vocab_size),
+        "activations": int(n_tokens * kept),
+        "edges": int(n_tokens * (8 + 16 * width * share)),
+        "head": (10 if bf16 else 8) * min(chunk, int(n_tokens * share) * config.vocab_size),
         "casts": 2 * (config.n_params - config.embedding_rows * width) if bf16 else 0,
         "gathered": 4 * (root + 2 * layer) + 4 * (root + layer) if sharing > 1 else 0,
     }
@@ -158,12 +162,12 @@ def device_memory(config: ModelConfig, options: PlanOptions, micro_batch: int, a
     return memory | {"total": sum(memory[name] for name in lasting) + changing}
 
 
-def block_bytes_per_token(config: ModelConfig, precision: str = "fp32") -> int:
-    """What one eager block keeps of each token until the backward pass, in bytes.
+def block_bytes_per_token(config: ModelConfig, precision: str = "fp32") -> tuple[int, int]:
+    """What one eager block keeps of each token until the backward pass, in bytes: its attention, then the rest of it.
 
     With a = 4 (fp32) or 2 (bf16 autocast) bytes, A = heads x head dimension, F the feed-forward width:
 
-        2 norms         2 (8 E + 4 + a E)   input, normalised input, 1/rms in fp32; the scaled result as the next input
+        a norm each     8 E + 4 + a E       input, normalised input, 1/rms in fp32; the scaled result as the next input
         attention       3 A a, V a, 4 H     queries, keys, the result; values, which hold on to the storage of all three
                                             (V = 3 A) unless keys are shared by heads (V = A); the softmax's log-sums
         feed-forward    4 F a               gate and up, silu(gate), the product
@@ -171,8 +175,8 @@ def block_bytes_per_token(config: ModelConfig, precision: str = "fp32") -> int:
     a = 2 if precision == "bf16" else 4
     width, inner = config.n_head * config.head_dim, config.intermediate_size
     values = 3 * width if config.n_kv_head == config.n_head else width
-    norms = 2 * (8 * config.n_embd + 4 + a * config.n_embd)
-    return norms + a * (3 * width + values) + 4 * config.n_head + a * 4 * inner
+    norm = 8 * config.n_embd + 4 + a * config.n_embd
+    return norm + a * (3 * width + values) + 4 * config.n_head, norm + a * 4 * inner
 
 
 def n_tensors(config: ModelConfig) -> int:
