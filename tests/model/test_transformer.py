@@ -116,6 +116,38 @@ def test_a_causal_model_does_not_look_ahead_and_a_bidirectional_one_does(positio
         assert bool(differ_T[:position].any()) is (not causal and position > 0)
 
 
+@pytest.mark.parametrize("fields", [{}, {"causal": True}, {"n_layer": 1, "n_kv_head": 2}])
+def test_chosen_positions_are_those_of_all(fields: dict[str, Any]) -> None:
+    network, where = make(**fields), torch.tensor([0, 3, 3, T, 2 * T - 1])
+    at_N = network.hidden(tokens(), at_N=where)
+    torch.testing.assert_close(at_N, network.hidden(tokens()).flatten(0, 1)[where])
+    assert network.hidden(tokens(), at_N=where[:0]).shape == (0, network.config.n_embd)
+
+
+def test_the_last_layer_runs_only_where_it_is_asked() -> None:
+    network, seen = make(), []
+    for layer in network.layers:
+        layer.mlp.register_forward_hook(lambda module, args, out: seen.append(args[0].numel() // out.shape[-1]))
+    network.hidden(tokens(), at_N=torch.tensor([4, 7]))
+    assert seen == [2 * T] * (len(network.layers) - 1) + [2]
+
+
+@pytest.mark.parametrize("at_N", [None, torch.tensor([1, 5])])
+def test_recomputing_gives_the_same_gradients_and_keeps_less(at_N: torch.Tensor | None) -> None:
+    found, kept = [], []
+    for recompute in (False, True):
+        network = make()
+        network.recompute = recompute
+        saved: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, s=saved: (s.append(t.numel()), t)[1], lambda t: t):
+            hidden = network.hidden(tokens(), at_N=at_N)
+        hidden.square().sum().backward()
+        found.append([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
+        kept.append(sum(saved))
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    assert kept[1] < kept[0] / 3
+
+
 def test_the_head_apart_gives_the_same() -> None:
     network = make()
     hidden_BTE = network.hidden(tokens())
