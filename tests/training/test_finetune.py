@@ -154,13 +154,13 @@ def test_the_loss_by_hand(make: Any, kind: str) -> None:
         for b, (prompt, answer) in enumerate(rows):
             ids = TOKENIZER.encode(prompt + answer) + [EOS]
             if kind == "arm":
-                logp = model(torch.tensor([ids[:-1]])).log_softmax(-1)[0]
+                logp = model(torch.tensor([ids[:-1]])).detach().log_softmax(-1)[0]
                 loss = -sum(float(logp[i - 1, ids[i]]) for i in range(len(prompt), len(ids)))
                 scored_here = len(ids) - len(prompt)
             else:
                 ids += [EOS] * (longest - len(ids))
                 noisy = inputs.tokens_BT[b]
-                logp = model(noisy[None]).log_softmax(-1)[0]
+                logp = model(noisy[None]).detach().log_softmax(-1)[0]
                 p = float(inputs.level_B[b])
                 loss = -sum(float(logp[i, ids[i]]) for i in range(longest) if noisy[i] == MASK) / p
                 scored_here = longest - len(prompt)
@@ -333,7 +333,7 @@ def test_a_run_learns_resumes_exactly_and_refuses_changed_data(
         base, newest = unmask.load(bases / kind), whole / "checkpoints" / "step-00000060"
         load_adapter(base.network, newest / "adapter.safetensors")
         tokens = torch.arange(20)[None]
-        torch.testing.assert_close(base.network(tokens), unmask.load(whole).network(tokens), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(base.network(tokens), unmask.load(whole).network(tokens), atol=3e-4, rtol=1e-3)
 
     data.write_text('{"prompt": "other", "completion": "rows"}\n' * 9, encoding="utf-8")
     with pytest.raises(UserError, match="has changed.*sft.json"):
