@@ -6,6 +6,7 @@ make test ARGS=tests/test_cli.py
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -77,12 +78,16 @@ def test_fill_and_watch(mdm: Path) -> None:
     assert done.returncode == 0
     assert done.stdout.startswith("The ") and done.stdout.endswith(" of the Union\n")
     assert "3 of 3 tokens" in done.stderr and "tokens" not in done.stdout
+    words = ("--fill", "a ____", "--gap", "2", "--length", "4", "--block", "3", "--json")
+    (filled,) = json.loads(run("sample", mdm, *words).stdout)
+    assert (len(filled["tokens"]), filled["positions"]) == (6, [1, 2, 3, 4, 5, 6])
 
 
 def test_score_as_text_and_as_json(model: Path) -> None:
     words = ("score", model, "one text", "another", "--context", "so: ", "--draws", "16", "--seed", "3")
     shown, listed = run(*words), json.loads(run(*words, "--json").stdout)
     same = unmask.score(unmask.load(model), [("so: ", "one text"), ("so: ", "another")], draws=16, seed=3)
+    assert all(s["schema_version"] == 1 for s in listed)
     assert [s["logprob"] for s in listed] == pytest.approx([s.logprob for s in same], rel=1e-6)
     for line, score in zip(shown.stdout.splitlines(), same, strict=True):
         assert (
@@ -114,6 +119,7 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["sample", "MODEL", "--length", "500"], "exceeds the context of 128; shorten prompt or length"),
         (["sample", "MODEL", "--fill", "no gap"], "has no blank"),
         (["sample", "MODEL", "--fill", "a ____", "--prompt", "b"], "--fill and --prompt do not go together"),
+        (["sample", "MODEL", "--prompt", "a", "--gap", "2"], "--gap says how long the gaps of --fill are"),
         (["sample", "MODEL", "--samples", "0"], "--samples is 0"),
         (["score", "MODEL", ""], "empty continuation"),
         (["score", "MODEL", "x", "--method", "exakt"], "did you mean 'exact'?"),
@@ -122,6 +128,7 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["train", "nowhere.yaml"], "nowhere.yaml does not exist; give a recipe"),
         (["convert", "smdm", "WEIGHTS", "--out", "x"], "give exactly one of --config JSON and --size NAME"),
         (["prepare", "nowhere", "--out", "x"], "nowhere"),
+        (["sample", "n" * 300], "File name too long; check the path"),
     ],
     ids=lambda value: None if isinstance(value, str) else " ".join(value)[:40],
 )
@@ -134,6 +141,31 @@ def test_bad_input_is_one_line_and_status_2(
     assert ended.value.code == 2
     assert shown.err.startswith("unmask: error: ") and message in shown.err
     assert shown.err.count("\n") == 1 and shown.out == ""
+
+
+def test_a_warning_is_one_line(mdm: Path) -> None:
+    shown = run("sample", mdm, "--guidance", "1", "--length", "4")
+    assert shown.returncode == 0
+    assert shown.stderr == "unmask: warning: guidance has no effect without a prompt; sampling without it\n"
+
+
+def test_without_a_tokenizer_text_from_nothing_is_ids(tmp_path: Path) -> None:
+    network = Transformer(ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=9, block_size=16), seed=0)
+    save(tmp_path / "model", network)
+    ids = run("sample", tmp_path / "model", "--length", "5").stdout.split()
+    assert len(ids) == 5 and all(0 <= int(i) < 9 for i in ids)
+
+
+def test_too_little_memory_is_one_line(mdm: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(mdm, tmp_path / "vast")
+    config = json.loads((mdm / "config.json").read_text())
+    config["model"]["vocab_size"] = 10**13
+    (tmp_path / "vast" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SystemExit) as ended:
+        main(["sample", str(tmp_path / "vast")])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert error.startswith("unmask: error: out of memory (") and error.count("\n") == 1
 
 
 def test_ctrl_c_is_status_130(mdm: Path) -> None:

@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import argparse
 import errno
+import io
 import json
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from unmask._version import __version__
 from unmask.errors import SaidElsewhere, UserError, nearest
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 ORDERS = "ancestral, confidence, margin, entropy, random, left-to-right"
 
 
@@ -41,8 +44,12 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and exits with its status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be what the terminal can write
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status = run(sys.argv[1:] if argv is None else list(argv))
+        with warnings.catch_warnings():
+            warnings.showwarning = warn
+            status = run(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()
     except SaidElsewhere:
         time.sleep(1)  # the launcher ends all ranks once one has ended; let the one that speaks be first
@@ -55,12 +62,31 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     except BrokenPipeError:  # the reader of a pipe went away
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 141
-    except OSError as error:
-        if error.errno not in NO_ROOM:
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
             raise
-        print(f"unmask: error: {error.filename or 'a file'}: {error.strerror}; free some space", file=sys.stderr)
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        mend = "take a smaller model, or fewer tokens at once (micro_batch, --samples)"
+        print(f"unmask: error: out of memory ({reason}); {mend}", file=sys.stderr)
+        status = 2
+    except OSError as error:
+        if error.errno not in (*NO_ROOM, *REFUSED):
+            raise
+        mend = "free some space" if error.errno in NO_ROOM else "check the path, and who may read and write it"
+        print(f"unmask: error: {error.filename or 'a file'}: {error.strerror}; {mend}", file=sys.stderr)
         status = 2
     sys.exit(status)
+
+
+def warn(message: Warning | str, *where: Any, **more: Any) -> None:
+    """A warning in one line, without the source line that Python adds."""
+    print(f"unmask: warning: {message}", file=sys.stderr, flush=True)
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """PyTorch raises a plain RuntimeError on CPUs and a class of its own (not imported here) on GPUs."""
+    named = type(error).__name__ in ("MemoryError", "OutOfMemoryError")
+    return named or "can't allocate memory" in str(error)
 
 
 def run(argv: list[str]) -> int:
@@ -121,7 +147,7 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     p.add_argument("--prompt", action="append", default=None, help="may be given several times: one batch")
     p.add_argument("--fill", action="append", default=None, metavar="TEXT", help="a text with gaps: The ____ of")
     p.add_argument("--gap", type=int, default=None, help="tokens a gap; by default 3")
-    p.add_argument("--length", type=int, default=None, help="new tokens; by default 64, or what the context leaves")
+    p.add_argument("--length", type=int, default=None, help="new tokens; by default 64 or what fits, with --fill none")
     p.add_argument("--steps", type=int, default=None, help="denoising steps; by default one per new token, at most 128")
     p.add_argument("--order", default="ancestral", help=ORDERS)
     p.add_argument("--block", type=int, default=None, help="tokens a block, blocks from left to right")
@@ -149,6 +175,48 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     p.add_argument("--rope", default="bf16", choices=["bf16", "fp32"], help="rotary tables")
     p.add_argument("--tokenizer", help="a folder or tokenizer.json to put beside")
     p.add_argument("--out", required=True, metavar="FOLDER", help="the model folder to make")
+
+    p = verb("plan", plan, "memory, steps, FLOPs and time of a run, on paper")
+    p.add_argument("size", metavar="SIZE", help="6M .. 2121M")
+    p.add_argument("--tokens", type=float, required=True, help="to train on, such as 10e9")
+    p.add_argument("--gpus", type=int, default=1, help="devices")
+    p.add_argument("--kind", default="mdm", help="mdm or arm")
+    p.add_argument("--batch", type=int, default=256, help="sequences a step, over all devices")
+    p.add_argument("--micro-batch", type=int, default=0, help="sequences a backward pass; 0: a device's share")
+    p.add_argument("--context", type=int, default=2048, help="tokens a sequence")
+    p.add_argument("--vocab", type=int, default=32000, help="tokens of the vocabulary")
+    p.add_argument("--precision", default="bf16", help="bf16 (autocast) or fp32")
+    p.add_argument("--device", default="cuda", help="cuda or cpu: how large the head's chunks are")
+    p.add_argument("--parallel", default="ddp", help="ddp or fsdp")
+    p.add_argument("--shard", type=int, default=0, help="fsdp: devices that share one copy; 0: all")
+    p.add_argument("--activation-checkpointing", action="store_true", help="keep less, compute more")
+    p.add_argument("--random-length", type=float, default=0.01, help="share of sequences of a random length")
+    p.add_argument("--peak", type=float, default=None, metavar="TFLOPS", help="of a device; by default measured here")
+    p.add_argument("--efficiency", type=float, default=0.4, help="share of the peak that is reached")
+
+    p = verb("bench", bench, "measure speed and memory side by side")
+    p.add_argument("subject", choices=["train"], help="train: a training step")
+    p.add_argument("--size", action="append", default=None, help="6M (default), ..., or LAYERSxHEADSxWIDTH; repeatable")
+    p.add_argument("--kind", default="mdm", choices=["mdm", "arm"])
+    p.add_argument("--against", action="append", default=[], metavar="ARM", help="plain, transformers; repeatable")
+    p.add_argument("--ranks", type=int, default=1, help="also so many processes, which share the threads")
+    p.add_argument("--batch", type=int, default=0, help="sequences a step; 0: 4")
+    p.add_argument("--context", type=int, default=0, help="tokens a sequence; 0: 512")
+    p.add_argument("--vocab", type=int, default=32000, help="tokens of the vocabulary")
+    p.add_argument("--threads", type=int, default=0, help="0: all cores")
+    p.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="our step compiled")
+    p.add_argument("--rounds", type=int, default=0, help="turns of each arm; 0: 5")
+    p.add_argument("--steps", type=int, default=0, help="steps a turn; 0: 3")
+    p.add_argument("--warmup", type=int, default=2, help="steps before the first turn")
+    p.add_argument("--memory", action="store_true", help="for peak memory: batch 8 x 2048, one turn of two steps")
+    p.add_argument("--random-length", type=float, default=0.0, help="share of sequences of a random length")
+    p.add_argument("--masking", default="bernoulli", choices=["bernoulli", "fixed"])
+    p.add_argument("--activation-checkpointing", action="store_true", help="our step with it")
+    p.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"])
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    p.add_argument("--profile", default=None, metavar="FILE", help="phases, operators, and a Chrome trace of our step")
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON")
+    p.add_argument("--plot", default=None, metavar="FILE", help="and as a picture, .png or .svg")
     return parser, verbs
 
 
@@ -208,17 +276,20 @@ def sample(args: argparse.Namespace) -> None:
 
     if args.fill and args.prompt:
         raise UserError("--fill and --prompt do not go together; put the prompt before the gap: 'We the ____'")
+    if args.gap is not None and not args.fill:
+        raise UserError("--gap says how long the gaps of --fill are; give --fill, or --length for a continuation")
     if args.samples < 1:
         raise UserError(f"--samples is {args.samples}; give at least 1")
     model = unmask.load(args.model)
-    shared = {name: getattr(args, name) for name in ("steps", "order", "quota", "guidance", "temperature", "seed")}
+    names = ("length", "steps", "order", "quota", "block", "guidance", "temperature", "seed")
+    shared = {name: getattr(args, name) for name in names}
     texts = [text for text in args.fill or args.prompt or [""] for _ in range(args.samples)]
     with Watcher(model) if args.watch else nullcontext() as watch:
         shared["watch"] = watch
         if args.fill:
             results = infill(model, texts, **shared, **({} if args.gap is None else {"gap": args.gap}))
         else:
-            results = unmask.generate(model, texts, length=args.length, block=args.block, **shared)
+            results = unmask.generate(model, texts, **shared)
     shown = []
     for text, result in zip(texts, results, strict=True):
         body = result.text if result.text is not None else " ".join(map(str, result.tokens))
@@ -256,3 +327,22 @@ def convert(args: argparse.Namespace) -> None:
     model = unmask.load(out)
     result = {"out": str(out), "kind": model.kind, "parameters": model.config.n_params}
     emit(args, result, f"{out}: {model.kind}, {model.config.n_params:,} parameters")
+
+
+def bench(args: argparse.Namespace) -> None:
+    """Tokens/s, share of the matmul peak and peak memory of a training step, in turns with other ways to do it."""
+    from unmask.bench.table import table
+    from unmask.bench.train import BenchOptions, bench_train
+
+    fields = {name: value for name, value in vars(args).items() if name not in ("verb", "function", "json", "subject")}
+    report = bench_train(BenchOptions(**{**fields, "size": args.size or ["6M"]}))
+    emit(args, report, table(report))
+
+
+def plan(args: argparse.Namespace) -> None:
+    """What a run will take: memory a device by use, steps, FLOPs by both rules, time at a stated efficiency."""
+    from unmask.training.plan import PlanOptions, describe
+    from unmask.training.plan import plan as plan_run
+
+    found = plan_run(PlanOptions(**{k: v for k, v in vars(args).items() if k not in ("verb", "function", "json")}))
+    emit(args, found.to_dict(), describe(found))

@@ -242,6 +242,13 @@ def test_not_utf8(make, texts, tmp_path, recorder):
     assert sorted(os.listdir(tmp_path)) == ["data", "texts"]
 
 
+def test_names_that_are_not_utf8(make, texts, tmp_path):
+    (texts / os.fsdecode(b"caf\xe9.txt")).write_bytes(b"caf\xe9")
+    manifest = make(sources=[texts], out=tmp_path / "data")
+    assert manifest.skipped == [str(texts / os.fsdecode(b"caf\xe9.txt"))]
+    assert Manifest.load(tmp_path / "data") == manifest
+
+
 def test_a_skipped_file_is_named_once_in_two_passes(make, texts, tmp_path, recorder):
     (texts / "latin.txt").write_bytes(b"caf\xe9")
     make(sources=[texts], out=tmp_path / "data", tokenizer="bpe:300")
@@ -255,7 +262,8 @@ def test_splits_that_would_be_empty(make, tmp_path):
         ("random:0.9999", "train"),
         ("date:2000", "validation"),
     ):
-        with pytest.raises(UserError, match=rf"--split {split}: the {side} split would be empty \(1 document"):
+        wanted = rf"--split {split}: the {side} split would be empty \(1 document.*several files"
+        with pytest.raises(UserError, match=wanted):
             make(sources=[tmp_path / "1999.txt"], out=tmp_path / "data", split=split, tokenizer="bpe:300")
     assert os.listdir(tmp_path) == ["1999.txt"]
 

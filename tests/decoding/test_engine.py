@@ -154,6 +154,17 @@ def test_a_stopped_row_is_settled_in_any_order(make_model) -> None:
         assert b.tokens == a.tokens[:cut] and b.nfe <= a.nfe
 
 
+def test_an_end_of_sequence_in_a_blank_of_the_prompt_ends_nothing(make_model) -> None:
+    model = make_model(vocab_size=2, eos_id=0)
+    prompts = [[1, model.mask_id, 1]] * 24
+    found = generate(model, prompts, length=3, order="left-to-right", quota="even", stop_at_eos=True)
+    assert any(g.canvas[1] == 0 for g in found)
+    for g in found:
+        behind = g.canvas[3:]
+        assert len(behind) == (behind.index(0) + 1 if 0 in behind else 3)
+        assert g.stopped == ("eos" if 0 in behind else "length")
+
+
 @pytest.mark.parametrize("cut", [1, 5])
 def test_head_in_pieces_gives_the_same(mdm: Model, monkeypatch: pytest.MonkeyPatch, cut: int) -> None:
     options = dict(length=12, steps=4, order="entropy", guidance=0.5)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
+import tokenizers
+import torch
 
 from unmask.decoding import Generation, generate, infill
 from unmask.errors import UserError
@@ -27,6 +30,31 @@ def test_text(writer: Model) -> None:
         (g,) = generate(writer, alone, length=5)
         assert (g.text, g.tokens, g.canvas) == (first.text, first.tokens, first.canvas)
     assert len(generate(writer, ["a"])[0].tokens) == 64
+
+
+def test_a_continuation_keeps_the_space_before_it(make_model) -> None:
+    """In vocabularies such as Llama's a text's first space is dropped, and a continuation decoded alone has one."""
+    pieces = ["<unk>", "</s>", "▁we", "▁the", "▁people", "s"]
+    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel({p: i for i, p in enumerate(pieces)}, unk_token="<unk>"))
+    inner.decoder = tokenizers.decoders.Metaspace()
+    model = make_model(vocab_size=len(pieces), tokenizer=Tokenizer(inner.to_str()))
+    assert model.decode([3, 4]) == "the people" and model.decode([2, 3, 4]) == "we the people"
+    for g in generate(model, [[2]] * 20, length=3):
+        whole = model.decode([2, *g.tokens])
+        assert whole is not None and whole.startswith("we" + (g.text or "")[:1])
+        if 1 not in g.tokens:
+            assert "we" + (g.text or "") == whole
+
+
+def test_text_behind_a_gap_has_one_space_before_it(make_model) -> None:
+    """Llama's normaliser puts a space before whatever it is given."""
+    vocab = {character: i for i, character in enumerate("▁aweth")}
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocab, merges=[]))
+    parts = [tokenizers.normalizers.Prepend("▁"), tokenizers.normalizers.Replace(" ", "▁")]
+    inner.normalizer = tokenizers.normalizers.Sequence(parts)
+    model = make_model(vocab_size=len(vocab), tokenizer=Tokenizer(inner.to_str()))
+    (g,) = infill(model, ["we ____ the"], gap=2)
+    assert g.canvas[:3] + g.canvas[5:] == [vocab[character] for character in "▁we▁the"]
 
 
 def test_text_ends_at_the_first_end_of_sequence(make_model) -> None:
@@ -72,13 +100,13 @@ def test_json_round_trip(mdm: Model) -> None:
 
 
 def test_trace_tells_the_whole_story(mdm: Model) -> None:
-    g = generate(mdm, [[1, 2]], length=6, steps=3, order="confidence", trace=True)[0]
+    g = generate(mdm, [[1, 2]], length=6, steps=3, order="confidence")[0]
     canvas = [1, 2] + [7] * 6
     for entry in g.trace:
         assert canvas[entry["position"]] == 7
         canvas[entry["position"]] = entry["token"]
     assert canvas == g.canvas
-    assert generate(mdm, [[1, 2]], length=6)[0].trace is None
+    assert generate(mdm, [[1, 2]], length=6, trace=False)[0].trace is None
 
 
 def test_default_steps(mdm: Model) -> None:
@@ -109,6 +137,7 @@ def test_default_steps(mdm: Model) -> None:
         ({"guidance": "much"}, "guidance is 'much'"),
         ({"seed": [1, 2, 3]}, "seed has 3 entries for 1 prompts"),
         ({"seed": 1.5}, "seed is 1.5"),
+        ({"seed": "one"}, "seed is 'one'"),
         ({"fill": 0}, "fill is 0"),
     ],
 )
@@ -120,11 +149,25 @@ def test_bad_settings(mdm: Model, options, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("prompts", "message"),
-    [([], "prompts is empty"), (["text"], "no tokenizer.json"), ([[8]], "token id 8"), ([[-1]], "token id -1")],
+    [
+        ([], "prompts is empty"),
+        (["text"], "no tokenizer.json"),
+        ([[8]], "token id 8"),
+        ([[-1]], "token id -1"),
+        ([[1], None], "prompt 1 is None; give a text or a list of token ids"),
+        ([1.5], "prompt 0 is 1.5"),
+    ],
 )
 def test_bad_prompts(mdm: Model, prompts, message: str) -> None:
     with pytest.raises(UserError, match=message):
         generate(mdm, prompts)
+
+
+def test_arrays_and_tensors_of_ids_are_prompts(mdm: Model) -> None:
+    want = [g.tokens for g in generate(mdm, [[1, 2], [3, 4]], length=6)]
+    for prompts in (np.array([[1, 2], [3, 4]]), torch.tensor([[1, 2], [3, 4]]), [torch.tensor([1, 2]), (3, 4)]):
+        assert [g.tokens for g in generate(mdm, prompts, length=6)] == want
+    assert [g.tokens for g in generate(mdm, torch.tensor([1, 2]), length=6)] == want[:1]
 
 
 def test_default_length_is_what_the_context_leaves(make_model) -> None:

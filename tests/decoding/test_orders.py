@@ -27,16 +27,18 @@ def test_even_quota() -> None:
     assert counts(3, 8, "even") == [(0, 1), (1, 1), (2, 1)]  # idle steps cost no pass
 
 
-def test_paper_quota() -> None:
+@pytest.mark.parametrize(("new", "steps"), [(32, 16), (40, 3), (2048, 16), (5000, 128)])
+def test_paper_quota(new: int, steps: int) -> None:
     """int(n (1 - s/t)) of the masks left, truncated: late; the last step commits the rest."""
-    n, expected = 32, []
-    t = torch.linspace(1, 1e-5, 17)
-    for i in range(16):
-        k = n if i == 15 else int(n * (1 - t[i + 1] / t[i]))
+    n, expected = new, []
+    t = torch.linspace(1, 1e-5, steps + 1)
+    for i in range(steps):
+        k = n if i == steps - 1 else int(n * (1 - t[i + 1] / t[i]))
         expected += [(i, k)] if k else []
         n -= k
-    assert counts(32, 16, "paper") == expected
-    assert expected[0] == (0, 1)  # 32/16 = 2, less rounding
+    assert counts(new, steps, "paper") == expected
+    if (new, steps) == (32, 16):
+        assert expected[0] == (0, 1)  # 32/16 = 2, less rounding
 
 
 def test_blocks_divide_the_steps() -> None:

@@ -20,8 +20,10 @@ import unmask
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.model.flops import training_flops_per_token
+from unmask.model.transformer import Transformer
 from unmask.training import checkpoint, step
 from unmask.training.loop import train
+from unmask.training.validation import validate, validation_windows
 
 GOLDEN = Path(__file__).parent / "golden_losses.json"
 
@@ -104,16 +106,38 @@ def test_killed_and_resumed_is_bit_for_bit_the_same(lab: Any, tmp_path: Path, em
     assert told(cut) == told(whole)
 
 
-def test_sigterm_saves_and_exits_143(lab: Any, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_killed_again_and_again_is_still_the_same(lab: Any, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {"steps": 3000, "checkpoint__every": 20, "ema": 0.9}
+    train(lab.recipe("whole", **changes))
+    recipe, cut = lab.file("cut", **changes), tmp_path / "cut"
+    rng = np.random.default_rng()
+    for _ in range(6):
+        before = checkpoint.newest_checkpoint(cut)
+        process = subprocess.Popen(lab.command("train", recipe, "--resume"), stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while checkpoint.newest_checkpoint(cut) == before and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 0.5))
+        process.kill()
+        process.wait()
+    newest = checkpoint.newest_checkpoint(cut)
+    assert newest is not None and newest.name != "step-00003000", "it was over before it could be killed"
+    assert lab.run("train", recipe, "--resume").returncode == 0
+    assert same(weights(tmp_path / "whole"), weights(cut))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_is_the_exit_status(lab: Any, tmp_path: Path, number: signal.Signals) -> None:
     recipe = lab.file("run", steps=100000, checkpoint__every=100000)
     process = subprocess.Popen(lab.command("train", recipe), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (tmp_path / "run" / "metrics.jsonl").is_file() or not records(tmp_path / "run", "train"):
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, said = process.communicate(timeout=30)
-    assert process.returncode == 143
+    assert process.returncode == 128 + number
     assert "go on with --resume" in said
     newest = checkpoint.newest_checkpoint(tmp_path / "run")
     assert newest is not None and unmask.load(tmp_path / "run").kind == "mdm"
@@ -127,11 +151,38 @@ def test_micro_batches_give_the_same_run(lab: Any, tmp_path: Path) -> None:
         assert [r["loss"] for r in records(tmp_path / name, "validation")] == pytest.approx(reference, rel=1e-4)
 
 
+def test_averaged_weights_are_saved_and_validated(lab: Any, tmp_path: Path) -> None:
+    recipe = lab.recipe("one", steps=1, ema=0.9)
+    result = train(recipe)
+    model = unmask.load(tmp_path / "one")
+    start, raw = Transformer(model.config, seed=0).state_dict(), raw_weights(tmp_path / "one")
+    for name, average in model.network.state_dict().items():
+        assert not torch.equal(raw[name], start[name])
+        torch.testing.assert_close(average, 0.1 * start[name] + 0.9 * raw[name])  # the first step's decay is 1/10
+    windows = validation_windows(TokenData(lab.data, "validation"), recipe.context, recipe.validation.windows)
+    assert result.validation is not None
+    assert result.validation["loss"] == pytest.approx(validate(model, windows, recipe.validation)["loss"], rel=1e-5)
+    # Validation borrows the network for the average, and training goes on with its own weights.
+    train(lab.recipe("often", ema=0.9, validation__every=1))
+    train(lab.recipe("once", ema=0.9, validation__every=12))
+    often, once = raw_weights(tmp_path / "often"), raw_weights(tmp_path / "once")
+    assert all(torch.equal(often[name], once[name]) for name in once)
+
+
+def raw_weights(run: Path) -> dict[str, torch.Tensor]:
+    """The network's own weights beside the averaged ones of the newest checkpoint."""
+    newest = checkpoint.newest_checkpoint(run)
+    assert newest is not None
+    tensors = load_file(newest / checkpoint.TENSORS)
+    return {name.removeprefix("raw/"): t for name, t in tensors.items() if name.startswith("raw/")}
+
+
 def test_a_flops_budget_is_spent(lab: Any, tmp_path: Path) -> None:
     for rule in ("exact", "6nd"):
         recipe = lab.recipe(rule, flops=2e7, flops_rule=rule)
         result = train(recipe)
         assert result.flops == pytest.approx(2e7, rel=0.1)
+        assert records(tmp_path / rule, "train")[-1]["matmul_peak_share"] > 0
     config = unmask.load(tmp_path / "exact").config
     share = recipe.objective.head_share(16)
     assert training_flops_per_token(config, 16, share, "6nd") == 6.0 * config.n_params_non_embedding
@@ -147,6 +198,20 @@ def test_a_run_is_not_overwritten_and_not_resumed_by_another_recipe(lab: Any, tm
     before = weights(tmp_path / "run")
     assert train(lab.recipe("run"), resume=True).step == 12
     assert same(before, weights(tmp_path / "run"))
+
+
+def test_a_damaged_run_folder_is_named_or_mended(lab: Any, tmp_path: Path) -> None:
+    recipe = lab.recipe("run")
+    train(recipe)
+    told = records(tmp_path / "run", "train")
+    with (tmp_path / "run" / "metrics.jsonl").open("ab") as file:
+        file.write(b'[1]\n\xff\xfe\n{"kind": "tr')  # what a disk may leave of a line
+    assert train(recipe, resume=True).step == 12
+    assert records(tmp_path / "run", "train") == told
+    for text in ("a: [", "words", ""):
+        (tmp_path / "run" / "recipe.yaml").write_text(text)
+        with pytest.raises(UserError, match="recipe.yaml is damaged"):
+            train(recipe, resume=True)
 
 
 def test_a_second_writer_is_locked_out(lab: Any, tmp_path: Path) -> None:

@@ -56,3 +56,16 @@ def test_average_follows_the_weights() -> None:
     for step in range(200):
         update_average(average, layer, 0.9, step)
     assert float(average["weight"]) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_average_remembers_by_its_decay_once_warm() -> None:
+    layer = torch.nn.Linear(1, 1, bias=False)
+    average = {"weight": torch.zeros(1, 1)}
+    kept = []
+    with torch.no_grad():
+        for step in (0, 8, 10_000):
+            layer.weight.fill_(1.0)
+            average["weight"].fill_(0.0)
+            update_average(average, layer, 0.9, step)
+            kept.append(1 - float(average["weight"]))
+    assert kept == pytest.approx([0.1, 0.5, 0.9])

@@ -56,6 +56,23 @@ def test_loss_and_gradient_do_not_depend_on_the_micro_batches(order: list[int], 
     torch.testing.assert_close(cut[1], whole[1], rtol=1e-4, atol=1e-6)
 
 
+def test_the_gradient_is_that_of_the_loss_it_tells() -> None:
+    """Clipping and AdamW hide a wrong scale, so it is held against the loss at both sides of the weights."""
+    parts, divisor = parts_of([[0, 1, 2], [3, 4, 5], [6, 7]])
+    made = engine()
+    made.forward_backward(parts, divisor)
+    weights = list(made.network.parameters())
+    grads = [weight.grad.clone() for weight in weights if weight.grad is not None]
+    norm = float(torch.linalg.vector_norm(torch.stack([grad.norm() for grad in grads])))
+    losses = []
+    for step in (0.01, -0.02):  # along the unit gradient: to one side, then to the other
+        with torch.no_grad():
+            for weight, grad in zip(weights, grads, strict=True):
+                weight += step / norm * grad
+        losses.append(made.forward_backward(parts, divisor).loss)
+    assert (losses[0] - losses[1]) / 0.02 == pytest.approx(norm, rel=0.01)
+
+
 def unmasked(part: Inputs) -> Inputs:
     nothing = torch.zeros(0, dtype=torch.int64)
     return replace(part, targets_N=nothing, positions_N=nothing, rows_N=nothing)

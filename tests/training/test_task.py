@@ -50,6 +50,17 @@ def test_an_error_in_the_background_reaches_the_step(lab: Any) -> None:
             ahead.step(0)
 
 
+def test_free_sizes_reach_the_model(lab: Any) -> None:
+    fields = {"n_embd": 18, "n_head": 4, "n_kv_head": 2, "head_dim": 6, "intermediate_size": 20}
+    recipe = lab.recipe("x", **{f"model__{name}": value for name, value in fields.items()})
+    config = model_config(recipe, vocab_size=300, eos_id=0)
+    assert {name: getattr(config, name) for name in fields} == fields
+    assert (config.vocab_size, config.block_size, config.eos_id, config.causal) == (300, 16, 0, False)
+    preset = lab.recipe("y", model={"size": "6M", "n_layer": 2}, objective__kind="arm")
+    config = model_config(preset, vocab_size=300, eos_id=0)
+    assert (config.n_layer, config.n_head, config.n_embd, config.causal) == (2, 4, 256, True)
+
+
 def test_epochs_are_a_budget(lab: Any) -> None:
     setup = prepare(lab.recipe("run", epochs=2), torch.device("cpu"), Ranks(torch.device("cpu")))
     assert setup.steps == 2 * setup.task.n_samples // 4

@@ -65,7 +65,9 @@ class Manifest:
         return {"schema_version": fields.pop("schema_version"), **fields}
 
     def to_json(self) -> str:
-        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n"
+        # The name of a file need not be UTF-8; what is not becomes an escape that JSON reads back.
+        return text.encode("utf-8", "backslashreplace").decode()
 
     def summary(self) -> str:
         """A few lines for people."""

@@ -298,6 +298,8 @@ def _check_sides(options: PrepareOptions, tally: Tally) -> None:
     for side, name in enumerate(SPLITS):
         if not tally.documents[side]:
             mend = "another fraction or --seed, or more documents" if options.rule.kind == "random" else "another date"
+            if total == 1:
+                mend = "more documents: a plain text file is one, so cut it into several files, or give JSON lines"
             raise UserError(
                 f"--split {options.split}: the {name} split would be empty ({total} document(s)); give {mend}"
             )

@@ -86,14 +86,9 @@ class Canvas:
         self.step_BL[row_N, position_N] = step_R[at_N]
         self.open_BL[row_N, position_N] = False
         if self.trace is not None:
-            for row, position in zip(row_N.tolist(), position_N.tolist(), strict=True):
-                entry = {
-                    "step": int(self.step_BL[row, position]),
-                    "position": position,
-                    "token": int(self.tokens_BL[row, position]),
-                    "probability": float(self.probability_BL[row, position]),
-                }
-                self.trace[row].append(entry)
+            columns = (step_R[at_N], position_N, tokens_RL[at_N, position_N], probability_RL[at_N, position_N])
+            for row, *values in zip(row_N.tolist(), *(column.tolist() for column in columns), strict=True):
+                self.trace[row].append(dict(zip(("step", "position", "token", "probability"), values, strict=True)))
 
     def first_eos_B(self, eos_id: int) -> torch.Tensor:
         """Position of the first end-of-sequence token filled in behind each prompt; L where there is none."""

@@ -19,6 +19,7 @@ from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
+import numpy as np
 import torch
 
 from unmask.decoding import autoregressive, engine
@@ -51,7 +52,7 @@ def generate(
     cache: str | None = None,
     seed: int | Sequence[Seed] = 0,
     fill: int | None = None,
-    trace: bool = False,
+    trace: bool = True,
     watch: Callable[[Canvas], object] | None = None,
     stop_at_eos: bool | None = None,
 ) -> list[Generation]:
@@ -69,7 +70,7 @@ def generate(
     temperature: 0 takes the most likely token.
     seed: row i draws from (seed, i); or one seed, or pair (seed, i), per row.
     fill: runs of two or more underscores in a text are blanks of this many tokens (see `infill`).
-    trace: keep the list of commitments.
+    trace: keep the list of commitments, in order.
     watch: called with the `Canvas` after every pass, and once more at the end with `canvas.done`.
     stop_at_eos: end a row once its text up to the first end of sequence is settled, and drop what lies behind
         (default for an ARM; an MDM fills all it was asked for and only `text` is cut).
@@ -186,9 +187,17 @@ def check(
 
 
 def as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-    """One text, or one list of ids, counts as a list of one prompt."""
+    """One text, or one list of ids, counts as a list of one prompt; arrays and tensors of ids are lists of them.
+
+    Raises `UserError` naming the first prompt that is neither text nor ids.
+    """
+    if isinstance(prompts, np.ndarray | torch.Tensor):
+        prompts = prompts.tolist()
     if isinstance(prompts, str) or (len(prompts) and isinstance(prompts[0], Integral)):
         return [prompts]  # type: ignore[list-item]
+    for number, prompt in enumerate(prompts):
+        if not isinstance(prompt, str | Sequence | np.ndarray | torch.Tensor):
+            raise UserError(f"prompt {number} is {prompt!r}; give a text or a list of token ids")
     return list(prompts)  # type: ignore[arg-type]
 
 
@@ -202,8 +211,18 @@ def blanks(model: Model, prompt: Prompt, gap: int) -> tuple[list[int], list[int]
     ids, word_starts = model.encode(first), []
     for space, piece in zip(rest[::2], rest[1::2], strict=True):
         word_starts += [len(ids)] if space else []
-        ids += [model.mask_id] * gap + model.encode(piece)
+        ids += [model.mask_id] * gap + encode_behind(model, piece)
     return ids, word_starts
+
+
+def encode_behind(model: Model, piece: str) -> list[int]:
+    """Token ids of a text that goes on behind another: some vocabularies (Llama) put a space of their own before the
+    first word of what they are given, which would stand beside the one that is there."""
+    if piece.startswith(" "):
+        before, whole = model.encode("a"), model.encode(f"a{piece}")
+        if whole[: len(before)] == before:
+            return whole[len(before) :]
+    return model.encode(piece)
 
 
 def places(canvas: Canvas, positions: list[list[int]]) -> torch.Tensor:
@@ -241,7 +260,7 @@ def row_seeds(seed: int | Sequence[Seed], rows: int) -> list[tuple[int, int]]:
         return [(int(seed), row) for row in range(rows)]
     try:
         pairs = [(int(s), 0) if isinstance(s, Integral) else (int(s[0]), int(s[1])) for s in seed]  # type: ignore
-    except (TypeError, IndexError):
+    except (TypeError, ValueError, IndexError):
         raise UserError(f"seed is {seed!r}; give a whole number, or one number or pair per prompt") from None
     if len(pairs) != rows:
         raise UserError(f"seed has {len(pairs)} entries for {rows} prompts; give one number, or one entry per prompt")

@@ -30,7 +30,7 @@ class Generation:
     probabilities: list[float]  # p(token) when it was committed, at temperature 1, guidance included
     canvas: list[int]  # prompt and new tokens
     seed: tuple[int, int]  # `generate(..., seed=[generation.seed])` draws this row again
-    trace: list[dict[str, Any]] | None = None  # {step, position, token, probability} in order of commitment
+    trace: list[dict[str, Any]] | None = None  # {step, position, token, probability} as committed
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` is the way back."""
@@ -59,7 +59,7 @@ def results(canvas: Canvas, model: Model, eos_id: int | None) -> list[Generation
         found.append(
             Generation(
                 tokens=[tokens[p] for p in positions],
-                text=model.decode(tokens[0 if blanks else start : eos]),
+                text=model.decode(tokens[:eos]) if blanks else continuation(model, tokens[:eos], start),
                 nfe=int(canvas.nfe_B[row]),
                 stopped=stopped,
                 positions=positions,
@@ -71,3 +71,14 @@ def results(canvas: Canvas, model: Model, eos_id: int | None) -> list[Generation
             )
         )
     return found
+
+
+def continuation(model: Model, tokens: list[int], start: int) -> str | None:
+    """The text of the tokens from `start` on, as it stands behind the others.
+
+    Decoded alone, the tokens of many vocabularies (sentencepiece) lose the space that parts them from the prompt.
+    """
+    whole, prompt = model.decode(tokens), model.decode(tokens[:start])
+    if whole is not None and prompt is not None and whole.startswith(prompt):
+        return whole[len(prompt) :]
+    return model.decode(tokens[start:])  # the prompt ends within a character

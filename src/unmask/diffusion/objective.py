@@ -20,7 +20,6 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from unmask.diffusion.noise import noise_levels, sample_lengths, uniforms
 from unmask.diffusion.schedule import SCHEDULES
@@ -45,9 +44,12 @@ class Network(Protocol):
         *,
         key_mask_BS: torch.Tensor | None = None,
         segments_BT: torch.Tensor | None = None,
+        at_N: torch.Tensor | None = None,
     ) -> torch.Tensor: ...
 
-    def head(self, hidden: torch.Tensor) -> torch.Tensor: ...
+    def cross_entropy(
+        self, hidden_NE: torch.Tensor, targets_N: torch.Tensor, weights_N: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]: ...
 
 
 @dataclass(frozen=True)
@@ -203,14 +205,20 @@ class Objective:
             weight_B = np.full(len(k), 1 / config.head_share(context))
         return mask_BT, weight_B, p_B
 
-    def loss(self, network: Network, inputs: Inputs) -> Outcome:
-        """The weighted cross-entropy summed over the batch (nats); the head runs at scored positions only."""
-        hidden_BTE = network.hidden(inputs.tokens_BT, key_mask_BS=inputs.key_mask_BT, segments_BT=inputs.segments_BT)
-        hidden_NE = hidden_BTE.flatten(0, 1).index_select(0, inputs.positions_N)
-        ce_N = F.cross_entropy(network.head(hidden_NE), inputs.targets_N, reduction="none")
-        # Where nothing is masked the sum is an exact zero with a zero gradient.
-        loss_sum = (ce_N * inputs.weight_B[inputs.rows_N]).sum() + 0.0 * hidden_BTE[0, 0].sum()
-        total_B = torch.zeros_like(inputs.weight_B).index_add_(0, inputs.rows_N, ce_N.detach())
+    def loss(self, network: Network, inputs: Inputs, scale: float = 1.0) -> Outcome:
+        """The weighted cross-entropy summed over the batch (nats), times `scale`; the head runs where it is scored.
+
+        `scale` (one over the divisor of a whole step) belongs here rather than behind: the head's gradient is then
+        final when it is made. Where nothing is masked the sum is an exact zero with a zero gradient.
+        """
+        everywhere = len(inputs.positions_N) == inputs.tokens_BT.numel()
+        at_N = None if everywhere else inputs.positions_N
+        hidden_NE = network.hidden(
+            inputs.tokens_BT, key_mask_BS=inputs.key_mask_BT, segments_BT=inputs.segments_BT, at_N=at_N
+        ).flatten(0, -2)
+        weights_N = inputs.weight_B[inputs.rows_N] * scale
+        loss_sum, ce_N = network.cross_entropy(hidden_NE, inputs.targets_N, weights_N)
+        total_B = torch.zeros_like(inputs.weight_B).index_add_(0, inputs.rows_N, ce_N)
         count_B = torch.bincount(inputs.rows_N, minlength=len(total_B))
         return Outcome(loss_sum, total_B / count_B)
 

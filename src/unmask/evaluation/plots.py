@@ -66,7 +66,7 @@ def draw_curves(axes: Axes, summary: dict[str, Any]) -> None:
     axes.set_xlabel("training FLOPs (exact count)")
     axes.set_ylabel("held-out bits/byte")
     axes.set_title("Training curves", loc="left", fontweight="bold")
-    axes.legend(loc="lower left")
+    axes.legend(loc="best")
 
 
 def draw_bars(axes: Axes, summary: dict[str, Any]) -> None:

@@ -88,7 +88,7 @@ def unmasking(mdm: Model, length: int, seed: int) -> dict[str, Any]:
     """A short text appearing out of masks, several tokens a step."""
     length = min(length, UNMASKING_LENGTH)
     options: dict[str, Any] = {"steps": min(length, UNMASKING_STEPS), "order": "ancestral", "temperature": TEMPERATURE}
-    (found,) = generate(mdm, [GUIDED_PROMPT], length=length, seed=seed, trace=True, **options)
+    (found,) = generate(mdm, [GUIDED_PROMPT], length=length, seed=seed, **options)
     return {**options, "prompt": GUIDED_PROMPT, "seed": seed, "nfe": found.nfe, "steps_shown": frames(mdm, found)}
 
 
@@ -109,7 +109,7 @@ def guided(mdm: Model, length: int, seed: int) -> dict[str, Any]:
 
 def phrases(mdm: Model, seed: int) -> list[dict[str, Any]]:
     """The gaps of phrases anyone can finish, the surest token first and always the likeliest."""
-    found = infill(mdm, GAPPED, gap=GAP, order="confidence", temperature=0.0, seed=seed, trace=True)
+    found = infill(mdm, GAPPED, gap=GAP, order="confidence", temperature=0.0, seed=seed)
     return [
         {"title": title, "text": one.text, "nfe": one.nfe, "steps_shown": frames(mdm, one)}
         for title, one in zip(GAPPED, found, strict=True)
@@ -141,7 +141,7 @@ def gaps_in_a_sentence(mdm: Model, sentence: str, generator: np.random.Generator
         return None
     steps = gapped.count(mdm.mask_id)
     (found,) = generate(
-        mdm, [gapped], length=0, steps=steps, order="confidence", quota="even", temperature=0.0, seed=seed, trace=True
+        mdm, [gapped], length=0, steps=steps, order="confidence", quota="even", temperature=0.0, seed=seed
     )
     return {
         "truth": sentence,

@@ -54,7 +54,10 @@ class Score:
     def to_dict(self) -> dict[str, Any]:
         """JSON values: the fields and the two rates."""
         rates = {"nats_per_token": self.nats_per_token, "bits_per_byte": self.bits_per_byte}
-        return {**dataclasses.asdict(self), **rates}
+        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self), **rates}
+
+
+SCHEMA_VERSION = 1  # of `Score.to_dict`
 
 
 def config_hash(model: Model) -> str:

@@ -9,6 +9,7 @@ attention: a bidirectional model is a masked diffusion model (MDM), a causal one
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +46,9 @@ class ModelConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise UserError(f"model.{name} is {value!r}; give a whole number, or 0 for the default")
+        for name in ("norm_eps", "rope_base"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"model.{name} is {getattr(self, name)!r}; give a number above 0")
         fill = object.__setattr__
         if not self.n_kv_head:
             fill(self, "n_kv_head", self.n_head)
@@ -68,8 +72,8 @@ class ModelConfig:
             )
         if self.rope_table not in ROPE_TABLES:
             raise UserError(f"model.rope_table is {self.rope_table!r}; give one of {', '.join(ROPE_TABLES)}")
-        if self.eos_id is not None and not 0 <= self.eos_id < self.vocab_size:
-            raise UserError(f"model.eos_id {self.eos_id} lies outside the vocabulary of {self.vocab_size}")
+        if self.eos_id is not None and not (isinstance(self.eos_id, int) and 0 <= self.eos_id < self.vocab_size):
+            raise UserError(f"model.eos_id {self.eos_id!r} lies outside the vocabulary of {self.vocab_size}")
 
     @property
     def kind(self) -> str:

@@ -6,9 +6,10 @@
 A training step needs logits of [masked tokens x vocabulary] only to sum over them. Here each chunk's logits become
 probabilities, then the gradient, and are folded into the gradients of the hidden states and of the head at once, in the
 forward pass: the loss is linear in the incoming gradient, so that the backward pass only scales. Memory is one chunk of
-logits instead of several copies of all of them.
+logits instead of several copies of all of them. The idea: Liger Kernel (arXiv 2410.10989), Cut Cross-Entropy
+(arXiv 2411.09009).
 
-Shapes: N rows, E width, V vocabulary.
+Shapes: N rows (n of them at a time), E width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-# Logits in one chunk (32 MiB in fp32). Smaller ones would spend their time on the sum of the head's gradient, which each
-# chunk reads and writes whole; on a GPU as many as keep it busy.
+# Logits in one chunk (32 MiB in fp32). Smaller ones would spend their time on the sum of the head's gradient, which
+# each chunk reads and writes whole; larger ones leave the caches. On a GPU as many as keep it busy.
 CHUNK_CPU, CHUNK_GPU = 1 << 23, 1 << 27
 
 
@@ -33,24 +34,20 @@ def weighted_cross_entropy(
     if torch.is_autocast_enabled(hidden_NE.device.type):
         dtype = torch.get_autocast_dtype(hidden_NE.device.type)
         hidden_NE, weight_VE = hidden_NE.to(dtype), weight_VE.to(dtype)
-    if not torch.is_grad_enabled() or not (hidden_NE.requires_grad or weight_VE.requires_grad):
-        ce_N = _cross_entropy(hidden_NE, weight_VE, targets_N)
-        return (ce_N * weights_N).sum(), ce_N
-    total, ce_N = _WeightedCrossEntropy.apply(hidden_NE, weight_VE, targets_N, weights_N)
-    return total, ce_N
+    if torch.is_grad_enabled() and (hidden_NE.requires_grad or weight_VE.requires_grad):
+        return _WeightedCrossEntropy.apply(hidden_NE, weight_VE, targets_N, weights_N)
+    rows = _rows(len(weight_VE), hidden_NE.device)
+    ce_N = torch.cat(
+        [
+            F.cross_entropy(F.linear(hidden_nE, weight_VE).float(), targets_n, reduction="none")
+            for hidden_nE, targets_n in zip(hidden_NE.split(rows), targets_N.split(rows), strict=True)
+        ]
+    )
+    return (ce_N * weights_N).sum(), ce_N
 
 
 def _rows(vocab_size: int, device: torch.device) -> int:
     return max(1, (CHUNK_GPU if device.type == "cuda" else CHUNK_CPU) // vocab_size)
-
-
-def _cross_entropy(hidden_NE: torch.Tensor, weight_VE: torch.Tensor, targets_N: torch.Tensor) -> torch.Tensor:
-    rows = _rows(len(weight_VE), hidden_NE.device)
-    parts = [
-        F.cross_entropy(F.linear(hidden_nE, weight_VE).float(), targets_n, reduction="none")
-        for hidden_nE, targets_n in zip(hidden_NE.split(rows), targets_N.split(rows), strict=True)
-    ]
-    return torch.cat(parts)
 
 
 class _WeightedCrossEntropy(torch.autograd.Function):
@@ -58,29 +55,46 @@ class _WeightedCrossEntropy(torch.autograd.Function):
     def forward(
         ctx: Any, hidden_NE: torch.Tensor, weight_VE: torch.Tensor, targets_N: torch.Tensor, weights_N: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = _rows(len(weight_VE), hidden_NE.device)
-        grad_hidden_NE = torch.empty_like(hidden_NE)
-        grad_weight_VE = torch.zeros_like(weight_VE, dtype=torch.float32)
-        ce_N = torch.empty(len(targets_N), dtype=torch.float32, device=hidden_NE.device)
-        for start in range(0, len(targets_N), rows):
-            part = slice(start, start + rows)
-            hidden_nE, target_n1 = hidden_NE[part], targets_N[part, None]
-            logp_nV = F.linear(hidden_nE, weight_VE).float().log_softmax(1)
-            ce_N[part] = -logp_nV.gather(1, target_n1)[:, 0]
-            grad_nV = logp_nV.exp_()
-            grad_nV.scatter_add_(1, target_n1, grad_nV.new_full(target_n1.shape, -1.0))
-            grad_nV = grad_nV.mul_(weights_N[part, None]).to(hidden_NE.dtype)
-            grad_hidden_NE[part] = grad_nV @ weight_VE
-            if grad_weight_VE.dtype == hidden_nE.dtype:
-                grad_weight_VE.addmm_(grad_nV.T, hidden_nE)
-            else:
-                grad_weight_VE += grad_nV.T @ hidden_nE
-        ctx.save_for_backward(grad_hidden_NE, grad_weight_VE.to(weight_VE.dtype))
-        ctx.mark_non_differentiable(ce_N)
-        return (ce_N * weights_N).sum(), ce_N
+        with torch.autocast(hidden_NE.device.type, enabled=False):
+            rows, count = _rows(len(weight_VE), hidden_NE.device), len(targets_N)
+            needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+            grad_hidden_NE = torch.empty_like(hidden_NE) if needs_hidden else None
+            grad_weight_VE = torch.zeros_like(weight_VE, dtype=torch.float32) if needs_weight else None
+            ce_N = torch.empty(count, dtype=torch.float32, device=hidden_NE.device)
+            logits_nV = hidden_NE.new_empty(min(rows, count), len(weight_VE))  # one for all chunks
+            for start in range(0, count, rows):
+                part = slice(start, start + rows)
+                hidden_nE, target_n1, weight_n1 = hidden_NE[part], targets_N[part, None], weights_N[part, None]
+                n = len(target_n1)
+                torch.mm(hidden_nE, weight_VE.T, out=logits_nV[:n])
+                logp_nV = logits_nV[:n].float().log_softmax(1)
+                ce_N[part] = -logp_nV.gather(1, target_n1)[:, 0]
+                slope_nV = logp_nV.exp_()  # p - onehot, the slope of each CE by its logits
+                slope_nV.scatter_add_(1, target_n1, slope_nV.new_full(target_n1.shape, -1.0))
+                slope_nV = slope_nV.to(hidden_NE.dtype)
+                # Weights scale n x E numbers here, not n x V.
+                if grad_hidden_NE is not None:
+                    grad_hidden_NE[part] = (slope_nV @ weight_VE) * weight_n1
+                if grad_weight_VE is not None:
+                    scaled_nE = (hidden_nE * weight_n1).to(hidden_NE.dtype)
+                    if grad_weight_VE.dtype == scaled_nE.dtype:
+                        grad_weight_VE.addmm_(slope_nV.T, scaled_nE)
+                    else:
+                        grad_weight_VE += slope_nV.T @ scaled_nE
+            # Not `save_for_backward`: given away in the backward pass, they become the parameters' gradients uncopied.
+            ctx.grads = grad_hidden_NE, None if grad_weight_VE is None else grad_weight_VE.to(weight_VE.dtype)
+            ctx.mark_non_differentiable(ce_N)
+            return (ce_N * weights_N).sum(), ce_N
 
     @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor, _: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
-        grad_hidden_NE, grad_weight_VE = ctx.saved_tensors
-        # A gradient of exactly one is the usual case where the divisor is in the weights.
-        return grad_hidden_NE * grad, grad_weight_VE * grad, None, None
+    def backward(
+        ctx: Any, grad: torch.Tensor, _: torch.Tensor
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
+        if ctx.grads is None:
+            raise RuntimeError("weighted_cross_entropy was run backward twice; its gradients are made once")
+        grads, ctx.grads = ctx.grads, None
+        # A step's loss is scaled beforehand, so its gradient is one, and multiplying would only copy. On a GPU asking
+        # would wait for it, and copying is cheap.
+        if grad.device.type != "cpu" or float(grad) != 1.0:
+            grads = tuple(None if g is None else g * grad for g in grads)
+        return grads[0], grads[1], None, None

@@ -59,6 +59,8 @@ class Model:
     def encode(self, text: str | Sequence[int]) -> list[int]:
         """Token ids of a text, or checked ids as they are. Raises `UserError` for text without a tokenizer."""
         if isinstance(text, str):
+            if not text:
+                return []
             if self.tokenizer is None:
                 raise UserError(f"{self.path or 'the model'} has no {TOKENIZER}; give token ids, or add the file")
             return self.tokenizer.encode(text)
@@ -155,8 +157,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise UserError(f"{path} has no `model` entry; published formats are brought in by `unmask convert`")
-    if config.get("schema_version", 0) > SCHEMA_VERSION:
-        raise UserError(f"{path} is of schema {config['schema_version']}, newer than this version; upgrade unmask")
+    version = config.get("schema_version", SCHEMA_VERSION)
+    if not isinstance(version, int) or version > SCHEMA_VERSION:
+        raise UserError(f"{path} is of schema {version!r}, this version reads {SCHEMA_VERSION}; upgrade unmask")
     return config
 
 

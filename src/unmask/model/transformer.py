@@ -1,13 +1,14 @@
 """The one backbone: a pre-norm Transformer that is causal (ARM) or sees both directions (MDM) by a field of its config.
 
     network = Transformer(preset("6M", vocab_size=32000, causal=False))
-    hidden_BTE = network.hidden(tokens_BT)          # the head is apart, so that it runs only where it is needed
-    logits_NV = network.head(hidden_BTE[masked_BT])
+    hidden_NE = network.hidden(tokens_BT, at_N=masked_N)        # the last layer runs past its attention only there,
+    logits_NV = network.head(hidden_NE)                         # and so does the head
 
 RMSNorm, rotary embedding (half-split), SwiGLU, no biases, no time input: arXiv 2410.18514, section on the model.
 The head has V rows while an MDM's embedding has V + 1: the mask cannot be predicted.
 
-Shapes: B batch, T tokens, S keys attended to, E width, H query heads, K key heads, D head dimension, V vocabulary.
+Shapes: B batch, T tokens, N chosen positions (into the flattened [B * T]), S keys attended to, E width, H query heads,
+K key heads, D head dimension, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from unmask.errors import UserError
 from unmask.model.cache import KVCache
 from unmask.model.config import ModelConfig
+from unmask.model.cross_entropy import weighted_cross_entropy
 
 
 class RMSNorm(nn.Module):
@@ -49,10 +52,11 @@ class Attention(nn.Module):
         causal: bool,
         cached: tuple[KVCache, int, torch.Tensor, int] | None,
     ) -> torch.Tensor:
+        """What the heads gather [B, T, H * D], before the projection `out`."""
         batch, length, _ = x_BTE.shape
         qkv = self.qkv(x_BTE).view(batch, length, self.heads + 2 * self.kv_heads, self.head_dim).transpose(1, 2)
-        q_BHTD, k_BKTD, v_BKTD = qkv.split([self.heads, self.kv_heads, self.kv_heads], dim=1)
-        q_BHTD, k_BKTD = rotate(q_BHTD, *rope), rotate(k_BKTD, *rope)
+        qk, v_BKTD = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
+        q_BHTD, k_BKTD = rotate(qk, *rope).split([self.heads, self.kv_heads], dim=1)
         if cached is not None:
             cache, layer, positions_BT, slots = cached
             k_BKTD, v_BKTD = cache.write(layer, positions_BT, k_BKTD, v_BKTD, slots)
@@ -60,7 +64,7 @@ class Attention(nn.Module):
             groups = self.heads // self.kv_heads
             k_BKTD, v_BKTD = (x.repeat_interleave(groups, dim=1) for x in (k_BKTD, v_BKTD))
         y_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BKTD, v_BKTD, attn_mask=mask, is_causal=causal)
-        return self.out(y_BHTD.transpose(1, 2).reshape(batch, length, self.heads * self.head_dim))
+        return y_BHTD.transpose(1, 2).reshape(batch, length, self.heads * self.head_dim)
 
 
 class SwiGLU(nn.Module):
@@ -82,10 +86,21 @@ class Block(nn.Module):
         self.mlp_norm = RMSNorm(config.n_embd, config.norm_eps)
         self.mlp = SwiGLU(config)
 
-    def forward(self, x_BTE: torch.Tensor, *where: Any) -> torch.Tensor:
-        """`where`: what `Attention` takes beside its input."""
-        x_BTE = x_BTE + self.attention(self.attention_norm(x_BTE), *where)
-        return x_BTE + self.mlp(self.mlp_norm(x_BTE))
+    def forward(self, x_BTE: torch.Tensor, at_N: torch.Tensor | None, *where: Any) -> torch.Tensor:
+        """[B, T, E], or [N, E] at chosen positions. `where`: what `Attention` takes beside its input."""
+        mixed_BTE = self.mix(x_BTE, *where)
+        if at_N is None:
+            return self.finish(x_BTE, mixed_BTE)
+        return self.finish(*(x.flatten(0, 1).index_select(0, at_N) for x in (x_BTE, mixed_BTE)))
+
+    def mix(self, x_BTE: torch.Tensor, *where: Any) -> torch.Tensor:
+        """The half of the layer in which positions look at each other."""
+        return self.attention(self.attention_norm(x_BTE), *where)
+
+    def finish(self, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
+        """The other half, at each of any positions on its own: [..., E] and [..., H * D] to [..., E]."""
+        x = x + self.attention.out(mixed)
+        return x + self.mlp(self.mlp_norm(x))
 
 
 class Transformer(nn.Module):
@@ -98,6 +113,7 @@ class Transformer(nn.Module):
         """`seed` draws the paper's initialisation; None leaves the weights to be filled (from a checkpoint)."""
         super().__init__()
         self.config = config
+        self.recompute = False  # activation checkpointing: layers run again in the backward pass
         self.embedding = nn.Embedding(config.embedding_rows, config.n_embd)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.norm = RMSNorm(config.n_embd, config.norm_eps)
@@ -129,14 +145,15 @@ class Transformer(nn.Module):
         key_mask_BS: torch.Tensor | None = None,
         cache: KVCache | None = None,
         segments_BT: torch.Tensor | None = None,
+        at_N: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Final hidden states [B, T, E], after the last norm.
+        """Final hidden states [B, T, E], after the last norm; [N, E] where `at_N` chooses positions.
 
         positions_BT: where each token stands (default 0..T-1). key_mask_BS: True where a key may be attended to
         (False for padding). cache: a causal model's `KVCache`; needs positions_BT, and attends to all slots up
         to each token's own. segments_BT: numbers of the examples that share a row, each in one stretch: a token
-        attends to its own alone, and positions begin again with each. Raises `UserError` if the sequence is longer
-        than the context.
+        attends to its own alone, and positions begin again with each. at_N: places in the flattened [B * T]; behind
+        its attention the last layer runs only there. Raises `UserError` if the sequence is longer than the context.
         """
         length = tokens_BT.shape[1]
         if length > self.config.block_size:
@@ -165,13 +182,26 @@ class Transformer(nn.Module):
         x_BTE = self.embedding(tokens_BT)
         for index, layer in enumerate(self.layers):
             cached = None if cache is None else (cache, index, positions_BT, slots)
-            x_BTE = layer(x_BTE, rope, mask, causal, cached)
+            where = (at_N if index == len(self.layers) - 1 else None, rope, mask, causal, cached)
+            if self.recompute and torch.is_grad_enabled():
+                x_BTE = checkpoint(layer, x_BTE, *where, use_reentrant=False)
+            else:
+                x_BTE = layer(x_BTE, *where)
         return self.norm(x_BTE)
+
+    @property
+    def head_weight_VE(self) -> torch.Tensor:
+        return self.embedding.weight[: self.config.vocab_size] if self.output is None else self.output.weight
 
     def head(self, hidden: torch.Tensor) -> torch.Tensor:
         """fp32 logits [..., V] of hidden states [..., E]."""
-        weight = self.embedding.weight[: self.config.vocab_size] if self.output is None else self.output.weight
-        return F.linear(hidden, weight).float()
+        return F.linear(hidden, self.head_weight_VE).float()
+
+    def cross_entropy(
+        self, hidden_NE: torch.Tensor, targets_N: torch.Tensor, weights_N: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The sum of weights_N * CE_N (nats) and, without its graph, CE_N; the logits never stand whole."""
+        return weighted_cross_entropy(hidden_NE, self.head_weight_VE, targets_N, weights_N)
 
     def forward(self, tokens_BT: torch.Tensor, **where: torch.Tensor | None) -> torch.Tensor:
         return self.head(self.hidden(tokens_BT, **where))  # type: ignore[arg-type]

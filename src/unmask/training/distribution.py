@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -128,14 +128,14 @@ class Heartbeat:
 
     def __init__(self, rank: int, size: int) -> None:
         self._rank, self._size = rank, size
-        self._store: Any = dist.distributed_c10d._get_default_store()
+        self._store = cast(Any, dist.distributed_c10d._get_default_store())
         self._store.set(f"who/{rank}", f"process {os.getpid()} on {socket.gethostname()}")
         self._done = threading.Event()
         self._store.add(f"beat/{rank}", 1)
         self._thread = threading.Thread(target=self._run, args=(self._store.clone(),), daemon=True)
         self._thread.start()
 
-    def _run(self, store: dist.Store) -> None:
+    def _run(self, store: Any) -> None:
         while not self._done.wait(BEAT_SECONDS):
             try:
                 store.add(f"beat/{self._rank}", 1)

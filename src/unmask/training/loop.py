@@ -28,17 +28,20 @@ import torch
 
 from unmask.diffusion.objective import Objective
 from unmask.errors import UserError
+from unmask.model.flops import training_flops_per_token
 from unmask.model.folder import Model
 from unmask.model.lora import adapter_metadata, merged_weights
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import Ranks, shard
+from unmask.training.memory import keep_freed_memory
 from unmask.training.metrics import LEVEL_BUCKETS, Metrics, Silence, level_means, matmul_peak, peak_memory
 from unmask.training.optimizer import build_optimizer, learning_rate, parameter_norm, update_average
 from unmask.training.recipe import Recipe
 from unmask.training.run_folder import RunFolder
-from unmask.training.setup import Setup, autocast_for, choose_device, compile_hidden, prepare
+from unmask.training.setup import Setup, autocast_for, choose_device, compile_layers, prepare
 from unmask.training.step import Engine
 from unmask.training.task import Ahead
+from unmask.training.tracking import Trace, WandbRun, require_wandb
 
 # A mean cross-entropy of so many times that of guessing: the weights have been thrown out, and do not come back.
 DIVERGED = 3.0
@@ -69,9 +72,12 @@ def train(recipe: Recipe, resume: bool = False) -> Result:
 
     Under `torchrun` every process calls it. Raises `UserError` for bad input, a diverging run, and a rank that died.
     """
+    require_wandb(recipe.wandb)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
+    if device.type == "cpu":
+        keep_freed_memory()
     with Ranks(device) as ranks, ranks.watched():
         setup = ranks.together(lambda: prepare(recipe, device, ranks))
         run = ranks.together(lambda: RunFolder.open(recipe, resume, setup.records) if ranks.first else None)
@@ -103,25 +109,25 @@ class Run:
         if recipe.lora is not None:
             self.state.merge, self.state.adapter = merged_weights, adapter_metadata(recipe.lora)
         speak = Silence().say if not ranks.first else lambda text: print(text, file=sys.stderr, flush=True)
-        if resume:
-            restore(self.state, self.path, ranks, speak)
+        if resume and not restore(self.state, self.path, ranks, speak):
+            speak(f"{self.path} has no checkpoint yet, so this starts at step 0")
         background = self.device.type == "cuda" or sharded
         self.writer = Writer(self.path, ranks, recipe.checkpoint.keep, background)
         self.metrics: Metrics | Silence = Silence()
-        if ranks.first:
-            self.metrics = Metrics(self.path, setup.steps, self.state.progress.step)
+        self.metrics = ranks.together(self._open_metrics)
         autocast = autocast_for(recipe.precision, self.device)
         dtype = torch.bfloat16 if isinstance(autocast, torch.autocast) else torch.float32
         self.peak = float(ranks.sum(np.array([matmul_peak(self.device, dtype)]))[0])  # of all ranks
         try:
             self._describe()
             if recipe.compile:
-                compile_hidden(network, self.metrics.say)
+                compile_layers(network, self.metrics.say)
             objective = Objective(recipe.objective)
             clip = recipe.optimizer.clip
             engine = Engine(network, objective, self.state.optimizer, ranks, sharded, autocast, clip)
-            with Ahead(setup.task, setup.micro_batches, self.device) as ahead:
-                stopped = self._steps(engine, ahead)
+            traced = recipe.profile if ranks.first else 0
+            with Ahead(setup.task, setup.micro_batches, self.device) as ahead, Trace(self.path, traced) as trace:
+                stopped = self._steps(engine, ahead, trace)
             self.writer.finish()
         finally:
             self.metrics.close()
@@ -131,7 +137,15 @@ class Run:
             self.validation, ranks.size, ranks.rank, stopped,
         )  # fmt: skip
 
-    def _steps(self, engine: Engine, ahead: Ahead) -> int:
+    def _open_metrics(self) -> Metrics | Silence:
+        if not self.ranks.first:
+            return Silence()
+        recipe, wandb = self.recipe, None
+        if recipe.wandb != "off":
+            wandb = WandbRun(self.path, recipe.wandb, recipe.to_dict())
+        return Metrics(self.path, self.setup.steps, self.state.progress.step, wandb)
+
+    def _steps(self, engine: Engine, ahead: Ahead, trace: Trace) -> int:
         """Steps from where the state is to the last; returns the signal that ended them early, or 0."""
         recipe, setup, state, ranks = self.recipe, self.setup, self.state, self.ranks
         progress, steps = state.progress, setup.steps
@@ -166,6 +180,7 @@ class Run:
             progress.level_total = [a + b for a, b in zip(progress.level_total, found.level_total, strict=True)]
             progress.level_count = [a + b for a, b in zip(progress.level_count, found.level_count, strict=True)]
 
+            trace.step()
             progress.step += 1
             progress.tokens += n_tokens
             progress.flops += n_tokens * setup.flops_per_token
@@ -212,7 +227,9 @@ class Run:
         seconds = max(1e-9, clock.seconds)
         per_second = clock.tokens / seconds
         loss = progress.window_loss / progress.window_tokens if progress.window_tokens else None
-        share = per_second * setup.flops_per_token / self.peak if recipe.flops_rule == "exact" else None
+        # By the exact count whatever the budget's rule: the peak is one of real arithmetic.
+        exact = training_flops_per_token(setup.config, setup.task.length, setup.task.head_share)
+        share = per_second * exact / self.peak
         levels = level_means(progress.level_total, progress.level_count)
         self.metrics.write(
             "train",
@@ -228,7 +245,7 @@ class Run:
             skipped=progress.skipped,
             seconds=round(progress.seconds, 3),
             tokens_per_second=round(per_second, 1),
-            matmul_peak_share=share and round(share, 4),
+            matmul_peak_share=round(share, 4),
             data_wait_share=round(clock.waited / seconds, 5),
             memory=peak_memory(self.device),
         )
@@ -246,7 +263,9 @@ class Run:
             network.load_state_dict(average)
         network.eval()
         try:
-            self.validation = self.setup.task.validate(Model(network, self.setup.tokenizer))
+            # Eagerly: its batches have other shapes, each of which would be compiled.
+            with torch.compiler.set_stance("force_eager"):
+                self.validation = self.setup.task.validate(Model(network, self.setup.tokenizer))
         finally:
             network.train()
             if raw is not None:

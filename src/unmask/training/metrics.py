@@ -1,4 +1,4 @@
-"""What a run says while it runs: ``metrics.jsonl``, TensorBoard, and a line on stderr.
+"""What a run says while it runs: ``metrics.jsonl``, TensorBoard, Weights & Biases if asked, and a line on stderr.
 
     metrics = Metrics(run_folder, steps=1000, resumed_at=0)
     metrics.write("train", step=10, loss=5.9, ...)
@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from unmask.training.tracking import WandbRun
 
 METRICS = "metrics.jsonl"
 LEVEL_BUCKETS = 10
@@ -40,8 +42,8 @@ def level_means(total: list[float], count: list[int]) -> list[float | None]:
 class Metrics:
     """Writes the records of one run."""
 
-    def __init__(self, run: Path, steps: int, resumed_at: int) -> None:
-        self._path, self._steps = run / METRICS, steps
+    def __init__(self, run: Path, steps: int, resumed_at: int, wandb: WandbRun | None = None) -> None:
+        self._path, self._steps, self._wandb = run / METRICS, steps, wandb
         self._drop_after(resumed_at)
         self._file = self._path.open("a", encoding="utf-8")
         from torch.utils.tensorboard import SummaryWriter  # seconds to import
@@ -54,11 +56,11 @@ class Metrics:
         if not self._path.exists():
             return
         kept = []
-        for line in self._path.read_text(encoding="utf-8").splitlines():
+        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 if step and json.loads(line)["step"] <= step:  # a run that begins anew keeps nothing
                     kept.append(line + "\n")
-            except (ValueError, KeyError):
+            except (ValueError, KeyError, TypeError):
                 continue  # the last line of a process that was killed
         partial = self._path.with_suffix(".partial")
         partial.write_text("".join(kept), encoding="utf-8")
@@ -68,24 +70,22 @@ class Metrics:
         record = {"kind": kind, **values}
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
-        for name, value in values.items():
-            if name != "step" and isinstance(value, int | float):
-                self._board.add_scalar(f"{kind}/{name}", value, values["step"])
-            elif isinstance(value, list):
-                for bucket, mean in enumerate(value):
-                    if mean is not None:
-                        self._board.add_scalar(f"{kind}/{name}/{bucket}", mean, values["step"])
+        scalars = as_scalars(kind, values)
+        for name, value in scalars.items():
+            self._board.add_scalar(name, value, values["step"])
+        if self._wandb is not None:
+            self._wandb.write(scalars, values["step"])
 
-    def line(self, step: int, loss: float | None, rate: float, share: float | None, left: float, skipped: int) -> None:
+    def line(self, step: int, loss: float | None, rate: float, share: float, left: float, skipped: int) -> None:
         """The live line; off a terminal a plain one now and then."""
         now = time.monotonic()
         if not self._live and now - self._said < PLAIN_SECONDS and step < self._steps:
             return
         self._said = now
-        peak = "" if share is None else f" | {share:.0%} of matmul peak"
         skips = f" | {skipped} skipped" if skipped else ""
         known = "not finite" if loss is None else f"{loss:.4f}"
-        text = f"step {step}/{self._steps} | loss {known} | {rate:,.0f} tokens/s{peak} | {clock(left)} left{skips}"
+        speed = f"{rate:,.0f} tokens/s | {share:.0%} of matmul peak | {clock(left)} left"
+        text = f"step {step}/{self._steps} | loss {known} | {speed}{skips}"
         end = "\r" if self._live and step < self._steps else "\n"
         print(f"{text}\x1b[K" if self._live else text, end=end, file=sys.stderr, flush=True)
 
@@ -95,6 +95,19 @@ class Metrics:
     def close(self) -> None:
         self._file.close()
         self._board.close()
+        if self._wandb is not None:
+            self._wandb.close()
+
+
+def as_scalars(kind: str, values: dict[str, Any]) -> dict[str, float]:
+    """A record's numbers but its step under ``kind/name``, those of a list under ``kind/name/index``."""
+    found: dict[str, float] = {}
+    for name, value in values.items():
+        if isinstance(value, list):
+            found |= {f"{kind}/{name}/{index}": part for index, part in enumerate(value) if part is not None}
+        elif name != "step" and isinstance(value, int | float):
+            found[f"{kind}/{name}"] = value
+    return found
 
 
 class Silence:

@@ -59,8 +59,14 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 
 def gradient_norm(network: torch.nn.Module, clip: float) -> float:
     """The global gradient norm before clipping to `clip` (0: no clipping); not finite where a gradient is not."""
-    norm = torch.nn.utils.clip_grad_norm_(network.parameters(), clip or math.inf)
-    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    parameters = [parameter for parameter in network.parameters() if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])  # type: ignore[misc]
+    if isinstance(norm, DTensor):
+        norm = norm.full_tensor()
+    # Most steps need no clipping: their gradients are not read and written once more.
+    if clip and float(norm) > clip:
+        torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+    return float(norm)
 
 
 @torch.no_grad()

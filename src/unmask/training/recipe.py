@@ -9,6 +9,8 @@ A key that does not exist, a value of the wrong type, or sizes that do not fit i
 from __future__ import annotations
 
 import dataclasses
+import math
+import operator
 import types
 import typing
 from dataclasses import dataclass, field
@@ -29,6 +31,16 @@ PRECISIONS = ("auto", "fp32", "bf16")
 PARALLEL = ("auto", "ddp", "fsdp")
 WANDB = ("off", "offline", "online")
 BUDGETS = ("steps", "tokens", "flops", "epochs")
+# Least and greatest value of a number; every number is finite besides.
+RANGES: dict[str, tuple[float, float]] = {
+    "context": (2, math.inf),  # a validation window is a token shorter
+    "threads": (0, 1024),
+    **dict.fromkeys(("seed", "validation.seed"), (0, 2**63 - 1)),
+    **dict.fromkeys(("validation.every", "checkpoint.every"), (0, math.inf)),
+    **dict.fromkeys(("optimizer.eps", "optimizer.weight_decay", "optimizer.clip"), (0, math.inf)),
+    **dict.fromkeys(("optimizer.final", "optimizer.decay"), (0, 1)),
+    "optimizer.warmup": (-1, math.inf),
+}
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,7 @@ class ModelFields:
     n_embd: int = 0
     n_kv_head: int = 0
     intermediate_size: int = 0
+    head_dim: int = 0
     tie_embeddings: bool = False
     rope_base: float = 10000.0
     norm_eps: float = 1e-5
@@ -119,6 +132,7 @@ class Recipe:
     log_every: int = 10
     max_skipped: int = 10  # steps in a row with a gradient that is not finite
     wandb: str = "off"  # off, offline or online
+    profile: int = 0  # steps to trace into trace.json
 
     def __post_init__(self) -> None:
         for name in ("data", "out"):
@@ -131,7 +145,7 @@ class Recipe:
         for name in ("context", "batch_size", "log_every", "max_skipped"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; give at least 1")
-        for name in (*budgets, "micro_batch", "threads", "seed"):
+        for name in (*budgets, "micro_batch", "threads", "seed", "profile"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name} is {getattr(self, name)}; it must not be negative")
         if self.batch_size % (self.micro_batch or self.batch_size):
@@ -159,6 +173,14 @@ class Recipe:
                 raise UserError(f"{name} is {count}; give at least 1")
         if self.validation.draws < 2:
             raise UserError(f"validation.draws is {self.validation.draws}; give at least 2, for a standard error")
+        for name, (least, most) in RANGES.items():
+            value = operator.attrgetter(name)(self)
+            if not least <= value <= most:
+                border = f"at least {least}" if value < least else f"at most {most}"
+                raise UserError(f"{name} is {value}; give {border}")
+        for name in ("beta1", "beta2"):
+            if not 0 <= (decay := getattr(self.optimizer, name)) < 1:
+                raise UserError(f"optimizer.{name} is {decay}; give at least 0 and below 1")
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -227,9 +249,9 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
         try:
             # YAML reads 1e13 (no dot) as text.
             number = float(value) if isinstance(value, str) or kind is float else value
-            if kind is float or number == int(number):
+            if math.isfinite(number) and (kind is float or number == int(number)):
                 return kind(number)
         except (TypeError, ValueError, OverflowError):
             pass
-    names = {str: "text", bool: "true or false", int: "a whole number", float: "a number"}
+    names = {str: "text", bool: "true or false", int: "a whole number", float: "a finite number"}
     raise UserError(f"{where} is {value!r}; give {names[kind]}")

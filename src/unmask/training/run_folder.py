@@ -27,6 +27,7 @@ RECIPE, VERSIONS, METRICS, LOCK = "recipe.yaml", "versions.json", "metrics.jsonl
 # What may change when a run goes on: none of it changes the samples, or what is computed of them.
 FREE_ON_RESUME = (
     ("out", "data", "log_every", "max_skipped", "checkpoint.every", "checkpoint.keep", "wandb", "device", "threads")
+    + ("profile",)
     + ("micro_batch", "compile", "activation_checkpointing", "parallel.kind", "parallel.shard")  # rounding alone
 )
 
@@ -71,6 +72,8 @@ class RunFolder:
                 (path / VERSIONS).write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
         except BlockingIOError as error:
             raise UserError(f"{path} is being written by another process; wait for it or give another --out") from error
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
+            raise UserError(f"{written} is damaged; put back its own, or give another --out") from error
         except OSError as error:
             if new:
                 shutil.rmtree(path, ignore_errors=True)
@@ -83,6 +86,8 @@ class RunFolder:
 
 def refuse_changes(recipe: Recipe, before: dict[str, Any], path: Path) -> None:
     """Raises `UserError` listing each setting that differs from the run's own."""
+    if not isinstance(before, dict):
+        raise UserError(f"{path / RECIPE} is damaged: it holds no settings; put back its own, or give another --out")
     now, then = flat(recipe.to_dict()), flat({k: v for k, v in before.items() if k != "schema_version"})
     # A key that the run's recipe does not know had what is now the default.
     then = {**flat(Recipe(data="-", out="-", steps=1).to_dict()), "steps": 0, **then}

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from unmask.model.folder import WEIGHTS, Model, load
 from unmask.model.lora import adapter_flops_per_token, add_adapters
 from unmask.model.presets import preset, training_steps
 from unmask.model.tokenizers import Tokenizer
-from unmask.model.transformer import Transformer
+from unmask.model.transformer import Block, Transformer
 from unmask.training.batches import Batches
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.finetune import FineTuning
@@ -72,8 +72,10 @@ def prepare(recipe: Recipe, device: torch.device, ranks: Ranks) -> Setup:
         else:
             config, network = start.config, start.network.train()
             if data.vocab_size != config.vocab_size or (start.tokenizer and start.tokenizer.hash != tokenizer.hash):
-                raise UserError(f"data {recipe.data} was prepared with another tokenizer than init {recipe.init}'s; "
-                                f"prepare it with --tokenizer {start.path}")  # fmt: skip
+                raise UserError(
+                    f"data {recipe.data} was prepared with another tokenizer than init {recipe.init}'s; "
+                    f"prepare it with --tokenizer {start.path}"
+                )
         task = Batches(recipe, data, config)
     if recipe.lora is not None and start is not None and start.path is not None:
         base = file_sha256(start.path / WEIGHTS)
@@ -107,7 +109,7 @@ def start_model(recipe: Recipe) -> Model | None:
     if recipe.context > model.config.block_size:
         raise UserError(f"context {recipe.context} exceeds that of init {recipe.init}, {model.config.block_size}")
     if recipe.model != ModelFields():
-        raise UserError(f"model is given beside init {recipe.init}, which has its own config; leave out the model group")
+        raise UserError(f"model is given beside init {recipe.init}, which has its own sizes; leave out the model group")
     return model
 
 
@@ -118,7 +120,7 @@ def model_config(recipe: Recipe, vocab_size: int, eos_id: int | None) -> ModelCo
     shared |= {"norm_eps": fields.norm_eps, "tie_embeddings": fields.tie_embeddings}
     given = {
         name: getattr(fields, name)
-        for name in ("n_layer", "n_head", "n_embd", "n_kv_head", "intermediate_size")
+        for name in ("n_layer", "n_head", "n_embd", "n_kv_head", "intermediate_size", "head_dim")
         if getattr(fields, name)
     }
     causal = recipe.objective.kind == "arm"
@@ -166,10 +168,15 @@ def autocast_for(precision: str, device: torch.device) -> AbstractContextManager
     return nullcontext()
 
 
-def compile_hidden(network: Transformer, say: Callable[[str], None]) -> None:
-    """`torch.compile` on the layers; the head's row count changes every step and stays eager."""
+def compile_layers(network: Transformer, say: Callable[[str], None]) -> None:
+    """`torch.compile` on the layers. The last one ends at scored positions alone, whose number changes every step: that
+    half is compiled for any number, so nothing is compiled anew as masks change. The head is chunked and stays eager.
+    """
     if shutil.which("g++") is None and shutil.which("clang++") is None and not torch.cuda.is_available():
         say("warning: no C++ compiler found, so compile: true runs eagerly")
         return
-    for layer in network.layers:
+    for layer in network.layers[:-1]:
         layer.compile()
+    last = cast(Block, network.layers[-1])
+    # Set on the instance, over the methods of the class.
+    vars(last).update(mix=torch.compile(last.mix), finish=torch.compile(last.finish, dynamic=True))

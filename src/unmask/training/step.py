@@ -53,8 +53,8 @@ class Loss(nn.Module):
         super().__init__()
         self.network, self._objective = network, objective
 
-    def forward(self, inputs: Inputs) -> tuple[torch.Tensor, torch.Tensor]:
-        outcome = self._objective.loss(self.network, inputs)
+    def forward(self, inputs: Inputs, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+        outcome = self._objective.loss(self.network, inputs, scale)
         return outcome.loss_sum, outcome.ce_B
 
 
@@ -92,9 +92,9 @@ class Engine:
         for index, inputs in enumerate(parts):
             with self._exchange(index == len(parts) - 1):
                 with self._autocast:
-                    loss_sum, ce_B = self._loss(inputs)
-                (loss_sum * (self._ranks.size / divisor)).backward()
-            loss += float(loss_sum.detach()) / divisor
+                    loss_sum, ce_B = self._loss(inputs, self._ranks.size / divisor)
+                loss_sum.backward()
+            loss += float(loss_sum.detach()) / self._ranks.size
             add_by_level(total, count, inputs.level_B, ce_B)
         sent = 0 if stop is None else stop()
         told = [float(sent == number) for number in SIGNALS]

@@ -1,0 +1,167 @@
+"""`unmask bench train` for real, on a model that takes milliseconds; and its arms against each other."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from unmask.bench.arms import Arm, build_arm, exactness_seconds, llama
+from unmask.bench.corpus import random_corpus
+from unmask.bench.profile import phases
+from unmask.bench.train import BenchOptions, bench_train, model_fields, spread
+from unmask.data.shards import TokenData
+from unmask.diffusion.objective import ObjectiveConfig
+from unmask.errors import UserError
+from unmask.model.config import ModelConfig
+from unmask.model.flops import training_flops_per_token
+from unmask.model.transformer import Transformer
+from unmask.training.distribution import Ranks
+from unmask.training.recipe import ModelFields, OptimizerFields, Recipe
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bench") / "data"
+    random_corpus(folder, vocab_size=300, n_tokens=1 << 14)
+    return folder
+
+
+def recipe_of(corpus: Path, kind: str = "mdm", **changes) -> Recipe:
+    objective = ObjectiveConfig(kind=kind, random_length=changes.pop("random_length", 0.3))
+    model = ModelFields(n_layer=2, n_head=4, n_kv_head=2, n_embd=32)
+    fields = {"data": str(corpus), "out": "-", "steps": 1000, "context": 32, "batch_size": 4, "threads": 1}
+    optimizer = OptimizerFields(lr=1e-2, schedule="constant", warmup=0)
+    return Recipe(**fields | changes, model=model, objective=objective, optimizer=optimizer)
+
+
+@pytest.fixture
+def arm_of(corpus: Path) -> Iterator:
+    made: list[Arm] = []
+
+    def make(name: str, **changes) -> Arm:
+        made.append(build_arm(name, recipe_of(corpus, **changes), CPU, Ranks(CPU), print))
+        return made[-1]
+
+    yield make
+    for arm in made:
+        arm.close()
+
+
+def test_corpus_is_read_by_the_usual_reader_and_can_be_learnt(corpus):
+    data = TokenData(corpus, "train")
+    tokens = data.read(0, data.n_tokens)
+    assert data.vocab_size == 300 and 0 <= tokens.min() and tokens.max() < 300
+    assert np.bincount(tokens).argmax() == 0  # Zipf: the first is the most frequent
+    assert TokenData(corpus, "validation").n_tokens == (1 << 14) // 16
+
+
+@pytest.mark.parametrize("kind", ["mdm", "arm"])
+@pytest.mark.parametrize("other", ["plain", "transformers"])
+def test_arms_train_the_same_model(arm_of, kind, other):
+    """20 steps at a high rate, sequences of unequal length among them: the losses stay together, and fall."""
+    if other == "transformers":
+        pytest.importorskip("transformers")
+    ours, theirs = arm_of("ours", kind=kind), arm_of(other, kind=kind)
+    a, b = ([arm.step(step) for step in range(20)] for arm in (ours, theirs))
+    assert a == pytest.approx(b, rel=2e-3)
+    assert a[0] == pytest.approx(b[0], rel=1e-5)
+    assert np.mean(a[-5:]) < np.mean(a[:5])
+    assert ours.tally.tokens == theirs.tally.tokens
+    assert ours.tally.flops == theirs.tally.flops
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_llama_sees_both_directions_where_ours_does(causal):
+    pytest.importorskip("transformers")
+    config = ModelConfig(
+        n_layer=2, n_head=4, n_kv_head=2, n_embd=32, vocab_size=50, block_size=16, causal=causal, norm_eps=1e-5
+    )
+    ours = Transformer(config, seed=0)
+    theirs = llama(config, ours)
+    tokens_BT = torch.arange(32).reshape(2, 16) % 50
+    changed_BT = tokens_BT.clone()
+    changed_BT[:, -1] = 49
+    with torch.no_grad():
+        logits_BTV = theirs(tokens_BT).logits
+        torch.testing.assert_close(logits_BTV, ours(tokens_BT), rtol=1e-4, atol=1e-5)
+        first_moves = not torch.equal(theirs(changed_BT).logits[:, 0], logits_BTV[:, 0])
+    assert first_moves != causal
+
+
+def test_needed_flops_are_the_rule_on_average(arm_of):
+    """Counted from the masks at hand, they agree with the expectation that budgets use."""
+    arm = arm_of("ours", random_length=0.0, batch_size=64)
+    for _ in range(2):
+        arm.step(_)
+    share = arm.recipe.objective.head_share(32)
+    expected = training_flops_per_token(arm.config, 32, share)
+    assert arm.tally.tokens == 2 * 64 * 32
+    assert arm.tally.flops / arm.tally.tokens == pytest.approx(expected, rel=0.02)
+
+
+def test_phases_add_up_and_leave_the_arm_as_it_was(arm_of):
+    arm = arm_of("ours")
+    found = phases(arm, 0)
+    assert set(found) == {"data", "layers, forward", "head and loss", "backward", "clip and optimizer"}
+    assert all(0 <= seconds < 5 for seconds in found.values())
+    assert not {"update", "forward_backward"} & vars(arm.engine).keys()
+    assert exactness_seconds(arm, steps=2) > 0
+
+
+def test_bench_end_to_end(tmp_path):
+    """One process and two ranks in turns, by the command; JSON, plot, trace and table."""
+    files = {name: tmp_path / file for name, file in (("out", "b.json"), ("plot", "b.png"), ("profile", "t.json"))}
+    options = [word for name, path in files.items() for word in (f"--{name}", str(path))]
+    words = "bench train --size 1x2x16 --vocab 100 --context 32 --threads 2 --no-compile --ranks 2"
+    words += " --rounds 2 --steps 2 --warmup 1"
+    done = subprocess.run(
+        [sys.executable, "-m", "unmask", *words.split(), *options], capture_output=True, text=True, timeout=110
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(files["out"].read_text())
+    assert report["schema_version"] == 1 and report["settings"]["batch"] == 4
+    found = report["sizes"]["1x2x16"]
+    assert list(found["arms"]) == ["ours", "2 ranks"]
+    for name, arm in found["arms"].items():
+        assert len(arm["tokens_per_second"]["rounds"]) == 2 and len(arm["losses"]) == 4
+        assert 0 < arm["matmul_peak_share"]["median"] < 1
+        assert arm["peak_memory"] > arm["bare_memory"] > 0
+        assert found["loss_difference"].get(name, 0) < 1e-4
+    assert found["arms"]["2 ranks"]["bare_memory"] > 1.5 * found["arms"]["ours"]["bare_memory"]
+    assert files["plot"].stat().st_size > 5000
+    assert json.loads(files["profile"].read_text())["traceEvents"]
+    assert "2 ranks / ours" in done.stdout and "matmul peak" in done.stdout and "backward" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"size": ["7M"]}, "--size 7M"),
+        ({"against": ["plane"]}, "did you mean 'plain'"),
+        ({"batch": -1}, "--batch"),
+        ({"ranks": 3, "threads": 2}, "--ranks 3"),
+        ({"out": "/nowhere/at/all.json"}, "its folder does not exist"),
+        ({"size": ["2x3x16"]}, "n_head"),
+    ],
+)
+def test_bad_input_names_the_option(fields, named):
+    with pytest.raises(UserError, match=named):
+        bench_train(BenchOptions(**{"vocab": 50, "context": 8, "threads": 1} | fields))
+
+
+def test_sizes_defaults_and_spread():
+    assert model_fields("6M").size == "6M"
+    assert model_fields("3x2x16") == ModelFields(n_layer=3, n_head=2, n_embd=16)
+    assert (BenchOptions().resolved().batch, BenchOptions().resolved().context) == (4, 512)
+    memory = BenchOptions(memory=True, rounds=2).resolved()
+    assert (memory.batch, memory.context, memory.rounds, memory.steps) == (8, 2048, 2, 2)
+    assert spread(np.array([3.0, 1.0, 2.0])) == {"median": 2.0, "q1": 1.5, "q3": 2.5, "rounds": [3.0, 1.0, 2.0]}
