@@ -59,7 +59,7 @@ class _WeightedCrossEntropy(torch.autograd.Function):
             rows, count = _rows(len(weight_VE), hidden_NE.device), len(targets_N)
             needs_hidden, needs_weight = ctx.needs_input_grad[:2]
             grad_hidden_NE = torch.empty_like(hidden_NE) if needs_hidden else None
-            grad_weight_VE = torch.zeros_like(weight_VE, dtype=torch.float32) if needs_weight else None
+            grad_weight_VE: torch.Tensor | None = None  # in fp32
             ce_N = torch.empty(count, dtype=torch.float32, device=hidden_NE.device)
             logits_nV = hidden_NE.new_empty(min(rows, count), len(weight_VE))  # one for all chunks
             for start in range(0, count, rows):
@@ -75,12 +75,16 @@ class _WeightedCrossEntropy(torch.autograd.Function):
                 # Weights scale n x E numbers here, not n x V.
                 if grad_hidden_NE is not None:
                     grad_hidden_NE[part] = (slope_nV @ weight_VE) * weight_n1
-                if grad_weight_VE is not None:
+                if needs_weight:
                     scaled_nE = (hidden_nE * weight_n1).to(hidden_NE.dtype)
-                    if grad_weight_VE.dtype == scaled_nE.dtype:
+                    if grad_weight_VE is None:
+                        grad_weight_VE = (slope_nV.T @ scaled_nE).float()
+                    elif scaled_nE.dtype == torch.float32:
                         grad_weight_VE.addmm_(slope_nV.T, scaled_nE)
                     else:
                         grad_weight_VE += slope_nV.T @ scaled_nE
+            if needs_weight and grad_weight_VE is None:  # no rows
+                grad_weight_VE = torch.zeros_like(weight_VE)
             # Not `save_for_backward`: given away in the backward pass, they become the parameters' gradients uncopied.
             ctx.grads = grad_hidden_NE, None if grad_weight_VE is None else grad_weight_VE.to(weight_VE.dtype)
             ctx.mark_non_differentiable(ce_N)

@@ -60,9 +60,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
 def gradient_norm(network: torch.nn.Module, clip: float) -> float:
     """The global gradient norm before clipping to `clip` (0: no clipping); not finite where a gradient is not."""
     parameters = [parameter for parameter in network.parameters() if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])  # type: ignore[misc]
-    if isinstance(norm, DTensor):
-        norm = norm.full_tensor()
+    norm = total_norm([parameter.grad for parameter in parameters])  # type: ignore[misc]
     # Most steps need no clipping: their gradients are not read and written once more.
     if clip and float(norm) > clip:
         torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
@@ -72,8 +70,16 @@ def gradient_norm(network: torch.nn.Module, clip: float) -> float:
 @torch.no_grad()
 def parameter_norm(network: torch.nn.Module) -> float:
     """The global norm of the weights (of sharded ones a collective)."""
-    norm = torch.nn.utils.get_total_norm(network.parameters())
-    return float(norm.full_tensor() if isinstance(norm, DTensor) else norm)
+    return float(total_norm([parameter.detach() for parameter in network.parameters()]))
+
+
+def total_norm(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """The Euclidean norm of all tensors together."""
+    if all(t.device.type == "cpu" and not isinstance(t, DTensor) for t in tensors):
+        # A dot product uses all threads, at several times the speed of a reduction.
+        return torch.stack([t.flatten().dot(t.flatten()) for t in tensors]).sum().sqrt()
+    norm = torch.nn.utils.get_total_norm(tensors)
+    return norm.full_tensor() if isinstance(norm, DTensor) else norm
 
 
 @torch.no_grad()
