@@ -33,7 +33,6 @@ from unmask.model.flops import forward_flops
 from unmask.model.transformer import Transformer
 from unmask.training.batches import Batches
 from unmask.training.distribution import Ranks, share_of
-from unmask.training.memory import keep_freed_memory
 from unmask.training.optimizer import build_optimizer, gradient_norm, learning_rate
 from unmask.training.recipe import Recipe
 from unmask.training.setup import autocast_for, compile_layers, model_config
@@ -97,10 +96,9 @@ class Ours(Arm):
     """The step of `unmask train`."""
 
     def __init__(self, recipe: Recipe, device: torch.device, ranks: Ranks, say: Callable[[str], None]) -> None:
-        if device.type == "cpu":
-            keep_freed_memory()
         super().__init__(recipe, device, ranks)
         self.network = Transformer(self.config, seed=recipe.seed).to(device)
+        self.network.recompute = recipe.activation_checkpointing
         if recipe.compile:
             compile_layers(self.network, say)
         self.objective = Objective(recipe.objective)

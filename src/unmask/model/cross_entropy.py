@@ -19,9 +19,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-# Logits in one chunk (48 MiB in fp32). Smaller ones would spend their time on the sum of the head's gradient, which
-# each chunk reads and writes whole; larger ones leave the caches. On a GPU as many as keep it busy.
-CHUNK_CPU, CHUNK_GPU = 12 << 20, 1 << 27
+# Logits in one chunk (32 MiB in fp32). Smaller ones would spend their time on the sum of the head's gradient, which
+# each chunk reads and writes whole; larger ones leave the caches, and glibc gives their memory back each time. On a GPU
+# as many as keep it busy.
+CHUNK_CPU, CHUNK_GPU = 1 << 23, 1 << 27
 
 
 def weighted_cross_entropy(

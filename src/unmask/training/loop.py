@@ -33,7 +33,6 @@ from unmask.model.folder import Model
 from unmask.model.lora import adapter_metadata, merged_weights
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import Ranks, shard
-from unmask.training.memory import keep_freed_memory
 from unmask.training.metrics import LEVEL_BUCKETS, Metrics, Silence, level_means, matmul_peak, peak_memory
 from unmask.training.optimizer import build_optimizer, learning_rate, parameter_norm, update_average
 from unmask.training.recipe import Recipe
@@ -76,8 +75,6 @@ def train(recipe: Recipe, resume: bool = False) -> Result:
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
-    if device.type == "cpu":
-        keep_freed_memory()
     with Ranks(device) as ranks, ranks.watched():
         setup = ranks.together(lambda: prepare(recipe, device, ranks))
         run = ranks.together(lambda: RunFolder.open(recipe, resume, setup.records) if ranks.first else None)
