@@ -67,7 +67,7 @@ class Arm:
         return np.arange(step * self.recipe.batch_size, (step + 1) * self.recipe.batch_size)
 
     def micro_batches(self, step: int) -> list[np.ndarray]:
-        return share_of(self.samples(step), self.ranks, self.recipe.micro_batch)
+        return share_of(self.batches.order(self.samples(step)), self.ranks, self.recipe.micro_batch)
 
     def step(self, step: int) -> float:
         """Trains on a step's samples; its loss, over all ranks."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from unmask.data.order import WindowSampler
 from unmask.data.shards import TokenData
-from unmask.diffusion.noise import sample_lengths
+from unmask.diffusion.noise import noise_levels, sample_lengths
 from unmask.diffusion.objective import Inputs, Objective
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
@@ -52,7 +52,17 @@ class Batches:
         return np.stack([self._data.read(int(i) * self._context, self._context + 1) for i in indices])
 
     def order(self, k: np.ndarray) -> np.ndarray:
-        return k  # all are of one length
+        """The most masked beside the least, so that ranks and micro-batches of an even size run the head equally often:
+        ranks wait for the slowest of them.
+        """
+        if self._mask_id is None:
+            return k
+        masks = noise_levels(self._seed, k) * sample_lengths(self._seed, k, self._context, self._random_length)
+        ranked = k[np.argsort(masks, kind="stable")]
+        paired = np.empty_like(k)
+        half = len(k) - len(k) // 2
+        paired[0::2], paired[1::2] = ranked[:half], ranked[half:][::-1]
+        return paired
 
     def inputs(self, k: np.ndarray) -> Inputs:
         return self._objective.prepare(self.windows(self._sampler.windows(k)), self._seed, k, self._mask_id)

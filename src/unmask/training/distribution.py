@@ -31,6 +31,7 @@ from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from unmask.errors import SaidElsewhere, UserError
 from unmask.model.transformer import Transformer
 from unmask.training.recipe import ParallelFields
+from unmask.training.shared_memory import SharedSum, memory_place
 
 T = TypeVar("T")
 BEAT_SECONDS = 1.0
@@ -80,6 +81,19 @@ class Ranks:
         total = torch.from_numpy(values.astype(np.float64))
         dist.all_reduce(total, group=self._control)
         return total.numpy()
+
+    def shared_sum(self) -> SharedSum | None:
+        """Sums through shared memory, where all ranks have some in common; every rank calls it."""
+        if self.size == 1:
+            return None
+        places: list[str | None] = [None] * self.size
+        dist.all_gather_object(places, memory_place(), group=self._control)
+        if places[0] is None or len(set(places)) > 1:
+            return None
+        try:
+            return SharedSum(self.rank, self.size, self._control)
+        except OSError:
+            return None
 
     def same(self, value: T) -> T:
         """Rank 0's value on every rank."""

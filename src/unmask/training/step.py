@@ -28,6 +28,7 @@ from unmask.model.transformer import Transformer
 from unmask.training.distribution import Ranks
 from unmask.training.metrics import LEVEL_BUCKETS, add_by_level
 from unmask.training.optimizer import gradient_norm, set_learning_rate
+from unmask.training.shared_memory import average_bucket
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)  # that end a run after a step, saved
 
@@ -77,9 +78,10 @@ class Engine:
         self._loss: nn.Module = Loss(network, objective)
         if ranks.size > 1 and not sharded:
             # The rotary tables are constants: no need to broadcast them before each step.
-            self._loss = DistributedDataParallel(
-                self._loss, broadcast_buffers=False, gradient_as_bucket_view=True
-            )
+            replicas = DistributedDataParallel(self._loss, broadcast_buffers=False, gradient_as_bucket_view=True)
+            if network.embedding.weight.device.type == "cpu" and (total := ranks.shared_sum()) is not None:
+                replicas.register_comm_hook(total, average_bucket)
+            self._loss = replicas
 
     def forward_backward(
         self, parts: Sequence[Inputs], divisor: float, stop: Callable[[], int] | None = None
