@@ -23,6 +23,7 @@ from unmask.errors import SaidElsewhere, UserError, nearest
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 ORDERS = "ancestral, confidence, margin, entropy, random, left-to-right"
+TASKS = "hellaswag, race, siqa, arc_easy, piqa, openbookqa, boolq, lambada"
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 
 def run(argv: list[str]) -> int:
+    if argv[:1] == ["lm-eval"]:  # all that follows is the harness's
+        return lm_eval(argv[1:])
     parser, verbs = build_parser()
     words = [word for word in argv if not word.startswith("-")]
     if words and argv[0] == words[0] and words[0] not in verbs:
@@ -134,21 +137,48 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
 
     p = verb("score", score, "likelihood of text: a bound (MDM) or exact (ARM)")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
-    p.add_argument("texts", nargs="+", metavar="TEXT", help="each is scored on its own")
+    p.add_argument("texts", nargs="*", metavar="TEXT", help="each is scored on its own")
+    p.add_argument("--file", action="append", default=[], help="a file whose whole text is scored; repeatable")
     p.add_argument("--context", default="", help="text before each TEXT, not scored")
-    p.add_argument("--method", default="mc-fixed", help="mc-fixed, mc-bernoulli, chain-rule, exact")
+    p.add_argument("--rolling", action="store_true", help="texts longer than the model's context, in windows")
+    p.add_argument("--window", type=int, default=None, help="rolling: tokens a pass; by default the model's context")
+    p.add_argument("--overlap", type=int, default=None, help="rolling: context a later window begins with; 1")
+    p.add_argument("--method", default="mc-fixed", help="mc-fixed, mc-bernoulli, chain-rule, order-mixture, exact")
+    p.add_argument("--order", default="left-to-right", help="of chain-rule: left-to-right, right-to-left, random")
     p.add_argument("--guidance", type=float, default=0.0, help="w of classifier-free guidance; 0: off")
-    p.add_argument("--draws", type=int, default=128, help="Monte Carlo draws")
+    p.add_argument("--draws", type=int, default=None, help="masks (128) or orders (8) to draw")
+    p.add_argument("--until-se", type=float, default=None, metavar="NATS", help="draw until the error is that small")
+    p.add_argument("--greedy", action="store_true", help="say whether greedy decoding writes the text")
     p.add_argument("--seed", type=int, default=0, help="of the masks")
 
-    p = verb("convert", convert, "bring published weights in")
-    p.add_argument("format", choices=["smdm"], help="smdm: the published checkpoints of the paper")
-    p.add_argument("weights", metavar="WEIGHTS", help="a safetensors file")
-    p.add_argument("--config", metavar="JSON", help="its dimensions")
-    p.add_argument("--size", help="or one of the paper's sizes, such as 170M")
-    p.add_argument("--rope", default="bf16", choices=["bf16", "fp32"], help="rotary tables")
+    p = verb("eval", evaluate, "the paper's benchmarks, each number with its protocol")
+    p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
+    p.add_argument("--tasks", required=True, help=f"comma-separated: {TASKS}, or any of lm-eval's")
+    p.add_argument("--limit", type=int, default=None, help="only the first so many questions of each")
+    p.add_argument("--method", default=None, help="by default the paper's of each task; see unmask score --help")
+    p.add_argument("--guidance", type=float, default=None, help="by default the paper's of each task")
+    p.add_argument("--draws", type=int, default=None, help="Monte Carlo draws; 128")
+    p.add_argument("--until-se", type=float, default=None, metavar="NATS", help="draw until the error is that small")
+    p.add_argument("--seed", type=int, default=0, help="of the masks")
+    p.add_argument("--device", default=None, help="cpu or cuda; by default cuda where there is one")
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON; a killed evaluation goes on")
+
+    p = verb("compare", compare, "two results of eval: paired differences")
+    p.add_argument("first", metavar="A.json", help="a file that unmask eval --out wrote")
+    p.add_argument("second", metavar="B.json", help="another one, of the same protocol")
+
+    p = verb("lm-eval", lm_eval, "lm-evaluation-harness with our models: --model unmask")
+
+    p = verb("convert", convert, "published weights in and out")
+    p.usage = "unmask convert FORMAT SOURCE [--export] --out OUT [options]"
+    p.add_argument("format", choices=["smdm", "llama", "gguf"], help="the paper's checkpoints, LlamaForCausalLM, GGUF")
+    p.add_argument("source", metavar="SOURCE", help="a .safetensors (smdm), a folder (llama), a .gguf; or a RUN")
+    p.add_argument("--export", action="store_true", help="the way back: SOURCE is a run or model folder of ours")
+    p.add_argument("--config", metavar="JSON", help="smdm: its dimensions")
+    p.add_argument("--size", help="smdm: or one of the paper's sizes, such as 170M")
+    p.add_argument("--rope", default=None, choices=["bf16", "fp32"], help="smdm: rotary tables, by default bf16")
     p.add_argument("--tokenizer", help="a folder or tokenizer.json to put beside")
-    p.add_argument("--out", required=True, metavar="FOLDER", help="the model folder to make")
+    p.add_argument("--out", required=True, metavar="OUT", help="the folder to make (with --export smdm: the file)")
     return parser, verbs
 
 
@@ -228,31 +258,49 @@ def sample(args: argparse.Namespace) -> None:
 
 def score(args: argparse.Namespace) -> None:
     """Log-likelihood of texts with its standard error, in nats per token and bits per byte."""
-    import unmask
+    from unmask.evaluation.score_texts import ScoreOptions, in_words, score_texts
 
-    model = unmask.load(args.model)
-    pairs = [(args.context, text) for text in args.texts]
-    results = unmask.score(model, pairs, method=args.method, guidance=args.guidance, draws=args.draws, seed=args.seed)
-    lines = []
-    for text, result in zip(args.texts, results, strict=True):
-        sign = "<=" if result.is_bound else "= "
-        per_byte = f"{result.bits_per_byte:.4f} bits/byte, " if result.bits_per_byte is not None else ""
-        lines.append(
-            f"-log p {sign} {-result.logprob:.3f} nats (se {result.se:.3f}), {result.nats_per_token:.4f} nats/token, "
-            f"{per_byte}{result.n_tokens} tokens, {result.method}: {text[:60]!r}"
-        )
-    emit(args, [result.to_dict() for result in results], "\n".join(lines))
+    fields = {name: value for name, value in vars(args).items() if name not in ("verb", "function", "json")}
+    results = score_texts(ScoreOptions(**fields))
+    emit(args, [result.to_dict() for _, result in results], in_words(results))
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Runs benchmarks through lm-evaluation-harness, by default with the paper's method and guidance for each."""
+    from unmask.evaluation.benchmarks import evaluate as run_tasks
+    from unmask.evaluation.benchmarks import in_words
+
+    names = [name.strip() for name in args.tasks.split(",") if name.strip()]
+    skip = ("verb", "function", "json", "model", "tasks")
+    fields = {name: value for name, value in vars(args).items() if name not in skip}
+    result = run_tasks(args.model, names, **fields)
+    emit(args, result, in_words(result))
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Paired differences of two evaluations on the same questions; refuses those of different protocols."""
+    from unmask.evaluation.paired import compare_results, in_words
+
+    result = compare_results(args.first, args.second)
+    emit(args, result, in_words(result))
+
+
+def lm_eval(args: list[str] | argparse.Namespace) -> int:
+    """lm-evaluation-harness's command line; its model `unmask` takes --model_args path=RUN,method=...,guidance=..."""
+    from unmask.evaluation.lm_eval_adapter import command
+
+    return command(args if isinstance(args, list) else [])
 
 
 def convert(args: argparse.Namespace) -> None:
-    """Converts published weights into a model folder."""
-    from unmask.interop.smdm import convert as convert_smdm
+    """Converts published weights into a model folder, or with --export one of our models into theirs."""
+    from unmask.interop.convert import bring_in, send_out
 
-    if (args.config is None) == (args.size is None):
-        raise UserError("give exactly one of --config JSON and --size NAME")
-    out = convert_smdm(args.weights, args.config, args.out, rope=args.rope, tokenizer=args.tokenizer, size=args.size)
-    import unmask
-
-    model = unmask.load(out)
-    result = {"out": str(out), "kind": model.kind, "parameters": model.config.n_params}
-    emit(args, result, f"{out}: {model.kind}, {model.config.n_params:,} parameters")
+    options = {name: value for name in ("config", "size", "rope", "tokenizer") if (value := getattr(args, name))}
+    if args.export:
+        out = send_out(args.format, args.source, args.out, **options)
+        emit(args, {"out": str(out), "format": args.format}, f"{out}: written in the {args.format} layout")
+        return
+    model = bring_in(args.format, args.source, args.out, **options)
+    result = {"out": str(model.path), "kind": model.kind, "parameters": model.config.n_params}
+    emit(args, result, f"{model.path}: {model.kind}, {model.config.n_params:,} parameters")

@@ -15,14 +15,22 @@ from unmask.errors import UserError
 from unmask.likelihood.estimators import (
     EXACT_LIMIT,
     MAX_GROUPS,
+    Estimator,
+    Look,
     check_draws,
-    check_method,
     combine,
+    combine_mixture,
     fixed_mask,
     group_sizes,
-    looks,
     stratified_levels,
+    student_975,
+    tiled_masks,
 )
+from unmask.likelihood.estimators import looks as looks_of
+
+
+def looks(method: str, length: int, draws: int, seed: int, key: int, order: str = "left-to-right") -> list[Look]:
+    return list(looks_of(Estimator(method, draws or None, order), length, seed, key))
 
 
 @given(st.integers(1, 2000), st.integers(1, 8))
@@ -34,17 +42,36 @@ def test_groups_share_the_draws(draws: int, smallest: int) -> None:
     assert min(sizes) >= smallest or len(sizes) == min(2, draws)
 
 
-@given(st.integers(0, 2**63), st.integers(0, 2**64 - 1), st.integers(2, 300))
-def test_levels_are_stratified_within_every_group(seed: int, key: int, draws: int) -> None:
-    sizes = group_sizes(draws, 4)
-    levels = stratified_levels(seed, key, sizes)
-    assert levels.shape == (draws,) and (levels >= 0).all() and (levels < 1).all()
-    start = 0
-    for size in sizes:
-        group = np.sort(levels[start : start + size])
-        gaps = np.diff(np.concatenate([group, [group[0] + 1]]))
-        assert np.allclose(gaps, 1 / size)
-        start += size
+@given(st.integers(0, 2**63), st.integers(0, 2**64 - 1), st.integers(1, 300), st.integers(0, 20))
+def test_levels_are_stratified_within_every_group(seed: int, key: int, size: int, group: int) -> None:
+    levels = np.sort(stratified_levels(seed, key, size, group))
+    assert levels.shape == (size,) and (levels >= 0).all() and (levels < 1).all()
+    assert np.allclose(np.diff(np.concatenate([levels, [levels[0] + 1]])), 1 / size)
+
+
+@given(st.lists(st.floats(0, 0.999), min_size=1, max_size=12), st.integers(1, 30), st.integers(0, 10**6))
+def test_tiles_ask_about_every_position_as_often(levels: list[float], length: int, seed: int) -> None:
+    masks = tiled_masks(np.array(levels), np.random.default_rng(seed).random(length))
+    assert [len(mask) for mask in masks] == [min(1 + int(t * length), length) for t in levels]
+    asked = np.zeros(length, dtype=int)
+    for mask in masks:
+        assert (np.diff(mask) > 0).all()
+        asked[mask] += 1
+    assert asked.max() - asked.min() <= 1
+
+
+def test_a_tile_is_any_set_of_its_size_alike() -> None:
+    """Marginally uniform, wherever on the permutation it lies: what unbiasedness needs."""
+    rng, levels = np.random.default_rng(0), np.array([0.3, 0.55, 0.05])
+    found = [Counter[tuple[int, ...]]() for _ in levels]
+    for _ in range(6000):
+        for counter, mask in zip(found, tiled_masks(levels, rng.random(4)), strict=True):
+            counter[tuple(mask.tolist())] += 1
+    for counter, size in zip(found, (2, 3, 1), strict=True):
+        sets = math.comb(4, size)
+        assert len(counter) == sets
+        chi2 = sum((n - 6000 / sets) ** 2 for n in counter.values()) / (6000 / sets)
+        assert chi2 < 20  # 5 degrees of freedom at most: p = 0.001
 
 
 @given(st.integers(1, 12), st.integers(0, 10**6))
@@ -86,6 +113,33 @@ def test_monte_carlo_weights_average_to_the_exact_ones(method: str) -> None:
 def test_chain_rule_goes_left_to_right() -> None:
     found = [(look.masked.tolist(), look.scored.tolist(), look.weight) for look in looks("chain-rule", 3, 0, 0, 0)]
     assert found == [([0, 1, 2], [0], 1.0), ([1, 2], [1], 1.0), ([2], [2], 1.0)]
+    back = [(look.masked.tolist(), look.scored.tolist()) for look in looks("chain-rule", 3, 0, 0, 0, "right-to-left")]
+    assert back == [([0, 1, 2], [2]), ([0, 1], [1]), ([0], [0])]
+
+
+@pytest.mark.parametrize("method", ["chain-rule", "order-mixture"])
+def test_random_orders_are_all_orders_alike(method: str) -> None:
+    order = "random" if method == "chain-rule" else "left-to-right"
+    found = Counter[tuple[int, ...]]()
+    steps = looks(method, 3, 3000, 1, 2, order)
+    assert len(steps) == 9000
+    for draw in range(3000):
+        chain = steps[3 * draw : 3 * draw + 3]
+        assert [look.draw for look in chain] == [draw] * 3 and [len(look.masked) for look in chain] == [3, 2, 1]
+        walked = tuple(int(look.scored[0]) for look in chain)
+        assert set(chain[1].masked) == set(walked[1:]) and set(chain[2].masked) == set(walked[2:])
+        found[walked] += 1
+    assert len(found) == 6
+    assert sum((n - 500) ** 2 for n in found.values()) / 500 < 20
+
+
+@pytest.mark.parametrize("method", ["mc-fixed", "mc-bernoulli", "order-mixture"])
+def test_more_groups_go_on_where_the_first_ended(method: str) -> None:
+    estimator = Estimator(method, 24)
+    whole = looks_of(estimator, 5, 3, 4, [8, 8, 8])
+    parts = [*looks_of(estimator, 5, 3, 4, [8]), *looks_of(estimator, 5, 3, 4, [8, 8], 1, 8)]
+    for a, b in zip(whole, parts, strict=True):
+        assert (a.draw, a.weight, a.masked.tolist()) == (b.draw, b.weight, b.masked.tolist())
 
 
 def test_noise_depends_on_seed_key_and_draw_alone() -> None:
@@ -105,11 +159,43 @@ def test_combine_is_the_mean_and_the_spread_of_group_means() -> None:
     assert se == pytest.approx(values.std(ddof=1) / 2)
 
 
+def test_a_mixture_of_orders_lies_below_their_mean() -> None:
+    nats = np.array([3.0, 4.0, 700.0])
+    mixture, se = combine_mixture(nats)
+    assert mixture == pytest.approx(-math.log((math.exp(-3) + math.exp(-4)) / 3)) and mixture < nats.mean()
+    p = np.exp(-nats)
+    assert se == pytest.approx(p.std(ddof=1) / math.sqrt(3) / p.mean())
+
+
+@pytest.mark.parametrize(("degrees", "expected"), [(1, 12.706), (4, 2.776), (5, 2.571), (7, 2.365), (15, 2.131)])
+def test_students_t(degrees: int, expected: float) -> None:
+    assert student_975(degrees) == pytest.approx(expected, abs=6e-3)
+
+
+def test_what_each_method_targets() -> None:
+    targets = {
+        ("mc-fixed", "left-to-right"): ("nelbo", True, 128),
+        ("mc-bernoulli", "left-to-right"): ("nelbo", True, 128),
+        ("exact", "left-to-right"): ("nelbo", True, 0),
+        ("chain-rule", "left-to-right"): ("chain", False, 0),
+        ("chain-rule", "right-to-left"): ("chain", False, 0),
+        ("chain-rule", "random"): ("nelbo", True, 8),
+        ("order-mixture", "left-to-right"): ("order-mixture", True, 8),
+    }
+    for (method, order), expected in targets.items():
+        estimator = Estimator(method, order=order)
+        assert (estimator.target, estimator.is_bound, estimator.draws) == expected
+
+
 def test_bad_settings_are_named() -> None:
     with pytest.raises(UserError, match=r"method 'mc-fixd' is unknown \(did you mean 'mc-fixed'"):
-        check_method("mc-fixd")
+        Estimator("mc-fixd")
+    with pytest.raises(UserError, match=r"order 'randon' is unknown \(did you mean 'random'"):
+        Estimator("chain-rule", order="randon")
+    with pytest.raises(UserError, match="order 'random' does not concern method mc-fixed"):
+        Estimator(order="random")
     for draws in (1, 0, 2.5, True):
         with pytest.raises(UserError, match="draws is .*; give a whole number of at least 2"):
             check_draws(draws, 2)  # type: ignore[arg-type]
     with pytest.raises(UserError, match=f"stops at L = {EXACT_LIMIT} tokens, here are {EXACT_LIMIT + 1}; use mc-fixed"):
-        next(looks("exact", EXACT_LIMIT + 1, 0, 0, 0))
+        looks("exact", EXACT_LIMIT + 1, 0, 0, 0)
