@@ -78,8 +78,9 @@ def run(argv: list[str]) -> int:
     if args.verb == "train":
         args.overrides = overrides(rest)
     elif rest:
-        options = [o for action in verbs[args.verb]._actions for o in action.option_strings]
-        raise UserError(f"unknown argument {rest[0]}{nearest(rest[0], options)}; see unmask {args.verb} --help")
+        name = f"{args.verb} {args.subject}" if "subject" in args else args.verb
+        options = [o for action in verbs[name]._actions for o in action.option_strings]
+        raise UserError(f"unknown argument {rest[0]}{nearest(rest[0], options)}; see unmask {name} --help")
     return int(args.function(args) or 0)
 
 
@@ -179,6 +180,39 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
     p.add_argument("--rope", default=None, choices=["bf16", "fp32"], help="smdm: rotary tables, by default bf16")
     p.add_argument("--tokenizer", help="a folder or tokenizer.json to put beside")
     p.add_argument("--out", required=True, metavar="OUT", help="the folder to make (with --export smdm: the file)")
+    p = verb("bench", bench, "measure side by side")
+    subjects = p.add_subparsers(dest="subject", metavar="SUBJECT", required=True, parser_class=Parser)
+
+    def subject(name: str, help: str) -> Parser:
+        made = subjects.add_parser(name, help=help, formatter_class=Help)
+        made.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
+        made.add_argument("--threads", type=int, default=0, help="0: all cores")
+        made.add_argument("--json", action="store_true", help="print the result as JSON")
+        verbs[f"bench {name}"] = made
+        return made
+
+    p = subject("score", "likelihoods: our way against the reference's, at equal error")
+    p.add_argument("--items", type=int, default=16, help="questions of each benchmark")
+    p.add_argument("--draws", type=int, default=32, help="Bernoulli masks of the reference")
+    p.add_argument("--repeats", type=int, default=5, help="seeds for the errors")
+    p.add_argument("--rounds", type=int, default=3, help="turns for the times")
+    p.add_argument("--size", action="append", dest="sizes", default=None, help="of the chain rule's models; 6M, 19M")
+    p.add_argument("--chain-items", type=int, default=4, help="requests of each benchmark for the chain rule")
+    p.add_argument("--seed", type=int, default=0, help="of the masks")
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON")
+    p = subject("estimators", "bias, variance, coverage and time of every estimator on real text")
+    p.add_argument("--data", required=True, metavar="FOLDER", help="prepared data; its validation split is scored")
+    p.add_argument("--items", type=int, default=24, help="pieces of text")
+    p.add_argument("--length", type=int, default=11, help="tokens to score of each; at most 12")
+    p.add_argument("--repeats", type=int, default=20, help="seeds")
+    p.add_argument("--until-se", type=float, default=1.0, metavar="NATS", help="the stopping rule to check")
+    p.add_argument("--seed", type=int, default=0, help="of the masks")
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON")
+    p.add_argument("--plot", default=None, metavar="FILE", help="and as a picture")
+    p = subject("llama", "a Llama-layout model against transformers on LAMBADA")
+    p.add_argument("--items", type=int, default=200, help="questions")
+    p.add_argument("--rounds", type=int, default=4, help="turns that the questions are cut into")
+    p.add_argument("--batch-size", type=int, default=8, help="of transformers")
     return parser, verbs
 
 
@@ -304,3 +338,17 @@ def convert(args: argparse.Namespace) -> None:
     model = bring_in(args.format, args.source, args.out, **options)
     result = {"out": str(model.path), "kind": model.kind, "parameters": model.config.n_params}
     emit(args, result, f"{model.path}: {model.kind}, {model.config.n_params:,} parameters")
+
+
+def bench(args: argparse.Namespace) -> None:
+    """Measures one subject side by side with another way to do it, the arms in turns."""
+    import importlib
+
+    from unmask.bench import SUBJECTS
+
+    home, options, measure = SUBJECTS[args.subject]
+    module = importlib.import_module(home)
+    skip = ("verb", "function", "json", "subject")
+    fields = {name: value for name, value in vars(args).items() if name not in skip and value is not None}
+    result = getattr(module, measure)(getattr(module, options)(**fields))
+    emit(args, result, module.in_words(result))

@@ -24,7 +24,6 @@ from unmask.likelihood.estimators import (
     group_sizes,
     stratified_levels,
     student_975,
-    tiled_masks,
 )
 from unmask.likelihood.estimators import looks as looks_of
 
@@ -49,29 +48,22 @@ def test_levels_are_stratified_within_every_group(seed: int, key: int, size: int
     assert np.allclose(np.diff(np.concatenate([levels, [levels[0] + 1]])), 1 / size)
 
 
-@given(st.lists(st.floats(0, 0.999), min_size=1, max_size=12), st.integers(1, 30), st.integers(0, 10**6))
-def test_tiles_ask_about_every_position_as_often(levels: list[float], length: int, seed: int) -> None:
-    masks = tiled_masks(np.array(levels), np.random.default_rng(seed).random(length))
-    assert [len(mask) for mask in masks] == [min(1 + int(t * length), length) for t in levels]
-    asked = np.zeros(length, dtype=int)
-    for mask in masks:
-        assert (np.diff(mask) > 0).all()
-        asked[mask] += 1
-    assert asked.max() - asked.min() <= 1
-
-
-def test_a_tile_is_any_set_of_its_size_alike() -> None:
-    """Marginally uniform, wherever on the permutation it lies: what unbiasedness needs."""
-    rng, levels = np.random.default_rng(0), np.array([0.3, 0.55, 0.05])
-    found = [Counter[tuple[int, ...]]() for _ in levels]
-    for _ in range(6000):
-        for counter, mask in zip(found, tiled_masks(levels, rng.random(4)), strict=True):
-            counter[tuple(mask.tolist())] += 1
-    for counter, size in zip(found, (2, 3, 1), strict=True):
-        sets = math.comb(4, size)
-        assert len(counter) == sets
-        chi2 = sum((n - 6000 / sets) ** 2 for n in counter.values()) / (6000 / sets)
-        assert chi2 < 20  # 5 degrees of freedom at most: p = 0.001
+@given(st.integers(1, 70), st.integers(2, 300), st.integers(0, 10**6))
+def test_an_order_meets_every_count_evenly_and_every_token_once(length: int, draws: int, seed: int) -> None:
+    estimator = Estimator("mc-fixed", draws)
+    stride, orders = estimator.stride(length, draws), len(estimator.groups(length, draws))
+    passes = looks("mc-fixed", length, draws, seed, 3)
+    assert len(passes) <= max(draws, 2 * -(-length // stride)) and orders >= min(8, draws)
+    assert 1 <= stride <= length and (stride == 1 or orders < 16)
+    for order in range(orders):
+        steps = [look for look in passes if look.draw == order]
+        assert [len(look.masked) for look in steps] == list(range(len(steps[0].masked), 0, -stride))
+        assert 0 <= length - len(steps[0].masked) < stride
+        asked = [token for look in steps for token in look.scored.tolist()]
+        assert sorted(asked) == steps[0].masked.tolist()
+        for look, after in zip(steps, steps[1:], strict=False):
+            assert set(look.masked) - set(look.scored) == set(after.masked)
+        assert all(look.weight * len(look.scored) == pytest.approx(stride) for look in steps)
 
 
 @given(st.integers(1, 12), st.integers(0, 10**6))
@@ -97,14 +89,32 @@ def test_exact_weights_are_those_of_the_orders(length: int) -> None:
     assert sum(len(masked) * weight for masked, weight in found.items()) == pytest.approx(length)
 
 
+@pytest.mark.parametrize("stride", [1, 2, 3, 4, 5])
+def test_strides_average_to_the_exact_weights(stride: int) -> None:
+    """Whatever the stride, each (mask, token) pair is asked for with its exact weight on average."""
+    length, orders = 5, 20_000
+    exact: Counter[tuple[tuple[int, ...], int]] = Counter()
+    for look in looks("exact", length, 0, 0, 0):
+        exact.update({(tuple(look.masked.tolist()), int(token)): look.weight for token in look.scored})
+    found: Counter[tuple[tuple[int, ...], int]] = Counter()
+    for look in looks_of(Estimator("mc-fixed", 8), length, 5, 7, [1] * orders, stride):
+        for token in look.scored:
+            found[tuple(look.masked.tolist()), int(token)] += look.weight / orders
+    assert found.keys() == exact.keys()
+    z = [(found[x] - exact[x]) / math.sqrt(stride * exact[x] / orders) for x in exact]
+    assert max(map(abs, z)) < 5 and np.std(z) < 1.3
+
+
 @pytest.mark.parametrize("method", ["mc-fixed", "mc-bernoulli"])
 def test_monte_carlo_weights_average_to_the_exact_ones(method: str) -> None:
     """A mask's share of draws times its weight estimates its exact weight."""
     length, draws = 3, 40_000
     found: Counter[tuple[int, ...]] = Counter()
     for look in looks(method, length, draws, 5, 7):
-        assert (look.masked == look.scored).all()
-        found[tuple(look.masked.tolist())] += look.weight / draws
+        if method == "mc-bernoulli":
+            assert (look.masked == look.scored).all()
+        count = draws if method == "mc-bernoulli" else len(Estimator(method, draws).groups(length, draws))
+        found[tuple(look.masked.tolist())] += look.weight * len(look.scored) / len(look.masked) / count
     exact = {tuple(look.masked.tolist()): look.weight for look in looks("exact", length, 0, 0, 0)}
     assert found.keys() == exact.keys()
     assert found == pytest.approx(exact, rel=0.08)
@@ -136,8 +146,9 @@ def test_random_orders_are_all_orders_alike(method: str) -> None:
 @pytest.mark.parametrize("method", ["mc-fixed", "mc-bernoulli", "order-mixture"])
 def test_more_groups_go_on_where_the_first_ended(method: str) -> None:
     estimator = Estimator(method, 24)
-    whole = looks_of(estimator, 5, 3, 4, [8, 8, 8])
-    parts = [*looks_of(estimator, 5, 3, 4, [8]), *looks_of(estimator, 5, 3, 4, [8, 8], 1, 8)]
+    size = 8 if method == "mc-bernoulli" else 1
+    whole = looks_of(estimator, 5, 3, 4, [size] * 3, 2)
+    parts = [*looks_of(estimator, 5, 3, 4, [size], 2), *looks_of(estimator, 5, 3, 4, [size] * 2, 2, 1, size)]
     for a, b in zip(whole, parts, strict=True):
         assert (a.draw, a.weight, a.masked.tolist()) == (b.draw, b.weight, b.masked.tolist())
 

@@ -301,7 +301,7 @@ def test_published_chain_rule_numbers(shared, tmp_path) -> None:
         ([([1], [2])], {"order": "random"}, "order 'random' does not concern method mc-fixed"),
         ([([1], [2])], {"until_se": 0}, "until_se is 0; give a standard error in nats above 0"),
         ([([1], [2])], {"until_se": 0.1, "method": "exact"}, "until_se does not concern method exact"),
-        ([([1], [2])], {"until_se": 0.1, "max_draws": 5}, "max_draws is 5; give at least 16"),
+        ([([1], [2])], {"until_se": 0.1, "max_draws": 5}, "max_draws is 5; give at least 32"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -45,7 +45,7 @@ def compare_results(first: str | Path, second: str | Path) -> dict[str, Any]:
                 for field in ESTIMATION:
                     protocol.pop(field)
             protocols.append(protocol)
-        if (where := first_difference(*protocols)) is not None:
+        if (where := first_difference(protocols[0], protocols[1])) is not None:
             raise UserError(
                 f"{first} and {second} are of different protocols, tasks.{name}.protocol.{where}; "
                 "evaluate both in the same way"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from unmask.errors import UserError
 from unmask.evaluation.status import StatusLine
@@ -48,16 +49,17 @@ def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]
         name = "context" if options.context else "guidance" if options.guidance else "greedy"
         raise UserError(f"--{name} does not go with --rolling, which scores whole texts; leave one of them out")
     model = load(options.model)
-    shared = {name: getattr(options, name) for name in ("method", "order", "draws", "seed", "until_se")}
+    names = ("method", "order", "draws", "seed", "until_se")
+    shared: dict[str, Any] = {name: getattr(options, name) for name in names}
     found: list[Score] | list[RollingScore]
     with StatusLine(len(texts), "windows" if options.rolling else "texts", prefix="score") as status:
         if options.rolling:
-            windows = {"window": options.window, "overlap": 1 if options.overlap is None else options.overlap}
-            found = rolling(model, texts, **windows, **shared, progress=status.update)
+            overlap = 1 if options.overlap is None else options.overlap
+            found = rolling(model, texts, window=options.window, overlap=overlap, **shared, progress=status.update)
         else:
             pairs = [(options.context, text) for text in texts]
-            more = {"guidance": options.guidance, "greedy": options.greedy}
-            found = score(model, pairs, **shared, **more, progress=status.update)
+            shared |= {"guidance": options.guidance, "greedy": options.greedy}
+            found = score(model, pairs, **shared, progress=status.update)
     return list(zip(texts, found, strict=True))
 
 

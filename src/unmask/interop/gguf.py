@@ -105,9 +105,8 @@ def import_gguf(file: str | Path, out: str | Path, tokenizer: str | Path | None 
         return halves(values, heads[kind]) if kind in heads else values
 
     inner = Tokenizer.from_file(tokenizer) if tokenizer is not None else embedded_tokenizer(field, file)
-    network, inner = assemble(set(tensors), read, fields, inner, str(file))
-    source = {"format": "gguf", "weights": file.name}
-    return save(out, network, inner, source=source)
+    network = assemble(set(tensors), read, fields, inner, str(file))
+    return save(out, network, inner, source={"format": "gguf", "weights": file.name})
 
 
 def ours_name(name: str, file: Path) -> str:

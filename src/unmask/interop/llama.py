@@ -62,13 +62,13 @@ def import_llama(folder: str | Path, out: str | Path, tokenizer: str | Path | No
     if tokenizer is not None or (folder / "tokenizer.json").is_file():
         inner = Tokenizer.from_file(tokenizer or folder)
     tensors = Tensors.of(folder)
-    network, inner = assemble(tensors.names, tensors.read, fields, inner, str(folder))
+    network = assemble(tensors.names, tensors.read, fields, inner, str(folder))
     return save(out, network, inner, source={"format": "llama", "weights": folder.name})
 
 
 def assemble(
     names: set[str], read: Callable[[str], torch.Tensor], fields: dict[str, Any], inner: Tokenizer | None, where: str
-) -> tuple[Transformer, Tokenizer | None]:
+) -> Transformer:
     """An ARM from tensors under Llama's names, each read once, so that the model is in memory once."""
     try:
         if inner is not None and fields.get("eos_id") is None:
@@ -101,7 +101,7 @@ def assemble(
     if left:
         raise UserError(f"{where} has the unknown tensor {min(left)}; is num_hidden_layers right?")
     network.load_state_dict(state, assign=True)
-    return network, inner
+    return network
 
 
 def export_llama(model_path: str | Path, out: str | Path) -> Path:
@@ -119,7 +119,8 @@ def export_llama(model_path: str | Path, out: str | Path) -> Path:
             "(convert the weights with --rope fp32 to compare exactly)",
             stacklevel=2,
         )
-    state, tensors = model.network.state_dict(), {}
+    state = model.network.state_dict()
+    tensors: dict[str, torch.Tensor] = {}
     for ours, theirs in layout(config):
         parts = state[ours].split([shape[0] for _, *shape in theirs])
         tensors |= {name: part.contiguous() for (name, *_), part in zip(theirs, parts, strict=True)}
@@ -222,7 +223,7 @@ class Tensors:
             files = sorted({folder / Path(str(name)).name for name in weight_map.values()})
         else:
             raise UserError(f"{folder} has neither {WEIGHTS} nor {INDEX}; weights are read from safetensors only")
-        homes = {}
+        homes: dict[str, Path] = {}
         for file in files:
             with _opened(file) as tensors:
                 homes |= dict.fromkeys(tensors.keys(), file)

@@ -10,9 +10,11 @@ With L tokens to score and CE summed over masked positions given the rest, three
     from. At most (a).
 (c) ``chain``: -log p of one fixed order, exact for the decoder that follows it; neither a bound nor an estimate of (a).
 
-- ``mc-fixed`` -> (a): a count k uniform on 1..L and exactly k positions masked, L/k * CE. Within a group of draws the
-  counts are evenly spread and the masks tile one random permutation: all positions are asked about equally often. Where
-  all masks there are, 2^L - 1, are no more than the draws, they are run instead: `exact`.
+- ``mc-fixed`` -> (a): fixed counts of masks along random orders. One order of revealing the tokens is followed in
+  strides of b tokens from a random start; where k are still masked, the next b of them are asked for, their mean CE
+  weighing b. So every count is met evenly and every token is asked for about once, and the sum over an order hardly varies
+  where the model is nearly consistent. b = 1 is the chain rule in random order, b = L one mask with L/k * CE; b follows
+  from the draws. Where all masks there are, 2^L - 1, are no more than the draws, they are run instead: `exact`.
 - ``mc-bernoulli`` -> (a): the paper's (arXiv 2410.18514, eps = 0): t uniform, each position masked with chance t;
   CE / t. Its variance is infinite (a 1/t at few masks): its standard error is a lower guess.
 - ``exact`` -> (a) by enumeration: a set of k masked positions occurs in 1/C(L,k) of the orders and the next token is
@@ -21,8 +23,9 @@ With L tokens to score and CE summed over masked positions given the rest, three
   unbiased, L passes an order.
 - ``order-mixture`` -> between (a) and (b): -log of the mean p over K random orders; falls towards (b) as K grows.
 
-Levels are stratified within independent groups of draws, whose spread gives the standard error. All noise is a function
-of (seed, key, group), so that two models are compared under the same masks.
+The standard error comes from the spread of independent groups: orders, or for Bernoulli masks stretches of draws whose
+levels are evenly spaced. All noise is a function of (seed, key, group), so that two models are compared under the same
+masks.
 """
 
 from __future__ import annotations
@@ -40,9 +43,10 @@ METHODS = ("mc-fixed", "mc-bernoulli", "chain-rule", "order-mixture", "exact")
 ORDERS = ("left-to-right", "right-to-left", "random")
 DEFAULT_DRAWS, DEFAULT_ORDERS = 128, 8
 EXACT_LIMIT = 12
-MAX_GROUPS = 16
-# Levels and permutations are drawn far above any number of masks one could ask for.
-LEVEL_DRAW, TILE_DRAW = 1 << 61, 1 << 60
+MAX_GROUPS = 16  # of Bernoulli draws
+LEAST_ORDERS = 8  # as many as draws allow, before any of them is followed more closely
+# Levels and orders are drawn far above any number of masks one could ask for.
+LEVEL_DRAW, ORDER_DRAW = 1 << 61, 1 << 60
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,19 @@ class Estimator:
         small = self.method == "mc-fixed" and length <= EXACT_LIMIT and (1 << length) - 1 <= draws
         return Estimator("exact") if small else self
 
-    def groups(self, draws: int) -> list[int]:
-        """Sizes of the independent groups of so many draws. Orders are independent one by one."""
-        return group_sizes(draws, 4) if self.method.startswith("mc-") else [1] * draws
+    def stride(self, length: int, draws: int) -> int:
+        """Tokens from one pass to the next along an order."""
+        if self.method != "mc-fixed":
+            return 1
+        return -(-length // min(length, max(1, draws // LEAST_ORDERS)))
+
+    def groups(self, length: int, draws: int) -> list[int]:
+        """Sizes of the independent groups of so many draws: an order is a group of its own."""
+        if self.method == "mc-bernoulli":
+            return group_sizes(draws, 4)
+        if self.method == "mc-fixed":
+            return [1] * max(2, draws // -(-length // self.stride(length, draws)))
+        return [1] * draws
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,62 +141,51 @@ def fixed_mask(t: float, u_L: np.ndarray) -> np.ndarray:
     return np.sort(np.argsort(u_L, kind="stable")[:count])
 
 
-def tiled_masks(levels: np.ndarray, u_L: np.ndarray) -> list[np.ndarray]:
-    """A mask of 1 + floor(t L) positions for each level, laid end to end along one random permutation.
-
-    Where a mask begins depends on the levels alone, so that each one is a uniform set of its size; but those of few
-    positions, whose weights are the largest, ask about different tokens.
-    """
-    length = len(u_L)
-    counts = np.minimum(1 + (levels * length).astype(np.int64), length)
-    permutation = np.argsort(u_L, kind="stable")
-    ascending = np.argsort(counts, kind="stable")
-    begins = np.zeros(len(levels), dtype=np.int64)
-    begins[ascending] = np.cumsum(counts[ascending]) - counts[ascending]
-    return [
-        np.sort(permutation[(begin + np.arange(count)) % length]) for begin, count in zip(begins, counts, strict=True)
-    ]
-
-
 def looks(
     estimator: Estimator,
     length: int,
     seed: int,
     key: int,
     sizes: list[int] | None = None,
+    stride: int | None = None,
     first_group: int = 0,
     first_draw: int = 0,
 ) -> Iterator[Look]:
-    """The passes of an estimator. Monte Carlo draws that mask nothing contribute 0 and are left out.
+    """The passes of an estimator. Bernoulli draws that mask nothing contribute 0 and are left out.
 
-    sizes: of the groups to draw (by default all of the estimator's), numbered from `first_group`, their draws from
-    `first_draw`: so more groups can be added later.
+    `Look.draw` counts what the mean is taken over: Bernoulli masks, or whole orders. sizes, stride: by default those of
+    the estimator's draws; groups are numbered from `first_group`, draws from `first_draw`, so that more can be added.
     """
-    method, everything = estimator.method, np.arange(length)
-    if method == "exact":
+    draws = estimator.draws or 0
+    if estimator.method == "exact":
         yield from _all_masks(length)
-    elif not estimator.sampled:
-        yield from _in_order(everything if estimator.order == "left-to-right" else everything[::-1], 0)
-    else:
-        draw = first_draw
-        assert estimator.draws is not None
-        for group, size in enumerate(estimator.groups(estimator.draws) if sizes is None else sizes, first_group):
-            if method in ("chain-rule", "order-mixture"):
-                for _ in range(size):
-                    yield from _in_order(np.argsort(uniforms(seed, key, length, TILE_DRAW + draw)), draw)
-                    draw += 1
-                continue
-            levels = stratified_levels(seed, key, size, group)
-            if method == "mc-fixed":
-                masks = tiled_masks(levels, uniforms(seed, key, length, TILE_DRAW + group))
-                weights = [length / len(mask) for mask in masks]
-            else:
-                masks = [np.flatnonzero(uniforms(seed, key, length, draw + j) < t) for j, t in enumerate(levels)]
-                weights = (1 / np.maximum(levels, np.finfo(float).tiny)).tolist()
-            for masked, weight in zip(masks, weights, strict=True):
+        return
+    if not estimator.sampled:
+        forward = np.arange(length)
+        yield from _along(forward if estimator.order == "left-to-right" else forward[::-1], 1, 0, 0)
+        return
+    sizes = estimator.groups(length, draws) if sizes is None else sizes
+    stride = estimator.stride(length, draws) if stride is None else stride
+    draw = first_draw
+    for group, size in enumerate(sizes, first_group):
+        if estimator.method == "mc-bernoulli":
+            for t in stratified_levels(seed, key, size, group):
+                masked = np.flatnonzero(uniforms(seed, key, length, draw) < t)
                 if len(masked):
-                    yield Look(draw, masked, masked, weight)
+                    yield Look(draw, masked, masked, 1 / t)
                 draw += 1
+        else:
+            order = np.argsort(uniforms(seed, key, length, ORDER_DRAW + group))
+            start = int(stride * uniforms(seed, key, 1, LEVEL_DRAW + group)[0])
+            yield from _along(order, stride, start, draw)
+            draw += 1
+
+
+def _along(order: np.ndarray, stride: int, start: int, draw: int) -> Iterator[Look]:
+    """An order followed in strides: its first tokens are seen, the next `stride` asked for, the rest masked too."""
+    for step in range(start, len(order), stride):
+        scored = order[step : step + stride]
+        yield Look(draw, np.sort(order[step:]), np.sort(scored), stride / len(scored))
 
 
 def _all_masks(length: int) -> Iterator[Look]:
@@ -193,11 +196,6 @@ def _all_masks(length: int) -> Iterator[Look]:
     for subset in range(1, 1 << length):
         masked = np.flatnonzero([subset >> i & 1 for i in range(length)])
         yield Look(subset - 1, masked, masked, 1 / (len(masked) * math.comb(length, len(masked))))
-
-
-def _in_order(order: np.ndarray, draw: int) -> Iterator[Look]:
-    for step in range(len(order)):
-        yield Look(draw, np.sort(order[step:]), order[step : step + 1], 1.0)
 
 
 def combine(values: np.ndarray, sizes: list[int]) -> tuple[float, float]:

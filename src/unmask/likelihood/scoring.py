@@ -27,9 +27,9 @@ from unmask.likelihood.pairs import Pair, Tokens, make_pairs
 from unmask.likelihood.passes import Query, check_guidance, run_queries
 from unmask.model.folder import Model
 
-# With a wanted standard error: groups of so many draws, so many groups before the error is believed, and how many times
-# as many draws at most from one look at it to the next.
-GROUP_DRAWS, FIRST_GROUPS, GROWTH = 8, 8, 4
+# With a wanted standard error: so many groups before the error is believed, of so many Bernoulli masks or at most so many
+# passes along an order, and how many times as many groups at most from one look at it to the next.
+FIRST_GROUPS, BERNOULLI_GROUP, ORDER_PASSES, GROWTH = 8, 8, 16, 4
 MAX_DRAWS = 16384
 
 
@@ -44,8 +44,8 @@ class Score:
     method: str
     order: str  # of chain-rule
     target: str  # what is estimated: "nelbo", "order-mixture", "chain", or "exact" for an autoregressive model
-    draws: int  # 0 where nothing is drawn
-    groups: int  # independent groups of draws that the standard error comes from
+    draws: int  # masks, or for order-mixture and chain-rule orders; 0 where nothing is drawn
+    groups: int  # independent groups that the standard error comes from
     guidance: float
     seed: int
     is_bound: bool
@@ -77,9 +77,11 @@ class Score:
 
 @dataclass
 class Drawn:
-    """What has been drawn of one pair: nats of every draw, and the sizes of their groups."""
+    """What has been drawn of one pair: nats of every draw or order, and the sizes of their groups."""
 
     estimator: Estimator
+    stride: int = 1
+    passes: int = 0
     nats: np.ndarray = field(default_factory=lambda: np.zeros(0))
     sizes: list[int] = field(default_factory=list)
     hits: list[bool] = field(default_factory=list)
@@ -87,6 +89,13 @@ class Drawn:
     def grow(self, sizes: list[int]) -> None:
         self.nats = np.concatenate([self.nats, np.zeros(sum(sizes))])
         self.sizes = self.sizes + sizes
+
+    @property
+    def draws(self) -> int:
+        """As `Score.draws` counts them."""
+        if not self.estimator.sampled:
+            return 0
+        return self.passes if self.estimator.method == "mc-fixed" else len(self.nats)
 
     def estimate(self) -> tuple[float, float]:
         """Nats and their standard error."""
@@ -162,30 +171,16 @@ def score_pairs(
         estimator = Estimator("exact")
     elif until_se is not None:
         _check_until(estimator, until_se, max_draws)
-    size = GROUP_DRAWS if estimator.method.startswith("mc-") else 1
-    first = (estimator.draws or 0) if until_se is None else min(FIRST_GROUPS * size, max_draws)
     known: dict[int, Drawn] = {}
     wanted: dict[int, list[int]] = {}  # sizes of the groups to draw next of each item
     for item, pair in enumerate(made):
-        known[item] = Drawn(estimator if causal else estimator.for_length(pair.n_tokens, first))
-        if not known[item].estimator.sampled:
-            wanted[item] = [1]
-        elif until_se is None:
-            wanted[item] = estimator.groups(first)
-        else:
-            wanted[item] = [size] * (first // size)
+        known[item], wanted[item] = _begin(estimator, pair.n_tokens, until_se is not None, max_draws)
     while wanted:
         _draw(model, made, known, wanted, guidance, seed, batch_tokens, progress)
         wanted = {}
         for item, drawn in known.items() if until_se is not None else ():
-            error, have = drawn.estimate()[1], len(drawn.nats)
-            if error > (until_se or 0) and (room := (max_draws - have) // size) > 0:
-                # A tenth more than the error seen so far asks for, since it is itself an estimate.
-                total = have * min(GROWTH, 1.1 * (error / until_se) ** 2)  # type: ignore[operator]
-                wanted[item] = [size] * min(room, max(1, math.ceil(total / size) - len(drawn.sizes)))
-                exact = estimator.for_length(made[item].n_tokens, have + sum(wanted[item]))
-                if not exact.sampled:
-                    known[item], wanted[item] = Drawn(exact), [1]
+            if more := _more(drawn, made[item].n_tokens, until_se or 0.0, max_draws):
+                known[item], wanted[item] = more
     matches = []
     if greedy and not causal:
         matches = [found.matches for found in greedy_of(model, made, guidance, False, batch_tokens)]
@@ -203,7 +198,7 @@ def score_pairs(
                 method=used.method,
                 order=used.order,
                 target="exact" if causal else used.target,
-                draws=len(drawn.nats) if used.sampled else 0,
+                draws=drawn.draws,
                 groups=len(drawn.sizes) if used.sampled else 0,
                 guidance=float(guidance),
                 seed=seed,
@@ -228,9 +223,45 @@ def _check_until(estimator: Estimator, until_se: float, max_draws: int) -> None:
         raise UserError(f"until_se does not concern method {estimator.method}, which draws nothing; leave it out")
     if not isinstance(until_se, int | float) or not until_se > 0:
         raise UserError(f"until_se is {until_se!r}; give a standard error in nats above 0")
-    least = 2 * (GROUP_DRAWS if estimator.method.startswith("mc-") else 1)
-    if max_draws < least:
+    if max_draws < (least := 2 * ORDER_PASSES):
         raise UserError(f"max_draws is {max_draws}; give at least {least}")
+
+
+def _begin(estimator: Estimator, length: int, until: bool, max_draws: int) -> tuple[Drawn, list[int]]:
+    """Nothing drawn yet, and the groups to begin with: all of them, or so many that their error can be believed."""
+    draws = estimator.draws or 0
+    masks = estimator.method.startswith("mc-")
+    if until and masks:
+        draws = min(
+            max_draws, FIRST_GROUPS * (min(length, ORDER_PASSES) if estimator.method == "mc-fixed" else BERNOULLI_GROUP)
+        )
+    elif until:
+        draws = min(max_draws, FIRST_GROUPS)
+    used = estimator.for_length(length, draws)
+    drawn = Drawn(used, used.stride(length, draws))
+    if not used.sampled:
+        return drawn, [1]
+    if until and used.method == "mc-bernoulli":
+        return drawn, [BERNOULLI_GROUP] * max(2, draws // BERNOULLI_GROUP)
+    return drawn, used.groups(length, draws)
+
+
+def _more(drawn: Drawn, length: int, until_se: float, max_draws: int) -> tuple[Drawn, list[int]] | None:
+    """What to draw of an item next, which may be all masks from scratch; None where its error is small enough or its
+    draws are used up."""
+    error, groups = drawn.estimate()[1], len(drawn.sizes)
+    if error <= until_se:
+        return None
+    each = drawn.draws / groups
+    # A tenth more than the error seen so far asks for, since it is itself an estimate.
+    total = math.ceil(groups * min(GROWTH, 1.1 * (error / until_se) ** 2))
+    more = min(max(1, total - groups), int((max_draws - drawn.draws) / each))
+    if more <= 0:
+        return None
+    exact = drawn.estimator.for_length(length, int(drawn.draws + more * each))
+    if not exact.sampled:
+        return Drawn(exact), [1]
+    return drawn, [drawn.sizes[0]] * more
 
 
 def _draw(
@@ -251,6 +282,7 @@ def _draw(
     for query, nats, hit in run_queries(model, queries, guidance, batch_tokens):
         drawn = known[query.item]
         drawn.nats[query.draw if drawn.estimator.sampled else 0] += query.weight * nats
+        drawn.passes += 1
         drawn.hits.append(hit)
         if progress is not None and query.item != last:
             done, last = done + (last >= 0), query.item
@@ -270,6 +302,6 @@ def _queries(
             yield Query(pair.ids_T, scored[:0], scored, item=item)
             continue
         first_group, first_draw = len(drawn.sizes) - len(sizes), len(drawn.nats) - sum(sizes)
-        for look in looks(drawn.estimator, pair.n_tokens, seed, pair.key, sizes, first_group, first_draw):
+        for look in looks(drawn.estimator, pair.n_tokens, seed, pair.key, sizes, drawn.stride, first_group, first_draw):
             masked, scored = look.masked + pair.start, look.scored + pair.start
             yield Query(pair.ids_T, masked, scored, pair.prompt, item, look.draw, look.weight)
