@@ -192,8 +192,8 @@ def build_parser() -> tuple[Parser, dict[str, Parser]]:
         return made
 
     p = subject("score", "likelihoods: our way against the reference's, at equal error")
-    p.add_argument("--items", type=int, default=16, help="questions of each benchmark")
-    p.add_argument("--draws", type=int, default=32, help="Bernoulli masks of the reference")
+    p.add_argument("--items", type=int, default=12, help="questions of each benchmark")
+    p.add_argument("--draws", type=int, action="append", default=None, help="masks of the reference: 32 and 128")
     p.add_argument("--repeats", type=int, default=5, help="seeds for the errors")
     p.add_argument("--rounds", type=int, default=3, help="turns for the times")
     p.add_argument("--size", action="append", dest="sizes", default=None, help="of the chain rule's models; 6M, 19M")

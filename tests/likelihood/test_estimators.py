@@ -53,8 +53,11 @@ def test_an_order_meets_every_count_evenly_and_every_token_once(length: int, dra
     estimator = Estimator("mc-fixed", draws)
     stride, orders = estimator.stride(length, draws), len(estimator.groups(length, draws))
     passes = looks("mc-fixed", length, draws, seed, 3)
-    assert len(passes) <= max(draws, 2 * -(-length // stride)) and orders >= min(8, draws)
-    assert 1 <= stride <= length and (stride == 1 or orders < 16)
+    assert len(passes) <= max(draws, 2 * -(-length // stride) + 1) and orders >= max(2, min(8, (draws - 1) // 8))
+    assert 1 <= stride <= length
+    if stride > 1:
+        baseline = passes.pop(0)
+        assert baseline.is_baseline and len(baseline.masked) == len(baseline.scored) == length
     for order in range(orders):
         steps = [look for look in passes if look.draw == order]
         assert [len(look.masked) for look in steps] == list(range(len(steps[0].masked), 0, -stride))
@@ -64,6 +67,7 @@ def test_an_order_meets_every_count_evenly_and_every_token_once(length: int, dra
         for look, after in zip(steps, steps[1:], strict=False):
             assert set(look.masked) - set(look.scored) == set(after.masked)
         assert all(look.weight * len(look.scored) == pytest.approx(stride) for look in steps)
+        assert not any(look.is_baseline for look in steps)
 
 
 @given(st.integers(1, 12), st.integers(0, 10**6))

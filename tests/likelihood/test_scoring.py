@@ -130,6 +130,20 @@ def test_chain_rule_in_random_order_is_unbiased_for_the_nelbo(mdm: Model) -> Non
     assert s.se == pytest.approx(orders.std() / math.sqrt(3000), rel=0.1)
 
 
+def test_the_baseline_takes_out_what_tokens_cost_by_themselves(make_model) -> None:
+    """Where the model's answer does not depend on other tokens, nothing is left to draw."""
+    model = make_model()
+    with torch.no_grad():
+        for layer in model.network.layers:
+            layer.attention.out.weight.zero_()
+    exact = score(model, [(CONTEXT, LONG)], method="exact")[0].logprob
+    for draws in (5, 40, 200):
+        (s,) = score(model, [(CONTEXT, LONG)], draws=draws)
+        assert s.logprob == pytest.approx(exact, rel=1e-6) and s.se == pytest.approx(0, abs=1e-5)
+        assert s.draws <= draws
+    assert score(model, [(CONTEXT, LONG)], method="mc-bernoulli", draws=200)[0].se > 0.1
+
+
 def test_right_to_left_is_that_order(mdm: Model) -> None:
     (s,) = score(mdm, [(CONTEXT, ANSWER)], method="chain-rule", order="right-to-left")
     assert s.logprob == pytest.approx(order_logp(mdm, CONTEXT, ANSWER, (2, 1, 0)), rel=1e-5)
@@ -229,7 +243,7 @@ def test_neither_batch_nor_order_of_the_pairs_matters(mdm: Model, pairs: Any, me
     for a, b, pair in zip(together, backwards, pairs, strict=True):
         assert a.logprob == pytest.approx(b.logprob, rel=1e-4)
         assert a.se == pytest.approx(b.se, rel=1e-3, abs=1e-5)
-        assert a.logprob <= 0 and a.n_tokens == len(pair[1])
+        assert a.n_tokens == len(pair[1]) and (a.se > 0 or a.logprob <= 0)
 
 
 def test_the_same_masks_for_every_model(make_model, mdm: Model) -> None:

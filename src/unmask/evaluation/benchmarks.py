@@ -11,6 +11,7 @@ reached, and else the local task `unmask_hellaswag`; the result says which, with
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -112,9 +113,10 @@ def evaluate(
             lm.store = _Prefixed(store, request_key(lm.protocol))  # type: ignore[assignment]
             say(f"{name}: {task}, {describe(lm)}")
             start = time.monotonic()
-            found = lm_eval.simple_evaluate(
-                model=lm, tasks=[task], limit=limit, task_manager=manager, bootstrap_iters=1000, log_samples=True
-            )
+            with contextlib.redirect_stdout(sys.stderr):  # the harness prints; stdout is the result's
+                found = lm_eval.simple_evaluate(
+                    model=lm, tasks=[task], limit=limit, task_manager=manager, bootstrap_iters=1000, log_samples=True
+                )
             result["tasks"][name] = entry(found, task, lm, time.monotonic() - start)
     result["wall_seconds"] = time.monotonic() - began
     if out is not None:

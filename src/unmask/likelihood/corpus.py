@@ -95,9 +95,9 @@ def corpus_bound(
     nats = np.zeros((count, sum(sizes)))
     level_sum, level_count = np.zeros(LEVELS), np.zeros(LEVELS)
     for query, ce, _ in run_queries(model, _queries(sequences, causal, sizes, seed), batch_tokens=batch_tokens):
-        nats[query.item, query.draw] = query.weight * ce
+        nats[query.item, query.draw] = query.weight * ce.sum()
         level = min(int(LEVELS * len(query.masked) / length), LEVELS - 1)
-        level_sum[level] += ce / len(query.scored)
+        level_sum[level] += ce.mean()
         level_count[level] += 1
     total, se = combine(nats.sum(axis=0), sizes)
     means = [float(s / c) if c else None for s, c in zip(level_sum, level_count, strict=True)]

@@ -11,10 +11,13 @@ With L tokens to score and CE summed over masked positions given the rest, three
 (c) ``chain``: -log p of one fixed order, exact for the decoder that follows it; neither a bound nor an estimate of (a).
 
 - ``mc-fixed`` -> (a): fixed counts of masks along random orders. One order of revealing the tokens is followed in
-  strides of b tokens from a random start; where k are still masked, the next b of them are asked for, their mean CE
-  weighing b. So every count is met evenly and every token is asked for about once, and the sum over an order hardly varies
-  where the model is nearly consistent. b = 1 is the chain rule in random order, b = L one mask with L/k * CE; b follows
-  from the draws. Where all masks there are, 2^L - 1, are no more than the draws, they are run instead: `exact`.
+  strides of b tokens from a random start; where k are still masked, the next b are asked for, and their mean CE times b
+  counts.
+  So every count is met evenly and every token is asked for about once. b = 1 is the chain rule in random order, b = L
+  one mask with L/k * CE; b follows from the draws. For b > 1 one more pass with everything masked gives each token a
+  baseline: what is drawn is only how much the others tell about it, CE minus baseline, and the sum of the baselines is
+  added. That is as unbiased, since every token's weights are 1 on average. Where all masks there are, 2^L - 1, are no
+  more than the draws, they are run instead: `exact`.
 - ``mc-bernoulli`` -> (a): the paper's (arXiv 2410.18514, eps = 0): t uniform, each position masked with chance t;
   CE / t. Its variance is infinite (a 1/t at few masks): its standard error is a lower guess.
 - ``exact`` -> (a) by enumeration: a set of k masked positions occurs in 1/C(L,k) of the orders and the next token is
@@ -44,7 +47,9 @@ ORDERS = ("left-to-right", "right-to-left", "random")
 DEFAULT_DRAWS, DEFAULT_ORDERS = 128, 8
 EXACT_LIMIT = 12
 MAX_GROUPS = 16  # of Bernoulli draws
-LEAST_ORDERS = 8  # as many as draws allow, before any of them is followed more closely
+# Orders of few draws: one for each 8 passes, since following an order closely gains more than another order does; at
+# least 2, so that there is an error, and no more than 8 before every order is followed token by token.
+PASSES_PER_ORDER, LEAST_ORDERS, ENOUGH_ORDERS = 8, 2, 8
 # Levels and orders are drawn far above any number of masks one could ask for.
 LEVEL_DRAW, ORDER_DRAW = 1 << 61, 1 << 60
 
@@ -97,14 +102,17 @@ class Estimator:
         """Tokens from one pass to the next along an order."""
         if self.method != "mc-fixed":
             return 1
-        return -(-length // min(length, max(1, draws // LEAST_ORDERS)))
+        orders = min(ENOUGH_ORDERS, max(LEAST_ORDERS, draws // PASSES_PER_ORDER))
+        closely = -(-length // min(length, max(1, draws // orders)))
+        return closely if closely == 1 else -(-length // max(1, (draws - 1) // orders))
 
     def groups(self, length: int, draws: int) -> list[int]:
         """Sizes of the independent groups of so many draws: an order is a group of its own."""
         if self.method == "mc-bernoulli":
             return group_sizes(draws, 4)
         if self.method == "mc-fixed":
-            return [1] * max(2, draws // -(-length // self.stride(length, draws)))
+            stride = self.stride(length, draws)
+            return [1] * max(LEAST_ORDERS, (draws - (stride > 1)) // -(-length // stride))
         return [1] * draws
 
 
@@ -116,6 +124,7 @@ class Look:
     masked: np.ndarray
     scored: np.ndarray
     weight: float
+    is_baseline: bool = False
 
 
 def check_draws(draws: int, least: int) -> None:
@@ -167,6 +176,9 @@ def looks(
     sizes = estimator.groups(length, draws) if sizes is None else sizes
     stride = estimator.stride(length, draws) if stride is None else stride
     draw = first_draw
+    if stride > 1 and not first_group:
+        everything = np.arange(length)
+        yield Look(0, everything, everything, 0.0, is_baseline=True)
     for group, size in enumerate(sizes, first_group):
         if estimator.method == "mc-bernoulli":
             for t in stratified_levels(seed, key, size, group):

@@ -1,7 +1,7 @@
-"""Forward passes for likelihoods: sums of cross-entropy at chosen positions of partly masked sequences, in batches.
+"""Forward passes for likelihoods: cross-entropy at chosen positions of partly masked sequences, in batches.
 
-    for query, nats, greedy in run_queries(model, queries, guidance=0.6):
-        ...                                   # -log p(ids[scored] | what is not masked), summed over `scored`
+    for query, ce_n, greedy in run_queries(model, queries, guidance=0.6):
+        ...                                   # -log p(ids[scored] | what is not masked), at each of `scored`
 
 Every estimator is a set of such queries. Sequences of several lengths share a batch, padded on the right behind a key
 mask; the head runs at scored positions only; log-softmax in fp32, sums in float64. A sequence that occurs twice in a
@@ -38,11 +38,12 @@ class Query:
 
     ids_T: np.ndarray  # the clean tokens, int64
     masked: np.ndarray  # positions that hold the mask (none for an ARM)
-    scored: np.ndarray  # positions whose cross-entropy is summed
+    scored: np.ndarray  # positions whose cross-entropy is wanted
     prompt: int = 0  # leading positions that the unconditional pass masks
     item: int = 0  # for the caller: which text,
     draw: int = 0  # which draw of it,
-    weight: float = 1.0  # and what to multiply the nats with
+    weight: float = 1.0  # what to multiply the nats with,
+    is_baseline: bool = False  # and whether they are subtracted from those of the others
 
 
 def check_guidance(model: Model, guidance: float) -> None:
@@ -54,22 +55,23 @@ def check_guidance(model: Model, guidance: float) -> None:
 
 def run_queries(
     model: Model, queries: Iterable[Query], guidance: float = 0.0, batch_tokens: int | None = None
-) -> Iterator[tuple[Query, float, bool]]:
-    """Each query with its nats and whether every scored token was the likeliest, in the order of the queries.
+) -> Iterator[tuple[Query, np.ndarray, bool]]:
+    """Each query with its nats at each scored position (float64) and whether every scored token was the likeliest.
 
     batch_tokens: tokens of one batch (or one sequence, if longer); by default what suits the device.
     """
     for batch in batches(model, queries, guidance, batch_tokens):
-        rows_N = np.repeat(np.arange(len(batch)), [len(query.scored) for query in batch])
         targets_N = torch.from_numpy(np.concatenate([query.ids_T[query.scored] for query in batch])).to(model.device)
         ce, wrong = [], []
         for part, logits_nV in scored_logits(model, batch, guidance):
             ce.append(F.cross_entropy(logits_nV, targets_N[part], reduction="none").double().cpu().numpy())
             wrong.append((logits_nV.argmax(1) != targets_N[part]).cpu().numpy())
-        nats_B = np.bincount(rows_N, weights=np.concatenate(ce), minlength=len(batch))
-        wrong_B = np.bincount(rows_N, weights=np.concatenate(wrong), minlength=len(batch))
-        check_finite(model, nats_B)
-        yield from zip(batch, nats_B.tolist(), (wrong_B == 0).tolist(), strict=True)
+        nats_N, wrong_N = np.concatenate(ce), np.concatenate(wrong)
+        check_finite(model, nats_N)
+        start = 0
+        for query in batch:
+            part = slice(start, start := start + len(query.scored))
+            yield query, nats_N[part], not wrong_N[part].any()
 
 
 def check_finite(model: Model, values: np.ndarray) -> None:

@@ -27,17 +27,17 @@ from unmask.likelihood.pairs import Pair, Tokens, make_pairs
 from unmask.likelihood.passes import Query, check_guidance, run_queries
 from unmask.model.folder import Model
 
-# With a wanted standard error: so many groups before the error is believed, of so many Bernoulli masks or at most so many
-# passes along an order, and how many times as many groups at most from one look at it to the next.
+# With a wanted standard error: so many groups before the error is believed, of so many Bernoulli masks or at most so
+# many passes along an order, and how many times as many groups at most from one look at it to the next.
 FIRST_GROUPS, BERNOULLI_GROUP, ORDER_PASSES, GROWTH = 8, 8, 16, 4
 MAX_DRAWS = 16384
 
 
 @dataclass(frozen=True)
 class Score:
-    """A log-likelihood in nats (never positive) and how it was got. A bound lies below the true value."""
+    """A log-likelihood in nats and how it was got. A bound lies below the true value."""
 
-    logprob: float
+    logprob: float  # never positive, but for the noise of an estimate from a handful of draws
     se: float  # standard error of `logprob` by Monte Carlo; 0.0 where nothing is drawn
     n_tokens: int
     n_bytes: int | None  # UTF-8 bytes scored; None for token ids without a tokenizer
@@ -82,12 +82,14 @@ class Drawn:
     estimator: Estimator
     stride: int = 1
     passes: int = 0
+    baseline: np.ndarray | None = None  # nats of every token with all of them masked
     nats: np.ndarray = field(default_factory=lambda: np.zeros(0))
     sizes: list[int] = field(default_factory=list)
     hits: list[bool] = field(default_factory=list)
 
     def grow(self, sizes: list[int]) -> None:
-        self.nats = np.concatenate([self.nats, np.zeros(sum(sizes))])
+        start = 0.0 if self.baseline is None else float(self.baseline.sum())
+        self.nats = np.concatenate([self.nats, np.full(sum(sizes), start)])
         self.sizes = self.sizes + sizes
 
     @property
@@ -279,10 +281,16 @@ def _draw(
         known[item].grow(sizes)
     done, last = len(pairs) - len(wanted), -1
     queries = _queries(pairs, known, wanted, seed, model.kind == "arm")
-    for query, nats, hit in run_queries(model, queries, guidance, batch_tokens):
+    for query, ce_n, hit in run_queries(model, queries, guidance, batch_tokens):
         drawn = known[query.item]
-        drawn.nats[query.draw if drawn.estimator.sampled else 0] += query.weight * nats
         drawn.passes += 1
+        if query.is_baseline:  # the first pass of its item
+            drawn.baseline = ce_n
+            drawn.nats += ce_n.sum()
+        else:
+            if drawn.baseline is not None:
+                ce_n = ce_n - drawn.baseline[query.scored - pairs[query.item].start]
+            drawn.nats[query.draw if drawn.estimator.sampled else 0] += query.weight * ce_n.sum()
         drawn.hits.append(hit)
         if progress is not None and query.item != last:
             done, last = done + (last >= 0), query.item
@@ -304,4 +312,4 @@ def _queries(
         first_group, first_draw = len(drawn.sizes) - len(sizes), len(drawn.nats) - sum(sizes)
         for look in looks(drawn.estimator, pair.n_tokens, seed, pair.key, sizes, drawn.stride, first_group, first_draw):
             masked, scored = look.masked + pair.start, look.scored + pair.start
-            yield Query(pair.ids_T, masked, scored, pair.prompt, item, look.draw, look.weight)
+            yield Query(pair.ids_T, masked, scored, pair.prompt, item, look.draw, look.weight, look.is_baseline)
