@@ -128,15 +128,15 @@ def ask(
     seconds = (time.perf_counter() - start) / repeats / len(pairs)
     nats_RN = np.array([[-score.logprob for score in scores] for scores in found])
     errors_RN = nats_RN - exact
-    passes = np.mean([[score.draws for score in scores] for scores in found])
+    passes = float(np.mean([[score.draws for score in scores] for scores in found]))
     if estimator.method in ("chain-rule", "order-mixture"):
-        passes = options.length * max(1.0, float(passes))
+        passes = options.length * max(1.0, passes)
     row = {
         "bias": float(errors_RN.mean()),
         "bias_se": float(errors_RN.mean(0).std(ddof=1) / math.sqrt(len(pairs))) if repeats == 1 else spread(errors_RN),
         "sd": float(np.sqrt(errors_RN.var(0, ddof=1).mean())) if repeats > 1 else 0.0,
         "rmse": float(np.sqrt((errors_RN**2).mean())),
-        "passes": float(passes),
+        "passes": passes,
         "seconds": seconds,
     }
     if estimator.sampled:

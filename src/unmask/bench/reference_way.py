@@ -73,7 +73,7 @@ def batched_chain_everywhere(model: Model, pairs: list[Pair], batch_tokens: int)
         inside_BT = np.zeros((len(batch), width), dtype=bool)
         for row, query in enumerate(batch):
             tokens_BT[row, : len(query.ids_T)] = query.ids_T
-            tokens_BT[row, query.masked] = model.mask_id
+            tokens_BT[row, query.masked] = int(model.mask_id or 0)
             inside_BT[row, : len(query.ids_T)] = True
         mask = None if inside_BT.all() else torch.from_numpy(inside_BT).to(model.device)
         with torch.no_grad():

@@ -17,6 +17,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -249,8 +250,9 @@ def usable_device(device: str | None) -> str:
     return "cpu" if str(device).startswith("cuda") and not torch.cuda.is_available() else str(device)
 
 
+@cache
 def task_manager() -> Any:
-    """The harness's tasks and the local ones of this package (`unmask_*`)."""
+    """The harness's tasks and the local ones of this package (`unmask_*`); reading them takes seconds, once."""
     from lm_eval.tasks import TaskManager
 
     return TaskManager(include_path=str(TASKS))
