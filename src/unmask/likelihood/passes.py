@@ -80,13 +80,18 @@ def check_finite(model: Model, values: np.ndarray) -> None:
         raise UserError(f"the logits{where} are not finite; the weights are damaged or their training diverged")
 
 
-def batches(model: Model, queries: Iterable[Query], guidance: float, batch_tokens: int | None) -> Iterator[list[Query]]:
-    """Queries in their order, as many at a time as a batch holds."""
+def batch_size(model: Model, batch_tokens: int | None) -> int:
+    """Tokens of a batch: as given, or what suits the device."""
     if batch_tokens is None:
-        batch_tokens = GPU_BATCH_TOKENS if model.device.type == "cuda" else CPU_BATCH_TOKENS
+        return GPU_BATCH_TOKENS if model.device.type == "cuda" else CPU_BATCH_TOKENS
     if batch_tokens < 1:
         raise UserError(f"batch_tokens is {batch_tokens}; give at least 1")
-    room = batch_tokens // (2 if guidance else 1)
+    return batch_tokens
+
+
+def batches(model: Model, queries: Iterable[Query], guidance: float, batch_tokens: int | None) -> Iterator[list[Query]]:
+    """Queries in their order, as many at a time as a batch holds."""
+    room = batch_size(model, batch_tokens) // (2 if guidance else 1)
     batch: list[Query] = []
     longest = 0
     for query in queries:

@@ -25,6 +25,7 @@ from unmask.likelihood.estimators import Estimator, combine, combine_mixture, lo
 from unmask.likelihood.greedy import greedy_of
 from unmask.likelihood.pairs import Pair, Tokens, make_pairs
 from unmask.likelihood.passes import Query, check_guidance, run_queries
+from unmask.likelihood.shared import run_shared, shareable
 from unmask.model.folder import Model
 
 # With a wanted standard error: so many groups before the error is believed, of so many Bernoulli masks or at most so
@@ -279,8 +280,19 @@ def _draw(
     """Adds groups of the `wanted` sizes to what is known of each item."""
     for item, sizes in wanted.items():
         known[item].grow(sizes)
-    done, last = len(pairs) - len(wanted), -1
-    queries = _queries(pairs, known, wanted, seed, model.kind == "arm")
+    done = len(pairs) - len(wanted)
+    alone = wanted
+    if model.kind == "arm":
+        groups = shareable(pairs)
+        for item, ce_n, hit in run_shared(model, pairs, groups, batch_tokens):
+            known[item].nats[0], known[item].hits = ce_n.sum(), [hit]
+            done += 1
+            if progress is not None:
+                progress(done, len(pairs))
+        together = {item for group in groups for item in group}
+        alone = {item: sizes for item, sizes in wanted.items() if item not in together}
+    last = -1
+    queries = _queries(pairs, known, alone, seed, model.kind == "arm")
     for query, ce_n, hit in run_queries(model, queries, guidance, batch_tokens):
         drawn = known[query.item]
         drawn.passes += 1
