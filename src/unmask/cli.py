@@ -296,7 +296,7 @@ def score(args: argparse.Namespace) -> None:
 
     fields = {name: value for name, value in vars(args).items() if name not in ("verb", "function", "json")}
     results = score_texts(ScoreOptions(**fields))
-    emit(args, [result.to_dict() for _, result in results], in_words(results))
+    emit(args, [result.to_dict() for _, result in results], in_words(results, args.greedy))
 
 
 def evaluate(args: argparse.Namespace) -> None:

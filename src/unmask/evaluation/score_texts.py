@@ -70,8 +70,8 @@ def read(path: str) -> str:
         raise UserError(f"{path} cannot be read as UTF-8 text: {getattr(error, 'strerror', None) or error}") from error
 
 
-def in_words(results: list[tuple[str, Score | RollingScore]]) -> str:
-    """A line for each text."""
+def in_words(results: list[tuple[str, Score | RollingScore]], greedy: bool = False) -> str:
+    """A line for each text; `greedy` tells of the greedy decoder too."""
     lines = []
     for text, found in results:
         sign = "<=" if found.is_bound else "= "
@@ -80,7 +80,7 @@ def in_words(results: list[tuple[str, Score | RollingScore]]) -> str:
         extra = ""
         if isinstance(found, RollingScore):
             extra = f", {found.windows} windows of {found.window} overlapping {found.overlap}"
-        elif found.greedy is not None:
+        elif greedy:
             extra = ", greedy decoding writes it" if found.greedy else ", greedy decoding writes another"
         lines.append(
             f"-log p {sign} {-found.logprob:.3f} nats (se {found.se:.3f}), {found.nats_per_token:.4f} nats/token, "
