@@ -161,7 +161,7 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["eval", "MODEL", "--tasks", "hellaswak"], "task 'hellaswak' is unknown (did you mean 'hellaswag'?)"),
         (["eval", "nowhere", "--tasks", "unmask_piqa"], "nowhere does not exist"),
         (["compare", "a.json", "b.json"], "a.json cannot be read as JSON"),
-        (["bench", "score", "MODEL", "--item", "3"], "unknown argument --item (did you mean '--items'?)"),
+        (["bench", "score", "MODEL", "--itens", "3"], "unknown argument --itens (did you mean '--items'?)"),
         (["bench", "scor", "MODEL"], "invalid choice: 'scor'"),
         (["bench", "estimators", "MODEL", "--data", "x", "--length", "30"], "length is 30; give 2 to 12"),
         (["prepare", "nowhere", "--out", "x"], "nowhere"),

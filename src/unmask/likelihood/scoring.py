@@ -132,7 +132,7 @@ def score(
     method: ``mc-fixed`` (default; short answers are enumerated), ``mc-bernoulli`` (the paper's), ``chain-rule``,
         ``order-mixture`` or ``exact``; an autoregressive model answers every one of them exactly.
     guidance: w of unsupervised guidance.
-    draws: masks (by default 128), or orders (by default 8) for order-mixture and for chain-rule in random order.
+    draws: at most so many masks (128 by default), or so many orders (8) for order-mixture and chain-rule at random.
     batch_tokens: tokens in one forward pass.
     order: of chain-rule: ``left-to-right``, ``right-to-left`` or ``random``.
     until_se: draw until the standard error is at most this many nats, pair by pair, up to `max_draws`; `draws` is then
