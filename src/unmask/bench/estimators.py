@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from unmask.bench import clock
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.evaluation.provenance import model_facts, versions
@@ -122,10 +122,10 @@ def ask(
     """Bias, spread, coverage and time of one way to ask, over seeds."""
     repeats = options.repeats if estimator.sampled else 1
     found: list[list[Score]] = []
-    start = time.perf_counter()
+    start = clock(torch.get_num_threads())
     for repeat in range(repeats):
         found.append(score_pairs(model, pairs, estimator, seed=options.seed + 1 + repeat, until_se=until_se))
-    seconds = (time.perf_counter() - start) / repeats / len(pairs)
+    seconds = (clock(torch.get_num_threads()) - start) / repeats / len(pairs)
     nats_RN = np.array([[-score.logprob for score in scores] for scores in found])
     errors_RN = nats_RN - exact
     passes = float(np.mean([[score.draws for score in scores] for scores in found]))
@@ -192,7 +192,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
                 label=name,
                 capsize=3,
             )
-    left.set(xscale="log", yscale="log", xlabel="milliseconds a text", ylabel="standard deviation, nats")
+    left.set(xscale="log", yscale="log", xlabel="CPU milliseconds a text", ylabel="standard deviation, nats")
     left.set_title("Spread against time (numbers: draws or orders)", fontsize=10)
     right.axhline(0.95, color="#9aa0a8", linewidth=1, linestyle="--")
     right.set(xscale="log", xlabel="passes a text", ylabel="share of 95% intervals that hold the exact value")

@@ -12,13 +12,13 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from unmask.bench import clock
 from unmask.errors import UserError
 from unmask.evaluation.lm_eval_adapter import UnmaskLM
 from unmask.evaluation.provenance import model_facts, versions
@@ -71,9 +71,9 @@ def bench_llama(options: LlamaBenchOptions) -> dict[str, Any]:
     for turn in range(options.rounds):
         part = requests[turn :: options.rounds]
         for name, arm in arms.items():
-            start = time.perf_counter()
+            start = clock(torch.get_num_threads())
             answers[name] += arm.loglikelihood(part)
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(clock(torch.get_num_threads()) - start)
         print(f"bench: turn {turn + 1} of {options.rounds}", file=sys.stderr, flush=True)
     ratios = [b / a for a, b in zip(seconds["unmask"], seconds["transformers"], strict=True)]
     pairs = list(zip(answers["unmask"], answers["transformers"], strict=True))

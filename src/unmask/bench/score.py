@@ -18,7 +18,6 @@ import json
 import math
 import statistics
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -28,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from unmask.bench import clock
 from unmask.bench.reference_way import batched_chain_everywhere, reference_bound, reference_chain
 from unmask.errors import UserError
 from unmask.evaluation.provenance import model_facts, versions
@@ -206,9 +206,9 @@ def in_turns(arms: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[
     times: dict[str, list[float]] = {name: [] for name in arms}
     for _ in range(rounds):
         for name, arm in arms.items():
-            start = time.perf_counter()
+            start = clock(torch.get_num_threads())
             arm()
-            times[name].append(time.perf_counter() - start)
+            times[name].append(clock(torch.get_num_threads()) - start)
     return times
 
 
