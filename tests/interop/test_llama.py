@@ -94,6 +94,22 @@ def test_our_arm_with_its_tokenizer_in_transformers(tmp_path: Path) -> None:
     assert back.config == config and back.tokenizer is not None and back.tokenizer.hash == tokenizer.hash
 
 
+def test_a_marked_end_of_sequence_goes_out_by_the_side_file_and_comes_back(tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    Tokenizer.train_bpe(260, ["some text"]).save(tmp_path / "t")
+    (tmp_path / "t" / "tokenizer_config.json").write_text(json.dumps({"eos_token": "a"}))
+    tokenizer = Tokenizer.from_file(tmp_path / "t")
+    assert tokenizer.token_text(tokenizer.eos_id or 0) == "a" and '"eos"' in tokenizer.to_json()
+    shape: dict[str, Any] = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 8, "causal": True}
+    config = ModelConfig(**shape, vocab_size=tokenizer.vocab_size, eos_id=tokenizer.eos_id)
+    save(tmp_path / "ours", Transformer(config, seed=0), tokenizer)
+    folder = export_llama(tmp_path / "ours", tmp_path / "theirs")
+    assert '"eos"' not in (folder / "tokenizer.json").read_text()
+    back = unmask.load(import_llama(folder, tmp_path / "back"))
+    assert back.tokenizer is not None and back.tokenizer.eos_id == tokenizer.eos_id == back.config.eos_id
+    assert back.tokenizer.hash == tokenizer.hash
+
+
 def edit(**fields: Any):
     def change(folder: Path) -> None:
         config = json.loads((folder / "config.json").read_text())

@@ -143,7 +143,7 @@ def export_llama(model_path: str | Path, out: str | Path) -> Path:
         save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
         (partial / CONFIG).write_text(json.dumps(their_config, indent=2) + "\n", encoding="utf-8")
         if model.tokenizer is not None:
-            model.tokenizer.save(partial)
+            (partial / "tokenizer.json").write_text(plain_tokenizer(model.tokenizer), encoding="utf-8")
             eos = None if config.eos_id is None else model.tokenizer.token_text(config.eos_id)
             side = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": eos}
             (partial / "tokenizer_config.json").write_text(json.dumps(side, indent=2) + "\n", encoding="utf-8")
@@ -153,6 +153,14 @@ def export_llama(model_path: str | Path, out: str | Path) -> Path:
         shutil.rmtree(partial, ignore_errors=True)
         raise UserError(f"{out} cannot be written: {error.strerror}; free space or choose another") from error
     return out
+
+
+def plain_tokenizer(tokenizer: Tokenizer) -> str:
+    """tokenizer.json without our mark of the end of sequence: tokenizer_config.json tells it, and others complain of it."""
+    fields = json.loads(tokenizer.to_json())
+    for token in fields.get("added_tokens") or []:
+        token.pop("eos", None)
+    return json.dumps(fields, ensure_ascii=False)
 
 
 def layout(config: ModelConfig) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
