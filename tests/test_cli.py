@@ -96,6 +96,32 @@ def test_score_as_text_and_as_json(model: Path) -> None:
         assert line.startswith("-log p <=" if score.is_bound else "-log p = ")
 
 
+def test_score_of_files_in_windows_and_until_an_error(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "long.txt").write_text("A text that is longer than the model's context. " * 6)
+    base = ("score", model, "--file", tmp_path / "long.txt", "--rolling", "--window", "40", "--overlap", "8")
+    (found,) = json.loads(run(*base, "--draws", "8", "--json").stdout)
+    same = unmask.rolling(unmask.load(model), [(tmp_path / "long.txt").read_text()], window=40, overlap=8, draws=8)[0]
+    assert found["logprob"] == pytest.approx(same.logprob, rel=1e-6) and found["windows"] == same.windows
+    assert found["n_tokens"] == found["n_bytes"] == 288
+    shown = run("score", model, "a text to score", "--until-se", "0.5", "--greedy").stdout
+    assert "greedy decoding writes another" in shown
+    (stopped,) = json.loads(run("score", model, "a text to score", "--until-se", "0.5", "--json").stdout)
+    assert stopped["se"] <= 0.5
+
+
+def test_convert_there_and_back(model: Path, tmp_path: Path) -> None:
+    made = run("convert", "smdm", model, "--export", "--out", tmp_path / "w.safetensors", "--json")
+    assert json.loads(made.stdout) == {"out": str(tmp_path / "w.safetensors"), "format": "smdm"}
+    back = run(
+        *("convert", "smdm", tmp_path / "w.safetensors", "--config", tmp_path / "w.json"),
+        *("--rope", "fp32", "--tokenizer", model, "--out", tmp_path / "back"),
+    )
+    assert back.returncode == 0, back.stderr
+    for name in ("model.safetensors", "tokenizer.json"):
+        assert (tmp_path / "back" / name).read_bytes() == (model / name).read_bytes()
+    assert unmask.load(tmp_path / "back").config == unmask.load(model).config
+
+
 def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
     (tmp_path / "texts").mkdir()
     for i in range(20):
@@ -127,6 +153,23 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["score", "MODEL", "x" * 128], "the continuation has 128 tokens, the context of 128 holds 127"),
         (["train", "nowhere.yaml"], "nowhere.yaml does not exist; give a recipe"),
         (["convert", "smdm", "WEIGHTS", "--out", "x"], "give exactly one of --config JSON and --size NAME"),
+        (["convert", "llama", "MODEL", "--out", "x", "--size", "6M"], "--size does not concern llama; leave it out"),
+        (["convert", "gguf", "MODEL", "--export", "--out", "x"], "models are not written as gguf"),
+        (["convert", "gguf", "nowhere.gguf", "--out", "x"], "nowhere.gguf is not a file"),
+        (["convert", "llama", "MODEL", "--export", "--out", "x"], "is a masked diffusion model"),
+        (["score", "MODEL"], "no text is given; write it behind RUN, or give --file FILE"),
+        (["score", "MODEL", "x", "--window", "9"], "--window concerns --rolling only"),
+        (["score", "MODEL", "x", "--rolling", "--guidance", "1"], "--guidance does not go with --rolling"),
+        (["score", "MODEL", "x", "--rolling", "--window", "500"], "window is 500; give 2 to 128"),
+        (["score", "MODEL", "--file", "nowhere.txt"], "nowhere.txt cannot be read as UTF-8 text"),
+        (["score", "MODEL", "x", "--until-se", "-1"], "until_se is -1.0"),
+        (["score", "MODEL", "x", "--order", "random"], "order 'random' does not concern method mc-fixed"),
+        (["eval", "MODEL", "--tasks", "hellaswak"], "task 'hellaswak' is unknown (did you mean 'hellaswag'?)"),
+        (["eval", "nowhere", "--tasks", "unmask_piqa"], "nowhere does not exist"),
+        (["compare", "a.json", "b.json"], "a.json cannot be read as JSON"),
+        (["bench", "score", "MODEL", "--itens", "3"], "unknown argument --itens (did you mean '--items'?)"),
+        (["bench", "scor", "MODEL"], "invalid choice: 'scor'"),
+        (["bench", "estimators", "MODEL", "--data", "x", "--length", "30"], "length is 30; give 2 to 12"),
         (["prepare", "nowhere", "--out", "x"], "nowhere"),
         (["sample", "n" * 300], "File name too long; check the path"),
     ],

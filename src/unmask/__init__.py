@@ -15,7 +15,7 @@ from unmask.errors import UserError
 
 if TYPE_CHECKING:
     from unmask.decoding import Generation, generate
-    from unmask.likelihood import Score, score
+    from unmask.likelihood import Greedy, RollingScore, Score, greedy, rolling, score
     from unmask.model.config import ModelConfig
     from unmask.model.folder import Model, load
     from unmask.model.transformer import Transformer
@@ -23,25 +23,33 @@ if TYPE_CHECKING:
 # Resolved on first use: importing `unmask` must not cost importing torch.
 _HOMES = {
     "Generation": "unmask.decoding",
+    "Greedy": "unmask.likelihood",
     "Model": "unmask.model.folder",
     "ModelConfig": "unmask.model.config",
+    "RollingScore": "unmask.likelihood",
     "Score": "unmask.likelihood",
     "Transformer": "unmask.model.transformer",
     "generate": "unmask.decoding",
+    "greedy": "unmask.likelihood",
     "load": "unmask.model.folder",
+    "rolling": "unmask.likelihood",
     "score": "unmask.likelihood",
 }
 
 __all__ = [
     "Generation",
+    "Greedy",
     "Model",
     "ModelConfig",
+    "RollingScore",
     "Score",
     "Transformer",
     "UserError",
     "__version__",
     "generate",
+    "greedy",
     "load",
+    "rolling",
     "score",
 ]
 

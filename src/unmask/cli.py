@@ -17,29 +17,14 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from unmask._version import __version__
+from unmask.arguments import build_parser
 from unmask.errors import SaidElsewhere, UserError, nearest
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
-ORDERS = "ancestral, confidence, margin, entropy, random, left-to-right"
-
-
-class Parser(argparse.ArgumentParser):
-    """Errors in one line, with the nearest choice."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
-
-
-class Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the defaults that say something."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
@@ -90,7 +75,9 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def run(argv: list[str]) -> int:
-    parser, verbs = build_parser()
+    if argv[:1] == ["lm-eval"]:  # all that follows is the harness's
+        return lm_eval(argv[1:])
+    parser, verbs = build_parser(FUNCTIONS)
     words = [word for word in argv if not word.startswith("-")]
     if words and argv[0] == words[0] and words[0] not in verbs:
         raise UserError(f"'{words[0]}' is not a verb{nearest(words[0], verbs)}; verbs: {', '.join(verbs)}")
@@ -101,123 +88,10 @@ def run(argv: list[str]) -> int:
     if args.verb == "train":
         args.overrides = overrides(rest)
     elif rest:
-        options = [o for action in verbs[args.verb]._actions for o in action.option_strings]
-        raise UserError(f"unknown argument {rest[0]}{nearest(rest[0], options)}; see unmask {args.verb} --help")
+        name = f"{args.verb} {args.subject}" if "subject" in args else args.verb
+        options = [o for action in verbs[name]._actions for o in action.option_strings]
+        raise UserError(f"unknown argument {rest[0]}{nearest(rest[0], options)}; see unmask {name} --help")
     return int(args.function(args) or 0)
-
-
-def build_parser() -> tuple[Parser, dict[str, Parser]]:
-    parser = Parser(prog="unmask", description="Masked diffusion language models: train, sample, score.")
-    parser.add_argument("--version", action="version", version=f"unmask {__version__}")
-    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
-    verbs: dict[str, Parser] = {}
-
-    def verb(name: str, function: Callable[[argparse.Namespace], int | None], help: str) -> Parser:
-        made = subparsers.add_parser(name, help=help, description=function.__doc__, formatter_class=Help)
-        made.set_defaults(function=function)
-        made.add_argument("--json", action="store_true", help="print the result as JSON")
-        verbs[name] = made
-        return made
-
-    p = verb("prepare", prepare, "text to packed, memory-mapped tokens")
-    p.add_argument("sources", nargs="+", metavar="SOURCE", help="files, folders, globs, hf:NAME, or sotu")
-    p.add_argument("--out", required=True, metavar="FOLDER", help="the data folder to make")
-    p.add_argument("--tokenizer", default="bpe:4096", help="bytes, bpe:SIZE, a folder, or a hub name")
-    p.add_argument("--field", default="text", help="the text's field in JSON lines, parquet and hub data")
-    p.add_argument("--date-field", default="date", help="the date's field there")
-    p.add_argument("--split", default="random:0.05", help="random:SHARE, or date:YEAR (validation since then)")
-    p.add_argument("--seed", type=int, default=0, help="of the random split")
-    p.add_argument("--workers", type=int, default=0, help="processes; 0: by size and cores")
-    p.add_argument("--limit-docs", type=int, default=None, help="only the first so many documents")
-    p.add_argument("--shard-tokens", type=int, default=100_000_000, help="tokens a file")
-    p.add_argument("--no-dedup", action="store_true", help="keep documents that stand there twice")
-    p.add_argument("--strict", action="store_true", help="a file that is not UTF-8 is fatal")
-    p.add_argument("--force", action="store_true", help="replace a folder prepared otherwise")
-
-    p = verb("train", train, "train an MDM or ARM by a recipe")
-    p.usage = "unmask train RECIPE [--resume] [--json] [--KEY VALUE ...]"
-    p.epilog = (
-        "Any key of the recipe can be given: --steps 200 --model.n_layer 4 --optimizer.lr 1e-3 (docs/training.md)"
-    )
-    p.add_argument("recipe", metavar="RECIPE", help="a YAML file; see recipes/")
-    p.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, bit-exactly")
-
-    p = verb("sample", sample, "generate text, or fill gaps in one")
-    p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
-    p.add_argument("--prompt", action="append", default=None, help="may be given several times: one batch")
-    p.add_argument("--fill", action="append", default=None, metavar="TEXT", help="a text with gaps: The ____ of")
-    p.add_argument("--gap", type=int, default=None, help="tokens a gap; by default 3")
-    p.add_argument("--length", type=int, default=None, help="new tokens; by default 64 or what fits, with --fill none")
-    p.add_argument("--steps", type=int, default=None, help="denoising steps; by default one per new token, at most 128")
-    p.add_argument("--order", default="ancestral", help=ORDERS)
-    p.add_argument("--block", type=int, default=None, help="tokens a block, blocks from left to right")
-    p.add_argument("--quota", default=None, help="how many tokens a step commits: paper (default), or even (for gaps)")
-    p.add_argument("--guidance", type=float, default=0.0, help="w of classifier-free guidance; 0: off, one pass")
-    p.add_argument("--temperature", type=float, default=1.0, help="0: always the likeliest token")
-    p.add_argument("--samples", type=int, default=1, help="of each prompt")
-    p.add_argument("--seed", type=int, default=0, help="of the sampling noise")
-    p.add_argument("--watch", action="store_true", help="show the canvas filling in")
-
-    p = verb("score", score, "likelihood of text: a bound (MDM) or exact (ARM)")
-    p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
-    p.add_argument("texts", nargs="+", metavar="TEXT", help="each is scored on its own")
-    p.add_argument("--context", default="", help="text before each TEXT, not scored")
-    p.add_argument("--method", default="mc-fixed", help="mc-fixed, mc-bernoulli, chain-rule, exact")
-    p.add_argument("--guidance", type=float, default=0.0, help="w of classifier-free guidance; 0: off")
-    p.add_argument("--draws", type=int, default=128, help="Monte Carlo draws")
-    p.add_argument("--seed", type=int, default=0, help="of the masks")
-
-    p = verb("convert", convert, "bring published weights in")
-    p.add_argument("format", choices=["smdm"], help="smdm: the published checkpoints of the paper")
-    p.add_argument("weights", metavar="WEIGHTS", help="a safetensors file")
-    p.add_argument("--config", metavar="JSON", help="its dimensions")
-    p.add_argument("--size", help="or one of the paper's sizes, such as 170M")
-    p.add_argument("--rope", default="bf16", choices=["bf16", "fp32"], help="rotary tables")
-    p.add_argument("--tokenizer", help="a folder or tokenizer.json to put beside")
-    p.add_argument("--out", required=True, metavar="FOLDER", help="the model folder to make")
-
-    p = verb("plan", plan, "memory, steps, FLOPs and time of a run, on paper")
-    p.add_argument("size", metavar="SIZE", help="6M .. 2121M")
-    p.add_argument("--tokens", type=float, required=True, help="to train on, such as 10e9")
-    p.add_argument("--gpus", type=int, default=1, help="devices")
-    p.add_argument("--kind", default="mdm", help="mdm or arm")
-    p.add_argument("--batch", type=int, default=256, help="sequences a step, over all devices")
-    p.add_argument("--micro-batch", type=int, default=0, help="sequences a backward pass; 0: a device's share")
-    p.add_argument("--context", type=int, default=2048, help="tokens a sequence")
-    p.add_argument("--vocab", type=int, default=32000, help="tokens of the vocabulary")
-    p.add_argument("--precision", default="bf16", help="bf16 (autocast) or fp32")
-    p.add_argument("--device", default="cuda", help="cuda or cpu: how large the head's chunks are")
-    p.add_argument("--parallel", default="ddp", help="ddp or fsdp")
-    p.add_argument("--shard", type=int, default=0, help="fsdp: devices that share one copy; 0: all")
-    p.add_argument("--activation-checkpointing", action="store_true", help="keep less, compute more")
-    p.add_argument("--random-length", type=float, default=0.01, help="share of sequences of a random length")
-    p.add_argument("--peak", type=float, default=None, metavar="TFLOPS", help="of a device; by default measured here")
-    p.add_argument("--efficiency", type=float, default=0.4, help="share of the peak that is reached")
-
-    p = verb("bench", bench, "measure speed and memory side by side")
-    p.add_argument("subject", choices=["train"], help="train: a training step")
-    p.add_argument("--size", action="append", default=None, help="6M (default), ..., or LAYERSxHEADSxWIDTH; repeatable")
-    p.add_argument("--kind", default="mdm", choices=["mdm", "arm"])
-    p.add_argument("--against", action="append", default=[], metavar="ARM", help="plain, transformers; repeatable")
-    p.add_argument("--ranks", type=int, default=1, help="also so many processes, which share the threads")
-    p.add_argument("--batch", type=int, default=0, help="sequences a step; 0: 4")
-    p.add_argument("--context", type=int, default=0, help="tokens a sequence; 0: 512")
-    p.add_argument("--vocab", type=int, default=32000, help="tokens of the vocabulary")
-    p.add_argument("--threads", type=int, default=0, help="0: all cores")
-    p.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="our step compiled")
-    p.add_argument("--rounds", type=int, default=0, help="turns of each arm; 0: 5")
-    p.add_argument("--steps", type=int, default=0, help="steps a turn; 0: 3")
-    p.add_argument("--warmup", type=int, default=2, help="steps before the first turn")
-    p.add_argument("--memory", action="store_true", help="for peak memory: batch 8 x 2048, one turn of two steps")
-    p.add_argument("--random-length", type=float, default=0.0, help="share of sequences of a random length")
-    p.add_argument("--masking", default="bernoulli", choices=["bernoulli", "fixed"])
-    p.add_argument("--activation-checkpointing", action="store_true", help="our step with it")
-    p.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"])
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda")
-    p.add_argument("--profile", default=None, metavar="FILE", help="phases, operators, and a Chrome trace of our step")
-    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON")
-    p.add_argument("--plot", default=None, metavar="FILE", help="and as a picture, .png or .svg")
-    return parser, verbs
 
 
 def overrides(rest: list[str]) -> dict[str, str]:
@@ -299,44 +173,66 @@ def sample(args: argparse.Namespace) -> None:
 
 def score(args: argparse.Namespace) -> None:
     """Log-likelihood of texts with its standard error, in nats per token and bits per byte."""
-    import unmask
+    from unmask.evaluation.score_texts import ScoreOptions, in_words, score_texts
 
-    model = unmask.load(args.model)
-    pairs = [(args.context, text) for text in args.texts]
-    results = unmask.score(model, pairs, method=args.method, guidance=args.guidance, draws=args.draws, seed=args.seed)
-    lines = []
-    for text, result in zip(args.texts, results, strict=True):
-        sign = "<=" if result.is_bound else "= "
-        per_byte = f"{result.bits_per_byte:.4f} bits/byte, " if result.bits_per_byte is not None else ""
-        lines.append(
-            f"-log p {sign} {-result.logprob:.3f} nats (se {result.se:.3f}), {result.nats_per_token:.4f} nats/token, "
-            f"{per_byte}{result.n_tokens} tokens, {result.method}: {text[:60]!r}"
-        )
-    emit(args, [result.to_dict() for result in results], "\n".join(lines))
+    fields = {name: value for name, value in vars(args).items() if name not in ("verb", "function", "json")}
+    results = score_texts(ScoreOptions(**fields))
+    emit(args, [result.to_dict() for _, result in results], in_words(results, args.greedy))
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Runs benchmarks through lm-evaluation-harness, by default with the paper's method and guidance for each."""
+    from unmask.evaluation.benchmarks import evaluate as run_tasks
+    from unmask.evaluation.benchmarks import in_words
+
+    names = [name.strip() for name in args.tasks.split(",") if name.strip()]
+    skip = ("verb", "function", "json", "model", "tasks")
+    fields = {name: value for name, value in vars(args).items() if name not in skip}
+    result = run_tasks(args.model, names, **fields)
+    emit(args, result, in_words(result))
+
+
+def compare(args: argparse.Namespace) -> None:
+    """Paired differences of two evaluations on the same questions; refuses those of different protocols."""
+    from unmask.evaluation.paired import compare_results, in_words
+
+    result = compare_results(args.first, args.second)
+    emit(args, result, in_words(result))
+
+
+def lm_eval(args: list[str] | argparse.Namespace) -> int:
+    """lm-evaluation-harness's command line; its model `unmask` takes --model_args path=RUN,method=...,guidance=..."""
+    from unmask.evaluation.lm_eval_adapter import command
+
+    return command(args if isinstance(args, list) else [])
 
 
 def convert(args: argparse.Namespace) -> None:
-    """Converts published weights into a model folder."""
-    from unmask.interop.smdm import convert as convert_smdm
+    """Converts published weights into a model folder, or with --export one of our models into theirs."""
+    from unmask.interop.convert import bring_in, send_out
 
-    if (args.config is None) == (args.size is None):
-        raise UserError("give exactly one of --config JSON and --size NAME")
-    out = convert_smdm(args.weights, args.config, args.out, rope=args.rope, tokenizer=args.tokenizer, size=args.size)
-    import unmask
-
-    model = unmask.load(out)
-    result = {"out": str(out), "kind": model.kind, "parameters": model.config.n_params}
-    emit(args, result, f"{out}: {model.kind}, {model.config.n_params:,} parameters")
+    options = {name: value for name in ("config", "size", "rope", "tokenizer") if (value := getattr(args, name))}
+    if args.export:
+        out = send_out(args.format, args.source, args.out, **options)
+        emit(args, {"out": str(out), "format": args.format}, f"{out}: written in the {args.format} layout")
+        return
+    model = bring_in(args.format, args.source, args.out, **options)
+    result = {"out": str(model.path), "kind": model.kind, "parameters": model.config.n_params}
+    emit(args, result, f"{model.path}: {model.kind}, {model.config.n_params:,} parameters")
 
 
 def bench(args: argparse.Namespace) -> None:
-    """Tokens/s, share of the matmul peak and peak memory of a training step, in turns with other ways to do it."""
-    from unmask.bench.table import table
-    from unmask.bench.train import BenchOptions, bench_train
+    """Measures one subject side by side with another way to do it, the arms in turns."""
+    import importlib
 
-    fields = {name: value for name, value in vars(args).items() if name not in ("verb", "function", "json", "subject")}
-    report = bench_train(BenchOptions(**{**fields, "size": args.size or ["6M"]}))
-    emit(args, report, table(report))
+    from unmask.bench import SUBJECTS
+
+    home, options, measure = SUBJECTS[args.subject]
+    module = importlib.import_module(home)
+    skip = ("verb", "function", "json", "subject")
+    fields = {name: value for name, value in vars(args).items() if name not in skip and value is not None}
+    result = getattr(module, measure)(getattr(module, options)(**fields))
+    emit(args, result, module.in_words(result))
 
 
 def plan(args: argparse.Namespace) -> None:
@@ -346,3 +242,17 @@ def plan(args: argparse.Namespace) -> None:
 
     found = plan_run(PlanOptions(**{k: v for k, v in vars(args).items() if k not in ("verb", "function", "json")}))
     emit(args, found.to_dict(), describe(found))
+
+
+FUNCTIONS: dict[str, Any] = {
+    "prepare": prepare,
+    "train": train,
+    "sample": sample,
+    "score": score,
+    "eval": evaluate,
+    "compare": compare,
+    "lm-eval": lm_eval,
+    "convert": convert,
+    "plan": plan,
+    "bench": bench,
+}

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import unmask
 from unmask.errors import UserError
-from unmask.interop.smdm import convert, unfuse
+from unmask.interop.smdm import convert, export, fuse, unfuse
 from unmask.model.config import ModelConfig
 
 TINY = {"n_layer": 1, "n_head": 2, "n_embd": 8, "intermediate_size": 12, "block_size": 16}
@@ -79,6 +79,41 @@ def test_fixture_chain_rule(shared, tmp_path):
             assert score.logprob == pytest.approx(-nll, abs=1e-3)
 
 
+@pytest.mark.parametrize("kind", ["mdm", "arm"])
+def test_there_and_back_bit_for_bit(shared, tmp_path, kind):
+    fixture = shared / "fixtures" / "smdm"
+    ours = convert(fixture / f"{kind}.safetensors", fixture / "config.json", tmp_path / "ours")
+    back = export(ours, tmp_path / "back.safetensors")
+    theirs, again = load_file(fixture / f"{kind}.safetensors"), load_file(back)
+    assert theirs.keys() == again.keys() and all(torch.equal(theirs[name], again[name]) for name in theirs)
+    dimensions = json.loads((fixture / "config.json").read_text())
+    written = json.loads((tmp_path / "back.json").read_text())
+    if kind == "arm":
+        assert dimensions.pop("mask_id") == 256 and "mask_id" not in written
+    assert {name: written[name] for name in dimensions} == dimensions
+    once_more = convert(back, tmp_path / "back.json", tmp_path / "once-more")
+    assert unmask.load(once_more).config == unmask.load(ours).config
+    assert (once_more / "model.safetensors").read_bytes() == (ours / "model.safetensors").read_bytes()
+
+
+def test_what_the_layout_has_no_place_for(tmp_path):
+    from unmask.model.folder import save
+    from unmask.model.transformer import Transformer
+
+    shape = {"n_layer": 1, "n_head": 2, "n_embd": 8, "vocab_size": 5, "block_size": 8}
+    save(tmp_path / "wide", Transformer(ModelConfig(**shape, head_dim=6), seed=0))
+    with pytest.raises(UserError, match="2 heads of 6 are not the width 8"):
+        export(tmp_path / "wide", tmp_path / "w.safetensors")
+    save(tmp_path / "tied", Transformer(ModelConfig(**shape, tie_embeddings=True), seed=0))
+    with pytest.raises(UserError, match="give a file that ends in .safetensors"):
+        export(tmp_path / "tied", tmp_path / "w")
+    out = export(tmp_path / "tied", tmp_path / "w.safetensors")
+    model = unmask.load(convert(out, tmp_path / "w.json", tmp_path / "again", rope="fp32"))
+    ids = torch.arange(6)[None]
+    with torch.no_grad():
+        assert torch.equal(model.network(ids), unmask.load(tmp_path / "tied").network(ids))
+
+
 def test_bf16_tables_are_the_default(files):
     model = unmask.load(files())
     assert model.config.rope_table == "bf16" and model.config.block_size == 16
@@ -98,6 +133,7 @@ def test_grouped_queries_are_pulled_apart():
     fused = torch.arange(8).repeat_interleave(config.head_dim)[:, None].expand(-1, 8).contiguous()
     rows = unfuse(fused, config)[:: config.head_dim, 0].tolist()
     assert [order[i] for i in rows] == ["q0", "q1", "q2", "q3", "k0", "k1", "v0", "v1"]
+    assert torch.equal(fuse(unfuse(fused, config), config), fused)
 
 
 def test_a_size_instead_of_a_config(files, tmp_path):

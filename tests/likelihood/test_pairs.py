@@ -48,11 +48,36 @@ def test_ids_stand_as_they_are(writers: dict[str, Model]) -> None:
     assert Pair.make(model, [5], "é", 0).n_bytes == 2
 
 
-def test_the_key_is_the_tokens(writers: dict[str, Model]) -> None:
+def test_the_key_is_the_context(writers: dict[str, Model]) -> None:
+    """So that answers of one question are scored under common random numbers; without a context it is the text."""
     model = writers["mdm"]
     same = Pair.make(model, [5, 6], [7], 0).key
-    assert Pair.make(model, [5, 6], [7], 9).key == same
-    assert Pair.make(model, [5], [6, 7], 0).key != same and Pair.make(model, [5, 6], [8], 0).key != same
+    assert Pair.make(model, [5, 6], [7], 9).key == Pair.make(model, [5, 6], [8, 8], 0).key == same
+    assert len({same, Pair.make(model, [5], [6, 7], 0).key, *(Pair.make(model, [], [t], 0).key for t in (7, 8))}) == 4
+
+
+@given(st.integers(1, 90), st.integers(0, 100))
+def test_a_continuation_that_does_not_fit_is_scored_in_pieces(
+    writers: dict[str, Model], length: int, context: int
+) -> None:
+    model, block = writers["mdm"], 64
+    given, ids = [1 + i % 200 for i in range(context)], [201 + i % 50 for i in range(length)]
+    pieces = Pair.make_pieces(model, given, ids, 0)
+    assert [token for piece in pieces for token in piece.ids_T[piece.start :].tolist()] == ids
+    assert all(len(piece.ids_T) <= block for piece in pieces)
+    for piece in pieces:
+        assert (
+            (piece.ids_T[: piece.prompt] <= 200).all()
+            and (piece.ids_T[piece.prompt : piece.start] > 200).all()
+            or (context == 0 and piece.prompt == 0)
+        )
+    if length < block:
+        (whole,) = pieces
+        same = Pair.make(model, given, ids, 0)
+        assert (whole.ids_T == same.ids_T).all() and (whole.start, whole.prompt) == (same.start, same.prompt)
+        assert (whole.dropped, whole.n_bytes) == (same.dropped, same.n_bytes)
+    else:
+        assert len(pieces) == -(-length // 32) and len(pieces[1].ids_T) == min(block, length)
 
 
 @pytest.mark.parametrize("kind", ["mdm", "arm"])

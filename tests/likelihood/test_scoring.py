@@ -21,6 +21,7 @@ from unmask.model.folder import Model
 
 V, MASK, L = 3, 3, 3
 CONTEXT, ANSWER = [1, 2], [2, 0, 1]
+LONG = [2, 0, 1, 1, 2, 0, 0, 1]  # 255 masks: more than the draws of any test that draws
 
 
 def logp(model: Model, tokens: list[int], guidance: float = 0.0, prompt: int = 0) -> torch.Tensor:
@@ -88,34 +89,139 @@ def test_arm_scores_are_exact_by_any_method_and_sum_to_one(arm: Model) -> None:
     for method in ("mc-fixed", "mc-bernoulli", "chain-rule", "exact"):
         (s,) = score(arm, [(CONTEXT, ANSWER)], method=method)
         assert s.logprob == pytest.approx(expected, rel=1e-6)
-        assert (s.se, s.method, s.is_bound, s.draws) == (0.0, "exact", False, 0)
+        assert (s.se, s.method, s.is_bound, s.draws, s.target) == (0.0, "exact", False, 0, "exact")
 
 
 @pytest.mark.parametrize("method", ["mc-fixed", "mc-bernoulli"])
 @pytest.mark.parametrize("guidance", [0.0, 0.7])
 def test_monte_carlo_is_unbiased(mdm: Model, method: str, guidance: float) -> None:
-    exact = score(mdm, [(CONTEXT, ANSWER)], method="exact", guidance=guidance)[0].logprob
-    (s,) = score(mdm, [(CONTEXT, ANSWER)], method=method, guidance=guidance, draws=20_000)
-    assert 0 < s.se < 0.1 and s.is_bound and s.draws == 20_000
-    assert abs(s.logprob - exact) < 4 * s.se
+    exact = score(mdm, [(CONTEXT, LONG)], method="exact", guidance=guidance)[0].logprob
+    found = [score(mdm, [(CONTEXT, LONG)], method=method, guidance=guidance, seed=seed)[0] for seed in range(60)]
+    assert all(s.se > 0 and s.is_bound and s.draws == 128 and s.method == method for s in found)
+    logprobs = np.array([s.logprob for s in found])
+    assert abs(logprobs.mean() - exact) < 4 * logprobs.std() / math.sqrt(60)
+
+
+def test_short_answers_are_enumerated(mdm: Model) -> None:
+    """Where all masks are no more than the draws, running all of them costs less and has no error."""
+    for draws, method in ((255, "exact"), (254, "mc-fixed")):
+        (s,) = score(mdm, [(CONTEXT, LONG)], draws=draws)
+        assert s.method == method and (s.se == 0) == (method == "exact")
+    assert score(mdm, [(CONTEXT, ANSWER)])[0].logprob == score(mdm, [(CONTEXT, ANSWER)], method="exact")[0].logprob
+    (s,) = score(mdm, [(CONTEXT, ANSWER)], method="mc-bernoulli", draws=64)
+    assert s.method == "mc-bernoulli" and s.se > 0, "the paper's way stays the paper's"
 
 
 def test_the_standard_error_is_honest(mdm: Model) -> None:
     """Over many seeds the errors, in units of the reported error, have a spread of about one."""
-    exact = score(mdm, [(CONTEXT, ANSWER)], method="exact")[0].logprob
-    z = np.array(
-        [
-            (s.logprob - exact) / s.se
-            for s in (score(mdm, [(CONTEXT, ANSWER)], draws=64, seed=seed)[0] for seed in range(300))
-        ]
-    )
+    exact = score(mdm, [(CONTEXT, LONG)], method="exact")[0].logprob
+    found = (score(mdm, [(CONTEXT, LONG)], draws=64, seed=seed)[0] for seed in range(300))
+    z = np.array([(s.logprob - exact) / s.se for s in found])
     assert abs(z.mean()) < 0.25
     assert 0.85 < z.std() < 1.25  # Student's t of 15 degrees of freedom has 1.07
 
 
+def test_chain_rule_in_random_order_is_unbiased_for_the_nelbo(mdm: Model) -> None:
+    exact = score(mdm, [(CONTEXT, ANSWER)], method="exact")[0]
+    (s,) = score(mdm, [(CONTEXT, ANSWER)], method="chain-rule", order="random", draws=3000)
+    assert (s.target, s.is_bound, s.draws, s.groups, s.order) == ("nelbo", True, 3000, 3000, "random")
+    assert 0 < s.se < 0.02 and abs(s.logprob - exact.logprob) < 4 * s.se
+    orders = all_orders(mdm, CONTEXT, ANSWER)
+    assert s.se == pytest.approx(orders.std() / math.sqrt(3000), rel=0.1)
+
+
+def test_the_baseline_takes_out_what_tokens_cost_by_themselves(make_model) -> None:
+    """Where the model's answer does not depend on other tokens, nothing is left to draw."""
+    model = make_model()
+    with torch.no_grad():
+        for layer in model.network.layers:
+            layer.attention.out.weight.zero_()
+    exact = score(model, [(CONTEXT, LONG)], method="exact")[0].logprob
+    for draws in (5, 40, 200):
+        (s,) = score(model, [(CONTEXT, LONG)], draws=draws)
+        assert s.logprob == pytest.approx(exact, rel=1e-6) and s.se == pytest.approx(0, abs=1e-5)
+        assert s.draws <= draws
+    assert score(model, [(CONTEXT, LONG)], method="mc-bernoulli", draws=200)[0].se > 0.1
+
+
+def test_right_to_left_is_that_order(mdm: Model) -> None:
+    (s,) = score(mdm, [(CONTEXT, ANSWER)], method="chain-rule", order="right-to-left")
+    assert s.logprob == pytest.approx(order_logp(mdm, CONTEXT, ANSWER, (2, 1, 0)), rel=1e-5)
+    assert (s.target, s.is_bound, s.se) == ("chain", False, 0.0)
+
+
+def test_a_mixture_of_orders_is_a_tighter_bound(mdm: Model) -> None:
+    """From (a) at one order towards (b) as the orders grow."""
+    orders = all_orders(mdm, CONTEXT, ANSWER)
+    nelbo, mixture = orders.mean(), math.log(np.exp(orders).mean())
+    few = np.mean(
+        [score(mdm, [(CONTEXT, ANSWER)], method="order-mixture", draws=2, seed=i)[0].logprob for i in range(300)]
+    )
+    (many,) = score(mdm, [(CONTEXT, ANSWER)], method="order-mixture", draws=3000)
+    assert nelbo < few < mixture
+    assert (many.target, many.is_bound) == ("order-mixture", True)
+    assert abs(many.logprob - mixture) < 4 * many.se and mixture - nelbo > 10 * many.se
+
+
+@pytest.mark.parametrize("method", ["mc-fixed", "chain-rule"])
+def test_until_se_draws_as_much_as_it_takes(mdm: Model, method: str) -> None:
+    pairs = [(CONTEXT, LONG), ([1], [0]), ([0, 1], LONG + [1, 1, 0])]
+    options: dict[str, Any] = {"method": method, "order": "random" if method == "chain-rule" else "left-to-right"}
+    wanted = 0.5 if method == "mc-fixed" else 0.2
+    found = score(mdm, pairs, until_se=wanted, **options)
+    assert all(s.se <= wanted and s.until_se == wanted for s in found)
+    assert 0 < found[0].draws and found[1].draws < found[2].draws, "a single token needs no more than the least"
+    exact = score(mdm, pairs, method="exact")
+    for s, e in zip(found, exact, strict=True):
+        assert abs(s.logprob - e.logprob) < 4 * max(s.se, 1e-6)
+    alone = score(mdm, pairs[2:], until_se=wanted, **options)[0]
+    assert alone.draws == found[2].draws and alone.logprob == pytest.approx(found[2].logprob, rel=1e-5)
+    with pytest.warns(UserWarning, match="1 of 3 scores have not reached a standard error of 0.0001 nats with 64"):
+        short = score(mdm, pairs[:1] + pairs[1:2] * 2, until_se=1e-4, max_draws=64)
+    assert short[0].draws == 64
+    assert score(mdm, pairs[:1], until_se=1e-4)[0].method == "exact", "when drawing would cost more than enumerating"
+
+
+def test_intervals_hold_the_exact_value_as_often_as_they_say(mdm: Model) -> None:
+    exact = score(mdm, [(CONTEXT, LONG)], method="exact")[0].logprob
+    options: dict[str, Any]
+    for options in ({"draws": 64}, {"until_se": 0.5}):
+        held = 0
+        for seed in range(300):
+            low, high = score(mdm, [(CONTEXT, LONG)], seed=seed, **options)[0].interval
+            held += low - 1e-6 <= exact <= high + 1e-6
+        assert 0.90 < held / 300 < 0.99, options
+
+
+def test_progress_counts_pairs(mdm: Model, arm: Model) -> None:
+    for model in (mdm, arm):
+        seen: list[tuple[int, int]] = []
+        score(model, [(CONTEXT, ANSWER)] * 5, draws=4, progress=lambda *counts, seen=seen: seen.append(counts))
+        assert [of for _, of in seen] == [5] * len(seen)
+        assert [done for done, _ in seen] == sorted(done for done, _ in seen) and seen[-1][0] >= 4
+
+
+def test_the_half_without_the_prompt_is_run_once_for_all_prompts(mdm: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[int] = []
+    hidden = mdm.network.hidden
+    monkeypatch.setattr(mdm.network, "hidden", lambda t, **k: (rows.append(len(t)), hidden(t, **k))[1])
+    pairs = [([1, 2], ANSWER), ([2, 2], ANSWER), ([0, 1], ANSWER)]
+    found = score(mdm, pairs, method="chain-rule", guidance=0.5)
+    assert sum(rows) == 3 * 3 + 3
+    rows.clear()
+    assert [score(mdm, [pair], method="chain-rule", guidance=0.5)[0].logprob for pair in pairs] == pytest.approx(
+        [s.logprob for s in found], rel=1e-5
+    )
+    assert sum(rows) == 18
+    rows.clear()
+    # Masks that were drawn twice run once too, and so does an answer of each length that is masked whole.
+    score(mdm, [([1, 2], [2, 0]), ([1, 2], [1, 1])], draws=400, batch_tokens=10**6)
+    assert sum(rows) == 1 + 2 * 2
+
+
 def test_fixed_counts_vary_less_than_bernoulli_masks(mdm: Model) -> None:
     def spread(method: str) -> float:
-        found = (score(mdm, [(CONTEXT, ANSWER)], method=method, draws=32, seed=seed)[0] for seed in range(60))
+        found = (score(mdm, [(CONTEXT, LONG)], method=method, draws=32, seed=seed)[0] for seed in range(60))
         return float(np.std([s.logprob for s in found]))
 
     assert spread("mc-fixed") < 0.7 * spread("mc-bernoulli")
@@ -137,7 +243,7 @@ def test_neither_batch_nor_order_of_the_pairs_matters(mdm: Model, pairs: Any, me
     for a, b, pair in zip(together, backwards, pairs, strict=True):
         assert a.logprob == pytest.approx(b.logprob, rel=1e-4)
         assert a.se == pytest.approx(b.se, rel=1e-3, abs=1e-5)
-        assert a.logprob <= 0 and a.n_tokens == len(pair[1])
+        assert a.n_tokens == len(pair[1]) and (a.se > 0 or a.logprob <= 0)
 
 
 def test_the_same_masks_for_every_model(make_model, mdm: Model) -> None:
@@ -146,7 +252,7 @@ def test_the_same_masks_for_every_model(make_model, mdm: Model) -> None:
     with torch.no_grad():
         other.network.output.weight.mul_(1.05)
     first, second = (
-        np.array([score(model, [(CONTEXT, ANSWER)], draws=16, seed=seed)[0].logprob for seed in range(40)])
+        np.array([score(model, [(CONTEXT, LONG)], draws=16, seed=seed)[0].logprob for seed in range(40)])
         for model in (mdm, other)
     )
     assert (first - second).std() < 0.4 * first.std()
@@ -162,15 +268,16 @@ def test_no_guidance_is_one_pass_and_the_head_runs_where_asked(mdm: Model, monke
     assert (sum(rows), sum(asked)) == (3, 3)
     rows.clear()
     score(mdm, [(CONTEXT, ANSWER)], method="chain-rule", guidance=0.5)
-    assert sum(rows) == 6
+    assert sum(rows) == 6  # both halves
 
 
 def test_a_score_carries_its_protocol(mdm: Model) -> None:
-    (s,) = score(mdm, [(CONTEXT, ANSWER)], draws=8, seed=3, guidance=0.25)
+    (s,) = score(mdm, [(CONTEXT, LONG)], draws=8, seed=3, guidance=0.25)
     told = json.loads(json.dumps(s.to_dict()))
-    assert (told["method"], told["draws"], told["seed"], told["guidance"]) == ("mc-fixed", 8, 3, 0.25)
-    assert told["nats_per_token"] == pytest.approx(-s.logprob / 3) and told["bits_per_byte"] is None
-    assert len(told["config_hash"]) == 16
+    assert (told["method"], told["seed"], told["guidance"]) == ("mc-fixed", 3, 0.25)
+    assert 5 <= told["draws"] <= 8, "what was run, at most what was asked for"
+    assert told["nats_per_token"] == pytest.approx(-s.logprob / 8) and told["bits_per_byte"] is None
+    assert len(told["config_hash"]) == 16 and told["target"] == "nelbo" and told["order"] == "left-to-right"
     assert unmask.score is score
 
 
@@ -205,6 +312,11 @@ def test_published_chain_rule_numbers(shared, tmp_path) -> None:
         ([([1], [2])], {"draws": 1}, "draws is 1"),
         ([([1], [2])], {"guidance": math.nan}, "guidance is nan"),
         ([([1], [2])], {"batch_tokens": 0}, "batch_tokens is 0"),
+        ([([1], [2])], {"method": "chain-rule", "order": "randon"}, "did you mean 'random'"),
+        ([([1], [2])], {"order": "random"}, "order 'random' does not concern method mc-fixed"),
+        ([([1], [2])], {"until_se": 0}, "until_se is 0; give a standard error in nats above 0"),
+        ([([1], [2])], {"until_se": 0.1, "method": "exact"}, "until_se does not concern method exact"),
+        ([([1], [2])], {"until_se": 0.1, "max_draws": 5}, "max_draws is 5; give at least 32"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

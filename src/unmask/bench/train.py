@@ -119,6 +119,13 @@ def bench_train(options: BenchOptions) -> dict[str, Any]:
     return report
 
 
+def in_words(report: dict[str, Any]) -> str:
+    """The tables."""
+    from unmask.bench.table import table
+
+    return table(report)
+
+
 def model_fields(size: str) -> ModelFields:
     """A preset, or a shape as LAYERSxHEADSxWIDTH."""
     if free := re.fullmatch(r"(\d+)x(\d+)x(\d+)", size):

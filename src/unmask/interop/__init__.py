@@ -1,1 +1,1 @@
-"""Published formats in: the only room that knows how others lay out their weights."""
+"""Published formats in and out: the only room that knows how others lay out their weights."""

@@ -1,7 +1,9 @@
-"""Published SMDM checkpoints (arXiv 2410.18514) to a model folder.
+"""Published SMDM checkpoints (arXiv 2410.18514) to a model folder, and back.
 
     unmask convert smdm mdm.safetensors --config config.json --out models/mdm
+    unmask convert smdm models/mdm --export --out mdm.safetensors          # and mdm.json, its dimensions
     convert("mdm-1028M.safetensors", None, "models/mdm", size="1028M", tokenizer="llama-2/")
+    export("models/mdm", "mdm.safetensors")
 
 Their layout is lit-gpt's: query, key and value stand together per group of heads in one fused matrix, so it is viewed
 as (groups, heads per group + 2, head dimension, width) and pulled apart into [all q; all k; all v]; the SwiGLU's w1 is
@@ -12,16 +14,17 @@ diffusion model, an equal count an autoregressive one. They were trained with ro
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
-from unmask.model.folder import save
+from unmask.model.folder import load, save
 from unmask.model.presets import preset
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
@@ -174,3 +177,62 @@ def unfuse(fused: torch.Tensor, config: ModelConfig) -> torch.Tensor:
     queries = config.n_head // config.n_kv_head
     grouped = fused.view(config.n_kv_head, queries + 2, config.head_dim, config.n_embd)
     return torch.cat([part.flatten(0, 2) for part in grouped.split([queries, 1, 1], dim=1)])
+
+
+def export(model_path: str | Path, out: str | Path) -> Path:
+    """Writes one of our models as published weights, `out`, and their dimensions beside it (`out` with .json).
+
+    `convert` of both gives the same weights again, bit for bit. Raises `UserError` where the layout has no place for
+    what the model is.
+    """
+    model, out = load(model_path), Path(out)
+    config = model.config
+    if out.suffix != ".safetensors":
+        raise UserError(f"{out} is not named as weights; give a file that ends in .safetensors")
+    if config.head_dim * config.n_head != config.n_embd:
+        raise UserError(
+            f"{model_path}: {config.n_head} heads of {config.head_dim} are not the width {config.n_embd}; "
+            "the published layout has no field for that"
+        )
+    ours = model.network.state_dict()
+    tensors = {
+        EMBEDDING: ours["embedding.weight"],
+        NORM: ours["norm.weight"],
+        HEAD: ours["embedding.weight"][: config.vocab_size].clone() if config.tie_embeddings else ours["output.weight"],
+    }
+    for i in range(config.n_layer):
+        theirs, layer = f"transformer.h.{i}.", f"layers.{i}."
+        gate, up = ours[f"{layer}mlp.gate_up.weight"].chunk(2)
+        tensors |= {
+            f"{theirs}norm_1.weight": ours[f"{layer}attention_norm.weight"],
+            f"{theirs}attn.attn.weight": fuse(ours[f"{layer}attention.qkv.weight"], config),
+            f"{theirs}attn.proj.weight": ours[f"{layer}attention.out.weight"],
+            f"{theirs}norm_2.weight": ours[f"{layer}mlp_norm.weight"],
+            f"{theirs}mlp.swiglu.w1.weight": gate.contiguous(),
+            f"{theirs}mlp.swiglu.w2.weight": up.contiguous(),
+            f"{theirs}mlp.swiglu.w3.weight": ours[f"{layer}mlp.down.weight"],
+        }
+    names = {ours_name: name for name, (ours_name, _) in OPTIONAL.items()}
+    dimensions = {name: getattr(config, name) for name in REQUIRED}
+    dimensions |= {name: getattr(config, ours_name) for ours_name, name in names.items()}
+    dimensions |= {"vocab_size": config.vocab_size, "padded_vocab_size": config.vocab_size}
+    if config.mask_id is not None:
+        dimensions["mask_id"] = config.mask_id
+    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, partial)
+        out.with_suffix(".json").write_text(json.dumps(dimensions, indent=1) + "\n", encoding="utf-8")
+        partial.replace(out)
+    except (OSError, SafetensorError) as error:
+        partial.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{out} cannot be written: {reason}; free space or choose another") from error
+    return out
+
+
+def fuse(qkv: torch.Tensor, config: ModelConfig) -> torch.Tensor:
+    """`unfuse`, backwards: rows per group, q ... q k v, from [q; k; v]."""
+    groups, dim = config.n_kv_head, config.head_dim
+    parts = qkv.split([config.n_head * dim, groups * dim, groups * dim])
+    return torch.cat([part.view(groups, -1, dim, config.n_embd) for part in parts], dim=1).flatten(0, 2)

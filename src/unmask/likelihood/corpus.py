@@ -23,7 +23,7 @@ import numpy as np
 from unmask.diffusion.noise import uniforms
 from unmask.errors import UserError
 from unmask.likelihood.estimators import LEVEL_DRAW, check_draws, combine, fixed_mask, group_sizes
-from unmask.likelihood.passes import BATCH_TOKENS, Query, run_queries
+from unmask.likelihood.passes import Query, run_queries
 from unmask.likelihood.scoring import config_hash
 from unmask.model.folder import Model
 
@@ -79,7 +79,7 @@ def corpus_bound(
     eos_first: bool = True,
     draws: int = 8,
     seed: int = 0,
-    batch_tokens: int = BATCH_TOKENS,
+    batch_tokens: int | None = None,
 ) -> CorpusScore:
     """Scores every token of `windows_NT` (int64 [N, T], clean tokens), each window on its own.
 
@@ -94,10 +94,10 @@ def corpus_bound(
     sizes = [1] if causal else group_sizes(draws, 1)
     nats = np.zeros((count, sum(sizes)))
     level_sum, level_count = np.zeros(LEVELS), np.zeros(LEVELS)
-    for query, ce in run_queries(model, _queries(sequences, causal, sizes, seed), batch_tokens=batch_tokens):
-        nats[query.item, query.draw] = query.weight * ce
+    for query, ce, _ in run_queries(model, _queries(sequences, causal, sizes, seed), batch_tokens=batch_tokens):
+        nats[query.item, query.draw] = query.weight * ce.sum()
         level = min(int(LEVELS * len(query.masked) / length), LEVELS - 1)
-        level_sum[level] += ce / len(query.scored)
+        level_sum[level] += ce.mean()
         level_count[level] += 1
     total, se = combine(nats.sum(axis=0), sizes)
     means = [float(s / c) if c else None for s, c in zip(level_sum, level_count, strict=True)]

@@ -37,34 +37,16 @@ class Pair:
 
     @property
     def key(self) -> int:
-        """What its noise is keyed by: its tokens, so that neither batch nor order of the pairs matters."""
-        digest = hashlib.sha256(np.int64(self.start).tobytes() + self.ids_T.tobytes())
+        """What its noise is keyed by, so that neither batch nor order of the pairs matters: the context, so that the
+        answers of a multiple choice have common random numbers; without a context, the text itself."""
+        known_T = self.ids_T[: self.start] if self.prompt else self.ids_T
+        digest = hashlib.sha256(np.int64(self.start).tobytes() + known_T.tobytes())
         return int.from_bytes(digest.digest()[:8], "little")
 
     @classmethod
     def make(cls, model: Model, context: Tokens, continuation: Tokens, index: int) -> Pair:
         """Raises `UserError` naming the pair by `index` where it cannot be scored."""
-        if len(continuation) == 0:
-            raise UserError(f"pair {index} has an empty continuation; give at least one token to score")
-        n_bytes: int | None
-        if isinstance(context, str) and isinstance(continuation, str):
-            context_ids, ids, n_bytes = _encode_jointly(model, context, continuation)
-        else:
-            context_ids = model.encode(context) if len(context) else []
-            ids = model.encode(continuation)
-            if isinstance(continuation, str):
-                n_bytes = len(continuation.encode())
-            else:
-                n_bytes = model.tokenizer.n_bytes(ids) if model.tokenizer else None
-        if not ids:
-            raise UserError(f"pair {index}: the continuation has no token of its own; give more text")
-        if model.config.vocab_size in ids:
-            raise UserError(f"pair {index}: the continuation holds the mask ({model.mask_id}); give clean tokens")
-        prompt, eos_id = len(context_ids), model.config.eos_id
-        if not context_ids:
-            if eos_id is None and model.kind == "arm":
-                raise UserError(f"pair {index} has no context and the model no eos_id to begin with; give a context")
-            context_ids = [] if eos_id is None else [eos_id]
+        context_ids, ids, n_bytes, prompt = _encode(model, context, continuation, index)
         room = model.config.block_size - len(ids)
         if room < min(1, len(context_ids)):
             most = model.config.block_size - min(1, len(context_ids))
@@ -72,10 +54,71 @@ class Pair:
                 f"pair {index}: the continuation has {len(ids)} tokens, the context of {model.config.block_size} "
                 f"holds {most}; split it"
             )
+        return cls._of(context_ids, ids, n_bytes, prompt, room)
+
+    @classmethod
+    def make_pieces(cls, model: Model, context: Tokens, continuation: Tokens, index: int) -> list[Pair]:
+        """One pair, or several where the continuation does not fit: pieces of half the model's context, each given the
+        tokens before it. Their log-likelihoods add up."""
+        context_ids, ids, n_bytes, prompt = _encode(model, context, continuation, index)
+        block = model.config.block_size
+        if len(ids) + min(1, len(context_ids)) <= block:
+            return [cls._of(context_ids, ids, n_bytes, prompt, block - len(ids))]
+        half = max(1, block // 2)
+        pieces = []
+        for start in range(0, len(ids), half):
+            piece = ids[start : start + half]
+            pieces.append(cls._of(context_ids + ids[:start], piece, None, prompt, block - len(piece)))
+        return pieces
+
+    @classmethod
+    def _of(cls, context_ids: list[int], ids: list[int], n_bytes: int | None, prompt: int, room: int) -> Pair:
         kept = context_ids[max(0, len(context_ids) - room) :]
         dropped = len(context_ids) - len(kept)
         all_ids = np.array([*kept, *ids], dtype=np.int64)
         return cls(all_ids, len(kept), max(0, prompt - dropped), n_bytes, dropped)
+
+
+def _encode(
+    model: Model, context: Tokens, continuation: Tokens, index: int
+) -> tuple[list[int], list[int], int | None, int]:
+    """Token ids of the context (at least an end of sequence, where there is one) and of the continuation, the
+    continuation's bytes, and how many tokens of the context are the user's."""
+    if len(continuation) == 0:
+        raise UserError(f"pair {index} has an empty continuation; give at least one token to score")
+    n_bytes: int | None
+    if isinstance(context, str) and isinstance(continuation, str):
+        context_ids, ids, n_bytes = _encode_jointly(model, context, continuation)
+    else:
+        context_ids = model.encode(context) if len(context) else []
+        ids = model.encode(continuation)
+        if isinstance(continuation, str):
+            n_bytes = len(continuation.encode())
+        else:
+            n_bytes = model.tokenizer.n_bytes(ids) if model.tokenizer else None
+    if not ids:
+        raise UserError(f"pair {index}: the continuation has no token of its own; give more text")
+    if model.config.vocab_size in ids:
+        raise UserError(f"pair {index}: the continuation holds the mask ({model.mask_id}); give clean tokens")
+    prompt, eos_id = len(context_ids), model.config.eos_id
+    if not context_ids:
+        if eos_id is None and model.kind == "arm":
+            raise UserError(f"pair {index} has no context and the model no eos_id to begin with; give a context")
+        context_ids = [] if eos_id is None else [eos_id]
+    return context_ids, ids, n_bytes, prompt
+
+
+def make_pairs(model: Model, pairs: Sequence[tuple[Tokens, Tokens]]) -> list[Pair]:
+    """A `Pair` of each (context, continuation). Raises `UserError` naming the first that is none."""
+    made = []
+    for index, pair in enumerate(pairs):
+        if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
+            raise UserError(f"pair {index} is not a (context, continuation); give two texts or two lists of token ids")
+        try:
+            made.append(Pair.make(model, *pair, index=index))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"pair {index} holds neither texts nor lists of token ids; give either") from error
+    return made
 
 
 def _encode_jointly(model: Model, context: str, continuation: str) -> tuple[list[int], list[int], int]:

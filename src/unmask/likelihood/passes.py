@@ -1,15 +1,17 @@
-"""Forward passes for likelihoods: sums of cross-entropy at chosen positions of partly masked sequences, in batches.
+"""Forward passes for likelihoods: cross-entropy at chosen positions of partly masked sequences, in batches.
 
-    for query, nats in run_queries(model, queries, guidance=0.6):
-        ...                                   # -log p(ids[scored] | what is not masked), summed over `scored`
+    for query, ce_n, greedy in run_queries(model, queries, guidance=0.6):
+        ...                                   # -log p(ids[scored] | what is not masked), at each of `scored`
 
 Every estimator is a set of such queries. Sequences of several lengths share a batch, padded on the right behind a key
-mask; the head runs at scored positions only; log-softmax in fp32, sums in float64.
+mask; the head runs at scored positions only; log-softmax in fp32, sums in float64. A sequence that occurs twice in a
+batch is run once: masks drawn twice, answers of a multiple choice that are masked whole, and the half of guidance that
+does not see the prompt, which is the same for every prompt of a length.
 
 Guidance is the paper's unsupervised classifier-free guidance (arXiv 2410.18514): logits = u + (1 + w)(c - u), where c
 sees the prompt and u sees the mask at every position of it. w = 0 costs one pass, not two.
 
-Shapes: B sequences, T tokens, N scored positions, E width, V vocabulary.
+Shapes: B queries, R distinct sequences, T tokens, N scored positions, P distinct ones, E width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -25,7 +27,8 @@ import torch.nn.functional as F
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
-BATCH_TOKENS = 16384
+# Tokens of a batch. On a CPU activations should stay in its cache; a GPU wants to be filled.
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65536
 HEAD_ELEMENTS = 1 << 24  # logits held at once: 64 MiB in fp32, whatever the vocabulary
 
 
@@ -35,11 +38,12 @@ class Query:
 
     ids_T: np.ndarray  # the clean tokens, int64
     masked: np.ndarray  # positions that hold the mask (none for an ARM)
-    scored: np.ndarray  # positions whose cross-entropy is summed
+    scored: np.ndarray  # positions whose cross-entropy is wanted
     prompt: int = 0  # leading positions that the unconditional pass masks
     item: int = 0  # for the caller: which text,
     draw: int = 0  # which draw of it,
-    weight: float = 1.0  # and what to multiply the nats with
+    weight: float = 1.0  # what to multiply the nats with,
+    is_baseline: bool = False  # and whether they are subtracted from those of the others
 
 
 def check_guidance(model: Model, guidance: float) -> None:
@@ -50,25 +54,49 @@ def check_guidance(model: Model, guidance: float) -> None:
 
 
 def run_queries(
-    model: Model, queries: Iterable[Query], guidance: float = 0.0, batch_tokens: int = BATCH_TOKENS
-) -> Iterator[tuple[Query, float]]:
-    """Each query with its nats, in their order; batches of at most `batch_tokens` (or one sequence)."""
+    model: Model, queries: Iterable[Query], guidance: float = 0.0, batch_tokens: int | None = None
+) -> Iterator[tuple[Query, np.ndarray, bool]]:
+    """Each query with its nats at each scored position (float64) and whether every scored token was the likeliest.
+
+    batch_tokens: tokens of one batch (or one sequence, if longer); by default what suits the device.
+    """
+    for batch in batches(model, queries, guidance, batch_tokens):
+        targets_N = torch.from_numpy(np.concatenate([query.ids_T[query.scored] for query in batch])).to(model.device)
+        ce, wrong = [], []
+        for part, logits_nV in scored_logits(model, batch, guidance):
+            ce.append(F.cross_entropy(logits_nV, targets_N[part], reduction="none").double().cpu().numpy())
+            wrong.append((logits_nV.argmax(1) != targets_N[part]).cpu().numpy())
+        nats_N, wrong_N = np.concatenate(ce), np.concatenate(wrong)
+        check_finite(model, nats_N)
+        start = 0
+        for query in batch:
+            part = slice(start, start := start + len(query.scored))
+            yield query, nats_N[part], not wrong_N[part].any()
+
+
+def check_finite(model: Model, values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        where = f" of {model.path}" if model.path else ""
+        raise UserError(f"the logits{where} are not finite; the weights are damaged or their training diverged")
+
+
+def batch_size(model: Model, batch_tokens: int | None) -> int:
+    """Tokens of a batch: as given, or what suits the device."""
+    if batch_tokens is None:
+        return GPU_BATCH_TOKENS if model.device.type == "cuda" else CPU_BATCH_TOKENS
     if batch_tokens < 1:
         raise UserError(f"batch_tokens is {batch_tokens}; give at least 1")
-    for batch in _batches(queries, batch_tokens // (2 if guidance else 1)):
-        nats_B = _summed_ce(model, batch, guidance)
-        if not np.isfinite(nats_B).all():
-            where = f" of {model.path}" if model.path else ""
-            raise UserError(f"the logits{where} are not finite; the weights are damaged or their training diverged")
-        yield from zip(batch, nats_B.tolist(), strict=True)
+    return batch_tokens
 
 
-def _batches(queries: Iterable[Query], batch_tokens: int) -> Iterator[list[Query]]:
+def batches(model: Model, queries: Iterable[Query], guidance: float, batch_tokens: int | None) -> Iterator[list[Query]]:
+    """Queries in their order, as many at a time as a batch holds."""
+    room = batch_size(model, batch_tokens) // (2 if guidance else 1)
     batch: list[Query] = []
     longest = 0
     for query in queries:
         longest = max(longest, len(query.ids_T))
-        if batch and longest * (len(batch) + 1) > batch_tokens:
+        if batch and longest * (len(batch) + 1) > room:
             yield batch
             batch, longest = [], len(query.ids_T)
         batch.append(query)
@@ -77,38 +105,53 @@ def _batches(queries: Iterable[Query], batch_tokens: int) -> Iterator[list[Query
 
 
 @torch.no_grad()
-def _summed_ce(model: Model, batch: list[Query], guidance: float) -> np.ndarray:
-    """float64[B]: each query's summed cross-entropy."""
+def scored_logits(model: Model, batch: list[Query], guidance: float = 0.0) -> Iterator[tuple[slice, torch.Tensor]]:
+    """fp32 logits at the scored positions of all queries, one after another, as (which of the N, [n, V])."""
     causal = model.config.causal
-    lengths_B = np.array([len(query.ids_T) - causal for query in batch])  # an ARM's last token is only a target
-    tokens_BT = np.zeros((len(batch), lengths_B.max()), dtype=np.int64)
-    for row, (query, length) in enumerate(zip(batch, lengths_B, strict=True)):
-        tokens_BT[row, :length] = query.ids_T[:length]
-        tokens_BT[row, query.masked] = model.mask_id or 0  # an ARM masks nothing
-    rows_N = np.repeat(np.arange(len(batch)), [len(query.scored) for query in batch])
-    scored_N = np.concatenate([query.scored for query in batch])
-    targets_N = np.concatenate([query.ids_T[query.scored] for query in batch])
-    where_N = rows_N * tokens_BT.shape[1] + scored_N - causal  # an ARM predicts from the token before
-    inside_BT = np.arange(tokens_BT.shape[1]) < lengths_B[:, None]
+    rows: dict[bytes, int] = {}  # distinct sequences, by their content
+    distinct: list[np.ndarray] = []
+
+    def row(tokens_T: np.ndarray) -> int:
+        key = tokens_T.tobytes()
+        if key not in rows:
+            rows[key] = len(distinct)
+            distinct.append(tokens_T)
+        return rows[key]
+
     guided = bool(guidance) and any(query.prompt for query in batch)
-    if guided:
-        blind_BT = tokens_BT.copy()
-        for row, query in enumerate(batch):
-            blind_BT[row, : query.prompt] = model.mask_id
-        tokens_BT, inside_BT = np.concatenate([tokens_BT, blind_BT]), np.concatenate([inside_BT, inside_BT])
+    seen, blind = [], []
+    for query in batch:
+        tokens_T = query.ids_T[: len(query.ids_T) - causal].copy()  # an ARM's last token is only a target
+        if not causal:
+            tokens_T[query.masked] = model.mask_id
+        seen.append(row(tokens_T))
+        if guided:
+            tokens_T = tokens_T.copy()
+            tokens_T[: query.prompt] = model.mask_id
+            blind.append(row(tokens_T))
+    lengths_R = np.array([len(tokens_T) for tokens_T in distinct])
+    tokens_RT = np.zeros((len(distinct), lengths_R.max()), dtype=np.int64)
+    for r, tokens_T in enumerate(distinct):
+        tokens_RT[r, : len(tokens_T)] = tokens_T
+    inside_RT = np.arange(tokens_RT.shape[1]) < lengths_R[:, None]
 
     def put(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(model.device)
 
-    key_mask_BT = None if inside_BT.all() else put(inside_BT)
-    hidden_E = model.network.hidden(put(tokens_BT), key_mask_BS=key_mask_BT).flatten(0, 1)
-    parts = []
+    key_mask_RT = None if inside_RT.all() else put(inside_RT)
+    counts_B = [len(query.scored) for query in batch]
+    scored_N = np.concatenate([query.scored for query in batch]) - causal  # an ARM predicts from the token before
+    width = tokens_RT.shape[1]
+    asked = [np.repeat(np.array(rows_B) * width, counts_B) + scored_N for rows_B in (seen, blind) if rows_B]
+    at_P, places = np.unique(np.concatenate(asked), return_inverse=True)
+    hidden_PE = model.network.hidden(put(tokens_RT), key_mask_BS=key_mask_RT, at_N=put(at_P))
+    where_N, *others = (put(part) for part in np.split(places, len(asked)))
+    blind_N = others[0] if others else None
     step = max(1, HEAD_ELEMENTS // model.config.vocab_size)
-    blind = tokens_BT.size // 2  # where the unconditional half begins
-    for at_N, to_N in zip(put(where_N).split(step), put(targets_N).split(step), strict=True):
-        logits_NV = model.network.head(hidden_E[at_N]).float()
-        if guided:
-            blind_NV = model.network.head(hidden_E[at_N + blind]).float()
-            logits_NV = blind_NV + (1 + guidance) * (logits_NV - blind_NV)
-        parts.append(F.cross_entropy(logits_NV, to_N, reduction="none").double().cpu().numpy())
-    return np.bincount(rows_N, weights=np.concatenate(parts), minlength=len(batch))
+    for start in range(0, len(where_N), step):
+        part = slice(start, min(start + step, len(where_N)))
+        logits_nV = model.network.head(hidden_PE[where_N[part]]).float()
+        if blind_N is not None:
+            blind_nV = model.network.head(hidden_PE[blind_N[part]]).float()
+            logits_nV = blind_nV + (1 + guidance) * (logits_nV - blind_nV)
+        yield part, logits_nV

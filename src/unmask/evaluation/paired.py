@@ -1,0 +1,120 @@
+"""Two results of `unmask eval` on the same questions: paired differences with their intervals.
+
+    unmask compare a.json b.json
+    compare_results("a.json", "b.json")["tasks"]["hellaswag"]["acc"]["difference"]
+
+Both models have answered the same questions, so the difference is taken question by question: its standard error is
+that of the mean of these differences, mostly far below what the two errors together suggest. Results whose protocols
+differ are refused, with the place. An autoregressive model is exact whatever was asked for, so that between the two
+kinds of model the estimator may differ, and is told; between two of a kind it must be the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UserError
+from unmask.evaluation.benchmarks import KIND, SCHEMA_VERSION
+from unmask.evaluation.request_store import first_difference
+from unmask.likelihood.estimators import student_975
+
+ESTIMATION = ("estimator", "guidance", "seed", "until_se")
+
+
+def compare_results(first: str | Path, second: str | Path) -> dict[str, Any]:
+    """{"tasks": {task: {metric: {a, b, difference, se, interval, n}}}, ...}: `difference` is b - a.
+
+    Raises `UserError` for files that are no results, that share no task, or whose protocols differ.
+    """
+    a, b = read_result(first), read_result(second)
+    common = [name for name in a["tasks"] if name in b["tasks"]]
+    if not common:
+        raise UserError(
+            f"{first} and {second} have no task in common: {', '.join(a['tasks'])} and {', '.join(b['tasks'])}"
+        )
+    kinds = (a["model"]["kind"], b["model"]["kind"])
+    tasks: dict[str, Any] = {}
+    for name in common:
+        protocols = []
+        for result in (a, b):
+            protocol = dict(result["tasks"][name]["protocol"])
+            if kinds[0] != kinds[1]:
+                for field in ESTIMATION:
+                    protocol.pop(field)
+            protocols.append(protocol)
+        if (where := first_difference(protocols[0], protocols[1])) is not None:
+            raise UserError(
+                f"{first} and {second} are of different protocols, tasks.{name}.protocol.{where}; "
+                "evaluate both in the same way"
+            )
+        tasks[name] = compare_task(a["tasks"][name], b["tasks"][name])
+    estimators = {name: [result["tasks"][name]["protocol"]["estimator"] for result in (a, b)] for name in common}
+    return {
+        "schema_version": 1,
+        "a": {"file": str(first), **a["model"]},
+        "b": {"file": str(second), **b["model"]},
+        "only_in_one": sorted({*a["tasks"], *b["tasks"]} - set(common)),
+        "estimators": estimators,
+        "tasks": tasks,
+    }
+
+
+def compare_task(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
+    """Each metric that both have for every question. Perplexity is compared as nats per question."""
+    found = {}
+    for metric in a["metrics"]:
+        pairs = [(x.get(metric), y.get(metric)) for x, y in zip(a["items"], b["items"], strict=True)]
+        if any(not isinstance(value, int | float) for pair in pairs for value in pair):
+            continue
+        name = f"{metric} (log p)" if metric == "perplexity" else metric
+        found[name] = paired([float(x) for x, _ in pairs], [float(y) for _, y in pairs])
+    return found
+
+
+def paired(a: list[float], b: list[float]) -> dict[str, Any]:
+    """Means, the mean of b - a, its standard error and 95% interval by Student's t."""
+    n = len(a)
+    differences = [y - x for x, y in zip(a, b, strict=True)]
+    mean = sum(differences) / n
+    se = math.sqrt(sum((d - mean) ** 2 for d in differences) / (n - 1) / n) if n > 1 else None
+    half = None if se is None else student_975(n - 1) * se
+    return {
+        "a": sum(a) / n,
+        "b": sum(b) / n,
+        "difference": mean,
+        "se": se,
+        "interval": None if half is None else [mean - half, mean + half],
+        "n": n,
+    }
+
+
+def read_result(path: str | Path) -> dict[str, Any]:
+    try:
+        result = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
+    if not isinstance(result, dict) or result.get("kind") != KIND:
+        raise UserError(f"{path} is not a result of unmask eval; give two files that its --out wrote")
+    if result.get("schema_version", 0) > SCHEMA_VERSION:
+        raise UserError(f"{path} is of schema {result['schema_version']}, newer than this version; upgrade unmask")
+    return result
+
+
+def in_words(result: dict[str, Any]) -> str:
+    lines = [f"a: {result['a']['file']} ({result['a']['kind']})", f"b: {result['b']['file']} ({result['b']['kind']})"]
+    for name, metrics in result["tasks"].items():
+        for metric, found in metrics.items():
+            interval = "" if found["interval"] is None else "  95% [{:+.4f}, {:+.4f}]".format(*found["interval"])
+            lines.append(
+                f"{name:<12} {metric:<18} a {found['a']:.4f}  b {found['b']:.4f}  b - a {found['difference']:+.4f}"
+                f"{interval}  n {found['n']}"
+            )
+        first, second = result["estimators"][name]
+        if first != second:
+            lines.append(f"{'':<12} estimators: {first['method']} and {second['method']}")
+    if result["only_in_one"]:
+        lines.append(f"in one file only: {', '.join(result['only_in_one'])}")
+    return "\n".join(lines)

@@ -1,0 +1,48 @@
+"""What a number must carry to be had again: which weights, which tokenizer, which versions, where.
+
+model_facts(model)["weights_sha256"], versions()["torch"], file_hash(path)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+from pathlib import Path
+from typing import Any
+
+from unmask._version import __version__
+from unmask.likelihood.scoring import config_hash
+from unmask.model.folder import WEIGHTS, Model
+
+PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "transformers", "lm_eval", "datasets")
+
+
+def model_facts(model: Model) -> dict[str, Any]:
+    """Kind, size and hashes of a model: of its weights' file, its tokenizer, and its shape with the tokenizer."""
+    weights = None if model.path is None else model.path / WEIGHTS
+    return {
+        "kind": model.kind,
+        "parameters": model.config.n_params,
+        "context": model.config.block_size,
+        "weights_sha256": file_hash(weights) if weights is not None and weights.is_file() else None,
+        "tokenizer_hash": model.tokenizer.hash if model.tokenizer else None,
+        "config_hash": config_hash(model),
+    }
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Of unmask, Python and the packages that numbers depend on, as far as they are installed."""
+    found = {"unmask": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,107 @@
+"""Answers of a long evaluation on disk as they come, so that one that was killed goes on where it was.
+
+    with RequestStore(Path("eval.partial.jsonl"), protocol) as store:
+        if (answer := store.get(key)) is None:
+            store.put(key, answer := work())
+
+The first line holds the protocol; a file of another protocol is refused, with the first place where they differ. Later
+lines are {"key": ..., "answer": ...}; a last line that was cut short by a kill is dropped.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UserError
+
+SCHEMA_VERSION = 1
+
+
+def request_key(*what: Any) -> str:
+    """24 hex digits of JSON values: which request an answer belongs to."""
+    return hashlib.sha256(json.dumps(what, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def first_difference(a: Any, b: Any, where: str = "") -> str | None:
+    """`` guidance: 0.0 and 0.7`` for the first place where two JSON values differ; None where they are equal."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        for name in sorted({*a, *b}):
+            path = f"{where}.{name}" if where else str(name)
+            if (found := first_difference(a.get(name), b.get(name), path)) is not None:
+                return found
+        return None
+    return None if a == b else f"{where}: {a!r} and {b!r}"
+
+
+class RequestStore:
+    """A mapping from request keys to JSON values, written through. `path` None keeps it in memory only."""
+
+    def __init__(self, path: Path | None, protocol: dict[str, Any]) -> None:
+        self._answers: dict[str, Any] = {}
+        self._file: Any = None
+        if path is None:
+            return
+        header = {"schema_version": SCHEMA_VERSION, "protocol": json.loads(json.dumps(protocol))}
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = open(path, "a+", encoding="utf-8")  # noqa: SIM115
+        except OSError as error:
+            raise UserError(f"{path} cannot be written: {error.strerror}; choose another file") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            self._file.close()
+            raise UserError(f"another process is writing {path}; wait for it, or give another file") from error
+        whole = self._read(path, header)
+        self._file.truncate(whole)
+        if whole == 0:
+            self._write(header)
+
+    def _read(self, path: Path, header: dict[str, Any]) -> int:
+        """Takes in what is there; returns how many bytes of it are whole lines."""
+        self._file.seek(0)
+        whole = 0
+        for number, line in enumerate(path.read_bytes().splitlines(keepends=True)):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                record = json.loads(line)
+                if number:
+                    self._answers[record["key"]] = record["answer"]
+                elif (where := first_difference(record, header)) is not None:
+                    raise UserError(
+                        f"{path} holds results of another protocol, {where}; delete it, or give another file"
+                    )
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(f"{path}, line {number + 1}: not a result of an evaluation; delete it") from error
+            whole += len(line)
+        return whole
+
+    def __len__(self) -> int:
+        return len(self._answers)
+
+    def get(self, key: str) -> Any:
+        return self._answers.get(key)
+
+    def put(self, key: str, answer: Any) -> None:
+        self._answers[key] = answer
+        if self._file is not None:
+            self._write({"key": key, "answer": answer})
+
+    def _write(self, record: dict[str, Any]) -> None:
+        self._file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> RequestStore:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()

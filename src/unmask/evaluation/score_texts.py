@@ -1,0 +1,89 @@
+"""What `unmask score` does: texts, or whole files, by any method, in one pass or in windows.
+
+unmask score runs/mdm "The state of the Union is strong." --until-se 0.1
+unmask score runs/mdm --file speech.txt --rolling --window 64 --overlap 16
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UserError
+from unmask.evaluation.status import StatusLine
+from unmask.likelihood import RollingScore, Score, rolling, score
+from unmask.model.folder import load
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """The command's arguments."""
+
+    model: str
+    texts: list[str] = field(default_factory=list)
+    file: list[str] = field(default_factory=list)
+    context: str = ""
+    rolling: bool = False
+    window: int | None = None
+    overlap: int | None = None
+    method: str = "mc-fixed"
+    order: str = "left-to-right"
+    guidance: float = 0.0
+    draws: int | None = None
+    until_se: float | None = None
+    greedy: bool = False
+    seed: int = 0
+
+
+def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]:
+    """Every text with its score, texts before files. Raises `UserError` for options that do not go together."""
+    texts = [*options.texts, *(read(path) for path in options.file)]
+    if not texts:
+        raise UserError("no text is given; write it behind RUN, or give --file FILE")
+    if not options.rolling:
+        for name, value in (("window", options.window), ("overlap", options.overlap)):
+            if value is not None:
+                raise UserError(f"--{name} concerns --rolling only; add that, or leave it out")
+    elif options.context or options.guidance or options.greedy:
+        name = "context" if options.context else "guidance" if options.guidance else "greedy"
+        raise UserError(f"--{name} does not go with --rolling, which scores whole texts; leave one of them out")
+    model = load(options.model)
+    names = ("method", "order", "draws", "seed", "until_se")
+    shared: dict[str, Any] = {name: getattr(options, name) for name in names}
+    found: list[Score] | list[RollingScore]
+    with StatusLine(len(texts), "windows" if options.rolling else "texts", prefix="score") as status:
+        if options.rolling:
+            overlap = 1 if options.overlap is None else options.overlap
+            found = rolling(model, texts, window=options.window, overlap=overlap, **shared, progress=status.update)
+        else:
+            pairs = [(options.context, text) for text in texts]
+            shared |= {"guidance": options.guidance, "greedy": options.greedy}
+            found = score(model, pairs, **shared, progress=status.update)
+    return list(zip(texts, found, strict=True))
+
+
+def read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as UTF-8 text: {getattr(error, 'strerror', None) or error}") from error
+
+
+def in_words(results: list[tuple[str, Score | RollingScore]], greedy: bool = False) -> str:
+    """A line for each text; `greedy` tells of the greedy decoder too."""
+    lines = []
+    for text, found in results:
+        sign = "<=" if found.is_bound else "= "
+        per_byte = f"{found.bits_per_byte:.4f} bits/byte, " if found.bits_per_byte is not None else ""
+        method = found.method + (f" {found.order}" if found.method == "chain-rule" else "")
+        extra = ""
+        if isinstance(found, RollingScore):
+            extra = f", {found.windows} windows of {found.window} overlapping {found.overlap}"
+        elif greedy:
+            extra = ", greedy decoding writes it" if found.greedy else ", greedy decoding writes another"
+        lines.append(
+            f"-log p {sign} {-found.logprob:.3f} nats (se {found.se:.3f}), {found.nats_per_token:.4f} nats/token, "
+            f"{per_byte}{found.n_tokens} tokens, {method}{extra}: {text[:60]!r}"
+        )
+    return "\n".join(lines)

