@@ -156,7 +156,7 @@ def export_llama(model_path: str | Path, out: str | Path) -> Path:
 
 
 def plain_tokenizer(tokenizer: Tokenizer) -> str:
-    """tokenizer.json without our mark of the end of sequence: others complain of it, and have tokenizer_config.json."""
+    """tokenizer.json without our mark of the end of sequence, which tokenizer_config.json tells instead."""
     fields = json.loads(tokenizer.to_json())
     for token in fields.get("added_tokens") or []:
         token.pop("eos", None)
