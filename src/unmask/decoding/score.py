@@ -5,8 +5,8 @@
 
 Unsupervised classifier-free guidance (arXiv 2410.18514): logits = u + (1 + w)(c - u), where c sees the prompt and u
 sees every prompt position replaced by the mask, positions kept; both in one batch. w = 0, and rows without a prompt,
-are not doubled. The head runs only at the positions asked for, some at a time, so that N x V logits in float64 never
-stand in memory at once.
+are not doubled. The last layer and the head run only at the positions asked for, the head at some of them at a time,
+so that N x V logits in float64 never stand in memory at once.
 
 Shapes: R rows, L positions, N positions asked for (n of them at a time), E width, V vocabulary.
 """
@@ -69,13 +69,15 @@ def score(
         hidden_prompt = tokens_RL.masked_fill(given_RL, mask_id)[guided_R]
         batch, keys = torch.cat([tokens_RL, hidden_prompt]), torch.cat([keys_RL, keys_RL[guided_R]])
     key_mask = None if bool(keys.all()) else keys.to(device)
-    hidden = network.hidden(batch.to(device), key_mask_BS=key_mask)
-
-    at_N, position_N = asked_RL[:, :length].nonzero(as_tuple=True)
-    scores = Scores(network, hidden[at_N.to(device), position_N.to(device)], guidance, None, None)
+    row_N, position_N = asked_RL[:, :length].nonzero(as_tuple=True)
+    places = [row_N * length + position_N]
     if guided:
         twin_R = len(rows_R) + guided_R.cumsum(0) - 1
-        twin_N = torch.where(guided_R, twin_R, torch.zeros_like(twin_R))[at_N]
-        scores.guided_N = guided_R[at_N].to(device)
-        scores.blind_NE = hidden[twin_N.to(device), position_N.to(device)]
+        twin_N = torch.where(guided_R, twin_R, torch.zeros_like(twin_R))[row_N]
+        places.append(twin_N * length + position_N)
+    hidden = network.hidden(batch.to(device), key_mask_BS=key_mask, at_N=torch.cat(places).to(device))
+    hidden_NE, *blind_NE = hidden.split(len(row_N)) if len(row_N) else (hidden, hidden)
+    scores = Scores(network, hidden_NE, guidance, None, None)
+    if guided:
+        scores.guided_N, scores.blind_NE = guided_R[row_N].to(device), blind_NE[0]
     return scores
