@@ -98,4 +98,4 @@ def test_ci_runs_the_make_targets():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     commands = [line.split()[:2] for line in script.read_text().splitlines() if line.startswith("make ")]
-    assert commands == [["make", "lint"], ["make", "test"]]
+    assert commands == [["make", "setup"], ["make", "lint"], ["make", "test"]]

@@ -126,7 +126,8 @@ def test_command(command, workshop):
     elif kind == "train":
         run(f"{command} {TINY}", workshop)
     elif kind == "help":
-        program = " ".join(command.split()[: 2 if command.startswith("unmask") else 3])
+        words = 2 if command.startswith("unmask") and not command.startswith("unmask bench") else 3
+        program = " ".join(command.split()[:words])
         shown = run(f"{program} --help", workshop)
         for option in re.findall(r"--[\w-]+", command):
             assert re.search(rf"{option}\b", shown), f"{option} is not in the help of {program}"

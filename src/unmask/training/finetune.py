@@ -228,6 +228,7 @@ class FineTuning:
 
     def validate(self, model: Model) -> dict[str, Any]:
         """Nats per held-out answer token, given the prompt: a bound (MDM) or exact (ARM), as `unmask.score` has it."""
+        # Answers so short that all their masks are no more than the draws are enumerated: the same number, exactly.
         scores = score(model, self._pairs, draws=self._validation.draws, seed=self._validation.seed)
         n_tokens = sum(found.n_tokens for found in scores)
         return {
@@ -235,8 +236,8 @@ class FineTuning:
             "se": math.sqrt(sum(found.se**2 for found in scores)) / n_tokens,
             "tokens": n_tokens,
             "answers": len(scores),
-            "method": scores[0].method,
-            "draws": scores[0].draws,
+            "method": "exact" if self._causal else "mc-fixed",
+            "draws": 0 if self._causal else self._validation.draws,
         }
 
 
