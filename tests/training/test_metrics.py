@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import torch
 
-from unmask.training.metrics import LEVEL_BUCKETS, add_by_level, clock, level_means
+from unmask.training.metrics import LEVEL_BUCKETS, add_by_level, clock, level_means, peak_memory
 
 
 def test_losses_are_gathered_by_the_share_of_masks() -> None:
@@ -20,3 +22,11 @@ def test_losses_are_gathered_by_the_share_of_masks() -> None:
 
 def test_time_left() -> None:
     assert [clock(s) for s in (-1, 5, 65.4, 3723)] == ["0:00", "0:05", "1:05", "1:02:03"]
+
+
+def test_peak_memory_is_the_process_s_own_and_not_that_of_its_parent() -> None:
+    ballast = torch.ones(100 << 20)  # 400 MiB here
+    code = "import torch; from unmask.training.metrics import peak_memory; print(peak_memory(torch.device('cpu')))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    own = peak_memory(torch.device("cpu"))
+    assert own > ballast.nbytes and int(found.stdout) < own - ballast.nbytes / 2
