@@ -119,6 +119,8 @@ def test_the_page_has_commands_and_every_one_has_a_rule():
 
 @pytest.mark.parametrize("command", commands(page_text()))
 def test_command(command, workshop):
+    if command.startswith("unmask lm-eval"):
+        pytest.importorskip("lm_eval")
     kind, command = rule(command), command.removeprefix(".venv/bin/")
     if kind == "real":
         place_missing_runs(command, workshop)

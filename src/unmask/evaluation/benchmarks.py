@@ -25,12 +25,10 @@ from typing import Any
 
 from unmask.errors import UserError, nearest
 from unmask.evaluation.lm_eval_adapter import UnmaskLM, task_manager, usable_device
-from unmask.evaluation.provenance import model_facts, versions
+from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, versions
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.model.folder import Model, load
 
-SCHEMA_VERSION = 1
-KIND = "unmask-eval"
 
 
 @dataclass(frozen=True)

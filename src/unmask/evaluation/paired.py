@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError
-from unmask.evaluation.benchmarks import KIND, SCHEMA_VERSION
+from unmask.evaluation.provenance import KIND, SCHEMA_VERSION
 from unmask.evaluation.request_store import first_difference
 from unmask.likelihood.estimators import student_975
 

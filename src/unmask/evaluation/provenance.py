@@ -17,6 +17,9 @@ from unmask.model.folder import WEIGHTS, Model
 
 PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "transformers", "lm_eval", "datasets")
 
+SCHEMA_VERSION = 1  # of the files that `unmask eval` writes
+KIND = "unmask-eval"
+
 
 def model_facts(model: Model) -> dict[str, Any]:
     """Kind, size and hashes of a model: of its weights' file, its tokenizer, and its shape with the tokenizer."""

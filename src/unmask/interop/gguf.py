@@ -59,13 +59,13 @@ def import_gguf(file: str | Path, out: str | Path, tokenizer: str | Path | None 
 
     `tokenizer` replaces the one inside. Raises `UserError` for other architectures and damaged files.
     """
+    file = Path(file)
+    if not file.is_file():
+        raise UserError(f"{file} is not a file; give a .gguf file")
     try:
         import gguf
     except ImportError as error:
         raise UserError("reading GGUF needs the package gguf: pip install 'unmask[gguf]'") from error
-    file = Path(file)
-    if not file.is_file():
-        raise UserError(f"{file} is not a file; give a .gguf file")
     try:
         reader = gguf.GGUFReader(file)
     except (ValueError, IndexError, OSError, KeyError) as error:
