@@ -30,7 +30,6 @@ from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.model.folder import Model, load
 
 
-
 @dataclass(frozen=True)
 class Way:
     """How the paper scores a task, and what the task is called on either side."""
