@@ -32,6 +32,23 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+def changed(fields: dict[str, Any], changes: dict[str, Any]) -> Recipe:
+    """A recipe of `fields` with changes; dotted keys as in ``model__n_layer=2``."""
+    for key, value in changes.items():
+        group, _, inner = key.partition("__")
+        if inner:
+            fields.setdefault(group, {})[inner] = value
+        else:
+            fields[group] = value
+    recipe: Recipe = build(Recipe, fields, "")
+    return recipe
+
+
+@pytest.fixture
+def changed_recipe() -> Callable[[dict[str, Any], dict[str, Any]], Recipe]:
+    return changed
+
+
 class Lab:
     """Recipes of a model with a few thousand parameters on the tiny corpus, and the command line to run them."""
 
@@ -54,14 +71,7 @@ class Lab:
         }
         if {"tokens", "flops", "epochs"} & changes.keys():
             del fields["steps"]
-        for key, value in changes.items():
-            group, _, inner = key.partition("__")
-            if inner:
-                fields.setdefault(group, {})[inner] = value
-            else:
-                fields[group] = value
-        recipe: Recipe = build(Recipe, fields, "")
-        return recipe
+        return changed(fields, changes)
 
     def file(self, name: str, **changes: Any) -> Path:
         """The recipe as a YAML file."""

@@ -30,7 +30,7 @@ from unmask.model.transformer import Transformer
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.finetune import FineTuning
 from unmask.training.loop import train
-from unmask.training.recipe import Recipe, build
+from unmask.training.recipe import Recipe
 
 TOKENIZER = Tokenizer.plain_bytes()
 EOS, MASK, CONTEXT = 0, 257, 24
@@ -67,7 +67,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def make(bases: Path, tmp_path: Path) -> Callable[..., Recipe]:
+def make(bases: Path, tmp_path: Path, changed_recipe: Callable[..., Recipe]) -> Callable[..., Recipe]:
     def recipe(name: str = "run", kind: str = "mdm", **changes: Any) -> Recipe:
         fields: dict[str, Any] = {
             "data": str(bases / "rows.jsonl"), "out": str(tmp_path / name), "init": str(bases / kind), "steps": 12,
@@ -75,14 +75,7 @@ def make(bases: Path, tmp_path: Path) -> Callable[..., Recipe]:
             "optimizer": {"lr": 3e-3, "warmup": 0}, "validation": {"windows": 4, "draws": 4},
             "sft": {"template": "raw"},
         }  # fmt: skip
-        for key, value in changes.items():
-            group, _, inner = key.partition("__")
-            if inner:
-                fields.setdefault(group, {})[inner] = value
-            else:
-                fields[group] = value
-        made: Recipe = build(Recipe, fields, "")
-        return made
+        return changed_recipe(fields, changes)
 
     return recipe
 

@@ -14,6 +14,7 @@ All start from the same weights, so that their losses must agree step by step.
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -51,7 +52,7 @@ class Tally:
     waited: float = 0.0  # seconds for data
 
 
-class Arm:
+class Arm(ABC):
     """Samples ahead of the step, whichever way it then trains."""
 
     def __init__(self, recipe: Recipe, device: torch.device, ranks: Ranks) -> None:
@@ -79,8 +80,9 @@ class Arm:
             self._count(inputs)
         return self._train(parts, divisor, learning_rate(step, self.recipe.steps, self.recipe.optimizer))
 
+    @abstractmethod
     def _train(self, parts: list[Inputs], divisor: float, rate: float) -> float:
-        raise NotImplementedError
+        """One update on a step's micro-batches; the loss, over all ranks."""
 
     def _count(self, inputs: Inputs) -> None:
         scored_B = torch.bincount(inputs.rows_N.cpu(), minlength=len(inputs.lengths_B))

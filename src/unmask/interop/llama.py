@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from unmask.errors import UserError
+from unmask.interop.files import read_object
 from unmask.model.config import ModelConfig
 from unmask.model.folder import load, replace_folder, save, sync_folder
 from unmask.model.tokenizers import Tokenizer
@@ -190,7 +191,7 @@ def layout(config: ModelConfig) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
 
 def read_fields(path: Path) -> dict[str, Any]:
     """Our config's fields from a Llama config.json. Raises `UserError` naming what the backbone does not have."""
-    theirs = _read_object(path)
+    theirs = read_object(path)
     kind = theirs.get("model_type")
     if kind != "llama":
         raise UserError(f"{path}: model_type is {kind!r}; only 'llama' has the backbone's architecture")
@@ -225,7 +226,7 @@ class Tensors:
         if (folder / WEIGHTS).is_file():
             files = [folder / WEIGHTS]
         elif (folder / INDEX).is_file():
-            weight_map = _read_object(folder / INDEX).get("weight_map")
+            weight_map = read_object(folder / INDEX).get("weight_map")
             if not isinstance(weight_map, dict):
                 raise UserError(f"{folder / INDEX} has no weight_map; fetch the folder again")
             files = sorted({folder / Path(str(name)).name for name in weight_map.values()})
@@ -249,13 +250,3 @@ def _opened(path: Path) -> Any:
         raise UserError(
             f"{path} cannot be read as safetensors: {str(error).splitlines()[0]}; fetch it again"
         ) from error
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path} is not a JSON object")
-    return found

@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from unmask.errors import UserError
+from unmask.interop.files import read_object
 from unmask.model.config import ModelConfig
 from unmask.model.folder import load, save
 from unmask.model.presets import preset
@@ -113,12 +114,7 @@ def vocabulary(published: dict[str, torch.Tensor], path: Path) -> tuple[int, boo
 
 def read_dimensions(path: Path, vocab_size: int) -> dict[str, Any]:
     """Our config's fields from theirs."""
-    try:
-        theirs = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
-    if not isinstance(theirs, dict):
-        raise UserError(f"{path} is not a JSON object with the fields {', '.join(REQUIRED)}, ...")
+    theirs = read_object(path)
     for name in REQUIRED:
         if name not in theirs:
             raise UserError(f"{path}: {name} is missing; needed are {', '.join(REQUIRED)}")

@@ -11,23 +11,21 @@ of a bound is a bound on the likelihood of the text under a model that sees no f
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from unmask.errors import UserError
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.pairs import Pair, Tokens
-from unmask.likelihood.scoring import score_pairs
+from unmask.likelihood.scoring import Rates, score_pairs
 from unmask.model.folder import Model
 
 
 @dataclass(frozen=True)
-class RollingScore:
+class RollingScore(Rates):
     """A text's log-likelihood in nats, the sum over its windows, and how it was got."""
 
     logprob: float
@@ -44,19 +42,6 @@ class RollingScore:
     seed: int
     is_bound: bool
     config_hash: str
-
-    @property
-    def nats_per_token(self) -> float:
-        return -self.logprob / self.n_tokens
-
-    @property
-    def bits_per_byte(self) -> float | None:
-        return -self.logprob / math.log(2) / self.n_bytes if self.n_bytes else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values: the fields and the two rates."""
-        rates = {"nats_per_token": self.nats_per_token, "bits_per_byte": self.bits_per_byte}
-        return {**dataclasses.asdict(self), **rates}
 
 
 def rolling(

@@ -9,7 +9,6 @@ Estimators: `unmask.likelihood.estimators`; docs/likelihood.md says what each ta
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import math
@@ -34,8 +33,33 @@ FIRST_GROUPS, BERNOULLI_GROUP, ORDER_PASSES, GROWTH = 8, 8, 16, 4
 MAX_DRAWS = 16384
 
 
+SCHEMA_VERSION = 1  # of `Rates.to_dict`
+
+
+class Rates:
+    """What follows from any log-likelihood and its counts."""
+
+    logprob: float
+    n_tokens: int
+    n_bytes: int | None
+
+    @property
+    def nats_per_token(self) -> float:
+        """-logprob per scored token."""
+        return -self.logprob / self.n_tokens
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        return -self.logprob / math.log(2) / self.n_bytes if self.n_bytes else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values: the fields and the two rates."""
+        rates = {"nats_per_token": self.nats_per_token, "bits_per_byte": self.bits_per_byte}
+        return {"schema_version": SCHEMA_VERSION, **vars(self), **rates}
+
+
 @dataclass(frozen=True)
-class Score:
+class Score(Rates):
     """A log-likelihood in nats and how it was got. A bound lies below the true value."""
 
     logprob: float  # never positive, but for the noise of an estimate from a handful of draws
@@ -56,27 +80,10 @@ class Score:
     greedy: bool | None = None  # a greedy decoder writes it; None where that was not asked
 
     @property
-    def nats_per_token(self) -> float:
-        """-logprob per scored token."""
-        return -self.logprob / self.n_tokens
-
-    @property
-    def bits_per_byte(self) -> float | None:
-        return -self.logprob / math.log(2) / self.n_bytes if self.n_bytes else None
-
-    @property
     def interval(self) -> tuple[float, float]:
         """95% interval of `logprob` for the Monte Carlo error, by Student's t over the groups."""
         half = student_975(self.groups - 1) * self.se if self.groups > 1 else 0.0
         return self.logprob - half, self.logprob + half
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values: the fields and the two rates."""
-        rates = {"nats_per_token": self.nats_per_token, "bits_per_byte": self.bits_per_byte}
-        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self), **rates}
-
-
-SCHEMA_VERSION = 1  # of `Score.to_dict`
 
 
 @dataclass

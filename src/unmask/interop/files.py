@@ -1,0 +1,23 @@
+"""Small files that stand beside published weights.
+
+    read_object(Path("config.json"))["hidden_size"]
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UserError
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file. Raises `UserError` where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path} is not a JSON object")
+    return found
