@@ -1,19 +1,17 @@
 """What a number must carry to be had again: which weights, which tokenizer, which versions, where.
 
-model_facts(model)["weights_sha256"], versions()["torch"], file_hash(path)
+model_facts(model)["weights_sha256"], versions()["torch"]
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import platform
-from pathlib import Path
 from typing import Any
 
 from unmask._version import __version__
 from unmask.likelihood.scoring import config_hash
-from unmask.model.folder import WEIGHTS, Model
+from unmask.model.folder import WEIGHTS, Model, file_sha256
 
 PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "transformers", "lm_eval", "datasets")
 
@@ -28,16 +26,10 @@ def model_facts(model: Model) -> dict[str, Any]:
         "kind": model.kind,
         "parameters": model.config.n_params,
         "context": model.config.block_size,
-        "weights_sha256": file_hash(weights) if weights is not None and weights.is_file() else None,
+        "weights_sha256": file_sha256(weights) if weights is not None and weights.is_file() else None,
         "tokenizer_hash": model.tokenizer.hash if model.tokenizer else None,
         "config_hash": config_hash(model),
     }
-
-
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ A folder appears under its name only when it is whole. Weights are read from saf
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -109,6 +110,12 @@ def write_files(
     if tokenizer is not None:
         tokenizer.save(folder)
     sync_folder(folder)
+
+
+def file_sha256(path: Path) -> str:
+    """What names a file's content, such as the weights that a number or a run rests on."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sync_folder(folder: Path) -> None:
