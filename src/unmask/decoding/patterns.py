@@ -181,7 +181,8 @@ class Parser:
         if head in CONTROLS:
             head = CONTROLS[head]
         elif head.isascii() and head.isalpha():
-            raise self.unsupported(f"\\{head}", start, "of letters only \\d \\w \\s, \\n \\t \\r, \\xHH and \\uHHHH are")
+            known = "of letters only \\d \\w \\s, \\n \\t \\r, \\xHH and \\uHHHH are"
+            raise self.unsupported(f"\\{head}", start, known)
         return ((ord(head), ord(head)),)
 
     def character_class(self, start: int) -> Ranges:
@@ -219,11 +220,16 @@ class Parser:
         return self.pattern[self.at : self.at + 1]
 
     def error(self, what: str, at: int | None = None, mend: str = "") -> UserError:
-        return UserError(f"pattern {self.pattern!r} {what} at position {self.at if at is None else at}; {mend}")
+        return UserError(f"pattern {shown(self.pattern)} {what} at position {self.at if at is None else at}; {mend}")
 
     def unsupported(self, what: str, at: int | None = None, mend: str = "") -> UserError:
         place = self.at if at is None else at
-        return UserError(f"pattern {self.pattern!r}: {what} is not supported at position {place}; {mend}")
+        return UserError(f"pattern {shown(self.pattern)}: {what} is not supported at position {place}; {mend}")
+
+
+def shown(pattern: str) -> str:
+    """A pattern in one line of a message, its backslashes as they are written."""
+    return repr(pattern).replace("\\\\", "\\")
 
 
 def complement(ranges: Ranges) -> Ranges:

@@ -18,7 +18,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from unmask.decoding.patterns import Chars, Either, Node, Repeat, Sequel, parse
+from unmask.decoding.patterns import Chars, Either, Node, Repeat, Sequel, parse, shown
 from unmask.errors import UserError
 
 DEAD = -1
@@ -124,7 +124,7 @@ class Automaton:
 @lru_cache(maxsize=256)
 def compile_pattern(pattern: str) -> Automaton:
     """The automaton of a regular expression. Raises `UserError` for what it cannot say, and if nothing matches."""
-    return determine(parse(pattern), f"pattern {pattern!r}")
+    return determine(parse(pattern), f"pattern {shown(pattern)}")
 
 
 @lru_cache(maxsize=256)
