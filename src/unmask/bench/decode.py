@@ -248,18 +248,18 @@ def read(bench: Bench, pieces: list[list[int]], texts: list[list[int]], prompt: 
 
 
 def gaps(bench: Bench, length: int) -> list[dict[str, Any]]:
-    """Exact match of filled gaps, a row for every setting; the twin sees only what stands before a gap."""
-    options = bench.options
+    """Exact match of filled gaps at temperature 0, a row for every setting; the twin sees only what stands before."""
+    options = dataclasses.replace(bench.options, temperature=bench.options.temperature[:1], transformers=False)
     context = min(model.config.block_size for model in (bench.mdm, bench.arm) if model is not None)
     pieces = held_out(bench.data, options.gaps, min(context, GAP_CONTEXT))
     rows = []
-    for name, (writer, setting) in arms_for(bench, 1, length).items():
-        if not isinstance(writer, Ours) or name in bench.refused:
+    for name, (writer, setting) in arms_for(dataclasses.replace(bench, options=options), 1, length).items():
+        if name in bench.refused or not isinstance(writer, Ours):
             continue
-        key, found = bench.known("gaps", len(pieces[0]), options.span, options.gaps, name, setting.to_dict())
+        call = {**setting.call(options.span), "temperature": 0.0}
+        key, found = bench.known("gaps", len(pieces[0]), options.span, options.gaps, name, call)
         if found is None:
             say(f"gaps of {options.span} tokens: {name}")
-            call = setting.call(options.span)
             try:
                 found = infilled(writer.model, pieces, options.span, options.seed, **call)
             except UserError as error:

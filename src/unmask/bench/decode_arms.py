@@ -9,6 +9,8 @@ end of sequence is cut off in every arm, and so is the end itself: *useful* toke
 
 from __future__ import annotations
 
+import dataclasses
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -38,37 +40,48 @@ class Writer(Protocol):
 
 
 class Ours:
-    """`generate` with a setting's options."""
+    """`generate` with a setting's options, the model's own defaults put aside."""
 
-    def __init__(self, model: Model, setting: Setting) -> None:
-        self.name, self.kind, self.model, self.setting = setting.name, model.kind, model, setting
+    def __init__(self, model: Model, setting: Setting, stops: bool = True) -> None:
+        """stops: an end of sequence ends a row; else `length` tokens are written whatever they are."""
+        self.name, self.kind, self.setting = setting.name, model.kind, setting
+        self.model = dataclasses.replace(model, defaults={})
+        self._eos_id = model.config.eos_id if stops else None
+        self._end = STOP if stops else {"eos": "fill"}
 
     def generate(self, prompts: Sequence[list[int]], length: int, seed: int) -> list[Written]:
-        options: dict[str, Any] = {**STOP, **self.setting.call(length), "trace": False}
+        options: dict[str, Any] = {**self._end, **self.setting.call(length), "trace": False}
         rows = generate(self.model, list(prompts), length, seed=[(seed, i) for i in range(len(prompts))], **options)
-        eos_id = self.model.config.eos_id
-        first, computed = (lambda row: getattr(row, "seconds_to_first", None)), (lambda row: getattr(row, "computed", None))
-        return [Written(useful(row.tokens, eos_id), row.nfe, first(row), computed(row)) for row in rows]
+        return [
+            Written(useful(row.tokens, self._eos_id), row.nfe, row.seconds_to_first, row.computed or None) for row in rows
+        ]
 
 
 class Theirs:
-    """transformers' `generate`, of `unmask.bench.transformers_generate`."""
+    """transformers' `generate` with its static cache, on the weights of our twin."""
 
     kind = "transformers"
 
-    def __init__(self, inner: Any, eos_id: int | None) -> None:
-        self.name, self._inner, self._eos_id = inner.name, inner, eos_id
+    def __init__(self, model: Model, temperature: float, stops: bool = True) -> None:
+        from unmask.bench.transformers_generate import TransformersGenerate
+
+        self.name, self._inner = "transformers, static cache", TransformersGenerate(model)
+        self._temperature, self._stops = temperature, stops
 
     def generate(self, prompts: Sequence[list[int]], length: int, seed: int) -> list[Written]:
-        rows = self._inner.generate(list(prompts), length, seed)
-        return [Written(useful(tokens, self._eos_id), nfe, first, None) for tokens, nfe, first in rows]
+        rows = self._inner.generate(
+            prompts, length, temperature=self._temperature, cache="static", stop_at_eos=self._stops, seed=seed
+        )
+        eos_id = self._inner.eos_id if self._stops else None
+        return [Written(useful(row, eos_id), len(row), None, None) for row in rows]
+
+
+def transformers_arms(model: Model, temperature: float, stops: bool = True) -> list[Writer]:
+    """The arm of transformers, where that package is installed."""
+    return [Theirs(model, temperature, stops)] if importlib.util.find_spec("transformers") else []
 
 
 def useful(tokens: Sequence[int], eos_id: int | None) -> list[int]:
     """Those before the first end of sequence."""
     tokens = list(tokens)
     return tokens[: tokens.index(eos_id)] if eos_id in tokens else tokens
-
-
-def transformers_arms(model: Model, temperature: float) -> list[Writer]:
-    return []

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-STOP: dict[str, Any] = {"stop_at_eos": True}  # in every arm: nothing is written behind the end of a text
+STOP: dict[str, Any] = {"eos": "stop"}  # in every arm: nothing is written behind the end of a text
 GUIDANCE = 0.5
 # Those also measured at further temperatures: enough to draw the same curve again.
 AT_ALL_TEMPERATURES = ("ancestral, L steps", "confidence, L steps", "confidence, L/4 steps", "threshold 0.9")

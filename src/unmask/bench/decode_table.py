@@ -93,7 +93,7 @@ def _verdicts(found: list[Point], entropy: float) -> list[str]:
 def _infill(rows: list[dict[str, Any]]) -> list[str]:
     width = max(len(row["setting"]) for row in rows) + 2
     lines = [
-        f"gaps of {rows[0]['span']} tokens in {rows[0]['pieces']} pieces of held-out text "
+        f"gaps of {rows[0]['span']} tokens in {rows[0]['pieces']} pieces of held-out text, temperature 0 "
         "(an autoregressive model sees what stands before a gap only)",
         f"  {'':<{width}}{'passes':>7}{'all right':>18}{'a token':>18}",
     ]
