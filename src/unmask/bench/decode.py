@@ -59,10 +59,10 @@ class DecodeBenchOptions:
     length: Sequence[int] = ()  # by default half the context
     prompt: Sequence[int] = ()  # by default a quarter of it
     batch: Sequence[int] = (1, 8)
-    samples: int = 64  # whose quality is measured
+    samples: int = 128  # whose quality is measured
     span: int = 3  # tokens of a gap
     gaps: int = 256  # gaps to fill; 0: none
-    temperature: Sequence[float] = (1.0, 0.7)
+    temperature: Sequence[float] = (1.0, 0.7, 0.5)
     rounds: int = 5
     only: Sequence[str] = ()  # patterns of the settings' names; the twin is always there
     transformers: bool = True

@@ -16,7 +16,9 @@ from typing import Any
 STOP: dict[str, Any] = {"eos": "stop"}  # in every arm: nothing is written behind the end of a text
 GUIDANCE = 0.5
 # Those also measured at further temperatures: enough to draw the same curve again.
-AT_ALL_TEMPERATURES = ("ancestral, L steps", "confidence, L steps", "confidence, L/4 steps", "threshold 0.9")
+AT_ALL_TEMPERATURES = (
+    *("ancestral, L steps", "ancestral, L/2 steps", "ancestral, L/4 steps", "confidence, L/4 steps", "threshold 0.5"),
+)
 
 
 @dataclass(frozen=True)
@@ -64,11 +66,11 @@ def mdm_settings(length: int, temperatures: Sequence[float] = (1.0,), guided: bo
         Setting(f"confidence, even, {share(s)}", {"order": "confidence", "quota": "even"}, s) for s in (1 / 2, 1 / 4)
     ]
     found += [
-        Setting(f"threshold {t:g}", {"order": "confidence", "quota": f"threshold:{t:g}"}) for t in (0.9, 0.7, 0.5)
+        Setting(f"threshold {t:g}", {"order": "confidence", "quota": f"threshold:{t:g}"}) for t in (0.9, 0.5, 0.3)
     ]
     found += [Setting(f"factor {f:g}", {"order": "confidence", "quota": f"factor:{f:g}"}) for f in (1, 2)]
     found += [
-        Setting(f"entropy-bounded {g:g}", {"order": "entropy", "quota": f"entropy-bounded:{g:g}"}) for g in (0.1, 1)
+        Setting(f"entropy-bounded {g:g}", {"order": "entropy", "quota": f"entropy-bounded:{g:g}"}) for g in (0.1, 2)
     ]
     found.append(Setting("klass", {"order": "confidence", "quota": "klass"}))
     # Blocks from left to right, and the caches that live on them.

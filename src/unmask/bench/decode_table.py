@@ -2,7 +2,7 @@
 
     print(table(result))
 
-`*` marks the front (no other setting is faster and better), `~` a perplexity flattered by low entropy (`bench.pareto`).
+`*` marks the front (no other setting is faster and better), `~` a judgement flattered by low entropy (`bench.pareto`).
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ def _cell(cell: dict[str, Any], batch: str) -> list[str]:
     entropy = real["entropy"]["value"]
     on_front = front(found, entropy)
     flattered = {point.name for point in found if point.flattered(entropy)}
-    width = max(len(row["setting"]) for row in cell["rows"]) + 2
+    width = max(len(row["setting"]) for row in cell["rows"]) + 1
     lines = [
         f"prompt {cell['prompt']}, length {cell['length']}, batch {batch}",
-        f"  {'':<{width}}{'passes':>7}{'a pass':>8}{'tokens/s':>22}{'x ARM':>8}{'latency':>10}{'first':>9}"
-        f"{'perplexity':>16}{'bits/byte':>14}{'entropy':>14}{'dist-2':>8}{'rep-4':>8}",
-        f"  {'held-out text':<{width}}{'':>64}{_quality(real)}",
+        f"  {'':<{width}}{'passes':>7}{'a pass':>8}{'tokens/s':>24}{'x ARM':>8}{'latency':>10}{'first':>9}"
+        f"{'perplexity':>18}{'bits/byte':>14}{'entropy':>14}{'dist-2':>8}{'rep-4':>8}",
+        f"  {'held-out text':<{width}}{'':>58}{_quality(real)}",
     ]
     for row in cell["rows"]:
         if (speed := row["speed"].get(batch)) is None:
@@ -52,7 +52,7 @@ def _cell(cell: dict[str, Any], batch: str) -> list[str]:
         over = f"{speed['over_arm']['median']:.2f}x" if speed["over_arm"] else ""
         first = f"{speed['first_commit']['median'] * 1e3:,.1f} ms" if speed["first_commit"] else ""
         lines.append(
-            f"{mark} {name:<{width}}{speed['nfe']:>7.1f}{speed['tokens_per_pass']:>8.2f}{rate:>22}{over:>8}"
+            f"{mark} {name:<{width}}{speed['nfe']:>7.1f}{speed['tokens_per_pass']:>8.2f}{rate:>24}{over:>8}"
             f"{speed['latency']['median'] * 1e3:>7,.0f} ms{first:>9}{_quality(row['quality'])}"
         )
     return lines + _verdicts(found, entropy)
@@ -66,28 +66,31 @@ def _quality(found: dict[str, Any]) -> str:
         return text if error is None else f"{text} +-{format(found[name]['se'], error)}"
 
     return (
-        f"{shown('perplexity', ',.1f', ',.1f'):>16}{shown('bits_per_byte', '.3f', '.3f'):>14}"
+        f"{shown('perplexity', ',.1f', ',.1f'):>18}{shown('bits_per_byte', '.3f', '.3f'):>14}"
         f"{shown('entropy', '.3f', '.3f'):>14}{shown('distinct_2', '.3f'):>8}{shown('repetition', '.3f'):>8}"
     )
 
 
 def _verdicts(found: list[Point], entropy: float) -> list[str]:
-    """A sentence a temperature of the twin: is there a masked-model setting as good, and how fast is it?"""
+    """Two sentences a temperature of the twin: is there a masked-model setting as good, and how fast is it?"""
     lines = []
-    for twin in (point for point in found if point.kind == "arm" and point.perplexity is not None):
-        good = equals(found, twin, entropy)
-        if good:
-            best = good[0]
-            lines.append(
-                f"  as good as {twin.name} ({twin.perplexity:,.1f} +-{twin.se:,.1f}) and fastest: {best.name}, "
-                f"{best.speed / twin.speed:.2f}x its tokens/s, perplexity {best.perplexity:,.1f} +-{best.se:,.1f}"
-            )
-        else:
-            lines.append(
-                f"  no setting of the masked model is as good as {twin.name} ({twin.perplexity:,.1f} +-{twin.se:,.1f}) "
-                f"without losing more than {SLACK} nats of entropy"
-            )
+    for twin in (point for point in found if point.kind == "arm" and point.bits is not None):
+        honest, any_entropy = equals(found, twin, entropy), equals(found, twin, None)
+        lines.append(f"  as good as {twin.name} ({_bits(twin)}), fastest: {_verdict(honest, twin)}")
+        if any_entropy[:1] != honest[:1]:
+            lines.append(f"    letting entropy fall ({entropy:.2f} in held-out text): {_verdict(any_entropy, twin)}")
     return lines
+
+
+def _verdict(good: list[Point], twin: Point) -> str:
+    if not good:
+        return f"no setting of the masked model (with at most {SLACK} nats less entropy than held-out text)"
+    best = good[0]
+    return f"{best.name}, {best.speed / twin.speed:.2f}x its tokens/s, {_bits(best)}, entropy {best.entropy:.2f}"
+
+
+def _bits(point: Point) -> str:
+    return f"{point.bits:.3f} +-{point.se:.3f} bits/byte"
 
 
 def _infill(rows: list[dict[str, Any]]) -> list[str]:
