@@ -151,7 +151,7 @@ def open_models(options: DecodeBenchOptions) -> tuple[Model, Model | None, Token
     data = TokenData(options.data, "validation")
     for name, found in ((options.arm, arm and arm.tokenizer), (options.data, data.tokenizer())):
         if found is not None and mdm.tokenizer is not None and found.hash != mdm.tokenizer.hash:
-            raise UserError(f"{name} has another tokenizer than {options.model}; speeds per token could not be compared")
+            raise UserError(f"{name} has another tokenizer than {options.model}; tokens could not be compared")
     return mdm, arm, data
 
 

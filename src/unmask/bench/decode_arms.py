@@ -52,9 +52,8 @@ class Ours:
     def generate(self, prompts: Sequence[list[int]], length: int, seed: int) -> list[Written]:
         options: dict[str, Any] = {**self._end, **self.setting.call(length), "trace": False}
         rows = generate(self.model, list(prompts), length, seed=[(seed, i) for i in range(len(prompts))], **options)
-        return [
-            Written(useful(row.tokens, self._eos_id), row.nfe, row.seconds_to_first, row.computed or None) for row in rows
-        ]
+        texts = [useful(row.tokens, self._eos_id) for row in rows]
+        return [Written(text, r.nfe, r.seconds_to_first, r.computed) for text, r in zip(texts, rows, strict=True)]
 
 
 class Theirs:

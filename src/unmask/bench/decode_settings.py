@@ -2,8 +2,8 @@
 
     for setting in mdm_settings(length=32): generate(mdm, prompts, 32, **setting.call(32))
 
-One table for every order, quota, way to revise and cache; a new rule is a new line. Where each rule comes from, and what
-its numbers mean, stands in docs/decoding.md. `steps_per_token` 0.5 is half as many steps as new tokens.
+One table for every order, quota, way to revise and cache; a new rule is a new line. Where each rule comes from and what
+its numbers mean stands in docs/decoding.md. `steps_per_token` 0.5 is half as many steps as new tokens.
 """
 
 from __future__ import annotations
@@ -78,9 +78,9 @@ def mdm_settings(length: int, temperatures: Sequence[float] = (1.0,), guided: bo
     found.append(Setting(f"confidence, L/2 steps, block {block}", in_blocks, 1 / 2))
     found.append(Setting("ancestral, L steps, cache reuse", {"order": "ancestral", "cache": "reuse"}, 1))
     for cache in ("prefix", "dual"):
-        found.append(Setting(f"confidence, L/2 steps, block {block}, cache {cache}", {**in_blocks, "cache": cache}, 1 / 2))
-        adaptive = {**in_blocks, "cache": cache, "quota": "threshold:0.9"}
-        found.append(Setting(f"threshold 0.9, block {block}, cache {cache}", adaptive))
+        cached = {**in_blocks, "cache": cache}
+        found.append(Setting(f"confidence, L/2 steps, block {block}, cache {cache}", cached, 1 / 2))
+        found.append(Setting(f"threshold 0.9, block {block}, cache {cache}", {**cached, "quota": "threshold:0.9"}))
     # Revision of what was written.
     for revise in ("remdm-cap:0.008", "remdm-rescale:0.015", "remdm-conf", "remdm-loop"):
         found.append(Setting(f"ancestral, L steps, {revise}", {"order": "ancestral", "revise": revise}, 1))

@@ -19,6 +19,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ def samplers(
     for order in ORDERS:
         theirs(order, 2), ours(order, 2)  # warm
         for steps in options.steps:
-            calls: Calls = {"reference": lambda o=order, s=steps: theirs(o, s), "ours": lambda o=order, s=steps: ours(o, s)}
+            calls: Calls = {"reference": partial(theirs, order, steps), "ours": partial(ours, order, steps)}
             turns = in_turns(store, calls, options.rounds, "samplers", size, order, steps, options.length)
             seconds = {name: np.array([t["seconds"] for t in found]) for name, found in turns.items()}
             allowed = ceiling(config, width, options.length, steps, order)
@@ -244,7 +245,8 @@ def in_words(result: dict[str, Any]) -> str:
         f"{result['threads']} threads, {result['machine']['cpu']}, torch {result['versions']['torch']}; vocabulary "
         f"{options['vocab']:,}, {options['rounds']} rounds, medians [quartiles]",
         "",
-        f"one row of {options['length']} tokens, guidance {options['guidance']:g}, temperature {options['temperature']:g}",
+        f"one row of {options['length']} tokens, guidance {options['guidance']:g}, "
+        f"temperature {options['temperature']:g}",
         f"{'size':<6}{'order':<12}{'steps':>6}{'passes':>8}{'reference':>12}{'ours':>10}{'faster':>22}"
         f"{'ceiling':>9}{'reached':>9}",
     ]
@@ -263,7 +265,8 @@ def in_words(result: dict[str, Any]) -> str:
 def _grid(rows: list[dict[str, Any]]) -> list[str]:
     names = list(rows[0]["tokens_per_second"])
     keys = {name: chr(ord("A") + index) for index, name in enumerate(names)}
-    lines = ["tokens/s, medians; behind it the ratio to the twin (A)", *(f"  {key}: {name}" for name, key in keys.items())]
+    lines = ["tokens/s, medians; behind it the ratio to the twin (A)"]
+    lines += [f"  {key}: {name}" for name, key in keys.items()]
     lines.append(f"{'size':<6}{'prompt':>7}{'length':>7}{'batch':>6}" + "".join(f"{key:>18}" for key in keys.values()))
     for row in rows:
         cells = []
@@ -286,5 +289,5 @@ def _batching(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
         if one in found and many in found:
             rates = {b: found[b]["tokens_per_second"] for b in BATCHES}
             gains = (f"{name} {rates[many][name]['median'] / rates[one][name]['median']:.2f}x" for name in names)
-            lines.append(f"{size}: tokens/s at batch {many} over batch {one}, length {BATCH_LENGTH}: {', '.join(gains)}")
+            lines.append(f"{size}: batch {many} over batch {one}, length {BATCH_LENGTH}, tokens/s: {', '.join(gains)}")
     return lines

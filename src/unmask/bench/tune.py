@@ -138,7 +138,8 @@ def only_cell(result: dict[str, Any], options: TuneOptions) -> tuple[dict[str, A
         raise UserError(f"the sweep has prompt/length {known}; name one of them by --prompt and --length")
     batch = str(options.batch)
     if batch not in cells[0]["rows"][0]["speed"]:
-        raise UserError(f"the sweep was not timed at batch {batch}; give --batch {next(iter(cells[0]['rows'][0]['speed']))}")
+        known = " or ".join(cells[0]["rows"][0]["speed"])
+        raise UserError(f"the sweep was not timed at batch {batch}; give --batch {known}")
     return cells[0], batch
 
 
@@ -152,14 +153,14 @@ def pick(found: Sequence[Point], cell: dict[str, Any], options: TuneOptions) -> 
         if point.kind == "mdm" and point.bits is not None and not point.flattered(entropy) and point.name not in guided
     ]
     if not judged:
-        raise UserError("no setting has a judged quality that low entropy does not flatter; give --judge, or other --only")
+        raise UserError("no setting has a judged quality that low entropy does not flatter; name a --judge or other settings")
     if options.target == "speed":
         lowest = min(bits for _, bits in judged)
         return max((p for p, bits in judged if share_of(lowest, bits) >= options.min_quality), key=lambda p: p.speed)
     fast = [(point, bits) for point, bits in judged if point.speed >= options.min_speed]
     if not fast:
         most = max(point.speed for point, _ in judged)
-        raise UserError(f"no setting writes {options.min_speed:,.0f} tokens/s, the fastest {most:,.0f}; lower --min-speed")
+        raise UserError(f"no setting writes {options.min_speed:,.0f} tokens/s; the fastest writes {most:,.0f}")
     return min(fast, key=lambda pair: pair[1])[0]
 
 
@@ -171,7 +172,7 @@ def share_of(best_bits: float, bits: float) -> float:
 def in_words(result: dict[str, Any]) -> str:
     """What is written now, and what it was measured to be."""
     if result["path"] is None:
-        return "the model's own defaults are taken away" if result["removed"] else "the model has no defaults of its own"
+        return "the model's own defaults are gone" if result["removed"] else "the model has no defaults of its own"
     options = ", ".join(f"{name} {value}" for name, value in result["options"].items())
     measured = result["measured"]
     if "setting" not in measured:
@@ -183,8 +184,9 @@ def in_words(result: dict[str, Any]) -> str:
         [
             f"{result['path']}: {options}",
             f"  for {measured['target']}, of {measured['among']} settings: {measured['setting']}",
-            f"  {speed['median']:,.0f} [{speed['q1']:,.0f}, {speed['q3']:,.0f}] useful tokens/s{faster}; prompt "
-            f"{measured['prompt']}, length {measured['length']}, batch {measured['batch']}, {measured['threads']} threads",
+            f"  {speed['median']:,.0f} [{speed['q1']:,.0f}, {speed['q3']:,.0f}] useful tokens/s{faster}; "
+            f"prompt {measured['prompt']}, length {measured['length']}, batch {measured['batch']}, "
+            f"{measured['threads']} threads",
             f"  bits/byte {quality['bits_per_byte']['value']:.3f} +-{quality['bits_per_byte']['se']:.3f}, perplexity "
             f"{quality['perplexity']['value']:,.1f}, entropy {quality['entropy']['value']:.2f} (held-out text "
             f"{measured['real_text']['bits_per_byte']['value']:.3f}, {measured['real_text']['entropy']['value']:.2f})",
