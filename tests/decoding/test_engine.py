@@ -41,7 +41,9 @@ def test_any_rules(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         found = generate(mdm, prompts, seed=seed, trace=True, eos="truncate" if stop else "fill", **options)
-        alone = generate(mdm, [prompts[-1]], seed=[(seed, len(prompts) - 1)], eos="truncate" if stop else "fill", **options)[0]
+        alone = generate(
+            mdm, [prompts[-1]], seed=[(seed, len(prompts) - 1)], eos="truncate" if stop else "fill", **options
+        )[0]
     for prompt, g in zip(prompts, found, strict=True):
         blanks = [i for i, token in enumerate(prompt) if token == MASK]
         new = blanks + list(range(len(prompt), len(prompt) + length))

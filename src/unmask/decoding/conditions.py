@@ -1,7 +1,7 @@
 """From a row's request to its limits and endings.
 
-    limits = make_limits(model, canvas, requests, eos_id, gapped=False)
-    endings = make_endings(model, canvas, requests, eos_id)
+limits = make_limits(model, canvas, requests, eos_id, gapped=False)
+endings = make_endings(model, canvas, requests, eos_id)
 """
 
 from __future__ import annotations
@@ -12,13 +12,10 @@ from unmask.decoding.canvas import Canvas
 from unmask.decoding.endings import Endings
 from unmask.decoding.limits import Limits
 from unmask.decoding.request import Request
-from unmask.errors import UserError
 from unmask.model.folder import Model
 
 
-def make_limits(
-    model: Model, canvas: Canvas, requests: Sequence[Request], eos_id: int | None, gapped: bool
-) -> Limits:
+def make_limits(model: Model, canvas: Canvas, requests: Sequence[Request], eos_id: int | None, gapped: bool) -> Limits:
     """Banned and forced tokens, patterns and choices of every row; forced tokens are written. Raises `UserError`."""
     limits = Limits(canvas, model.config.vocab_size)
     for row, request in enumerate(requests):

@@ -86,9 +86,7 @@ class Asking:
         self.top_p_B = optional([request.top_p for request in requests], 1.0, torch.float64)
         self.top_k_B = optional([request.top_k for request in requests], 0, torch.int64)
 
-    def __call__(
-        self, scores: Scores, plans: Sequence[Plan], rows_R: torch.Tensor, asked_RL: torch.Tensor
-    ) -> Answers:
+    def __call__(self, scores: Scores, plans: Sequence[Plan], rows_R: torch.Tensor, asked_RL: torch.Tensor) -> Answers:
         at_N, position_N = asked_RL.nonzero(as_tuple=True)
         row_N = rows_R[at_N]
         want = frozenset().union(*(plan.group.want for plan in plans))

@@ -18,8 +18,6 @@ from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
-import torch
-
 from unmask.decoding import autoregressive, engine
 from unmask.decoding.canvas import Canvas
 from unmask.decoding.conditions import make_endings, make_limits
@@ -228,9 +226,7 @@ def make_guidances(
             )
         idle |= request.guidance != 0 and ids is None and not bool(canvas.given_BL[row].any())
         made.append(
-            Guidance(
-                request.guidance, request.guidance_mode, request.guidance_schedule, request.guidance_interval, ids
-            )
+            Guidance(request.guidance, request.guidance_mode, request.guidance_schedule, request.guidance_interval, ids)
         )
     if idle:
         warnings.warn("guidance has no effect without a prompt; sampling without it", stacklevel=3)

@@ -239,9 +239,7 @@ class Group:
         lacking_R1 = (least_R - taken_RK.sum(1)).clamp(min=0)[:, None]
         return ((free_RK < lacking_R1).sum(1, keepdim=True) + 1) * (lacking_R1 > 0)
 
-    def rerank(
-        self, plan: Plan, answers: Answers, priority_RL: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def rerank(self, plan: Plan, answers: Answers, priority_RL: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """P2: keeps the best of committed and proposed tokens, as many as the quota wants written after the step."""
         assert self.revise is not None and plan.count_R is not None and answers.given is not None
         turn = plan.turn

@@ -22,9 +22,7 @@ class History:
         self.index_BL = torch.full(canvas.tokens_BL.shape, -1)
         self.logp_NV: torch.Tensor | None = None
 
-    def see(
-        self, row_N: torch.Tensor, position_N: torch.Tensor, logp_NV: torch.Tensor, bound_N: torch.Tensor
-    ) -> None:
+    def see(self, row_N: torch.Tensor, position_N: torch.Tensor, logp_NV: torch.Tensor, bound_N: torch.Tensor) -> None:
         """Compares with the pass before, and takes its place."""
         before_N = self.index_BL[row_N, position_N]
         moved_N = torch.full((len(row_N),), torch.inf, dtype=torch.float64)

@@ -1,6 +1,6 @@
 """From what a caller gives to rows of token ids: prompts, blanks in texts, seeds, the end of sequence.
 
-    rows = as_list(prompts); ids, word_starts = blanks(model, "The ____ of the Union", gap=2)
+rows = as_list(prompts); ids, word_starts = blanks(model, "The ____ of the Union", gap=2)
 """
 
 from __future__ import annotations
