@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 
 from unmask.decoding.canvas import Canvas
-from unmask.decoding.propose import draw
+from unmask.decoding.propose import Draws, propose
 from unmask.diffusion.noise import uniforms
 from unmask.model.cache import KVCache
 from unmask.model.transformer import Transformer
@@ -44,9 +44,9 @@ def fill(
     hidden_RTE = network.hidden(tokens_RT.to(device), positions_BT=positions_RT.to(device), cache=cache)
     hidden_RE = hidden_RTE[rows_R.to(device), (canvas.starts_B - 1).to(device)]
     for step in range(length):
-        tokens_R, logp_RV = draw(network.head(hidden_RE), temperature, uniforms_BT[rows_R, step])
-        probability_R = logp_RV.gather(-1, tokens_R[:, None])[:, 0].exp().cpu()
-        tokens_R = tokens_R.cpu()
+        uniforms_R = uniforms_BT[rows_R, step]
+        proposal = propose(network.head(hidden_RE), Draws(torch.full_like(uniforms_R, temperature), uniforms_R))
+        tokens_R, probability_R = proposal.tokens_N, proposal.probability_N
         position_R = canvas.starts_B[rows_R] + step
         canvas.nfe_B[rows_R] += 1
         canvas.passes += 1
