@@ -116,6 +116,7 @@ def generate(
         defaults = {name: value for name, value in defaults.items() if name not in RULES}
     requests = read_requests(len(given), model.kind, **{**defaults, **options})
     eos_id = end_of_sequence(model)
+    gapped: list[tuple[list[int], list[int]]]
     gapped = [(model.encode(prompt), []) if fill is None else blanks(model, prompt, fill) for prompt in given]
     rows, word_starts = [row for row, _ in gapped], [starts for _, starts in gapped]
     if model.kind == "arm":
@@ -207,9 +208,8 @@ def make_guidances(
     rows = len(requests)
     against: list[Prompt | None] = [None] * rows
     if negative is not None:
-        listed = [entry for entry in negative] if not isinstance(negative, str) else []
-        alike = isinstance(negative, str) or all(isinstance(entry, Integral) for entry in listed)
-        against = [negative] * rows if alike else listed  # type: ignore[list-item]
+        alike = isinstance(negative, str) or all(isinstance(entry, Integral) for entry in negative)
+        against = [negative] * rows if alike else list(negative)  # type: ignore[list-item, arg-type]
         if len(against) != rows:
             raise UserError(f"negative has {len(against)} entries for {rows} prompts; give one, or one per prompt")
     made, idle = [], False

@@ -146,18 +146,26 @@ def read_request(kind: str, given: dict[str, Any]) -> Request:
         if quota is None and not order.of.own_quota:
             quota = choose("quota", QUOTAS, "paper")
     return Request(
-        **{name: given[name] for name in ("length", "steps", "block", "top_k", "pattern")},
-        **{name: float(given[name]) for name in ("guidance", "temperature", "order_noise")},
-        **{name: given[name] for name in ("guidance_mode", "guidance_schedule", "top_p")},
+        length=given["length"],
+        steps=given["steps"],
         order=order,
         quota=quota,
+        order_noise=float(given["order_noise"]),
+        block=given["block"],
         revise=revise,
         cache=cache,
+        guidance=float(given["guidance"]),
+        guidance_mode=given["guidance_mode"],
+        guidance_schedule=given["guidance_schedule"],
         guidance_interval=(low, high),
+        temperature=float(given["temperature"]),
+        top_p=given["top_p"],
+        top_k=given["top_k"],
         eos=given["eos"] or ("stop" if kind == "arm" else "fill"),
         stop=collection("stop", given["stop"], str),
         banned=collection("banned", given["banned"], int | str),
         forced=read_forced(given["forced"]),
+        pattern=given["pattern"],
         choices=None if given["choices"] is None else collection("choices", given["choices"], str),
     )
 

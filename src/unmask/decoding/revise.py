@@ -104,7 +104,6 @@ def eta(default: float) -> dict[str, Parameter]:
     return {"eta": Parameter(default, 0.0, 1.0)}
 
 
-INSIDE = {"low": 0.0, "high": 1.0}
 REVISIONS: dict[str, Revision] = {
     "remdm-cap": Revision(sigma=capped, parameters=eta(0.008)),
     "remdm-rescale": Revision(sigma=rescaled, parameters=eta(0.015)),
@@ -114,9 +113,9 @@ REVISIONS: dict[str, Revision] = {
         alpha=looped_alpha,
         parameters={
             **eta(0.02),
-            "t_on": Parameter(0.55, **INSIDE),
-            "t_off": Parameter(0.05, **INSIDE),
-            "alpha_on": Parameter(0.9, **INSIDE),
+            "t_on": Parameter(0.55, 0.0, 1.0),
+            "t_off": Parameter(0.05, 0.0, 1.0),
+            "alpha_on": Parameter(0.9, 0.0, 1.0),
         },
     ),
     "p2": Revision(rerank=True, parameters={"eta": Parameter(1.0)}),

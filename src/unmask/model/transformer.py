@@ -170,10 +170,11 @@ class Transformer(nn.Module):
             at_BT = positions_BT if cache is None or self.config.causal else positions_BT.clamp(max=len(self.cos) - 1)
             rope = (self.cos[at_BT][:, None], self.sin[at_BT][:, None])
         mask, causal, slots = None, self.config.causal, 0
-        assert cache is None or positions_BT is not None, "a cache needs positions"
         if isinstance(cache, CanvasRows):
+            assert positions_BT is not None and not self.config.causal, "a canvas cache needs positions, and no order"
             cache.begin(positions_BT)
         if isinstance(cache, KVCache):
+            assert positions_BT is not None and self.config.causal, "a cache needs a causal model and positions"
             slots = int(positions_BT.max()) + 1
             mask = (torch.arange(slots, device=tokens_BT.device) <= positions_BT[:, :, None])[:, None]
             causal = False
