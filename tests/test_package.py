@@ -1,6 +1,6 @@
 """The package as a package: metadata, lightness, layers, pins, and the wheel in a clean environment.
 
-make test ARGS=tests/test_package.py
+    make test ARGS=tests/test_package.py
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def add_rules(p: argparse.ArgumentParser) -> None:
     p.add_argument("--order-noise", type=float, default=None, help="annealed randomness of the order")
     p.add_argument("--block", type=int, default=None, help="tokens a block, blocks from left to right")
     p.add_argument("--revise", default=None, help=f"take tokens back: {REVISIONS}")
-    p.add_argument("--cache", default=None, help="do not run again: reuse, prefix, dual (dual:4: refresh every 4 passes)")
+    p.add_argument("--cache", default=None, help="what is not run again: reuse, prefix, dual:4 (all, every 4 passes)")
     p.add_argument("--guidance", type=float, default=None, help="w of classifier-free guidance; 0: off, one pass")
     p.add_argument("--guidance-mode", default=None, help="without the prompt: mask (default) or drop it")
     p.add_argument("--guidance-schedule", default=None, help="of w: constant (default), linear, cosine, falling")

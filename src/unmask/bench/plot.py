@@ -1,6 +1,6 @@
 """The picture of `unmask bench train`: speed with its spread, and the share of the matmul peak, an arm a bar.
 
-plot(report, Path("bench.png"))
+    plot(report, Path("bench.png"))
 """
 
 from __future__ import annotations

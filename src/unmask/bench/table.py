@@ -1,6 +1,6 @@
 """The report of `unmask bench train` as text for people.
 
-print(table(report))
+    print(table(report))
 """
 
 from __future__ import annotations

@@ -42,6 +42,10 @@ class Guidance:
     interval: tuple[float, float] = (0.0, 1.0)
     negative: tuple[int, ...] | None = None
 
+    @property
+    def hides_in_place(self) -> bool:
+        return self.mode == "mask" and self.negative is None
+
     def at(self, t: float) -> float:
         """w at a noise level; 0 is off and costs one pass instead of two."""
         low, high = self.interval

@@ -176,10 +176,7 @@ class Scorer:
         if not guided:
             return own
         rows = rows_R[guided]
-        plain = all(
-            self.guidances[row].mode == "mask" and self.guidances[row].negative is None for row in rows.tolist()
-        )
-        if plain:
+        if all(self.guidances[row].hides_in_place for row in rows.tolist()):
             tokens_UL = own.tokens_UL[guided].masked_fill(given_BL[rows], canvas.mask_id)
             lengths_U, asked_UL, block_UL = own.lengths_U[guided], asked_RL[guided], block_RL[guided]
         else:

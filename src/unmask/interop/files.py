@@ -1,6 +1,6 @@
 """Small files that stand beside published weights.
 
-read_object(Path("config.json"))["hidden_size"]
+    read_object(Path("config.json"))["hidden_size"]
 """
 
 from __future__ import annotations

@@ -6,7 +6,6 @@
 The id of the W&B run lies in the run folder, so that a resumed run goes on as the same one; steps that are done again
 come out the same, and are not taken twice there.
 """
-
 from __future__ import annotations
 
 import importlib.util
