@@ -12,6 +12,7 @@ Shapes: B rows, L positions, R rows taking part in a pass.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,10 +34,14 @@ class Canvas:
         self.probability_BL = torch.zeros(tokens_BL.shape, dtype=torch.float64)
         self.step_BL = torch.full(tokens_BL.shape, -1)
         self.nfe_B = torch.zeros(len(tokens_BL), dtype=torch.int64)
+        self.computed_B = torch.zeros(len(tokens_BL), dtype=torch.int64)  # token positions the network ran for the row
         self.passes = 0  # passes of the batch so far; a guided pass counts once here, twice in nfe_B
         self.seeds: list[tuple[int, int]] = [(0, row) for row in range(len(tokens_BL))]
         self.trace: list[list[dict[str, Any]]] | None = None
         self.done = False
+        self.started = time.perf_counter()
+        self.first_B = torch.full((len(tokens_BL),), -1.0, dtype=torch.float64)  # seconds until the first commit
+        self.finished_B = torch.full((len(tokens_BL),), -1.0, dtype=torch.float64)  # and until the row was done
 
     @classmethod
     def of(
@@ -85,6 +90,9 @@ class Canvas:
         self.probability_BL[row_N, position_N] = probability_RL[at_N, position_N]
         self.step_BL[row_N, position_N] = step_R[at_N]
         self.open_BL[row_N, position_N] = False
+        now = time.perf_counter() - self.started
+        self.first_B[row_N] = torch.where(self.first_B[row_N] < 0, now, self.first_B[row_N])
+        self.finished_B[row_N] = now
         if self.trace is not None:
             columns = (step_R[at_N], position_N, tokens_RL[at_N, position_N], probability_RL[at_N, position_N])
             for row, *values in zip(row_N.tolist(), *(column.tolist() for column in columns), strict=True):
