@@ -2,7 +2,8 @@
 
 from unmask.decoding.generate import generate, infill
 from unmask.decoding.generation import Generation
-from unmask.decoding.orders import ORDERS, QUOTAS
+from unmask.decoding.orders import ORDERS
+from unmask.decoding.quotas import QUOTAS
 from unmask.decoding.watch import Watcher
 
 __all__ = ["ORDERS", "QUOTAS", "Generation", "Watcher", "generate", "infill"]
