@@ -262,7 +262,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--seed", type=int, default=0, help="of the sampling noise")
     p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON; a stopped run goes on")
     p.add_argument("--plot", default=None, metavar="FILE", help="and as a picture, .png or .svg")
-    p = subject("engine", "decoding on random weights: against the reference's sampler, over lengths and batches", False)
+    p = subject("engine", "decoding on random weights, against the reference's sampler and over batches", False)
     p.add_argument("--size", action="append", default=None, help="6M, 19M, ..., or LAYERSxHEADSxWIDTH; repeatable")
     p.add_argument("--vocab", type=int, default=32000, help="tokens of the vocabulary")
     p.add_argument("--length", type=int, default=256, help="new tokens, against the reference")

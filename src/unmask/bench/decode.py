@@ -149,7 +149,7 @@ def open_models(options: DecodeBenchOptions) -> tuple[Model, Model | None, Token
             what = {"mdm": "masked diffusion", "arm": "autoregressive"}[kind]
             raise UserError(f"{path} is no {what} model with a tokenizer; give one that is")
     data = TokenData(options.data, "validation")
-    for name, found in ((options.arm, arm and arm.tokenizer), (options.data, data.tokenizer())):
+    for name, found in ((options.arm, arm.tokenizer if arm else None), (options.data, data.tokenizer())):
         if found is not None and mdm.tokenizer is not None and found.hash != mdm.tokenizer.hash:
             raise UserError(f"{name} has another tokenizer than {options.model}; tokens could not be compared")
     return mdm, arm, data

@@ -60,11 +60,11 @@ def reference_sample(
 def _logits(network: Transformer, tokens_BL: torch.Tensor, width: int, guidance: float) -> torch.Tensor:
     """[B, L, V], guided by the prompt of `width` tokens."""
     if guidance == 0:
-        return network(tokens_BL)  # type: ignore[no-any-return]
+        return network(tokens_BL)
     blind_BL = tokens_BL.clone()
     blind_BL[:, :width] = int(network.config.mask_id or 0)
     seen, blind = network(torch.cat([tokens_BL, blind_BL])).chunk(2)
-    return blind + (1 + guidance) * (seen - blind)  # type: ignore[no-any-return]
+    return blind + (1 + guidance) * (seen - blind)
 
 
 def noisy(logits_NV: torch.Tensor, temperature: float, generator: torch.Generator) -> torch.Tensor:
