@@ -62,8 +62,11 @@ class Theirs:
     kind = "transformers"
 
     def __init__(self, model: Model, temperature: float, stops: bool = True) -> None:
+        from transformers.utils import logging
+
         from unmask.bench.transformers_generate import TransformersGenerate
 
+        logging.disable_progress_bar()
         self.name, self._inner = "transformers, static cache", TransformersGenerate(model)
         self._temperature, self._stops = temperature, stops
 

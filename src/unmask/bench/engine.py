@@ -29,7 +29,7 @@ import torch
 from unmask.bench import clock
 from unmask.bench.ceiling import ceiling
 from unmask.bench.decode import say
-from unmask.bench.decode_arms import Ours, transformers_arms
+from unmask.bench.decode_arms import Ours, Writer, transformers_arms
 from unmask.bench.decode_settings import Setting
 from unmask.bench.reference_sampler import reference_sample
 from unmask.bench.train import machine, model_fields, spread
@@ -119,7 +119,7 @@ def shape(size: str, options: EngineBenchOptions) -> ModelConfig:
     """A masked model's config with room for every row that is measured."""
     rows = [options.length + GUIDED_PROMPT]
     if options.grid:
-        rows.append(max(options.grid_length) + max(options.grid_prompt) + 1)
+        rows.append(max(*options.grid_length, BATCH_LENGTH) + max(options.grid_prompt) + 1)
     fields = dataclasses.asdict(model_fields(size))
     free = {name: fields[name] for name in ("n_layer", "n_head", "n_embd")} if fields["size"] is None else {}
     made: dict[str, Any] = {"vocab_size": options.vocab, "causal": False, "block_size": max(rows), "eos_id": 0}
@@ -151,7 +151,8 @@ def samplers(
 
     rows = []
     for order in ORDERS:
-        theirs(order, 2), ours(order, 2)  # warm
+        for warm in (theirs, ours):
+            warm(order, 2)
         for steps in options.steps:
             calls: Calls = {"reference": partial(theirs, order, steps), "ours": partial(ours, order, steps)}
             turns = in_turns(store, calls, options.rounds, "samplers", size, order, steps, options.length)
@@ -189,7 +190,7 @@ def masked_settings() -> list[Setting]:
 def grid(store: RequestStore, size: str, config: ModelConfig, options: EngineBenchOptions) -> list[dict[str, Any]]:
     """Tokens/s of every arm at every shape; nothing ends early, so that all write the same number of tokens."""
     mdm, arm = random_model(config), random_model(config, causal=True)
-    writers: list[Any] = [Ours(arm, Setting(TWIN, {}), stops=False)]
+    writers: list[Writer] = [Ours(arm, Setting(TWIN, {}), stops=False)]
     writers += [Ours(mdm, setting, stops=False) for setting in masked_settings()]
     if options.transformers:
         writers += transformers_arms(arm, options.temperature, stops=False)
@@ -201,7 +202,7 @@ def grid(store: RequestStore, size: str, config: ModelConfig, options: EngineBen
     for prompt, length, batch in dict.fromkeys(shapes):
         # An empty prompt is the token that an autoregressive model starts from.
         prompts = rng.integers(1, config.vocab_size, (batch, max(1, prompt))).tolist()
-        calls: Calls = {w.name: lambda w=w, p=prompts, n=length: w.generate(p, n, 0)[0].nfe for w in writers}
+        calls: Calls = {writer.name: partial(passes, writer, prompts, length) for writer in writers}
         turns = in_turns(store, calls, options.rounds, "grid", size, prompt, length, batch)
         rates = {n: np.array([batch * length / t["seconds"] for t in found]) for n, found in turns.items()}
         rows.append(
@@ -218,9 +219,14 @@ def grid(store: RequestStore, size: str, config: ModelConfig, options: EngineBen
     return rows
 
 
+def passes(writer: Writer, prompts: list[list[int]], length: int) -> float:
+    return writer.generate(prompts, length, seed=0)[0].nfe
+
+
 def in_turns(store: RequestStore, calls: Calls, rounds: int, *what: Any) -> dict[str, list[dict[str, Any]]]:
     """Seconds of each call and what it told, `rounds` times in an order that moves; what is known is not done again."""
-    names, turns = list(calls), {name: [] for name in calls}  # type: ignore[var-annotated]
+    names = list(calls)
+    turns: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for index in range(rounds):
         key = request_key(*what, index, names)
         if (known := store.get(key)) is None:
@@ -247,13 +253,13 @@ def in_words(result: dict[str, Any]) -> str:
         "",
         f"one row of {options['length']} tokens, guidance {options['guidance']:g}, "
         f"temperature {options['temperature']:g}",
-        f"{'size':<6}{'order':<12}{'steps':>6}{'passes':>8}{'reference':>12}{'ours':>10}{'faster':>22}"
+        f"{'size':<8}{'order':<12}{'steps':>6}{'passes':>8}{'reference':>12}{'ours':>10}{'faster':>22}"
         f"{'ceiling':>9}{'reached':>9}",
     ]
     for row in result["samplers"]:
         faster = "{median:.2f}x [{q1:.2f}, {q3:.2f}]".format(**row["faster"])
         lines.append(
-            f"{row['size']:<6}{row['order']:<12}{row['steps']:>6}{row['nfe']:>8.0f}"
+            f"{row['size']:<8}{row['order']:<12}{row['steps']:>6}{row['nfe']:>8.0f}"
             f"{row['seconds']['reference']['median']:>10.2f} s{row['seconds']['ours']['median']:>8.2f} s{faster:>22}"
             f"{row['ceiling']['ratio']:>8.2f}x{row['share_of_ceiling']:>9.0%}"
         )
@@ -267,14 +273,14 @@ def _grid(rows: list[dict[str, Any]]) -> list[str]:
     keys = {name: chr(ord("A") + index) for index, name in enumerate(names)}
     lines = ["tokens/s, medians; behind it the ratio to the twin (A)"]
     lines += [f"  {key}: {name}" for name, key in keys.items()]
-    lines.append(f"{'size':<6}{'prompt':>7}{'length':>7}{'batch':>6}" + "".join(f"{key:>18}" for key in keys.values()))
+    lines.append(f"{'size':<8}{'prompt':>7}{'length':>7}{'batch':>6}" + "".join(f"{key:>18}" for key in keys.values()))
     for row in rows:
         cells = []
         for name in names:
             over = f" {row['over_arm'][name]['median']:.2f}x" if name in row["over_arm"] else ""
             cells.append(f"{row['tokens_per_second'][name]['median']:,.0f}{over}")
         lines.append(
-            f"{row['size']:<6}{row['prompt']:>7}{row['length']:>7}{row['batch']:>6}"
+            f"{row['size']:<8}{row['prompt']:>7}{row['length']:>7}{row['batch']:>6}"
             + "".join(f"{cell:>18}" for cell in cells)
         )
     return lines + _batching(rows, names)

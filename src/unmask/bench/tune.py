@@ -153,7 +153,7 @@ def pick(found: Sequence[Point], cell: dict[str, Any], options: TuneOptions) -> 
         if point.kind == "mdm" and point.bits is not None and not point.flattered(entropy) and point.name not in guided
     ]
     if not judged:
-        raise UserError("no setting has a judged quality that low entropy does not flatter; try other settings or --judge")
+        raise UserError("no setting has a judged quality that low entropy does not flatter; try --judge or --only")
     if options.target == "speed":
         lowest = min(bits for _, bits in judged)
         return max((p for p, bits in judged if share_of(lowest, bits) >= options.min_quality), key=lambda p: p.speed)
