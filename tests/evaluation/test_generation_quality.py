@@ -1,4 +1,4 @@
-"""Numbers of texts against values known by hand or by brute force, the judge against `score`, gaps against what is there."""
+"""Numbers of texts against values known by hand or brute force, the judge against `score`, gaps against the truth."""
 
 from __future__ import annotations
 

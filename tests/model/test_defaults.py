@@ -58,8 +58,8 @@ def test_taken_away(folder: Path) -> None:
         ({"schema_version": 1, "options": {"order": 3}}, "options.order is 3, which is not text"),
         ({"schema_version": 1, "options": {"block": 1.5}}, "options.block is 1.5, which is not a whole number"),
         ({"schema_version": 1, "options": {"block": True}}, "options.block is True"),
-        ({"schema_version": 1, "options": {"temperature": "hot"}}, "options.temperature is 'hot', which is not a finite"),
-        ({"schema_version": 1, "options": {"steps_per_token": 0}}, "options.steps_per_token is 0, which is not above 0"),
+        ({"schema_version": 1, "options": {"temperature": "hot"}}, "options.temperature is 'hot', which is not a"),
+        ({"schema_version": 1, "options": {"steps_per_token": 0}}, "options.steps_per_token is 0, which is not above"),
     ],
 )
 def test_a_bad_file_is_named(folder: Path, content: Any, message: str) -> None:

@@ -110,6 +110,7 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
     if options.threads:
         torch.set_num_threads(options.threads)
     mdm, arm, data = open_models(options)
+    wanted = cells(options, mdm, arm)
     judge = None if options.judge == "none" else open_judge(options.judge)
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -127,7 +128,7 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
     protocol = {name: result[name] for name in ("options", "models", "data", "judge", "versions", "threads")}
     with RequestStore(partial, protocol) as store:
         bench = Bench(options, mdm, arm, judge, data, store)
-        result["cells"] = [cell(bench, prompt, length) for prompt, length in cells(options, mdm, arm)]
+        result["cells"] = [cell(bench, prompt, length) for prompt, length in wanted]
         result["infill"] = gaps(bench, result["cells"][0]["length"]) if options.gaps else None
         result["refused"] = bench.refused
     if options.out:
@@ -155,9 +156,16 @@ def open_models(options: DecodeBenchOptions) -> tuple[Model, Model | None, Token
     return mdm, arm, data
 
 
+def shared_context(mdm: Model, arm: Model | None) -> int:
+    """Tokens that fit into either model."""
+    return min(model.config.block_size for model in (mdm, arm) if model is not None)
+
+
 def cells(options: DecodeBenchOptions, mdm: Model, arm: Model | None) -> list[tuple[int, int]]:
     """(prompt, length) pairs that fit into both contexts."""
-    context = min(model.config.block_size for model in (mdm, arm) if model is not None)
+    context = shared_context(mdm, arm)
+    if options.gaps and options.span > context - 1:
+        raise UserError(f"--span is {options.span}; give at most {context - 1}, so that a token is left to see")
     pairs = [(p, n) for p in options.prompt or [context // 4] for n in options.length or [context // 2]]
     fitting = [(prompt, length) for prompt, length in pairs if prompt + length <= context]
     if not fitting:
@@ -250,8 +258,7 @@ def read(bench: Bench, pieces: list[list[int]], texts: list[list[int]], prompt: 
 def gaps(bench: Bench, length: int) -> list[dict[str, Any]]:
     """Exact match of filled gaps at temperature 0, a row for every setting; the twin sees only what stands before."""
     options = dataclasses.replace(bench.options, temperature=bench.options.temperature[:1], transformers=False)
-    context = min(model.config.block_size for model in (bench.mdm, bench.arm) if model is not None)
-    pieces = held_out(bench.data, options.gaps, min(context, GAP_CONTEXT))
+    pieces = held_out(bench.data, options.gaps, min(shared_context(bench.mdm, bench.arm), GAP_CONTEXT))
     rows = []
     for name, (writer, setting) in arms_for(dataclasses.replace(bench, options=options), 1, length).items():
         if name in bench.refused or not isinstance(writer, Ours):
