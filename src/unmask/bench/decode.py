@@ -203,9 +203,12 @@ def cell(bench: Bench, prompt: int, length: int) -> dict[str, Any]:
     pieces = held_out(bench.data, bench.options.samples, prompt + length)
     arms = arms_for(bench, prompt, length)
     rows: dict[str, dict[str, Any]] = {}
-    for name, (writer, setting) in arms.items():
-        if (found := quality(bench, writer, setting, pieces, prompt, length)) is not None:
+    for number, (name, (writer, setting)) in enumerate(arms.items(), start=1):
+        where = f"prompt {prompt}, length {length}, {number} of {len(arms)}"
+        if (found := quality(bench, writer, setting, pieces, prompt, length, where)) is not None:
             rows[name] = {"setting": name, "kind": writer.kind, **setting.to_dict(), "quality": found, "speed": {}}
+    if not rows:
+        raise UserError(f"every setting was refused, the first: {next(iter(bench.refused.values()))}")
     writers = {name: arms[name][0] for name in rows}
     for batch in bench.options.batch:
         for name, speed in speeds(bench, writers, [p[:prompt] for p in pieces], prompt, length, batch).items():
@@ -219,12 +222,12 @@ def cell(bench: Bench, prompt: int, length: int) -> dict[str, Any]:
 
 
 def quality(
-    bench: Bench, writer: Writer, setting: Setting, pieces: list[list[int]], prompt: int, length: int
+    bench: Bench, writer: Writer, setting: Setting, pieces: list[list[int]], prompt: int, length: int, where: str
 ) -> dict[str, Any] | None:
     """Numbers of the samples an arm writes, its warm-up too; None where it refuses, which is noted."""
     key, found = bench.known("quality", prompt, length, writer.name, setting.to_dict())
     if found is None:
-        say(f"prompt {prompt}, length {length}: quality of {writer.name}")
+        say(f"{where}: quality of {writer.name}")
         try:
             texts = written(writer, [piece[:prompt] for piece in pieces], length, bench.options.seed)
         except UserError as error:
