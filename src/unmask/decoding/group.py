@@ -18,7 +18,7 @@ from unmask.decoding.clock import Clock
 from unmask.decoding.endings import Endings
 from unmask.decoding.history import History
 from unmask.decoding.limits import Limits
-from unmask.decoding.orders import TIE, top
+from unmask.decoding.orders import TIE, ranking, top
 from unmask.decoding.quotas import Ranked
 from unmask.decoding.request import Request
 from unmask.decoding.revise import remasking
@@ -220,7 +220,7 @@ class Group:
     def admit(self, turn: Turn, priority_RL: torch.Tensor, answers: Answers) -> torch.Tensor:
         """What an adaptive quota takes: at least one, and no fewer than the steps left require."""
         assert self.quota is not None and self.quota.of.admit is not None and answers.best is not None
-        rank_RK = priority_RL.masked_fill(~turn.open_RL, -torch.inf).argsort(dim=1, descending=True, stable=True)
+        rank_RK = ranking(priority_RL, turn.open_RL, TIE)
         ranked = Ranked(turn.open_RL.gather(1, rank_RK), answers.best.gather(1, rank_RK))
         if answers.entropy is not None:
             ranked.entropy_RK = answers.entropy.gather(1, rank_RK)
