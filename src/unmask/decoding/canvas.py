@@ -97,7 +97,17 @@ class Canvas:
         if not len(at_N):
             return
         row_N = rows_R[at_N]
-        tokens_N, probability_N, step_N = tokens_RL[at_N, position_N], probability_RL[at_N, position_N], step_R[at_N]
+        self.write(row_N, position_N, tokens_RL[at_N, position_N], probability_RL[at_N, position_N], step_R[at_N])
+
+    def write(
+        self,
+        row_N: torch.Tensor,
+        position_N: torch.Tensor,
+        tokens_N: torch.Tensor,
+        probability_N: torch.Tensor,
+        step_N: torch.Tensor,
+    ) -> None:
+        """Commits N tokens, each at its row and position."""
         self.tokens_BL[row_N, position_N] = tokens_N
         self.probability_BL[row_N, position_N] = probability_N
         self.step_BL[row_N, position_N] = step_N
