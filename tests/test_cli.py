@@ -56,7 +56,7 @@ def test_sample_as_text_and_as_json(model: Path) -> None:
     found = json.loads(listed.stdout)
     prompts = ["The ", "The ", "A longer one ", "A longer one "]
     assert shown.stdout == "\n---\n".join(p + g["text"] for p, g in zip(prompts, found, strict=True)) + "\n"
-    assert all(g["schema_version"] == 1 and len(g["tokens"]) <= 7 and g["nfe"] >= 1 for g in found)
+    assert all(g["schema_version"] == 2 and len(g["tokens"]) <= 7 and g["nfe"] >= 1 for g in found)
     assert shown.stderr == ""
     same = unmask.generate(unmask.load(model), prompts, length=7)
     assert [g["tokens"] for g in found] == [g.tokens for g in same]
