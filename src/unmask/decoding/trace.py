@@ -153,10 +153,15 @@ def check_writable(paths: Iterable[str | Path | None]) -> None:
     for path in paths:
         if path is None:
             continue
-        target = Path(path).resolve()
-        if not str(path) or target.is_dir():
+        try:
+            target = Path(path).resolve()
+            folder, taken, regular = target.is_dir(), target.exists(), target.is_file()
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, a loop of links
+            reason = getattr(error, "strerror", None) or str(error)
+            raise UserError(f"{str(path)[:60]} cannot be written: {reason}; choose another file") from error
+        if folder:
             raise UserError(f"{str(path)!r} is a folder; give a file")
-        if target.exists() and not target.is_file():
+        if taken and not regular:
             raise UserError(f"{path} is not a regular file; choose another")
         if not target.parent.is_dir():
             raise UserError(f"{path} cannot be written: there is no folder {target.parent}; make it first")
