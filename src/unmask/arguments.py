@@ -15,7 +15,9 @@ from unmask._version import __version__
 from unmask.errors import UserError
 
 Function = Callable[[Any], int | None]
-ORDERS = "ancestral, confidence, margin, entropy, random, left-to-right"
+ORDERS = "ancestral, first-hitting, confidence, margin, entropy, high-entropy, random, left-to-right, dilated"
+QUOTAS = "paper, even, threshold:0.9, factor:1, entropy-bounded:0.1, klass"
+REVISIONS = "remdm-cap, remdm-rescale, remdm-conf, remdm-loop, p2, edit"
 TASKS = "hellaswag, race, siqa, arc_easy, piqa, openbookqa, boolq, lambada"
 
 
@@ -31,6 +33,32 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
+def add_rules(p: argparse.ArgumentParser) -> None:
+    """The options of decoding. None of them has a default here: a model may have its own (`unmask tune`)."""
+    p.add_argument("--steps", type=int, default=None, help="denoising steps; by default one per new token, at most 128")
+    p.add_argument("--order", default=None, help=f"{ORDERS}; by default ancestral")
+    p.add_argument("--quota", default=None, help=f"how many tokens a step commits: {QUOTAS}; by default paper")
+    p.add_argument("--threshold", type=float, default=None, help="commit whatever is more probable; short for --quota")
+    p.add_argument("--order-noise", type=float, default=None, help="annealed randomness of the order")
+    p.add_argument("--block", type=int, default=None, help="tokens a block, blocks from left to right")
+    p.add_argument("--revise", default=None, help=f"take tokens back: {REVISIONS}")
+    p.add_argument("--cache", default=None, help="what is not run again: reuse, prefix, dual:4 (all, every 4 passes)")
+    p.add_argument("--guidance", type=float, default=None, help="w of classifier-free guidance; 0: off, one pass")
+    p.add_argument("--guidance-mode", default=None, help="without the prompt: mask (default) or drop it")
+    p.add_argument("--guidance-schedule", default=None, help="of w: constant (default), linear, cosine, falling")
+    p.add_argument("--guidance-interval", type=float, nargs=2, default=None, metavar=("LOW", "HIGH"), help="of t")
+    p.add_argument("--negative", default=None, metavar="TEXT", help="a prompt that guidance gets away from")
+    p.add_argument("--temperature", type=float, default=None, help="0: always the likeliest token; by default 1")
+    p.add_argument("--top-p", type=float, default=None, help="only the likeliest tokens that hold this much")
+    p.add_argument("--top-k", type=int, default=None, help="only so many of the likeliest tokens")
+    p.add_argument("--eos", default=None, help="at an end of sequence: fill (MDM), truncate, stop (ARM), suppress")
+    p.add_argument("--stop", action="append", default=None, metavar="TEXT", help="end before this text; repeatable")
+    p.add_argument("--ban", action="append", default=None, metavar="TOKEN", help="never this token; repeatable")
+    p.add_argument("--force", action="append", default=None, metavar="PLACE:TOKEN", help="this token there; repeatable")
+    p.add_argument("--pattern", default=None, metavar="REGEX", help="what the new text (or each gap) must match")
+    p.add_argument("--choice", action="append", default=None, metavar="TEXT", help="one of these texts; repeatable")
 
 
 def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Parser]]:
@@ -77,12 +105,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--fill", action="append", default=None, metavar="TEXT", help="a text with gaps: The ____ of")
     p.add_argument("--gap", type=int, default=None, help="tokens a gap; by default 3")
     p.add_argument("--length", type=int, default=None, help="new tokens; by default 64 or what fits, with --fill none")
-    p.add_argument("--steps", type=int, default=None, help="denoising steps; by default one per new token, at most 128")
-    p.add_argument("--order", default="ancestral", help=ORDERS)
-    p.add_argument("--block", type=int, default=None, help="tokens a block, blocks from left to right")
-    p.add_argument("--quota", default=None, help="how many tokens a step commits: paper (default), or even (for gaps)")
-    p.add_argument("--guidance", type=float, default=0.0, help="w of classifier-free guidance; 0: off, one pass")
-    p.add_argument("--temperature", type=float, default=1.0, help="0: always the likeliest token")
+    add_rules(p)
     p.add_argument("--samples", type=int, default=1, help="of each prompt")
     p.add_argument("--seed", type=int, default=0, help="of the sampling noise")
     p.add_argument("--watch", action="store_true", help="show the canvas filling in")

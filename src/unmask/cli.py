@@ -158,8 +158,11 @@ def sample(args: argparse.Namespace) -> None:
     if args.samples < 1:
         raise UserError(f"--samples is {args.samples}; give at least 1")
     model = unmask.load(args.model)
-    names = ("length", "steps", "order", "quota", "block", "guidance", "temperature", "seed")
-    shared = {name: getattr(args, name) for name in names}
+    rules = ("length", "steps", "order", "quota", "threshold", "order_noise", "block", "revise", "cache")
+    words = ("temperature", "top_p", "top_k", "eos", "stop", "pattern", "seed", "guidance", "negative")
+    guidance = ("guidance_mode", "guidance_schedule", "guidance_interval")
+    shared = {name: getattr(args, name) for name in (*rules, *words, *guidance)}
+    shared |= {"banned": args.ban, "choices": args.choice, "forced": read_places(args.force)}
     said = {"model": args.model, **shared}
     texts = [text for text in args.fill or args.prompt or [""] for _ in range(args.samples)]
     with Watcher(model) if args.watch else nullcontext() as watch:
@@ -177,6 +180,19 @@ def sample(args: argparse.Namespace) -> None:
         body = result.text if result.text is not None else " ".join(map(str, result.tokens))
         shown.append(body if args.fill else f"{text}{body}")
     emit(args, [result.to_dict() for result in results], "\n---\n".join(shown))
+
+
+def read_places(given: list[str] | None) -> dict[int, str] | None:
+    """``["0:The"]`` as ``{0: "The"}``."""
+    if given is None:
+        return None
+    found = {}
+    for entry in given:
+        place, colon, token = entry.partition(":")
+        if not colon or not place.isdigit():
+            raise UserError(f"--force {entry} is not understood; give PLACE:TOKEN, such as 0:The")
+        found[int(place)] = token
+    return found
 
 
 def score(args: argparse.Namespace) -> None:

@@ -2,8 +2,9 @@
 
 from unmask.decoding.generate import generate, infill
 from unmask.decoding.generation import Generation
-from unmask.decoding.orders import ORDERS, QUOTAS
+from unmask.decoding.orders import ORDERS
 from unmask.decoding.page import write_html
+from unmask.decoding.quotas import QUOTAS
 from unmask.decoding.trace import load_trace, save_trace
 from unmask.decoding.watch import Watcher
 

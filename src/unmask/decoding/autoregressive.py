@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 
 from unmask.decoding.canvas import Canvas
-from unmask.decoding.propose import draw
+from unmask.decoding.propose import Draws, propose
 from unmask.diffusion.noise import uniforms
 from unmask.model.cache import KVCache
 from unmask.model.transformer import Transformer
@@ -25,14 +25,15 @@ from unmask.model.transformer import Transformer
 def fill(
     network: Transformer,
     canvas: Canvas,
-    temperature: float = 1.0,
-    stop_id: int | None = None,
+    requests,
+    limits,
+    endings,
     watch: Callable[[Canvas], object] | None = None,
 ) -> None:
     """Fills the continuation of every row in place; with `stop_id` a row ends behind its first such token."""
     weight = network.embedding.weight
     device = weight.device
-    length = int((canvas.lengths_B - canvas.starts_B)[0])
+    length = int((canvas.lengths_B - canvas.starts_B).max())
     width = int(canvas.starts_B.max())
     rows_R = torch.arange(len(canvas.tokens_BL))
     uniforms_BT = torch.stack([torch.from_numpy(uniforms(*seed, length)) for seed in canvas.seeds])
@@ -44,9 +45,9 @@ def fill(
     hidden_RTE = network.hidden(tokens_RT.to(device), positions_BT=positions_RT.to(device), cache=cache)
     hidden_RE = hidden_RTE[rows_R.to(device), (canvas.starts_B - 1).to(device)]
     for step in range(length):
-        tokens_R, logp_RV = draw(network.head(hidden_RE), temperature, uniforms_BT[rows_R, step])
-        probability_R = logp_RV.gather(-1, tokens_R[:, None])[:, 0].exp().cpu()
-        tokens_R = tokens_R.cpu()
+        temperature_R = torch.tensor([requests[r].temperature for r in rows_R.tolist()], dtype=torch.float64)
+        found = propose(network.head(hidden_RE), Draws(temperature_R, uniforms_BT[rows_R, step]))
+        tokens_R, probability_R = found.tokens_N, found.probability_N
         position_R = canvas.starts_B[rows_R] + step
         canvas.nfe_B[rows_R] += 1
         canvas.passes += 1
@@ -58,8 +59,7 @@ def fill(
             probability_R[:, None].expand(here_RL.shape),
             torch.full_like(rows_R, step),
         )
-        if stop_id is not None:
-            canvas.close_ended(stop_id)
+        endings.close(rows_R)
         if watch is not None:
             watch(canvas)
         running_R = canvas.open_BL[rows_R].any(1)

@@ -106,7 +106,7 @@ def check_numbers(name: str, values: Any, kind: type) -> None:
         raise UserError(f"generation.{name} is not a list of {'whole ' if kind is int else ''}numbers")
 
 
-def results(canvas: Canvas, model: Model, eos_id: int | None) -> list[Generation]:
+def results(canvas: Canvas, model: Model, eos_id: int | None, endings) -> list[Generation]:
     """The finished rows of a canvas."""
     width = canvas.tokens_BL.shape[1]
     eos_B = [width] * len(canvas.tokens_BL) if eos_id is None else canvas.first_eos_B(eos_id).tolist()
@@ -116,7 +116,7 @@ def results(canvas: Canvas, model: Model, eos_id: int | None) -> list[Generation
         positions = canvas.new_BL[row].nonzero().flatten().tolist()
         tokens = canvas.tokens_BL[row, :length].tolist()
         blanks = bool(positions) and positions[0] < start
-        stopped = "eos" if eos < width else "length" if length > start else "filled"
+        stopped = canvas.ended[row] or "eos" if eos < width else "length" if length > start else "filled"
         found.append(
             Generation(
                 tokens=[tokens[p] for p in positions],

@@ -21,6 +21,7 @@ from typing import Any
 
 from unmask._version import __version__
 from unmask.decoding.generation import Generation
+from unmask.decoding.prompts import end_of_sequence
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
@@ -49,11 +50,8 @@ class Trace:
             if generation.trace is None:
                 raise UserError(f"generation {number} has no trace; generate it with trace=True")
             appear.update(generation.canvas, (event["token"] for event in generation.trace))
-        eos_id = model.config.eos_id
-        if eos_id is None and model.tokenizer is not None:
-            eos_id = model.tokenizer.eos_id
         texts = {token: token_text(model, token) for token in sorted(appear - {mask_id})}
-        return cls(list(generations), model.kind, mask_id, eos_id, texts, dict(settings or {}))
+        return cls(list(generations), model.kind, mask_id, end_of_sequence(model), texts, dict(settings or {}))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` is the way back."""

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Model:
     network: Transformer
     tokenizer: Tokenizer | None = None
     path: Path | None = None
+    defaults: dict[str, Any] = field(default_factory=dict)  # of `generate`
 
     @property
     def config(self) -> ModelConfig:
