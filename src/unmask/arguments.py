@@ -109,6 +109,8 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--samples", type=int, default=1, help="of each prompt")
     p.add_argument("--seed", type=int, default=0, help="of the sampling noise")
     p.add_argument("--watch", action="store_true", help="show the canvas filling in")
+    p.add_argument("--trace", default=None, metavar="FILE", help="what was written when, as JSON")
+    p.add_argument("--html", default=None, metavar="FILE", help="the same as a page, step by step")
 
     p = verb("score", "likelihood of text: a bound (MDM) or exact (ARM)")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")

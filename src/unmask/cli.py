@@ -146,8 +146,11 @@ def sample(args: argparse.Namespace) -> None:
 
     import unmask
     from unmask.decoding import infill
+    from unmask.decoding.page import write_html
+    from unmask.decoding.trace import check_writable, save_trace
     from unmask.decoding.watch import Watcher
 
+    check_writable([args.trace, args.html])
     if args.fill and args.prompt:
         raise UserError("--fill and --prompt do not go together; put the prompt before the gap: 'We the ____'")
     if args.gap is not None and not args.fill:
@@ -160,6 +163,7 @@ def sample(args: argparse.Namespace) -> None:
     guidance = ("guidance_mode", "guidance_schedule", "guidance_interval")
     shared = {name: getattr(args, name) for name in (*rules, *words, *guidance)}
     shared |= {"banned": args.ban, "choices": args.choice, "forced": read_places(args.force)}
+    said = {"model": args.model, **shared}
     texts = [text for text in args.fill or args.prompt or [""] for _ in range(args.samples)]
     with Watcher(model) if args.watch else nullcontext() as watch:
         shared["watch"] = watch
@@ -167,6 +171,10 @@ def sample(args: argparse.Namespace) -> None:
             results = infill(model, texts, **shared, **({} if args.gap is None else {"gap": args.gap}))
         else:
             results = unmask.generate(model, texts, **shared)
+    if args.trace:
+        save_trace(args.trace, results, model, said)
+    if args.html:
+        write_html(args.html, results, model, said)
     shown = []
     for text, result in zip(texts, results, strict=True):
         body = result.text if result.text is not None else " ".join(map(str, result.tokens))

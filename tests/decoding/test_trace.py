@@ -147,6 +147,8 @@ def test_bad_places_are_told_before_the_work(tmp_path: Path) -> None:
         ("", "is a folder"),
         (tmp_path / "no" / "x.json", "there is no folder"),
         ("/dev/null", "not a regular file"),
+        ("n" * 300, "File name too long"),
+        ("a\0b", "null byte"),
     ]:
         with pytest.raises(UserError, match=message):
             check_writable([path])

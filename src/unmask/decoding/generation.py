@@ -116,7 +116,7 @@ def results(canvas: Canvas, model: Model, eos_id: int | None, endings) -> list[G
         positions = canvas.new_BL[row].nonzero().flatten().tolist()
         tokens = canvas.tokens_BL[row, :length].tolist()
         blanks = bool(positions) and positions[0] < start
-        stopped = canvas.ended[row] or "eos" if eos < width else "length" if length > start else "filled"
+        stopped = canvas.ended[row] or ("eos" if eos < width else "length" if length > start else "filled")
         found.append(
             Generation(
                 tokens=[tokens[p] for p in positions],

@@ -18,7 +18,7 @@ from unmask.decoding.clock import Clock
 from unmask.decoding.endings import Endings
 from unmask.decoding.history import History
 from unmask.decoding.limits import Limits
-from unmask.decoding.orders import TIE, top
+from unmask.decoding.orders import TIE, ranking, top
 from unmask.decoding.quotas import Ranked
 from unmask.decoding.request import Request
 from unmask.decoding.revise import remasking
@@ -220,24 +220,16 @@ class Group:
     def admit(self, turn: Turn, priority_RL: torch.Tensor, answers: Answers) -> torch.Tensor:
         """What an adaptive quota takes: at least one, and no fewer than the steps left require."""
         assert self.quota is not None and self.quota.of.admit is not None and answers.best is not None
-        rank_RK = priority_RL.masked_fill(~turn.open_RL, -torch.inf).argsort(dim=1, descending=True, stable=True)
+        rank_RK = ranking(priority_RL, turn.open_RL, TIE)
         ranked = Ranked(turn.open_RL.gather(1, rank_RK), answers.best.gather(1, rank_RK))
         if answers.entropy is not None:
             ranked.entropy_RK = answers.entropy.gather(1, rank_RK)
         if self.history is not None:
             ranked.held_RK = self.history.held_BL[turn.rows_R].gather(1, rank_RK)
         least_R = torch.where(turn.steps_R > 0, -(-turn.left_R // (turn.steps_R - turn.step_R).clamp(min=1)), 1)
-        taken_RK = self.quota.of.admit(ranked, self.quota.values)
-        taken_RK = (taken_RK | (torch.arange(rank_RK.shape[1]) < self.missing(least_R, taken_RK))) & ranked.open_RK
+        taken_RK = self.quota.of.admit(ranked, self.quota.values) & ranked.open_RK
+        taken_RK = (taken_RK | (torch.arange(rank_RK.shape[1]) < missing(least_R, taken_RK))) & ranked.open_RK
         return torch.zeros_like(turn.open_RL).scatter_(1, rank_RK, taken_RK)
-
-    @staticmethod
-    def missing(least_R: torch.Tensor, taken_RK: torch.Tensor) -> torch.Tensor:
-        """How many of the first ranks to take besides, so that a row takes `least_R` at least."""
-        # Taking the first k ranks adds k minus those of them taken already.
-        free_RK = (~taken_RK).cumsum(1)
-        lacking_R1 = (least_R - taken_RK.sum(1)).clamp(min=0)[:, None]
-        return ((free_RK < lacking_R1).sum(1, keepdim=True) + 1) * (lacking_R1 > 0)
 
     def rerank(self, plan: Plan, answers: Answers, priority_RL: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """P2: keeps the best of committed and proposed tokens, as many as the quota wants written after the step."""
@@ -263,3 +255,11 @@ class Group:
         self.edits_B[rows_R[only_R]] += 1
         self.quiet_B[rows_R] = only_R & ~edited_RL.any(1)
         return edited_RL
+
+
+def missing(least_R: torch.Tensor, taken_RK: torch.Tensor) -> torch.Tensor:
+    """How many of the first ranks [R, 1] to take besides, so that a row takes `least_R` at least."""
+    # Taking the first k ranks adds those of them not taken already.
+    free_RK = (~taken_RK).cumsum(1)
+    lacking_R1 = (least_R - taken_RK.sum(1)).clamp(min=0)[:, None]
+    return ((free_RK < lacking_R1).sum(1, keepdim=True) + 1) * (lacking_R1 > 0)

@@ -100,16 +100,23 @@ ORDERS: dict[str, Order] = {
 }
 
 
-def top(priority_RL: torch.Tensor, among_RL: torch.Tensor, count_R: torch.Tensor, tie: float = 0.0) -> torch.Tensor:
-    """The `count_R` positions of highest priority in each row, as a bool mask; ties go to the left.
+def ranking(priority_RL: torch.Tensor, among_RL: torch.Tensor, tie: float = 0.0) -> torch.Tensor:
+    """Positions [R, L] of each row, the highest priority first, those not `among` last; equal ones from the left.
 
-    tie: priorities closer than this share of the last one taken count as equal. A network sees the same at every
-    position of an empty canvas, and without this the rounding of a batch would choose among them.
+    tie: a priority closer than this share to the next higher one counts as equal to it. A network sees the same at
+    every position of an empty canvas, and without this the rounding of a batch would choose among them.
     """
     open_RL = priority_RL.masked_fill(~among_RL, -torch.inf)
-    last_R1 = open_RL.sort(dim=1, descending=True).values.gather(1, count_R[:, None].clamp(min=1) - 1)
-    margin_R1 = tie * last_R1.abs()
-    sure_RL = open_RL > last_R1 + margin_R1
-    equal_RL = among_RL & ~sure_RL & (open_RL >= last_R1 - margin_R1)
-    places_R1 = count_R[:, None] - sure_RL.sum(1, keepdim=True)
-    return sure_RL | (equal_RL & (equal_RL.cumsum(1) <= places_R1))
+    value_RK, rank_RK = open_RL.sort(dim=1, descending=True, stable=True)
+    if tie == 0:
+        return rank_RK
+    lower_RK = value_RK[:, :-1] - value_RK[:, 1:] > tie * value_RK[:, :-1].abs()
+    class_RK = torch.cat([torch.zeros_like(rank_RK[:, :1]), lower_RK.cumsum(1)], dim=1)
+    return torch.zeros_like(rank_RK).scatter_(1, rank_RK, class_RK).argsort(dim=1, stable=True)
+
+
+def top(priority_RL: torch.Tensor, among_RL: torch.Tensor, count_R: torch.Tensor, tie: float = 0.0) -> torch.Tensor:
+    """The `count_R` positions of highest priority in each row, as a bool mask; see `ranking`."""
+    rank_RK = ranking(priority_RL, among_RL, tie)
+    first_RK = torch.arange(rank_RK.shape[1]) < count_R[:, None]
+    return torch.zeros_like(among_RL).scatter_(1, rank_RK, first_RK) & among_RL

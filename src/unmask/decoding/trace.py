@@ -21,6 +21,7 @@ from typing import Any
 
 from unmask._version import __version__
 from unmask.decoding.generation import Generation
+from unmask.decoding.prompts import end_of_sequence
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
@@ -49,11 +50,8 @@ class Trace:
             if generation.trace is None:
                 raise UserError(f"generation {number} has no trace; generate it with trace=True")
             appear.update(generation.canvas, (event["token"] for event in generation.trace))
-        eos_id = model.config.eos_id
-        if eos_id is None and model.tokenizer is not None:
-            eos_id = model.tokenizer.eos_id
         texts = {token: token_text(model, token) for token in sorted(appear - {mask_id})}
-        return cls(list(generations), model.kind, mask_id, eos_id, texts, dict(settings or {}))
+        return cls(list(generations), model.kind, mask_id, end_of_sequence(model), texts, dict(settings or {}))
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` is the way back."""
@@ -153,10 +151,15 @@ def check_writable(paths: Iterable[str | Path | None]) -> None:
     for path in paths:
         if path is None:
             continue
-        target = Path(path).resolve()
-        if not str(path) or target.is_dir():
+        try:
+            target = Path(path).resolve()
+            folder, taken, regular = target.is_dir(), target.exists(), target.is_file()
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, a loop of links
+            reason = getattr(error, "strerror", None) or str(error)
+            raise UserError(f"{str(path)[:60]} cannot be written: {reason}; choose another file") from error
+        if folder:
             raise UserError(f"{str(path)!r} is a folder; give a file")
-        if target.exists() and not target.is_file():
+        if taken and not regular:
             raise UserError(f"{path} is not a regular file; choose another")
         if not target.parent.is_dir():
             raise UserError(f"{path} cannot be written: there is no folder {target.parent}; make it first")
