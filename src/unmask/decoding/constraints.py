@@ -30,6 +30,7 @@ class Run:
     """New tokens in a row without a given one between: a gap, or the continuation of a prompt."""
 
     length: int
+    spells: bool = True  # whether the row's pattern or choices concern it
     eos_id: int | None = None  # the token a text may end early with, if it may: the rest of the run is this token
     takes_space: bool = False  # the run also stands for a space in front of what it must spell
     begins_text: bool = False  # nothing stands before it
@@ -46,13 +47,11 @@ class Constraints:
 
 
 class Stop(NamedTuple):
-    """The first stop string: it begins in token `token`, behind `characters` of the text of the tokens up to that one.
-
-    `tokenizer.decode(ids[: token + 1])[:characters]` is the text in front of it.
-    """
+    """The first stop string: it begins in the token at `token`, and `surplus` is how many of that token's characters
+    belong to it: the text of the tokens up to this one, less so many characters at its end, is what stands before."""
 
     token: int
-    characters: int
+    surplus: int
 
 
 def read_constraints(
@@ -151,13 +150,15 @@ def read_spans(
         raise UserError(f"{name} needs tokens that spell their text by themselves; those of this tokenizer do not")
     spans, start = [], 0
     for run in runs:
+        if not run.spells or not run.length:
+            start += run.length
+            continue
         table = TokenTable.of(known, vocab_size, in_place(automaton, run, known))
         if run.eos_id is not None:
             table = table.ending_in(run.eos_id)
         if banned:
             table = table.without(banned)
-        if run.length:
-            spans.append((range(start, start + run.length), Span(table, run.length)))
+        spans.append((range(start, start + run.length), Span(table, run.length)))
         start += run.length
     return spans
 
@@ -223,7 +224,6 @@ class StopStrings:
         at = min((found for stop in self.stops if (found := text.find(stop)) >= 0), default=None)
         if at is None:
             return None
-        before = text[:at].replace(self.BREAK, b"").decode(errors="replace")
-        token = bisect_right(list(accumulate(map(len, pieces))), at)
-        dropped = text[:1] == b" " and self.tokenizer.drops_first_space
-        return Stop(token, max(len(before) - dropped, 0))
+        ends = list(accumulate(map(len, pieces)))
+        token = bisect_right(ends, at)
+        return Stop(token, len(text[at : ends[token]].decode(errors="replace")))

@@ -136,7 +136,7 @@ class Span:
                 raise UserError(f"{what} cannot be written with the tokens that are left; ban fewer, or use another")
             near = " or ".join(str(other) for other in sorted(sorted(others, key=lambda n: abs(n - length))[:2]))
             size = "1 token" if length == 1 else f"{length} tokens"
-            raise UserError(f"{what} cannot be written in exactly {size}, but in {near}; change length, or use another")
+            raise UserError(f"{what} cannot be written in exactly {size}, but in {near}; give it so many (length, gap)")
         if tokens_n is not None and not self.fits(tokens_n):
             given = [offset for offset, token in enumerate(tokens_n) if token != OPEN]
             alone = [offset for offset in given if not self.fits(self.only(tokens_n, [offset]))]
