@@ -2,9 +2,9 @@
 
     fill(network, canvas, requests, limits, endings)
 
-One pass runs the prompts, then a `DecodeStep` each token of all rows. Prompts of different lengths share the cache; rows
-may differ in temperature, top-k, top-p, length, limits and where they end. A row that has ended leaves the batch, cache
-and all, so that the rest goes on at its own price. What a row writes is a function of its own seed alone.
+One pass runs the prompts, then a `DecodeStep` each token of all rows. Prompts of different lengths share the cache;
+rows may differ in temperature, top-k, top-p, length, limits and where they end. A row that has ended leaves the batch,
+cache and all, so that the rest goes on at its own price. What a row writes is a function of its own seed alone.
 
 Shapes: B rows, R rows still running, T prompt tokens, S steps, E width, V vocabulary.
 """

@@ -109,7 +109,8 @@ class DecodeStep:
     def drop(self, running_R: torch.Tensor, used: int) -> torch.Tensor:
         """Only the rows marked go on; returns their old indices in the new order. See `KVCache.drop`."""
         order_R = self.cache.drop(running_R, used)
-        if self.rows and len(order_R) < PACKED_ROWS or (len(order_R) <= self.rows // 2 and self.left > 2 * PACKED_STEPS):
+        few = len(order_R) <= self.rows // 2 and self.left > 2 * PACKED_STEPS
+        if few or (self.rows and len(order_R) < PACKED_ROWS):
             self.prepare()
         return order_R
 
