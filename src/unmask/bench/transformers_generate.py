@@ -48,8 +48,7 @@ class TransformersGenerate:
         stop_at_eos: bool = False,
         seed: int = 0,
     ) -> list[list[int]]:
-        """At most `length` new ids of each prompt; exactly so many without `stop_at_eos`. Else a row ends with its first
-        end of sequence.
+        """`length` new ids of each prompt; with `stop_at_eos` a row ends with its first end of sequence.
 
         cache: `cache_implementation` of transformers; None is its default, which grows. No top-k or top-p.
         """
