@@ -259,6 +259,17 @@ def bench(args: argparse.Namespace) -> None:
     emit(args, result, module.in_words(result))
 
 
+def tune(args: argparse.Namespace) -> None:
+    """Picks rule, threshold and steps for a speed or quality target, and writes them into the model folder."""
+    from unmask.bench.tune import TuneOptions, in_words
+    from unmask.bench.tune import tune as tune_model
+
+    skip = ("verb", "function", "json")
+    found = {name: value for name, value in vars(args).items() if name not in skip and value is not None}
+    result = tune_model(TuneOptions(**found))
+    emit(args, result, in_words(result))
+
+
 def plan(args: argparse.Namespace) -> None:
     """What a run will take: memory a device by use, steps, FLOPs by both rules, time at a stated efficiency."""
     from unmask.training.plan import PlanOptions, describe
@@ -278,5 +289,6 @@ FUNCTIONS: dict[str, Any] = {
     "lm-eval": lm_eval,
     "convert": convert,
     "plan": plan,
+    "tune": tune,
     "bench": bench,
 }

@@ -12,6 +12,7 @@ Takes a masked diffusion model (arXiv 2410.18514) or its autoregressive twin; se
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -40,7 +41,7 @@ from unmask.model.folder import Model
 
 DEFAULT_LENGTH, DEFAULT_GAP, MOST_STEPS = 64, 3, 128
 # A model's own defaults (`unmask tune`) hold together; whoever names one of these says all of them.
-RULES = ("order", "quota", "threshold", "order_noise", "steps", "block", "revise", "cache")
+RULES = ("order", "quota", "threshold", "order_noise", "steps", "steps_per_token", "block", "revise", "cache")
 
 
 def generate(
@@ -132,7 +133,8 @@ def generate(
     if model.kind == "arm":
         autoregressive.fill(model.network, canvas, requests, limits, endings, watch)
     else:
-        requests = [with_steps(row, canvas, request) for row, request in enumerate(requests)]
+        share = defaults.get("steps_per_token")
+        requests = [with_steps(row, canvas, request, share) for row, request in enumerate(requests)]
         if any(word_starts):
             allowed_V = tokens_with_a_space(model)
             for row, positions in enumerate(word_starts):
@@ -184,13 +186,15 @@ def new_tokens(model: Model, number: int, row: list[int], length: int | None, fi
     return int(length)
 
 
-def with_steps(row: int, canvas: Canvas, request: Request) -> Request:
-    """The request with its number of steps: the given, or one per mask up to 128, at least one a block; rules that
-    go on for as long as it takes have none unless told."""
-    if request.steps is None and (request.adaptive or request.order.of.one_by_one):
-        return request
+def with_steps(row: int, canvas: Canvas, request: Request, share: float | None = None) -> Request:
+    """The request with its number of steps: the given, or the model's own `share` of its masks, or one per mask up to
+    128, at least one a block; rules that go on for as long as it takes have none unless told."""
     new = int(canvas.new_BL[row].sum())
     blocks = -(-new // (request.block or new))
+    if request.steps is None and share is not None:
+        return replace(request, steps=max(math.ceil(share * new), blocks))
+    if request.steps is None and (request.adaptive or request.order.of.one_by_one):
+        return request
     if request.steps is None:
         return replace(request, steps=max(min(new, MOST_STEPS), blocks))
     if request.steps < blocks:
