@@ -21,7 +21,7 @@ from typing import Any
 
 from unmask.decoding import autoregressive, engine
 from unmask.decoding.canvas import Canvas
-from unmask.decoding.conditions import make_endings, make_limits
+from unmask.decoding.conditions import read_conditions
 from unmask.decoding.generation import Generation, results
 from unmask.decoding.guidance import Guidance
 from unmask.decoding.orders import ORDERS
@@ -33,7 +33,6 @@ from unmask.decoding.prompts import (
     end_of_sequence,
     row_seeds,
     start_token,
-    tokens_with_a_space,
 )
 from unmask.decoding.request import Request, read_requests
 from unmask.errors import UserError
@@ -97,7 +96,8 @@ def generate(
     seed: row i draws from (seed, i); or one seed, or pair (seed, i), per row.
     eos: "fill" (default of an MDM), "truncate", "stop" (of an ARM), "suppress"; see `endings`. stop: texts before
         which a row ends.
-    banned: token ids, or texts of single tokens, never written. forced: {place among the new tokens: id or text}.
+    banned: token ids, or texts of single tokens, never written. forced: {place among the new tokens: id or text},
+        written before the first pass.
     pattern, choices: a regular expression, or texts one of which, that the continuation (with `fill`, every gap)
         must spell.
     fill: runs of two or more underscores in a text are blanks of this many tokens (see `infill`).
@@ -128,18 +128,12 @@ def generate(
     ]
     mask_id = model.config.vocab_size  # no token of either kind of model
     canvas = Canvas.of(rows, [request.length or 0 for request in requests], mask_id, row_seeds(seed, len(rows)), trace)
-    limits = make_limits(model, canvas, requests, eos_id, gapped=fill is not None)
-    endings = make_endings(model, canvas, requests, eos_id)
+    limits, endings = read_conditions(model, canvas, requests, eos_id, word_starts)
     if model.kind == "arm":
         autoregressive.fill(model.network, canvas, requests, limits, endings, watch)
     else:
         share = defaults.get("steps_per_token")
         requests = [with_steps(row, canvas, request, share) for row, request in enumerate(requests)]
-        if any(word_starts):
-            allowed_V = tokens_with_a_space(model)
-            for row, positions in enumerate(word_starts):
-                if positions:
-                    limits.begin(row, positions, allowed_V)
         guidances = make_guidances(model, canvas, requests, negative)
         engine.fill(model.network, canvas, requests, guidances, limits, endings, watch)
     canvas.done = True
