@@ -32,9 +32,8 @@ class TransformersGenerate:
         with tempfile.TemporaryDirectory() as folder:
             save(Path(folder) / "model", model.network, model.tokenizer)
             exported = export_llama(Path(folder) / "model", Path(folder) / "llama")
-            # Read whole, as the folder goes away.
-            self.network = LlamaForCausalLM.from_pretrained(exported, dtype=torch.float32, use_safetensors=True).eval()
-            self.network = self.network.float()
+            self.network = LlamaForCausalLM.from_pretrained(exported, dtype=torch.float32).eval()
+            # In memory of their own: in the file they need not be aligned as fast products like them, and it goes away.
             for parameter in self.network.parameters():
                 parameter.data = parameter.data.clone()
 
