@@ -116,7 +116,7 @@ class Oracle:
         """Log-posteriors, float64: [B, T, V], or [N, V] at places of the flattened [B * T].
 
         With a cache the tokens are written into the slots of their positions, and the posteriors follow from all
-        slots that `key_mask_BS` allows, as they were last written. A key that is masked out is not known.
+        slots as they were last written. A key that is masked out is not known.
         """
         tokens = tokens_BT.numpy()
         rows, width = tokens.shape
@@ -124,20 +124,26 @@ class Oracle:
         place = np.arange(rows * width) if at_N is None else at_N.numpy()
         row_N, window_N = place // width, place % width
         if cache is None:
-            position_BS = np.broadcast_to(np.arange(width), tokens.shape) if positions_BT is None else positions_BT.numpy()
-            known_BS, slot_N = tokens != self.config.mask_id, window_N
+            slot_N = window_N
         else:
-            assert positions_BT is not None and key_mask_BS is not None, "a cache needs positions and a key mask"
-            tokens = cache.write(positions_BT.numpy(), tokens)
-            position_BS = np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape)
-            known_BS, slot_N = tokens != self.config.mask_id, positions_BT.numpy()[row_N, window_N]
+            assert positions_BT is not None, "a cache needs positions"
+            slot_N = positions_BT.numpy()[row_N, window_N]
+            tokens, positions_BT = cache.write(positions_BT.numpy(), tokens), None
+        positions = np.arange(tokens.shape[1]) if positions_BT is None else positions_BT.numpy()
+        position_BS = np.broadcast_to(positions, tokens.shape)
+        known_BS = tokens != self.config.mask_id
         if key_mask_BS is not None:
-            known_BS = known_BS & key_mask_BS.numpy()
+            known_BS[:, : key_mask_BS.shape[1]] &= key_mask_BS.numpy()
         found_NV = self.posterior(tokens, position_BS, known_BS, row_N, slot_N)
         return torch.from_numpy(found_NV if at_N is not None else found_NV.reshape(rows, width, -1))
 
     def posterior(
-        self, tokens_BS: np.ndarray, position_BS: np.ndarray, known_BS: np.ndarray, row_N: np.ndarray, slot_N: np.ndarray
+        self,
+        tokens_BS: np.ndarray,
+        position_BS: np.ndarray,
+        known_BS: np.ndarray,
+        row_N: np.ndarray,
+        slot_N: np.ndarray,
     ) -> np.ndarray:
         """log p(x | known tokens of the other slots) at chosen slots."""
         slots = tokens_BS.shape[1]
@@ -162,7 +168,7 @@ class Oracle:
         return before_NV + after_NV - whole_N[:, None]
 
     def head(self, hidden: torch.Tensor) -> torch.Tensor:
-        return hidden
+        return hidden.clone()
 
     def canvas_cache(self, batch: int, length: int) -> TokenCache:
         """What keys and values are to a Transformer: here the tokens themselves, as last written."""
@@ -170,9 +176,10 @@ class Oracle:
 
 
 class TokenCache:
-    """A slot for each position and a last one for padding queries; a stale slot is a stale token."""
+    """A slot for each position and a last one, never read, for padding queries; a stale slot is a stale token."""
 
     def __init__(self, batch: int, length: int, mask_id: int) -> None:
+        self.length = length
         self.tokens_BS = np.full((batch, length + 1), mask_id)
 
     def at(self, rows_R: torch.Tensor) -> CacheView:
@@ -186,9 +193,9 @@ class CacheView:
         self.cache, self.rows_R = cache, rows_R
 
     def write(self, positions_RQ: np.ndarray, tokens_RQ: np.ndarray) -> np.ndarray:
-        """Stores the window; returns all slots of the rows."""
+        """Stores the window; returns the slots of the rows' positions."""
         self.cache.tokens_BS[self.rows_R[:, None], positions_RQ] = tokens_RQ
-        return self.cache.tokens_BS[self.rows_R]
+        return self.cache.tokens_BS[self.rows_R, :-1]
 
 
 def oracle(chain: Chain, context: int = 160, eos_id: int | None = None) -> Model:

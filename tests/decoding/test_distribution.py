@@ -12,8 +12,8 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from decoding.theory import Law, Predict, State, ancestral_law, chi_square, one_by_one_law
 
+from decoding.theory import Law, Predict, State, ancestral_law, chi_square, one_by_one_law
 from unmask.decoding import generate
 from unmask.model.folder import Model
 

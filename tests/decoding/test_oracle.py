@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from decoding.oracle import Chain, Oracle
 from decoding.theory import (
     ancestral_law,
@@ -73,10 +74,11 @@ def test_cache_sees_what_was_last_written() -> None:
     network = Oracle(SHARP, context=16)
     tokens_BT = torch.randint(0, 9, (3, 10), generator=torch.Generator().manual_seed(1))
     positions_BT = torch.arange(10).expand(3, 10)
-    keys_BS = torch.cat([torch.ones(3, 10, dtype=torch.bool), torch.zeros(3, 1, dtype=torch.bool)], dim=1)
+    rows, keys_BS = torch.arange(3), torch.ones(3, 10, dtype=torch.bool)
     cache = network.canvas_cache(3, 10)
-    full = network.hidden(tokens_BT, positions_BT=positions_BT, key_mask_BS=keys_BS, cache=cache.at(torch.arange(3)))
-    assert torch.equal(full, network.hidden(tokens_BT))
+    for keys in (keys_BS, None):
+        full = network.hidden(tokens_BT, positions_BT=positions_BT, key_mask_BS=keys, cache=cache.at(rows))
+        assert torch.equal(full, network.hidden(tokens_BT))
 
     # Rows 2 and 0 change inside and outside of the window; a padding query goes to the last slot.
     changed_BT = (tokens_BT + 1) % 8

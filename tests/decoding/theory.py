@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 
 import numpy as np
+
 from decoding.oracle import Chain
 
 State = tuple[int, ...]
@@ -40,7 +41,7 @@ def chain_law(chain: Chain, length: int) -> Law:
 
 
 def chain_predictor(chain: Chain, length: int, prompt: State = ()) -> Predict:
-    """p(x_i | visible) of the positions behind a prompt, by summing over all sequences; of visible ones without them."""
+    """p(x_i | visible) behind a prompt, by summing over all sequences; a visible position is left out of its own."""
     size = chain.size
     sequences = np.array(list(itertools.product(range(size), repeat=len(prompt) + length)))
     probability = np.exp(chain.log_probabilities(sequences))
@@ -176,7 +177,7 @@ def chi_square(samples: Iterable[Sequence[int]], law: Law) -> tuple[float, float
     return statistic, freedom * (1 - 2 / (9 * freedom) + Z * math.sqrt(2 / (9 * freedom))) ** 3
 
 
-# ------------------------------------------------------------------ errors of parallel decoding, by a recursion over gaps
+# ------------------------------------------------------------------ errors of parallel decoding, gap by gap
 
 
 def parallel_decoding(chain: Chain, length: int, steps: int, forbidden_VV: np.ndarray) -> tuple[float, float]:
