@@ -127,7 +127,8 @@ class Oracle:
             slot_N = window_N
         else:
             assert positions_BT is not None, "a cache needs positions"
-            slot_N = positions_BT.numpy()[row_N, window_N]
+            # What a padding query finds is not read either.
+            slot_N = positions_BT.numpy()[row_N, window_N].clip(max=cache.cache.length - 1)
             tokens, positions_BT = cache.write(positions_BT.numpy(), tokens), None
         positions = np.arange(tokens.shape[1]) if positions_BT is None else positions_BT.numpy()
         position_BS = np.broadcast_to(positions, tokens.shape)
