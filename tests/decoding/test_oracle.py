@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from decoding.oracle import Chain, Oracle
+from decoding.oracle import SHARP, UNEVEN, Chain, Oracle
 from decoding.theory import (
     ancestral_law,
     chain_law,
@@ -18,11 +18,6 @@ from decoding.theory import (
     remdm_law,
 )
 
-UNEVEN = Chain(
-    np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.5, 0.45, 0.05]]),
-    start_V=np.array([0.2, 0.5, 0.3]),
-)
-SHARP = Chain.of_offsets(8, [0.42, 0.28, 0.18, 0.12], 3e-6)
 FORBIDDING = Chain.of_offsets(5, [0.6, 0.4])
 
 
