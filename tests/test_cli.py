@@ -56,7 +56,7 @@ def test_sample_as_text_and_as_json(model: Path) -> None:
     found = json.loads(listed.stdout)
     prompts = ["The ", "The ", "A longer one ", "A longer one "]
     assert shown.stdout == "\n---\n".join(p + g["text"] for p, g in zip(prompts, found, strict=True)) + "\n"
-    assert all(g["schema_version"] == 1 and len(g["tokens"]) <= 7 and g["nfe"] >= 1 for g in found)
+    assert all(g["schema_version"] == 2 and len(g["tokens"]) <= 7 and g["nfe"] >= 1 for g in found)
     assert shown.stderr == ""
     same = unmask.generate(unmask.load(model), prompts, length=7)
     assert [g["tokens"] for g in found] == [g.tokens for g in same]
@@ -81,6 +81,28 @@ def test_fill_and_watch(mdm: Path) -> None:
     words = ("--fill", "a ____", "--gap", "2", "--length", "4", "--block", "3", "--json")
     (filled,) = json.loads(run("sample", mdm, *words).stdout)
     assert (len(filled["tokens"]), filled["positions"]) == (6, [1, 2, 3, 4, 5, 6])
+
+
+def test_a_trace_and_a_page_of_it(model: Path, tmp_path: Path) -> None:
+    trace, page = tmp_path / "out.json", tmp_path / "out.html"
+    words = ("sample", model, "--prompt", "The ", "--samples", "2", "--length", "5", "--seed", "4")
+    done = run(*words, "--trace", trace, "--html", page, "--json")
+    assert done.returncode == 0 and done.stderr == ""
+    written = json.loads(trace.read_text())
+    assert written["generations"] == json.loads(done.stdout)
+    assert (written["settings"]["seed"], written["settings"]["length"]) == (4, 5)
+    assert page.read_text().startswith("<!doctype html>")
+    assert {p.name for p in tmp_path.iterdir()} == {"out.json", "out.html"}
+
+
+def test_a_bad_place_for_a_trace_is_told_before_anything_is_written(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["sample", str(model), "--trace", str(tmp_path / "a.json"), "--html", str(tmp_path / "no" / "a.html")])
+    shown = capsys.readouterr()
+    assert ended.value.code == 2 and shown.out == "" and not list(tmp_path.iterdir())
+    assert shown.err.count("\n") == 1 and "a.html cannot be written: there is no folder" in shown.err
 
 
 def test_score_as_text_and_as_json(model: Path) -> None:
@@ -169,6 +191,12 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["compare", "a.json", "b.json"], "a.json cannot be read as JSON"),
         (["bench", "score", "MODEL", "--itens", "3"], "unknown argument --itens (did you mean '--items'?)"),
         (["bench", "scor", "MODEL"], "invalid choice: 'scor'"),
+        (["bench", "decode", "MODEL"], "the following arguments are required: --data"),
+        (["bench", "decode", "MODEL", "--data", "x", "--samples", "1"], "--samples is 1; give at least 2"),
+        (["bench", "engine", "--size", "7M"], "--size 7M is neither a preset"),
+        (["tune", "MODEL", "--target", "sped", "--data", "x"], "--target is 'sped' (did you mean 'speed'?)"),
+        (["tune", "MODEL"], "give either --data FOLDER, to measure, or --from FILE"),
+        (["tune", "nowhere", "--show"], "nowhere does not exist"),
         (["bench", "estimators", "MODEL", "--data", "x", "--length", "30"], "length is 30; give 2 to 12"),
         (["prepare", "nowhere", "--out", "x"], "nowhere"),
         (["sample", "n" * 300], "File name too long; check the path"),

@@ -15,7 +15,9 @@ from unmask._version import __version__
 from unmask.errors import UserError
 
 Function = Callable[[Any], int | None]
-ORDERS = "ancestral, confidence, margin, entropy, random, left-to-right"
+ORDERS = "ancestral, first-hitting, confidence, margin, entropy, high-entropy, random, left-to-right, dilated"
+QUOTAS = "paper, even, threshold:0.9, factor:1, entropy-bounded:0.1, klass"
+REVISIONS = "remdm-cap, remdm-rescale, remdm-conf, remdm-loop, p2, edit"
 TASKS = "hellaswag, race, siqa, arc_easy, piqa, openbookqa, boolq, lambada"
 
 
@@ -31,6 +33,32 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
+def add_rules(p: argparse.ArgumentParser) -> None:
+    """The options of decoding. None of them has a default here: a model may have its own (`unmask tune`)."""
+    p.add_argument("--steps", type=int, default=None, help="denoising steps; by default one per new token, at most 128")
+    p.add_argument("--order", default=None, help=f"{ORDERS}; by default ancestral")
+    p.add_argument("--quota", default=None, help=f"how many tokens a step commits: {QUOTAS}; by default paper")
+    p.add_argument("--threshold", type=float, default=None, help="commit whatever is more probable; short for --quota")
+    p.add_argument("--order-noise", type=float, default=None, help="annealed randomness of the order")
+    p.add_argument("--block", type=int, default=None, help="tokens a block, blocks from left to right")
+    p.add_argument("--revise", default=None, help=f"take tokens back: {REVISIONS}")
+    p.add_argument("--cache", default=None, help="what is not run again: reuse, prefix, dual:4 (all, every 4 passes)")
+    p.add_argument("--guidance", type=float, default=None, help="w of classifier-free guidance; 0: off, one pass")
+    p.add_argument("--guidance-mode", default=None, help="without the prompt: mask (default) or drop it")
+    p.add_argument("--guidance-schedule", default=None, help="of w: constant (default), linear, cosine, falling")
+    p.add_argument("--guidance-interval", type=float, nargs=2, default=None, metavar=("LOW", "HIGH"), help="of t")
+    p.add_argument("--negative", default=None, metavar="TEXT", help="a prompt that guidance gets away from")
+    p.add_argument("--temperature", type=float, default=None, help="0: always the likeliest token; by default 1")
+    p.add_argument("--top-p", type=float, default=None, help="only the likeliest tokens that hold this much")
+    p.add_argument("--top-k", type=int, default=None, help="only so many of the likeliest tokens")
+    p.add_argument("--eos", default=None, help="at an end of sequence: fill (MDM), truncate, stop (ARM), suppress")
+    p.add_argument("--stop", action="append", default=None, metavar="TEXT", help="end before this text; repeatable")
+    p.add_argument("--ban", action="append", default=None, metavar="TOKEN", help="never this token; repeatable")
+    p.add_argument("--force", action="append", default=None, metavar="PLACE:TOKEN", help="this token there; repeatable")
+    p.add_argument("--pattern", default=None, metavar="REGEX", help="what the new text (or each gap) must match")
+    p.add_argument("--choice", action="append", default=None, metavar="TEXT", help="one of these texts; repeatable")
 
 
 def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Parser]]:
@@ -77,15 +105,12 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--fill", action="append", default=None, metavar="TEXT", help="a text with gaps: The ____ of")
     p.add_argument("--gap", type=int, default=None, help="tokens a gap; by default 3")
     p.add_argument("--length", type=int, default=None, help="new tokens; by default 64 or what fits, with --fill none")
-    p.add_argument("--steps", type=int, default=None, help="denoising steps; by default one per new token, at most 128")
-    p.add_argument("--order", default="ancestral", help=ORDERS)
-    p.add_argument("--block", type=int, default=None, help="tokens a block, blocks from left to right")
-    p.add_argument("--quota", default=None, help="how many tokens a step commits: paper (default), or even (for gaps)")
-    p.add_argument("--guidance", type=float, default=0.0, help="w of classifier-free guidance; 0: off, one pass")
-    p.add_argument("--temperature", type=float, default=1.0, help="0: always the likeliest token")
+    add_rules(p)
     p.add_argument("--samples", type=int, default=1, help="of each prompt")
     p.add_argument("--seed", type=int, default=0, help="of the sampling noise")
     p.add_argument("--watch", action="store_true", help="show the canvas filling in")
+    p.add_argument("--trace", default=None, metavar="FILE", help="what was written when, as JSON")
+    p.add_argument("--html", default=None, metavar="FILE", help="the same as a page, step by step")
 
     p = verb("score", "likelihood of text: a bound (MDM) or exact (ARM)")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
@@ -150,6 +175,27 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--peak", type=float, default=None, metavar="TFLOPS", help="of a device; by default measured here")
     p.add_argument("--efficiency", type=float, default=0.4, help="share of the peak that is reached")
 
+    p = verb("tune", "pick a model's decoding rule and steps by measuring, and write them as its defaults")
+    p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
+    p.add_argument("--target", default="speed", help="speed (of at least --min-quality), or quality (--min-speed)")
+    p.add_argument("--min-quality", type=float, default=0.9, help="best perplexity per byte over that of the choice")
+    p.add_argument("--min-speed", type=float, default=0.0, metavar="RATE", help="useful tokens/s")
+    p.add_argument("--from", dest="sweep", default=None, metavar="FILE", help="what unmask bench decode --out wrote")
+    p.add_argument("--data", default=None, metavar="FOLDER", help="or prepared data, for a sweep now")
+    p.add_argument("--judge", default="smollm2", help="smollm2, or an autoregressive RUN")
+    p.add_argument("--length", type=int, default=None, help="new tokens; half the context")
+    p.add_argument("--prompt", type=int, default=None, help="tokens of it; a quarter of the context")
+    p.add_argument("--batch", type=int, default=1, help="rows a call")
+    p.add_argument("--samples", type=int, default=128, help="texts whose quality is measured, of each setting")
+    p.add_argument("--temperature", type=float, default=1.0, help="of the tokens drawn")
+    p.add_argument("--rounds", type=int, default=5, help="turns of each setting")
+    p.add_argument("--only", action="append", default=None, metavar="PATTERN", help="settings by name: 'confidence*'")
+    p.add_argument("--seed", type=int, default=0, help="of the sampling noise")
+    p.add_argument("--threads", type=int, default=0, help="0: all cores")
+    p.add_argument("--out", default=None, metavar="FILE", help="the sweep as JSON; a stopped one goes on")
+    p.add_argument("--show", action="store_true", help="only say what the model's defaults are")
+    p.add_argument("--reset", action="store_true", help="take them away")
+
     p = verb("bench", "measure side by side")
     subjects = p.add_subparsers(dest="subject", metavar="SUBJECT", required=True, parser_class=Parser)
 
@@ -201,6 +247,39 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--seed", type=int, default=0, help="of the masks")
     p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON")
     p.add_argument("--plot", default=None, metavar="FILE", help="and as a picture")
+    p = subject("decode", "every decoding rule and cache: speed and quality, beside an autoregressive twin")
+    p.add_argument("--data", required=True, metavar="FOLDER", help="prepared data; its validation split gives prompts")
+    p.add_argument("--arm", default=None, metavar="RUN", help="the autoregressive twin, of the same tokenizer")
+    p.add_argument("--judge", default="smollm2", help="who reads the samples: smollm2, an autoregressive RUN, or none")
+    p.add_argument("--length", type=int, action="append", default=None, help="new tokens; repeatable; half the context")
+    p.add_argument("--prompt", type=int, action="append", default=None, help="tokens of it; repeatable; a quarter")
+    p.add_argument("--batch", type=int, action="append", default=None, help="rows a call; repeatable; 1 and 8")
+    p.add_argument("--samples", type=int, default=128, help="texts whose quality is measured, of each setting")
+    p.add_argument("--span", type=int, default=3, help="tokens of a gap in held-out text")
+    p.add_argument("--gaps", type=int, default=256, help="gaps to fill; 0: none")
+    p.add_argument("--temperature", type=float, action="append", default=None, help="repeatable; 1.0, 0.7 and 0.5")
+    p.add_argument("--rounds", type=int, default=5, help="turns of each setting")
+    p.add_argument("--only", action="append", default=None, metavar="PATTERN", help="settings by name: 'confidence*'")
+    p.add_argument("--no-transformers", action="store_false", dest="transformers", help="without transformers")
+    p.add_argument("--seed", type=int, default=0, help="of the sampling noise")
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON; a stopped run goes on")
+    p.add_argument("--plot", default=None, metavar="FILE", help="and as a picture, .png or .svg")
+    p = subject("engine", "decoding on random weights, against the reference's sampler and over batches", False)
+    p.add_argument("--size", action="append", default=None, help="6M, 19M, ..., or LAYERSxHEADSxWIDTH; repeatable")
+    p.add_argument("--vocab", type=int, default=32000, help="tokens of the vocabulary")
+    p.add_argument("--length", type=int, default=256, help="new tokens, against the reference")
+    p.add_argument("--steps", type=int, action="append", default=None, help="repeatable; 128 and 256")
+    p.add_argument("--guidance", type=float, default=0.0, help="w, on both sides; then with a prompt of 32 tokens")
+    p.add_argument("--temperature", type=float, default=1.0, help="of both samplers")
+    p.add_argument("--no-grid", action="store_false", dest="grid", help="leave out lengths, prompts and batches")
+    p.add_argument("--grid-size", action="append", default=None, help="of the models there; repeatable; 6M")
+    p.add_argument("--grid-length", type=int, action="append", default=None, help="repeatable; 32, 128 and 512")
+    p.add_argument("--grid-prompt", type=int, action="append", default=None, help="repeatable; 0, 128 and 512")
+    p.add_argument("--grid-batch", type=int, action="append", default=None, help="repeatable; 1 and 4")
+    p.add_argument("--no-transformers", action="store_false", dest="transformers", help="without transformers")
+    p.add_argument("--rounds", type=int, default=2, help="turns of each arm")
+    p.add_argument("--seed", type=int, default=0, help="of the sampling noise")
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON; a stopped run goes on")
     p = subject("llama", "a Llama-layout model against transformers on LAMBADA")
     p.add_argument("--items", type=int, default=200, help="questions")
     p.add_argument("--rounds", type=int, default=4, help="turns that the questions are cut into")

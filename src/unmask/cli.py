@@ -146,8 +146,11 @@ def sample(args: argparse.Namespace) -> None:
 
     import unmask
     from unmask.decoding import infill
+    from unmask.decoding.page import write_html
+    from unmask.decoding.trace import check_writable, save_trace
     from unmask.decoding.watch import Watcher
 
+    check_writable([args.trace, args.html])
     if args.fill and args.prompt:
         raise UserError("--fill and --prompt do not go together; put the prompt before the gap: 'We the ____'")
     if args.gap is not None and not args.fill:
@@ -155,8 +158,12 @@ def sample(args: argparse.Namespace) -> None:
     if args.samples < 1:
         raise UserError(f"--samples is {args.samples}; give at least 1")
     model = unmask.load(args.model)
-    names = ("length", "steps", "order", "quota", "block", "guidance", "temperature", "seed")
-    shared = {name: getattr(args, name) for name in names}
+    rules = ("length", "steps", "order", "quota", "threshold", "order_noise", "block", "revise", "cache")
+    words = ("temperature", "top_p", "top_k", "eos", "stop", "pattern", "seed", "guidance", "negative")
+    guidance = ("guidance_mode", "guidance_schedule", "guidance_interval")
+    shared = {name: getattr(args, name) for name in (*rules, *words, *guidance)}
+    shared |= {"banned": args.ban, "choices": args.choice, "forced": read_places(args.force)}
+    said = {"model": args.model, **shared}
     texts = [text for text in args.fill or args.prompt or [""] for _ in range(args.samples)]
     with Watcher(model) if args.watch else nullcontext() as watch:
         shared["watch"] = watch
@@ -164,11 +171,28 @@ def sample(args: argparse.Namespace) -> None:
             results = infill(model, texts, **shared, **({} if args.gap is None else {"gap": args.gap}))
         else:
             results = unmask.generate(model, texts, **shared)
+    if args.trace:
+        save_trace(args.trace, results, model, said)
+    if args.html:
+        write_html(args.html, results, model, said)
     shown = []
     for text, result in zip(texts, results, strict=True):
         body = result.text if result.text is not None else " ".join(map(str, result.tokens))
         shown.append(body if args.fill else f"{text}{body}")
     emit(args, [result.to_dict() for result in results], "\n---\n".join(shown))
+
+
+def read_places(given: list[str] | None) -> dict[int, str] | None:
+    """``["0:The"]`` as ``{0: "The"}``."""
+    if given is None:
+        return None
+    found = {}
+    for entry in given:
+        place, colon, token = entry.partition(":")
+        if not colon or not place.isdigit():
+            raise UserError(f"--force {entry} is not understood; give PLACE:TOKEN, such as 0:The")
+        found[int(place)] = token
+    return found
 
 
 def score(args: argparse.Namespace) -> None:
@@ -235,6 +259,17 @@ def bench(args: argparse.Namespace) -> None:
     emit(args, result, module.in_words(result))
 
 
+def tune(args: argparse.Namespace) -> None:
+    """Picks rule, threshold and steps for a speed or quality target, and writes them into the model folder."""
+    from unmask.bench.tune import TuneOptions, in_words
+    from unmask.bench.tune import tune as tune_model
+
+    skip = ("verb", "function", "json")
+    found = {name: value for name, value in vars(args).items() if name not in skip and value is not None}
+    result = tune_model(TuneOptions(**found))
+    emit(args, result, in_words(result))
+
+
 def plan(args: argparse.Namespace) -> None:
     """What a run will take: memory a device by use, steps, FLOPs by both rules, time at a stated efficiency."""
     from unmask.training.plan import PlanOptions, describe
@@ -254,5 +289,6 @@ FUNCTIONS: dict[str, Any] = {
     "lm-eval": lm_eval,
     "convert": convert,
     "plan": plan,
+    "tune": tune,
     "bench": bench,
 }

@@ -23,7 +23,7 @@ def uncached_greedy(model: Model, prompt: list[int], length: int) -> tuple[list[
 
 
 def test_cached_equals_uncached(arm: Model) -> None:
-    found = generate(arm, PROMPTS, length=20, temperature=0, stop_at_eos=False)
+    found = generate(arm, PROMPTS, length=20, temperature=0, eos="fill")
     for prompt, g in zip(PROMPTS, found, strict=True):
         tokens, probabilities = uncached_greedy(arm, prompt, 20)
         assert g.canvas == tokens
@@ -46,7 +46,7 @@ def test_rows_end_at_their_own_eos_and_equal_single_ones(arm: Model) -> None:
 
 
 def test_going_on_past_eos(arm: Model) -> None:
-    short, full = (generate(arm, PROMPTS, length=24, seed=2, stop_at_eos=stop) for stop in (True, False))
+    short, full = (generate(arm, PROMPTS, length=24, seed=2, eos=eos) for eos in ("stop", "fill"))
     for a, b in zip(short, full, strict=True):
         assert len(b.tokens) == 24 and b.tokens[: len(a.tokens)] == a.tokens
 

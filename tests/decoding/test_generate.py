@@ -124,13 +124,37 @@ def test_default_steps(mdm: Model) -> None:
         ({"length": 0}, "nothing to generate"),
         ({"length": 95}, "prompt 0 has 2 tokens.*context of 96"),
         ({"order": "confidense"}, "did you mean 'confidence'.*left-to-right"),
-        ({"order": None}, "order 'None' is unknown"),
         ({"order": "margin", "quota": "odd"}, "quota 'odd' is unknown.*paper, even"),
         ({"quota": "even"}, "order 'ancestral', which draws its own"),
         ({"block": 0}, "block is 0"),
         ({"block": 2, "steps": 3, "length": 8}, "fewer than the 4 blocks"),
-        ({"revise": "remdm"}, "revise 'remdm'.*None"),
-        ({"cache": "prefix"}, "cache 'prefix'.*None"),
+        ({"revise": "remdm"}, "revise 'remdm' is unknown.*remdm-cap.*p2, edit"),
+        ({"revise": "p2"}, "revise 'p2' needs an order that scores tokens.*confidence"),
+        ({"revise": "remdm-cap", "order": "margin", "quota": "threshold"}, "fixed number of steps.*quota 'threshold'"),
+        ({"revise": "p2", "order": "first-hitting"}, "revise 'p2' needs"),
+        ({"revise": "remdm-cap:2"}, r"revise remdm-cap: eta is 2; give a number in \[0, 1\]"),
+        ({"cache": "suffix"}, "cache 'suffix' is unknown.*none, reuse, prefix, dual"),
+        ({"cache": "dual:-1"}, "cache dual: refresh is -1; give a whole number of at least 0"),
+        ({"cache": "reuse:3"}, "cache reuse has no '3'; it takes no value"),
+        ({"order": "margin", "threshold": 1.5}, r"quota threshold: threshold is 1.5; give a number in \(0, 1\]"),
+        ({"order": "margin", "quota": "threshold:0"}, r"threshold is 0; give a number in \(0, 1\]"),
+        ({"order": "margin", "quota": "threshold:nan"}, "threshold is nan"),
+        ({"order": "margin", "quota": "klass:tau=1"}, "quota klass has no 'tau'; it takes threshold, kl, history"),
+        ({"order": "margin", "quota": "klass:history=1.5"}, "history is 1.5; give a whole number"),
+        ({"order": "margin", "quota": "factor", "threshold": 0.9}, "threshold does not go with quota 'factor'"),
+        ({"threshold": 0.9}, "quota 'threshold' does not go with order 'ancestral'"),
+        ({"order": "first-hitting", "steps": 4}, "takes a pass per token; leave out steps"),
+        ({"order_noise": 1.0}, "order_noise needs an order that scores proposals"),
+        ({"order_noise": -1.0, "order": "margin"}, "order_noise is -1"),
+        ({"top_p": 0}, r"top_p is 0; give a number in \(0, 1\]"),
+        ({"top_k": 0}, "top_k is 0"),
+        ({"eos": "end"}, "eos 'end' is unknown.*fill, truncate, stop, suppress"),
+        ({"guidance_mode": "text"}, "guidance_mode 'text' is unknown.*mask, drop"),
+        ({"guidance_schedule": "up"}, "guidance_schedule 'up' is unknown"),
+        ({"guidance_interval": (0.5, 0.2)}, "guidance_interval is 0.5 to 0.2"),
+        ({"guidance_interval": 1}, "guidance_interval is 1; give two noise levels"),
+        ({"guidance": 1.0, "negative": [1] * 90, "length": 10}, "negative of prompt 0 has 90 tokens"),
+        ({"steps": [1, 2]}, "steps has 2 entries for 1 prompts"),
         ({"temperature": -0.1}, "temperature is -0.1"),
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"guidance": float("inf")}, "guidance is inf"),
@@ -172,7 +196,7 @@ def test_arrays_and_tensors_of_ids_are_prompts(mdm: Model) -> None:
 
 def test_default_length_is_what_the_context_leaves(make_model) -> None:
     model = make_model(block_size=20)
-    assert [len(g.tokens) for g in generate(model, [[1] * 5, [2]])] == [15, 15]
+    assert [len(g.tokens) for g in generate(model, [[1] * 5, [2]])] == [15, 19]
     with pytest.raises(UserError, match="exceeds the context of 20"):
         generate(model, [[1] * 20])
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 import pytest
 import torch
 
+from unmask.decoding import generate
 from unmask.decoding.canvas import Canvas
-from unmask.decoding.orders import ORDERS, QUOTAS, Clock, top
+from unmask.decoding.endings import Endings
+from unmask.decoding.engine import make_groups
+from unmask.decoding.group import Answers
+from unmask.decoding.limits import Limits
+from unmask.decoding.orders import ORDERS, top
+from unmask.decoding.request import read_requests
 
 
 def counts(new: int, steps: int, quota: str, block: int | None = None) -> list[tuple[int, int]]:
     """(global step, tokens committed) of a single row, left to right."""
-    canvas = Canvas.of([[]], new, mask_id=9)
-    keys_BL = torch.zeros(canvas.tokens_BL.shape, dtype=torch.float64)
-    clock = Clock(canvas, keys_BL, QUOTAS[quota], torch.tensor([steps]), block)
+    canvas = Canvas.of([[]], [new], mask_id=9)
+    requests = read_requests(1, "mdm", order="left-to-right", quota=quota, steps=steps, block=block)
+    (group,) = make_groups(canvas, requests, Limits(canvas, 9), Endings(canvas, requests, None))
     found = []
-    while (turn := clock.next()) is not None:
-        chosen = top(ORDERS["left-to-right"].blind(turn), turn)
-        canvas.open_BL[turn.rows_R] &= ~chosen
-        found.append((int(turn.global_step_R[0]), int(chosen.sum())))
+    while (plan := group.next()) is not None:
+        nothing = torch.zeros_like(canvas.tokens_BL)
+        group.settle(plan, Answers(nothing, nothing.double()))
+        found.append((int(plan.turn.global_step_R[0]), int(plan.chosen_RL.sum())))
     return found
 
 
@@ -47,17 +53,24 @@ def test_blocks_divide_the_steps() -> None:
 
 
 def test_top_keeps_rows_apart_and_ties_left() -> None:
-    canvas = Canvas.of([[], []], 4, mask_id=9)
-    clock = Clock(canvas, torch.zeros(2, 4, dtype=torch.float64), QUOTAS["even"], torch.tensor([2, 2]), None)
-    turn = clock.next()
     priority = torch.tensor([[0.9, 0.8, 0.7, 0.6], [0.1, 0.3, 0.1, 0.1]])
-    assert top(priority, turn).tolist() == [[True, True, False, False], [True, True, False, False]]
+    chosen = top(priority, torch.ones(2, 4, dtype=torch.bool), torch.tensor([2, 2]))
+    assert chosen.tolist() == [[True, True, False, False], [True, True, False, False]]
 
 
-def test_judges() -> None:
-    logp = torch.tensor([[0.5, 0.5, 0.0], [0.6, 0.2, 0.2], [0.34, 0.33, 0.33]]).log()
-    tokens = torch.tensor([1, 1, 0])
-    judged = {name: order.judge(logp, tokens) for name, order in ORDERS.items() if order.judge}
-    assert judged["confidence"].tolist() == pytest.approx([0.5, 0.2, 0.34])
-    assert judged["margin"].tolist() == pytest.approx([0.0, 0.4, 0.01], abs=1e-6)
-    assert judged["entropy"].tolist() == pytest.approx([-0.693147, -0.950271, -1.098513], abs=1e-5)
+@pytest.mark.parametrize("block", [None, 8])
+def test_dilated_is_the_van_der_corput_order_of_each_block(mdm, block) -> None:
+    options = dict(length=16, order="dilated", quota="even", steps=16, block=block)
+    (g,) = generate(mdm, [[1]], **options)
+    places = [event["position"] - 1 for event in g.trace]
+    if block is None:
+        assert places == [0, 8, 4, 12, 2, 10, 6, 14, 1, 9, 5, 13, 3, 11, 7, 15]
+    else:
+        assert places == [0, 4, 2, 6, 1, 5, 3, 7] + [8, 12, 10, 14, 9, 13, 11, 15]
+
+
+def test_scores_are_in_nats_and_at_most_nothing() -> None:
+    value = torch.tensor([0.5, 0.0], dtype=torch.float64)
+    assert ORDERS["confidence"].score(value)[0] == pytest.approx(-0.693147, abs=1e-6)
+    assert ORDERS["entropy"].score(value).tolist() == [-0.5, 0.0]
+    assert ORDERS["high-entropy"].score(value).tolist() == [0.5, 0.0]

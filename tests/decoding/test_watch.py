@@ -20,7 +20,7 @@ def test_called_after_every_pass_and_at_the_end(kind: str, request: pytest.Fixtu
         [[1, 2], [3]],
         length=6,
         steps=3,
-        stop_at_eos=False,
+        eos="fill",
         watch=lambda canvas: seen.append((int(canvas.open_BL.sum()), canvas.passes, canvas.done)),
     )
     assert [done for *_, done in seen] == [False] * (len(seen) - 1) + [True]

@@ -16,5 +16,7 @@ SUBJECTS = {
     "train": ("unmask.bench.train", "BenchOptions", "bench_train"),
     "score": ("unmask.bench.score", "ScoreBenchOptions", "bench_score"),
     "estimators": ("unmask.bench.estimators", "StudyOptions", "study"),
+    "decode": ("unmask.bench.decode", "DecodeBenchOptions", "bench_decode"),
+    "engine": ("unmask.bench.engine", "EngineBenchOptions", "bench_engine"),
     "llama": ("unmask.bench.llama", "LlamaBenchOptions", "bench_llama"),
 }

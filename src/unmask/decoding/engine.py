@@ -1,111 +1,141 @@
 """The loop that fills a canvas with a masked diffusion model: score, propose, select, revise.
 
-    fill(network, canvas, Rules(order=ORDERS["confidence"], quota=QUOTAS["paper"], ...))
+    fill(network, canvas, requests, guidances, limits, endings, watch)
 
-A pass: the clock names the rows that act and how many positions each commits; `score` runs the network; `propose`
-draws a token wherever one may be needed; the order selects; the canvas commits. Draws are a function of
-(seed, row, step, position), never of the rows beside: a row is the same alone, in any batch, and on any device.
+Rows with the same rules form a `Group`, which says what a pass must ask for each of its rows and settles what comes
+back; one pass serves the rows of all groups. Steps in which a row neither commits nor judges cost it no pass.
 
-Shapes: B rows, L positions, R rows in a turn, N positions asked for.
+Shapes: B rows, L positions, R rows in a pass, N positions asked for, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
 
 from unmask.decoding.canvas import Canvas
-from unmask.decoding.orders import TIE, Clock, Order, Turn, top
-from unmask.decoding.propose import draw
-from unmask.decoding.score import Scores, score
-from unmask.diffusion.noise import uniforms
+from unmask.decoding.clock import Clock
+from unmask.decoding.endings import Endings
+from unmask.decoding.group import Answers, Group, Plan
+from unmask.decoding.guidance import Guidance
+from unmask.decoding.limits import Limits
+from unmask.decoding.propose import Draws, propose
+from unmask.decoding.request import Request
+from unmask.decoding.score import Scorer, Scores
+from unmask.decoding.turn import TOKENS
 from unmask.model.transformer import Transformer
 
-# Draw 0 of a row orders its positions; draw 1 + step chooses tokens.
-KEY_DRAW, TOKEN_DRAW = 0, 1
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The replaceable parts of one call."""
-
-    order: Order
-    quota: Callable[[Turn], torch.Tensor]
-    steps_B: torch.Tensor
-    block: int | None = None
-    guidance: float = 0.0
-    temperature: float = 1.0
-    stop_id: int | None = None  # a row ends once its text up to this token is settled
-    limited_BL: torch.Tensor | None = None  # bool: where only `allowed_V` may be written
-    allowed_V: torch.Tensor | None = None  # bool
-
-
-@dataclass
-class Proposal:
-    """Per row and position; zeros where nothing was asked."""
-
-    tokens_RL: torch.Tensor
-    probability_RL: torch.Tensor
-    priority_RL: torch.Tensor
+Watch = Callable[[Canvas], object]
 
 
 @torch.inference_mode()
-def fill(network: Transformer, canvas: Canvas, rules: Rules, watch: Callable[[Canvas], object] | None = None) -> None:
-    """Fills every open position of the canvas in place."""
-    every_row = torch.arange(len(canvas.tokens_BL))
-    keys_BL = row_uniforms(canvas, every_row, torch.full_like(every_row, KEY_DRAW))
-    clock = Clock(canvas, keys_BL, rules.quota, rules.steps_B, rules.block)
-    while (turn := clock.next()) is not None:
-        if rules.order.blind is not None:
-            chosen_RL = asked_RL = top(rules.order.blind(turn), turn)
-        else:
-            asked_RL = turn.candidates_RL
-        scores = score(network, canvas, turn.rows_R, asked_RL, rules.guidance)
-        proposal = propose(scores, canvas, turn, asked_RL, rules)
-        if rules.order.blind is None:
-            chosen_RL = top(proposal.priority_RL, turn, TIE)
-        canvas.commit(turn.rows_R, chosen_RL, proposal.tokens_RL, proposal.probability_RL, turn.global_step_R)
-        if rules.stop_id is not None:
-            canvas.close_ended(rules.stop_id)
+def fill(
+    network: Transformer,
+    canvas: Canvas,
+    requests: Sequence[Request],
+    guidances: Sequence[Guidance],
+    limits: Limits,
+    endings: Endings,
+    watch: Watch | None = None,
+) -> None:
+    """Fills every open position of the canvas in place; one request, and guidance, per row."""
+    groups = make_groups(canvas, requests, limits, endings)
+    scorer = Scorer(network, canvas, guidances, [request.cache for request in requests])
+    asking = Asking(canvas, requests, limits)
+    while plans := [plan for group in groups if (plan := group.next()) is not None]:
+        rows_R = torch.cat([plan.rows_R for plan in plans])
+        asked_RL = torch.cat([plan.asked_RL for plan in plans])
+        w_R = [guidances[row].at(t) for row, t in zip(rows_R.tolist(), noise_levels(plans), strict=True)]
+        block_RL = torch.cat([plan.turn.block_RL for plan in plans])
+        block_R = torch.cat([plan.turn.block_R for plan in plans])
+        scores = scorer(rows_R, asked_RL, block_RL, block_R, w_R)
+        answers = asking(scores, plans, rows_R, asked_RL)
+        for plan, part in zip(plans, answers.split([len(plan.rows_R) for plan in plans]), strict=True):
+            plan.group.settle(plan, part)
+        endings.close(rows_R)
         if watch is not None:
             watch(canvas)
 
 
-def propose(scores: Scores, canvas: Canvas, turn: Turn, asked_RL: torch.Tensor, rules: Rules) -> Proposal:
-    """A token for every position asked for, its probability, and its priority if the order judges proposals."""
-    uniforms_N = None
-    if rules.temperature > 0:
-        uniforms_N = row_uniforms(canvas, turn.rows_R, TOKEN_DRAW + turn.global_step_R)[asked_RL]
-    proposal = Proposal(
-        tokens_RL=torch.zeros(asked_RL.shape, dtype=torch.int64),
-        probability_RL=torch.zeros(asked_RL.shape, dtype=torch.float64),
-        priority_RL=torch.zeros(asked_RL.shape, dtype=torch.float64),
-    )
-    limited_N = None if rules.limited_BL is None else rules.limited_BL[turn.rows_R][asked_RL]
-    tokens, probabilities, priorities = [], [], []
-    for part, logits_nV in scores.chunks():
-        if limited_N is not None and rules.allowed_V is not None:
-            denied_nV = limited_N[part, None] & ~rules.allowed_V
-            logits_nV = logits_nV.masked_fill(denied_nV.to(logits_nV.device), -torch.inf)
-        tokens_n, logp_nV = draw(logits_nV, rules.temperature, None if uniforms_N is None else uniforms_N[part])
-        tokens.append(tokens_n.cpu())
-        probabilities.append(logp_nV.gather(-1, tokens_n[:, None])[:, 0].exp().cpu())
-        if rules.order.judge is not None:
-            priorities.append(rules.order.judge(logp_nV, tokens_n).cpu())
-    proposal.tokens_RL[asked_RL] = torch.cat(tokens)
-    proposal.probability_RL[asked_RL] = torch.cat(probabilities)
-    if priorities:
-        proposal.priority_RL[asked_RL] = torch.cat(priorities)
-    return proposal
+def make_groups(canvas: Canvas, requests: Sequence[Request], limits: Limits, endings: Endings) -> list[Group]:
+    """Rows that share order, quota and revision, with their parameters; steps and blocks may differ."""
+    rows: dict[tuple[object, ...], list[int]] = {}
+    for row, request in enumerate(requests):
+        rows.setdefault(request.rules, []).append(row)
+    steps_B = torch.tensor([request.steps or 0 for request in requests])
+    block_B = torch.tensor([request.block or 0 for request in requests])
+    noise_B = torch.tensor([request.order_noise for request in requests], dtype=torch.float64)
+    return [
+        Group(canvas, requests[of[0]], Clock(canvas, torch.tensor(of), steps_B, block_B), noise_B, limits, endings)
+        for of in rows.values()
+    ]
 
 
-def row_uniforms(canvas: Canvas, rows_R: torch.Tensor, draw_R: torch.Tensor) -> torch.Tensor:
-    """A float64 uniform for every new position of the rows, by (seed, row, draw, rank); 0 at other positions."""
-    filled_RL = torch.zeros((len(rows_R), canvas.tokens_BL.shape[1]), dtype=torch.float64)
-    for at, (row, number) in enumerate(zip(rows_R.tolist(), draw_R.tolist(), strict=True)):
-        new_L = canvas.new_BL[row]
-        seed, k = canvas.seeds[row]
-        filled_RL[at, new_L] = torch.from_numpy(uniforms(seed, k, int(new_L.sum()), number))
-    return filled_RL
+def noise_levels(plans: Sequence[Plan]) -> list[float]:
+    return [t for plan in plans for t in plan.turn.t_R.tolist()]
+
+
+class Asking:
+    """From scores to `Answers`: tokens, and the statistics that the rules of a pass read."""
+
+    def __init__(self, canvas: Canvas, requests: Sequence[Request], limits: Limits) -> None:
+        self.canvas, self.limits = canvas, limits
+        self.temperature_B = torch.tensor([request.temperature for request in requests], dtype=torch.float64)
+        self.draws = bool((self.temperature_B > 0).any())
+        self.top_p_B = optional([request.top_p for request in requests], 1.0, torch.float64)
+        self.top_k_B = optional([request.top_k for request in requests], 0, torch.int64)
+
+    def __call__(self, scores: Scores, plans: Sequence[Plan], rows_R: torch.Tensor, asked_RL: torch.Tensor) -> Answers:
+        at_N, position_N = asked_RL.nonzero(as_tuple=True)
+        row_N = rows_R[at_N]
+        want = frozenset().union(*(plan.group.want for plan in plans))
+        temperature_N, uniforms_N = self.temperature_B[row_N], torch.zeros(len(row_N), dtype=torch.float64)
+        if self.draws:
+            uniforms_N = torch.cat([plan.turn.uniforms(TOKENS) for plan in plans])[at_N, position_N]
+        committed_N = None
+        if any(plan.group.judges_committed for plan in plans):
+            # What stands there already is compared with the likeliest, not with a draw.
+            committed_N = ~self.canvas.open_BL[row_N, position_N]
+            temperature_N = temperature_N.masked_fill(committed_N, 0.0)
+        allowed = self.limits.allowed(rows_R, asked_RL) if self.limits.any else None
+        columns: dict[str, list[torch.Tensor]] = {}
+        history: list[torch.Tensor] = []
+        for part, logits_nV in scores.chunks():
+            if allowed is not None:
+                logits_nV = allowed.apply(part, logits_nV)
+            draws = Draws(
+                temperature_N[part],
+                uniforms_N[part],
+                None if self.top_p_B is None else self.top_p_B[row_N[part]],
+                None if self.top_k_B is None else self.top_k_B[row_N[part]],
+            )
+            given_n = None if committed_N is None else self.given(row_N[part], position_N[part], committed_N[part])
+            found = propose(logits_nV, draws, want, given_n)
+            for name in ("tokens", "probability", "best", "entropy", "margin", "given"):
+                value = getattr(found, f"{name}_N")
+                if value is not None:
+                    columns.setdefault(name, []).append(value)
+            if found.logp_NV is not None:
+                history.append(found.logp_NV)
+        spread = {name: scatter(asked_RL, torch.cat(pieces)) for name, pieces in columns.items()}
+        logp_NV = torch.cat(history) if history else None
+        return Answers(**spread, at_N=at_N, position_N=position_N, logp_NV=logp_NV)
+
+    def given(self, row_n: torch.Tensor, position_n: torch.Tensor, committed_n: torch.Tensor) -> torch.Tensor:
+        """The tokens that stand at these positions; 0 where none does."""
+        return torch.where(committed_n, self.canvas.tokens_BL[row_n, position_n], 0)
+
+
+def scatter(asked_RL: torch.Tensor, value_N: torch.Tensor) -> torch.Tensor:
+    """[R, L] with the values where they were asked for, zeros elsewhere."""
+    spread_RL = value_N.new_zeros(asked_RL.shape)
+    spread_RL[asked_RL] = value_N
+    return spread_RL
+
+
+def optional(values: Sequence[float | int | None], off: float | int, dtype: torch.dtype) -> torch.Tensor | None:
+    """A value per row with `off` for None; None if all are."""
+    if all(value is None for value in values):
+        return None
+    return torch.tensor([off if value is None else value for value in values], dtype=dtype)

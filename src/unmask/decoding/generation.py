@@ -1,7 +1,11 @@
 """What `generate` returns for one prompt.
 
-generation.text, generation.tokens, generation.nfe
-json.dumps(generation.to_dict())          # and Generation.from_dict(...)
+    generation.text, generation.tokens, generation.nfe, generation.tokens_per_pass
+    json.dumps(generation.to_dict())          # and Generation.from_dict(...)
+
+In Python a trace is a list of events {step, position, token, probability}; in JSON it is four columns, which take a
+third of the room. A position that becomes a mask again is an event whose token is the mask (the model's vocabulary
+size) with probability 0; a token that gives way to another is a later event at the same position.
 """
 
 from __future__ import annotations
@@ -10,42 +14,99 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from unmask.decoding.canvas import Canvas
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (1, 2)  # in 1 a trace was a list, and there were no times
+COLUMNS: dict[str, type] = {"step": int, "position": int, "token": int, "probability": float}
 
 
 @dataclass
 class Generation:
-    """One finished row. `tokens`, `positions`, `steps` and `probabilities` run in parallel, by position."""
+    """One finished row. `tokens`, `positions`, `steps` and `probabilities` run in parallel, by position.
+
+    Times are of this machine and take no part in comparisons: two equal generations wrote the same.
+    """
 
     tokens: list[int]  # the new tokens only
     text: str | None  # of the new tokens up to the first end of sequence; with blanks, of the whole row
     nfe: int  # passes of the network this row took part in; a guided pass counts 2
-    stopped: str  # "length", "eos" (one was written behind the prompt) or "filled" (there were only blanks)
+    stopped: str  # "length", "eos", "stop" (a stop string) or "filled" (there were only blanks)
     positions: list[int]  # where the new tokens stand in `canvas`
-    steps: list[int]  # the step that committed each token
+    steps: list[int]  # the step that committed each token last; -1 for a token the caller forced
     probabilities: list[float]  # p(token) when it was committed, at temperature 1, guidance included
     canvas: list[int]  # prompt and new tokens
     seed: tuple[int, int]  # `generate(..., seed=[generation.seed])` draws this row again
-    trace: list[dict[str, Any]] | None = None  # {step, position, token, probability} as committed
+    trace: list[dict[str, Any]] | None = None  # events in order, or None if they were not kept
+    seconds: float | None = dataclasses.field(default=None, compare=False)  # wall time until this row was done
+    seconds_to_first: float | None = dataclasses.field(default=None, compare=False)  # until its first token
+    computed: int = 0  # token positions the network ran for this row; a guided pass counts twice
+
+    @property
+    def tokens_per_pass(self) -> float:
+        """New tokens over passes of the network, guided passes counting 2; 0 if there was no pass."""
+        return len(self.tokens) / self.nfe if self.nfe else 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` is the way back."""
-        return {"schema_version": SCHEMA_VERSION, **dataclasses.asdict(self), "seed": list(self.seed)}
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        fields["seed"] = list(self.seed)
+        if self.trace is not None:
+            fields["trace"] = {name: [event[name] for event in self.trace] for name in COLUMNS}
+        return {"schema_version": SCHEMA_VERSION, **fields}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Generation:
+        """Raises `UserError` naming the field that is missing, unknown or misshapen."""
         fields = dict(fields)
         version = fields.pop("schema_version", None)
-        if version != SCHEMA_VERSION:
-            raise UserError(f"generation.schema_version is {version!r}; this release reads {SCHEMA_VERSION}")
-        return cls(**{**fields, "seed": tuple(fields["seed"])})
+        if version not in READABLE_VERSIONS:
+            known = " and ".join(map(str, READABLE_VERSIONS))
+            raise UserError(f"generation.schema_version is {version!r}; this release reads {known}")
+        known_fields = {field.name: field for field in dataclasses.fields(cls)}
+        if unknown := sorted(set(fields) - set(known_fields)):
+            raise UserError(f"generation.{unknown[0]} is unknown; the file is of another program or damaged")
+        for name, field in known_fields.items():
+            if name not in fields and field.default is dataclasses.MISSING:
+                raise UserError(f"generation.{name} is missing; the file is of another program or damaged")
+        for name, kind in (("tokens", int), ("positions", int), ("steps", int), ("canvas", int), ("seed", int)):
+            check_numbers(name, fields[name], kind)
+        check_numbers("probabilities", fields["probabilities"], float)
+        if len({len(fields[name]) for name in ("tokens", "positions", "steps", "probabilities")}) > 1:
+            raise UserError("generation.tokens, positions, steps and probabilities differ in length")
+        if len(fields["seed"]) != 2:
+            raise UserError(f"generation.seed is {fields['seed']!r}; it is a pair of whole numbers")
+        fields["seed"] = tuple(fields["seed"])
+        if fields.get("trace") is not None:
+            fields["trace"] = events(fields["trace"])
+        return cls(**fields)
 
 
-def results(canvas: Canvas, model: Model, eos_id: int | None) -> list[Generation]:
+def events(trace: Any) -> list[dict[str, Any]]:
+    """A trace as JSON holds it (columns, or events in schema 1), checked, as a list of events."""
+    if isinstance(trace, list) and all(isinstance(event, dict) for event in trace):
+        trace = {name: [event.get(name) for event in trace] for name in COLUMNS}
+    if not isinstance(trace, dict) or set(trace) != set(COLUMNS):
+        raise UserError(f"generation.trace is not the columns {', '.join(COLUMNS)}")
+    for name, kind in COLUMNS.items():
+        check_numbers(f"trace.{name}", trace[name], kind)
+    if len({len(column) for column in trace.values()}) > 1:
+        raise UserError("generation.trace has columns of different lengths")
+    return [dict(zip(COLUMNS, row, strict=True)) for row in zip(*(trace[name] for name in COLUMNS), strict=True)]
+
+
+def check_numbers(name: str, values: Any, kind: type) -> None:
+    """`kind` is int, or float for which whole numbers do as well."""
+    allowed = (int,) if kind is int else (int, float)
+    if not isinstance(values, list | tuple) or any(type(value) not in allowed for value in values):
+        raise UserError(f"generation.{name} is not a list of {'whole ' if kind is int else ''}numbers")
+
+
+def results(canvas: Canvas, model: Model, eos_id: int | None, endings) -> list[Generation]:
     """The finished rows of a canvas."""
     width = canvas.tokens_BL.shape[1]
     eos_B = [width] * len(canvas.tokens_BL) if eos_id is None else canvas.first_eos_B(eos_id).tolist()
@@ -55,7 +116,7 @@ def results(canvas: Canvas, model: Model, eos_id: int | None) -> list[Generation
         positions = canvas.new_BL[row].nonzero().flatten().tolist()
         tokens = canvas.tokens_BL[row, :length].tolist()
         blanks = bool(positions) and positions[0] < start
-        stopped = "eos" if eos < width else "length" if length > start else "filled"
+        stopped = canvas.ended[row] or ("eos" if eos < width else "length" if length > start else "filled")
         found.append(
             Generation(
                 tokens=[tokens[p] for p in positions],
@@ -68,9 +129,17 @@ def results(canvas: Canvas, model: Model, eos_id: int | None) -> list[Generation
                 canvas=tokens,
                 seed=canvas.seeds[row],
                 trace=None if canvas.trace is None else canvas.trace[row],
+                seconds=measured(canvas.finished_B[row]),
+                seconds_to_first=measured(canvas.first_B[row]),
+                computed=int(canvas.computed_B[row]),
             )
         )
     return found
+
+
+def measured(seconds: torch.Tensor) -> float | None:
+    """A time of the canvas, in which -1 stands for never."""
+    return None if seconds < 0 else float(seconds)
 
 
 def continuation(model: Model, tokens: list[int], start: int) -> str | None:

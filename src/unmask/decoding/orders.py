@@ -1,89 +1,62 @@
-"""Which positions to commit, and how many: order rules, quotas, and the clock that walks each row through its steps.
+"""Which positions come first: the order rules.
 
-    generate(model, prompts, order="margin", quota="even", block=32)
+    generate(model, prompts, order="margin", order_noise=0.5)
 
-An order gives every candidate a priority; the quota says how many of the highest a row commits at a step; the last
-step commits all. A blind order knows its choice before the pass, so the head runs at the chosen positions only; the
-others judge the proposals at every candidate. Rows never compete: all is per row.
+An order gives every open position a priority. A *blind* order knows it before the pass, so that network's last layer
+and head run at the chosen positions only; the others *judge* the proposals at every open position. `ancestral` says
+itself which positions a step unmasks; for the others the quota says how many. Rows never compete: all is per row.
 
-ancestral     the reverse process of arXiv 2410.18514 (linear schedule, t from 1 to 1e-5): each mask is unmasked with
-              probability 1 - s/t. Survival to time s is s, so one uniform u per position, drawn before, fixes its step:
-              the first whose s <= u. Steps in which nothing happens cost no pass, and the law is exactly the same.
-confidence    highest p(x0) first (MaskGIT, arXiv 2202.04200; the paper's greedy sampler)
-margin        highest p1 - p2 first (arXiv 2502.06768)
-entropy       lowest entropy first
-random        uniformly random order
-left-to-right lowest position first
+ancestral      the reverse process of arXiv 2410.18514 (linear schedule, t from 1 to 1e-5): each mask is unmasked with
+               probability 1 - s/t. Survival to time s is s, so one uniform u per position, drawn before, fixes its
+               step: the first whose s <= u. Steps in which nothing happens cost no pass; the law is exactly the same.
+first-hitting  the same process with infinitely many steps (arXiv 2409.02908): the masks one by one, in the order of
+               their uniforms; the largest of n uniforms has the law of u^(1/n). A pass per token.
+confidence     highest p(x0) of the token drawn (MaskGIT, arXiv 2202.04200; the paper's greedy sampler)
+margin         highest p1 - p2 (arXiv 2502.06768)
+entropy        lowest entropy;  high-entropy: the other end (arXiv 2411.06438)
+random         uniformly random
+left-to-right  lowest position
+dilated        positions of the block in bit-reversed order: neighbours come late, when much stands around them
 
-Quotas: "paper" k = int(n (1 - s/t)) with n the masks left and t = linspace(1, 1e-5, steps + 1) in fp32;
-"even" the same number each step, the first ones one more (LLaDA, arXiv 2502.09992).
+`order_noise` n adds n t G to a judged order's score (log p, log margin, -entropy), G a Gumbel draw and t the noise
+level: MaskGIT's annealed randomness.
 
-Shapes: R rows in a turn, L positions, N candidates, V vocabulary.
+Shapes: R rows in a turn, L positions, N proposals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import torch
 
-from unmask.decoding.canvas import Canvas
+from unmask.decoding.rules import Parameter, Registered
+from unmask.decoding.turn import UNMASKING, Turn
 
 LAST_T = 1e-5
 # Relative; of float32 networks the rounding in another batch is a tenth of it.
 TIE = 1e-5
 
 
-@dataclass
-class Turn:
-    """The rows that act in one pass, each at a step of its own."""
+@dataclass(frozen=True)
+class Order(Registered):
+    """A rule: `blind` ranks a turn before the pass, `judge` names the statistic of proposals that ranks them."""
 
-    rows_R: torch.Tensor  # indices into the canvas
-    candidates_RL: torch.Tensor  # open positions of each row's current block
-    keys_RL: torch.Tensor  # a uniform per position, drawn once per row
-    step_R: torch.Tensor  # within the block
-    steps_R: torch.Tensor  # that the block has
-    global_step_R: torch.Tensor  # over all blocks
-    count_R: torch.Tensor  # how many positions to commit
+    blind: Callable[[Turn], torch.Tensor] | None = None  # turn -> priority_RL
+    judge: str | None = None  # "probability", "margin" or "entropy"
+    sign: float = 1.0
+    unmasks: Callable[[Turn], torch.Tensor] | None = None  # turn -> chosen_RL: an order that needs no quota
+    one_by_one: bool = False
+    parameters: Mapping[str, Parameter] = field(default_factory=dict, hash=False)
 
     @property
-    def left_R(self) -> torch.Tensor:
-        return self.candidates_RL.sum(1)
+    def own_quota(self) -> bool:
+        return self.unmasks is not None or self.one_by_one
 
-
-# ------------------------------------------------------------------ quotas: how many, as a function of the turn
-
-
-def paper_quota(turn: Turn) -> torch.Tensor:
-    table = {steps: _unmask_share(steps) for steps in set(turn.steps_R.tolist())}
-    shares = [table[n][i] for n, i in zip(turn.steps_R.tolist(), turn.step_R.tolist(), strict=True)]
-    return (turn.left_R * torch.stack(shares)).long()
-
-
-@lru_cache(maxsize=64)
-def _unmask_share(steps: int) -> torch.Tensor:
-    """1 - s/t of each step, in fp32 as the reference: rounding decides some quotas."""
-    t = torch.linspace(1, LAST_T, steps + 1)
-    return 1 - t[1:] / t[:-1]
-
-
-def even_quota(turn: Turn) -> torch.Tensor:
-    steps_left_R = turn.steps_R - turn.step_R
-    return -(-turn.left_R // steps_left_R)
-
-
-def ancestral_quota(turn: Turn) -> torch.Tensor:
-    """How many of the pre-drawn times fall into this step: u >= s, that is not surviving it."""
-    s_R = 1 - (turn.step_R + 1).double() / turn.steps_R * (1 - LAST_T)
-    return (turn.candidates_RL & (turn.keys_RL >= s_R[:, None])).sum(1)
-
-
-QUOTAS: dict[str, Callable[[Turn], torch.Tensor]] = {"paper": paper_quota, "even": even_quota}
-
-
-# ------------------------------------------------------------------ orders: the priority of each candidate
+    def score(self, statistic: torch.Tensor) -> torch.Tensor:
+        """The statistic as a score of at most 0 in nats: log p, log margin, minus entropy. For noise and `p2`."""
+        return self.sign * statistic if self.judge == "entropy" else statistic.clamp(min=1e-300).log()
 
 
 def by_key(turn: Turn) -> torch.Tensor:
@@ -91,109 +64,59 @@ def by_key(turn: Turn) -> torch.Tensor:
 
 
 def by_position(turn: Turn) -> torch.Tensor:
-    return -torch.arange(turn.candidates_RL.shape[1], dtype=torch.float64).expand(turn.candidates_RL.shape)
+    return -torch.arange(turn.open_RL.shape[1], dtype=torch.float64).expand(turn.open_RL.shape)
 
 
-def by_probability(logp_NV: torch.Tensor, tokens_N: torch.Tensor) -> torch.Tensor:
-    return logp_NV.gather(-1, tokens_N[:, None])[:, 0].exp()
+def by_reversed_bits(turn: Turn) -> torch.Tensor:
+    """Minus the index within the block with its bits reversed: 0, 1/2, 1/4, 3/4, ... of the block."""
+    bits = max(1, int(turn.index_RL.max()).bit_length())
+    reversed_RL = torch.zeros_like(turn.index_RL)
+    for bit in range(bits):
+        reversed_RL |= (turn.index_RL >> bit & 1) << (bits - 1 - bit)
+    return -reversed_RL.double()
 
 
-def by_margin(logp_NV: torch.Tensor, tokens_N: torch.Tensor) -> torch.Tensor:
-    top_N2 = logp_NV.topk(min(2, logp_NV.shape[-1]), dim=-1).values.exp()
-    return top_N2[:, 0] - top_N2[:, -1]
-
-
-def by_entropy(logp_NV: torch.Tensor, tokens_N: torch.Tensor) -> torch.Tensor:
-    return torch.special.xlogy(logp_NV.exp(), logp_NV.exp()).sum(-1)
-
-
-@dataclass(frozen=True)
-class Order:
-    """A rule: `blind` ranks a turn before the pass, `judge` ranks the proposals after it (exactly one is set)."""
-
-    blind: Callable[[Turn], torch.Tensor] | None = None  # turn -> priority_RL
-    judge: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None  # logp_NV, tokens_N -> priority_N
-    quota: Callable[[Turn], torch.Tensor] | None = None  # its own quota; None: the caller's choice
+def ancestral(turn: Turn) -> torch.Tensor:
+    """The masks that this step unmasks: those whose pre-drawn time falls into it, or, where remasking gives new
+    times, each with the turn's own share."""
+    if turn.share_R is not None:
+        chosen_RL = turn.open_RL & (turn.uniforms(UNMASKING) < turn.share_R[:, None])
+    else:
+        s_R = 1 - (turn.step_R + 1).double() / turn.steps_R * (1 - LAST_T)
+        chosen_RL = turn.open_RL & (turn.keys_RL >= s_R[:, None])
+    return torch.where(turn.last_R[:, None], turn.open_RL, chosen_RL)
 
 
 ORDERS: dict[str, Order] = {
-    "ancestral": Order(blind=by_key, quota=ancestral_quota),
-    "confidence": Order(judge=by_probability),
-    "margin": Order(judge=by_margin),
-    "entropy": Order(judge=by_entropy),
+    "ancestral": Order(blind=by_key, unmasks=ancestral),
+    "first-hitting": Order(blind=by_key, one_by_one=True),
+    "confidence": Order(judge="probability"),
+    "margin": Order(judge="margin"),
+    "entropy": Order(judge="entropy", sign=-1.0),
+    "high-entropy": Order(judge="entropy"),
     "random": Order(blind=by_key),
     "left-to-right": Order(blind=by_position),
+    "dilated": Order(blind=by_reversed_bits),
 }
 
 
-def top(priority_RL: torch.Tensor, turn: Turn, tie: float = 0.0) -> torch.Tensor:
-    """The `count_R` candidates of highest priority in each row, as a bool mask; ties go to the left.
+def ranking(priority_RL: torch.Tensor, among_RL: torch.Tensor, tie: float = 0.0) -> torch.Tensor:
+    """Positions [R, L] of each row, the highest priority first, those not `among` last; equal ones from the left.
 
-    tie: priorities closer than this share of the last one taken count as equal. A network sees the same at every
-    position of an empty canvas, and without this the rounding of a batch would choose among them.
+    tie: a priority closer than this share to the next higher one counts as equal to it. A network sees the same at
+    every position of an empty canvas, and without this the rounding of a batch would choose among them.
     """
-    open_RL = priority_RL.masked_fill(~turn.candidates_RL, -torch.inf)
-    last_R1 = open_RL.sort(dim=1, descending=True).values.gather(1, turn.count_R[:, None].clamp(min=1) - 1)
-    margin_R1 = tie * last_R1.abs()
-    sure_RL = open_RL > last_R1 + margin_R1
-    equal_RL = turn.candidates_RL & ~sure_RL & (open_RL >= last_R1 - margin_R1)
-    places_R1 = turn.count_R[:, None] - sure_RL.sum(1, keepdim=True)
-    return sure_RL | (equal_RL & (equal_RL.cumsum(1) <= places_R1))
+    open_RL = priority_RL.masked_fill(~among_RL, -torch.inf)
+    value_RK, rank_RK = open_RL.sort(dim=1, descending=True, stable=True)
+    if tie == 0:
+        return rank_RK
+    lower_RK = value_RK[:, :-1] - value_RK[:, 1:] > tie * value_RK[:, :-1].abs()
+    class_RK = torch.cat([torch.zeros_like(rank_RK[:, :1]), lower_RK.cumsum(1)], dim=1)
+    return torch.zeros_like(rank_RK).scatter_(1, rank_RK, class_RK).argsort(dim=1, stable=True)
 
 
-# ------------------------------------------------------------------ the clock
-
-
-class Clock:
-    """Walks every row to its next step that commits something; steps that commit nothing cost no pass.
-
-    With blocks (semi-autoregressive decoding) a row's new positions are cut, left to right, into blocks of `block`,
-    and its steps are divided over them, the first blocks getting the remainder.
-    """
-
-    def __init__(
-        self,
-        canvas: Canvas,
-        keys_BL: torch.Tensor,
-        quota: Callable[[Turn], torch.Tensor],
-        steps_B: torch.Tensor,
-        block: int | None,
-    ) -> None:
-        self.canvas, self.keys_BL, self.quota = canvas, keys_BL, quota
-        new_B = canvas.new_BL.sum(1)
-        size = block or max(1, int(new_B.max()))
-        self.block_BL = canvas.rank_BL // size
-        blocks_B = -(-new_B // size)
-        self.base_B, self.extra_B = steps_B // blocks_B, steps_B % blocks_B
-        self.at_block_B = torch.zeros_like(steps_B)
-        self.at_step_B = torch.zeros_like(steps_B)
-
-    def next(self) -> Turn | None:
-        """The next turn, or None when nothing is open."""
-        while (rows_R := self.canvas.open_BL.any(1).nonzero().flatten()).numel():
-            here_RL = self.block_BL[rows_R] == self.at_block_B[rows_R, None]
-            candidates_RL = self.canvas.open_BL[rows_R] & here_RL
-            full_R = ~candidates_RL.any(1)
-            if full_R.any():
-                self.at_block_B[rows_R[full_R]] += 1
-                self.at_step_B[rows_R[full_R]] = 0
-                continue
-            block_R, step_R = self.at_block_B[rows_R], self.at_step_B[rows_R]
-            base_R, extra_R = self.base_B[rows_R], self.extra_B[rows_R]
-            turn = Turn(
-                rows_R=rows_R,
-                candidates_RL=candidates_RL,
-                keys_RL=self.keys_BL[rows_R],
-                step_R=step_R,
-                steps_R=base_R + (block_R < extra_R),
-                global_step_R=block_R * base_R + torch.minimum(block_R, extra_R) + step_R,
-                count_R=candidates_RL.sum(1),
-            )
-            last_R = step_R == turn.steps_R - 1
-            turn.count_R = torch.where(last_R, turn.count_R, self.quota(turn))
-            idle_R = turn.count_R == 0
-            if not idle_R.any():
-                self.at_step_B[rows_R] += 1
-                return turn
-            self.at_step_B[rows_R[idle_R]] += 1
-        return None
+def top(priority_RL: torch.Tensor, among_RL: torch.Tensor, count_R: torch.Tensor, tie: float = 0.0) -> torch.Tensor:
+    """The `count_R` positions of highest priority in each row, as a bool mask; see `ranking`."""
+    rank_RK = ranking(priority_RL, among_RL, tie)
+    first_RK = torch.arange(rank_RK.shape[1]) < count_R[:, None]
+    return torch.zeros_like(among_RL).scatter_(1, rank_RK, first_RK) & among_RL

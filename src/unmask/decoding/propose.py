@@ -1,18 +1,258 @@
-"""Tokens out of logits: argmax, or the inverse CDF in float64.
+"""Tokens out of logits: argmax, or the inverse CDF in float64, with temperature, top-k and top-p of each row's own.
 
-    tokens_N, logp_NV = draw(logits_NV, temperature=1.0, uniforms_N=uniforms_N)
+    draws = Draws(temperature_N, uniforms_N, top_p_N=top_p_N)
+    proposal = propose(logits_NV, draws, want={"entropy"})       # .tokens_N, .probability_N, .entropy_N
 
-Gumbel noise in float32 lowers the effective temperature (arXiv 2409.02908); a CDF in float64 read at one uniform per
-position is exact and cheaper than V noises.
+Gumbel noise in float32 lowers the effective temperature: its uniforms have no values between 1 - 6e-8 and 1, which cuts
+off the tail (arXiv 2409.02908). A CDF in float64 read at one uniform per position is exact and needs no V noises. It is
+read in two levels, so that a pass costs little more than one exp over the logits: float32 exponentials are summed over
+blocks of the vocabulary, the sums accumulate in float64, and the block that was hit is computed again in float64.
 
-Shapes: N positions, V vocabulary.
+Order of the filters as in Hugging Face's `generate`: temperature, then top-k, then top-p of what is left. Tokens as
+likely as the last one kept are kept too. Probabilities are told at temperature 1 and before the filters.
+
+Shapes: N positions (R of them), V vocabulary, K blocks of it, W tokens looked at closely.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
+from dataclasses import dataclass
+
 import torch
 
 from unmask.errors import UserError
+
+BLOCK = 128  # tokens whose exponentials are summed in float32
+PIECE = 1 << 18  # logits at a time, so that they stay in a core's cache from one operation to the next
+NUCLEUS = 256  # likeliest tokens among which a nucleus is looked for first
+COLDEST = 1e-20  # any temperature below is this one: float32 has none smaller to divide by
+
+
+@dataclass
+class Draws:
+    """How each of N positions is drawn; all tensors on the CPU."""
+
+    temperature_N: torch.Tensor  # float64, 0: the likeliest token
+    uniforms_N: torch.Tensor  # float64 in [0, 1); not looked at where the temperature is 0
+    top_p_N: torch.Tensor | None = None  # float64: the likeliest tokens that hold this much; 1: all
+    top_k_N: torch.Tensor | None = None  # int64: so many of the likeliest tokens; 0: all
+
+
+@dataclass
+class Proposal:
+    """A token for each position, on the CPU; the rest where `want` asked for it, at temperature 1, before top-k/p."""
+
+    tokens_N: torch.Tensor  # int64
+    probability_N: torch.Tensor  # float64, of the token
+    best_N: torch.Tensor | None = None  # float64, of the likeliest token
+    margin_N: torch.Tensor | None = None  # float64, of the likeliest less that of the next
+    entropy_N: torch.Tensor | None = None  # float64, nats
+    given_N: torch.Tensor | None = None  # float64, of the ids given
+    logp_NV: torch.Tensor | None = None  # float32, nats
+
+
+def propose(
+    logits_NV: torch.Tensor, draws: Draws, want: Set[str] = frozenset(), given_N: torch.Tensor | None = None
+) -> Proposal:
+    """Draws a token at every position of logits_NV (on any device; -inf bans a token).
+
+    want: of "best", "margin", "entropy" and "logp". given_N: ids whose probability is wanted. Raises `UserError` where
+    a row has NaN, +inf, or nothing but -inf.
+    """
+    device, logits_NV = logits_NV.device, logits_NV.float()
+    tops_NK = block_maxima(logits_NV)
+    top_N1 = tops_NK.amax(-1, keepdim=True)
+    if not top_N1.isfinite().all():
+        raise UserError("the model's logits are not finite; its weights may be damaged")
+    mass_NK, slope_N = weigh(logits_NV, top_N1, slope="entropy" in want)
+    total_N1 = mass_NK.sum(-1, keepdim=True)
+
+    greedy_N1 = draws.temperature_N[:, None] == 0
+    all_greedy = bool(greedy_N1.all())
+    greedy_N1 = greedy_N1.to(device)
+    block_N1 = tops_NK.argmax(-1, keepdim=True)
+    share_N1 = temperature_N1 = floor_N1 = None
+    if not all_greedy:
+        temperature_N1 = draws.temperature_N[:, None].to(device).clamp(min=COLDEST)
+        mass_NK, floor_N1 = reshape_law(logits_NV, draws, temperature_N1, top_N1, mass_NK)
+        drawn_N1, share_N1 = read_cdf(mass_NK, draws.uniforms_N[:, None].to(device))
+        block_N1 = torch.where(greedy_N1, block_N1, drawn_N1)
+    columns_NW, inside_NW = look_into(logits_NV, block_N1)
+    at_N1 = inside_NW.argmax(-1, keepdim=True)
+    if share_N1 is not None and temperature_N1 is not None:
+        kept_NW = inside_NW if floor_N1 is None else inside_NW.masked_fill(inside_NW < floor_N1, -torch.inf)
+        fine_NW = ((kept_NW.double() - top_N1) / temperature_N1).exp()
+        at_N1 = torch.where(greedy_N1, at_N1, read_cdf(fine_NW, share_N1)[0])
+    tokens_N1 = columns_NW.gather(1, at_N1)
+
+    def probability_N(ids_N1: torch.Tensor) -> torch.Tensor:
+        return ((logits_NV.gather(1, ids_N1).double() - top_N1).exp() / total_N1)[:, 0].cpu()
+
+    proposal = Proposal(tokens_N1[:, 0].cpu(), probability_N(tokens_N1))
+    if given_N is not None:
+        proposal.given_N = probability_N(given_N[:, None].to(device))
+    if "best" in want:
+        proposal.best_N = (1 / total_N1)[:, 0].cpu()
+    if "margin" in want:
+        proposal.margin_N = ((1 - (runner_up(logits_NV, tops_NK).double() - top_N1).exp()) / total_N1)[:, 0].cpu()
+    if slope_N is not None:
+        proposal.entropy_N = (total_N1[:, 0].log() - slope_N / total_N1[:, 0]).cpu()
+    if "logp" in want:
+        proposal.logp_NV = (logits_NV - (top_N1 + total_N1.log()).float()).cpu()
+    return proposal
+
+
+def block_maxima(logits_NV: torch.Tensor) -> torch.Tensor:
+    """The largest logit of each block [N, K]; NaN where there is one."""
+    return torch.cat([part_NKW.amax(-1) for part_NKW in blocks(logits_NV)], dim=1)
+
+
+def weigh(
+    logits_NV: torch.Tensor,
+    top_N1: torch.Tensor,
+    temperature_N1: torch.Tensor | None = None,
+    floor_N1: torch.Tensor | None = None,
+    slope: bool = False,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """exp((logit - top) / temperature) summed over blocks, float64 [N, K], logits below the floor left out; with
+    `slope` also the sum of exp(d) d, d = logit - top, over the whole row, float64 [N]."""
+    rows, vocabulary = logits_NV.shape
+    mass_NK = logits_NV.new_empty((rows, -(-vocabulary // BLOCK)), dtype=torch.float64)
+    slope_NK = torch.empty_like(mass_NK) if slope else None
+    step = rows if logits_NV.is_cuda else max(1, PIECE // vocabulary)
+    buffer_nV = torch.empty_like(logits_NV[:step])
+    for start in range(0, rows, step):
+        part = slice(start, start + step)
+        weights_nV = torch.sub(logits_NV[part], top_N1[part], out=buffer_nV[: len(top_N1[part])])
+        if temperature_N1 is not None:
+            weights_nV.div_(temperature_N1[part].float())
+        if floor_N1 is not None:
+            weights_nV.masked_fill_(logits_NV[part] < floor_N1[part], -torch.inf)
+        if slope_NK is None:
+            sum_blocks(weights_nV.exp_(), mass_NK[part])
+        else:
+            differences_nV = weights_nV.clamp(min=-1000.0)  # 0 * -inf is no number
+            sum_blocks(weights_nV.exp_(), mass_NK[part])
+            sum_blocks(differences_nV.mul_(weights_nV), slope_NK[part])
+    return mass_NK, None if slope_NK is None else slope_NK.sum(-1)
+
+
+def sum_blocks(values_nV: torch.Tensor, out_nK: torch.Tensor) -> None:
+    start = 0
+    for part_nKW in blocks(values_nV):
+        out_nK[:, start : start + part_nKW.shape[1]] = part_nKW.sum(-1)
+        start += part_nKW.shape[1]
+
+
+def blocks(values_NV: torch.Tensor) -> list[torch.Tensor]:
+    """Views [N, K, W]: the whole blocks, and the shorter one at the end where there is one."""
+    whole = values_NV.shape[1] // BLOCK * BLOCK
+    parts = [values_NV[:, :whole].unflatten(1, (-1, BLOCK))] if whole else []
+    return parts if whole == values_NV.shape[1] else [*parts, values_NV[:, None, whole:]]
+
+
+def reshape_law(
+    logits_NV: torch.Tensor, draws: Draws, temperature_N1: torch.Tensor, top_N1: torch.Tensor, mass_NK: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The block masses to draw from and, where top-k or top-p is on, the logit below which nothing is drawn.
+
+    Rows at temperature 1 without a filter keep the masses they have.
+    """
+    drawn_N = draws.temperature_N > 0
+    floor_N1 = cutoffs(logits_NV, draws, drawn_N, temperature_N1, top_N1)
+    other_N = drawn_N & (draws.temperature_N != 1)
+    if floor_N1 is not None:
+        other_N = other_N | floor_N1.isfinite()[:, 0].cpu()
+    if not other_N.any():
+        return mass_NK, floor_N1
+    if other_N.all():
+        return weigh(logits_NV, top_N1, temperature_N1, floor_N1)[0], floor_N1
+    rows_R = other_N.nonzero()[:, 0].to(logits_NV.device)
+    floor_R1 = None if floor_N1 is None else floor_N1[rows_R]
+    mass_RK, _ = weigh(logits_NV[rows_R], top_N1[rows_R], temperature_N1[rows_R], floor_R1)
+    return mass_NK.index_copy(0, rows_R, mass_RK), floor_N1
+
+
+def cutoffs(
+    logits_NV: torch.Tensor, draws: Draws, drawn_N: torch.Tensor, temperature_N1: torch.Tensor, top_N1: torch.Tensor
+) -> torch.Tensor | None:
+    """The logit of the last token kept by top-k and top-p, -inf for rows without; None where no row has any."""
+    floor_N1 = torch.full_like(top_N1, -torch.inf)
+    found = False
+    if draws.top_k_N is not None:
+        rows_R = (drawn_N & (draws.top_k_N > 0) & (draws.top_k_N < logits_NV.shape[1])).nonzero()[:, 0]
+        if len(rows_R):
+            found = True
+            k_R, rows_R = draws.top_k_N[rows_R].to(logits_NV.device), rows_R.to(logits_NV.device)
+            kept_RW = logits_NV[rows_R].topk(int(k_R.max())).values
+            floor_N1[rows_R] = kept_RW.gather(1, k_R[:, None] - 1)
+    if draws.top_p_N is not None:
+        rows_R = (drawn_N & (draws.top_p_N < 1)).nonzero()[:, 0]
+        if len(rows_R):
+            found = True
+            top_p_R1, rows_R = draws.top_p_N[rows_R, None].to(logits_NV.device), rows_R.to(logits_NV.device)
+            floor_N1[rows_R] = nucleus(
+                logits_NV[rows_R], top_p_R1, temperature_N1[rows_R], top_N1[rows_R], floor_N1[rows_R]
+            )
+    return floor_N1 if found else None
+
+
+def nucleus(
+    logits_RV: torch.Tensor,
+    top_p_R1: torch.Tensor,
+    temperature_R1: torch.Tensor,
+    top_R1: torch.Tensor,
+    floor_R1: torch.Tensor,
+) -> torch.Tensor:
+    """The logit of the last of the likeliest tokens that together hold top-p of what top-k left, [R, 1].
+
+    Looked for among ever more of the likeliest tokens, as most rows need few and sorting them all costs most.
+    """
+    aim_R1 = top_p_R1 * weigh(logits_RV, top_R1, temperature_R1, floor_R1)[0].sum(-1, keepdim=True)
+    found_R1 = floor_R1.clone()
+    rows_R, width = torch.arange(len(logits_RV), device=logits_RV.device), NUCLEUS
+    while len(rows_R):
+        width = min(width, logits_RV.shape[1])
+        values_RW = logits_RV[rows_R].topk(width).values
+        values_RW = values_RW.masked_fill(values_RW < floor_R1[rows_R], -torch.inf)
+        held_RW = ((values_RW.double() - top_R1[rows_R]) / temperature_R1[rows_R]).exp().cumsum(-1)
+        last_R1 = torch.searchsorted(held_RW, aim_R1[rows_R])
+        enough_R = (last_R1[:, 0] < width) | (width == logits_RV.shape[1])
+        chosen_R1 = values_RW.gather(1, last_R1.clamp(max=width - 1)).maximum(floor_R1[rows_R])
+        found_R1[rows_R[enough_R]] = chosen_R1[enough_R]
+        rows_R, width = rows_R[~enough_R], width * 8
+    return found_R1
+
+
+def read_cdf(mass_NW: torch.Tensor, uniforms_N1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Where the CDF of each row reaches its uniform, and how far into that entry (again in [0, 1]); both [N, 1]."""
+    cdf_NW = mass_NW.cumsum(-1)
+    total_N1 = cdf_NW[:, -1:].contiguous()
+    aim_N1 = uniforms_N1 * total_N1
+    # By rounding an aim may equal the total: then the last entry that has any mass, which is the first to reach it.
+    at_N1 = torch.searchsorted(cdf_NW, aim_N1, right=True).minimum(torch.searchsorted(cdf_NW, total_N1))
+    mass_N1 = mass_NW.gather(1, at_N1)
+    return at_N1, ((aim_N1 - (cdf_NW.gather(1, at_N1) - mass_N1)) / mass_N1).clamp(0, 1)
+
+
+def look_into(logits_NV: torch.Tensor, block_N1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The ids and logits of one block of each row, [N, W]; -inf behind the end of the vocabulary."""
+    vocabulary = logits_NV.shape[1]
+    columns_NW = block_N1 * BLOCK + torch.arange(min(BLOCK, vocabulary), device=logits_NV.device)
+    if vocabulary % BLOCK == 0 or vocabulary < BLOCK:
+        return columns_NW, logits_NV.gather(1, columns_NW)
+    values_NW = logits_NV.gather(1, columns_NW.clamp(max=vocabulary - 1))
+    return columns_NW, values_NW.masked_fill(columns_NW >= vocabulary, -torch.inf)
+
+
+def runner_up(logits_NV: torch.Tensor, tops_NK: torch.Tensor) -> torch.Tensor:
+    """The second largest logit [N, 1]: of the other blocks or within the best one; -inf in a vocabulary of one."""
+    block_N1 = tops_NK.argmax(-1, keepdim=True)
+    others_N1 = tops_NK.scatter(1, block_N1, -torch.inf).amax(-1, keepdim=True)
+    inside_NW = look_into(logits_NV, block_N1)[1]
+    rest_N1 = inside_NW.scatter(1, inside_NW.argmax(-1, keepdim=True), -torch.inf).amax(-1, keepdim=True)
+    return others_N1.maximum(rest_N1)
 
 
 def draw(

@@ -184,7 +184,7 @@ def measure_speed(mdm: Model, arm: Model, rounds: int = SPEED_ROUNDS) -> dict[st
     """Tokens per second of both: the ways take turns, `rounds` times, and the median counts."""
     length = min(SPEED_LENGTH, mdm.config.block_size // 2)
     few = max(1, length // 4)
-    fixed: dict[str, Any] = {"length": length, "stop_at_eos": False}
+    fixed: dict[str, Any] = {"length": length, "eos": "fill"}
     ways: dict[str, Callable[[list[str]], list[Generation]]] = {
         f"MDM, {length} steps": lambda prompts: generate(mdm, prompts, steps=length, **fixed),
         f"MDM, {few} steps": lambda prompts: generate(mdm, prompts, steps=few, **fixed),

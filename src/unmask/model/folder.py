@@ -5,6 +5,7 @@
     save("my-model", network, tokenizer)
 
 A folder appears under its name only when it is whole. Weights are read from safetensors alone; nothing is unpickled.
+Beside them may lie ``generation.json``, the model's own defaults of decoding (`unmask.model.defaults`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from safetensors.torch import load_file, save_file
 from unmask._version import __version__
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
+from unmask.model.defaults import read_defaults
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
@@ -39,6 +41,7 @@ class Model:
     network: Transformer
     tokenizer: Tokenizer | None = None
     path: Path | None = None
+    defaults: dict[str, Any] = field(default_factory=dict)  # of `generate`
 
     @property
     def config(self) -> ModelConfig:
@@ -173,7 +176,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
     """The `Model` at `path` (see `resolve`), in evaluation mode, fp32.
 
-    Raises `UserError` for a missing folder, missing or misshapen tensors, and a tokenizer that is not the model's.
+    Raises `UserError` for a missing folder, missing or misshapen tensors, a tokenizer that is not the model's, and
+    defaults of decoding that cannot be read.
     """
     folder = resolve(path)
     settings = read_config(folder)
@@ -186,7 +190,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
         expected = settings.get("tokenizer_hash")
         if tokenizer.vocab_size > config.vocab_size or expected not in (None, tokenizer.hash):
             raise UserError(f"{folder / TOKENIZER} is not the tokenizer this model was trained with; put back its own")
-    return Model(network.to(device).eval(), tokenizer, folder)
+    return Model(network.to(device).eval(), tokenizer, folder, read_defaults(folder))
 
 
 def read_weights(path: Path, network: Transformer) -> dict[str, torch.Tensor]:

@@ -23,6 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from unmask.errors import UserError
 from unmask.model.cache import KVCache
+from unmask.model.canvas_cache import CanvasCache, CanvasRows
 from unmask.model.config import ModelConfig
 from unmask.model.cross_entropy import weighted_cross_entropy
 
@@ -50,7 +51,7 @@ class Attention(nn.Module):
         rope: tuple[torch.Tensor, torch.Tensor],
         mask: torch.Tensor | None,
         causal: bool,
-        cached: tuple[KVCache, int, torch.Tensor, int] | None,
+        cached: tuple[KVCache | CanvasRows, int, torch.Tensor, int] | None,
     ) -> torch.Tensor:
         """What the heads gather [B, T, H * D], before the projection `out`."""
         batch, length, _ = x_BTE.shape
@@ -59,7 +60,8 @@ class Attention(nn.Module):
         q_BHTD, k_BKTD = rotate(qk, *rope).split([self.heads, self.kv_heads], dim=1)
         if cached is not None:
             cache, layer, positions_BT, slots = cached
-            k_BKTD, v_BKTD = cache.write(layer, positions_BT, k_BKTD, v_BKTD, slots)
+            where = (layer, positions_BT, k_BKTD, v_BKTD)
+            k_BKTD, v_BKTD = cache.write(*where, slots) if isinstance(cache, KVCache) else cache.write(*where)
         if self.kv_heads != self.heads:
             groups = self.heads // self.kv_heads
             k_BKTD, v_BKTD = (x.repeat_interleave(groups, dim=1) for x in (k_BKTD, v_BKTD))
@@ -75,7 +77,9 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return self.down(F.silu(gate) * up)
+        if torch.is_grad_enabled():
+            return self.down(F.silu(gate) * up)
+        return self.down(F.silu(gate, inplace=True).mul_(up))
 
 
 class Block(nn.Module):
@@ -99,8 +103,12 @@ class Block(nn.Module):
 
     def finish(self, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
         """The other half, at each of any positions on its own: [..., E] and [..., H * D] to [..., E]."""
-        x = x + self.attention.out(mixed)
-        return x + self.mlp(self.mlp_norm(x))
+        if torch.is_grad_enabled():
+            x = x + self.attention.out(mixed)
+            return x + self.mlp(self.mlp_norm(x))
+        # In place: of memory that is asked for anew every page costs, up to a tenth of a pass.
+        x = x.add_(self.attention.out(mixed))
+        return x.add_(self.mlp(self.mlp_norm(x)))
 
 
 class Transformer(nn.Module):
@@ -143,15 +151,16 @@ class Transformer(nn.Module):
         *,
         positions_BT: torch.Tensor | None = None,
         key_mask_BS: torch.Tensor | None = None,
-        cache: KVCache | None = None,
+        cache: KVCache | CanvasRows | None = None,
         segments_BT: torch.Tensor | None = None,
         at_N: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Final hidden states [B, T, E], after the last norm; [N, E] where `at_N` chooses positions.
 
         positions_BT: where each token stands (default 0..T-1). key_mask_BS: True where a key may be attended to
-        (False for padding). cache: a causal model's `KVCache`; needs positions_BT, and attends to all slots up
-        to each token's own. segments_BT: numbers of the examples that share a row, each in one stretch: a token
+        (False for padding). cache: needs positions_BT; a causal model's `KVCache`, where a token attends to all slots
+        up to its own, or rows of a bidirectional one's `CanvasCache`, to all of them but those that key_mask_BS
+        forbids. segments_BT: numbers of the examples that share a row, each in one stretch: a token
         attends to its own alone, and positions begin again with each. at_N: places in the flattened [B * T]; behind
         its attention the last layer runs only there. Raises `UserError` if the sequence is longer than the context.
         """
@@ -163,9 +172,14 @@ class Transformer(nn.Module):
         if positions_BT is None:
             rope = (self.cos[:length], self.sin[:length])
         else:
-            rope = (self.cos[positions_BT][:, None], self.sin[positions_BT][:, None])
+            # Padding queries stand behind the last slot, which may lie outside the context.
+            at_BT = positions_BT if cache is None or self.config.causal else positions_BT.clamp(max=len(self.cos) - 1)
+            rope = (self.cos[at_BT][:, None], self.sin[at_BT][:, None])
         mask, causal, slots = None, self.config.causal, 0
-        if cache is not None:
+        if isinstance(cache, CanvasRows):
+            assert positions_BT is not None and not self.config.causal, "a canvas cache needs positions, and no order"
+            cache.begin(positions_BT)
+        if isinstance(cache, KVCache):
             assert positions_BT is not None and self.config.causal, "a cache needs a causal model and positions"
             slots = int(positions_BT.max()) + 1
             mask = (torch.arange(slots, device=tokens_BT.device) <= positions_BT[:, :, None])[:, None]
@@ -188,6 +202,11 @@ class Transformer(nn.Module):
             else:
                 x_BTE = layer(x_BTE, *where)
         return self.norm(x_BTE)
+
+    def canvas_cache(self, batch: int, length: int) -> CanvasCache:
+        """Empty slots for so many rows of so many positions, on this network's device."""
+        weight = self.embedding.weight
+        return CanvasCache(self.config, batch, length, weight.device, weight.dtype)
 
     @property
     def head_weight_VE(self) -> torch.Tensor:
@@ -227,7 +246,12 @@ def rope_tables(config: ModelConfig) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def rotate(x_BHTD: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotary embedding in fp32, returned in the input's type."""
+    """Rotary embedding in fp32, returned in the input's type; without gradients an fp32 input is overwritten."""
     x = x_BHTD.float()
+    if not torch.is_grad_enabled():
+        half = x.shape[-1] // 2
+        turned = x.roll(half, dims=-1)
+        turned[..., :half].neg_()
+        return x.mul_(cos).addcmul_(turned, sin).to(x_BHTD.dtype)
     first, second = x.chunk(2, dim=-1)
     return (x * cos + torch.cat((-second, first), dim=-1) * sin).to(x_BHTD.dtype)

@@ -1,0 +1,349 @@
+"""`unmask bench decode`: speed against quality of every decoding rule and cache, beside an autoregressive twin.
+
+    unmask bench decode runs/demo/mdm --arm runs/demo/arm --data runs/demo/data --out decode.json --plot decode.png
+    unmask bench decode runs/demo/mdm --data runs/demo/data --only 'confidence*' --only 'threshold*' --judge none
+
+The protocol: one backbone, tokenizer and data for both models, the twin with its preallocated cache; an end of sequence
+stops every arm; loading is not timed; all arms are warm (each has written the samples of its quality); they take turns,
+in an order that moves on every round; medians and quartiles over rounds, ratios within a round. Passes count every call
+of the network, with guidance twice. Tokens per second are *useful* ones, of the text before its end.
+
+Quality is measured once a setting on prompts from held-out text: perplexity under a judge with the entropy of the
+tokens beside it (`evaluation.generation_quality`), and gaps of held-out text filled exactly. The real continuations
+are judged too. Answers are kept in OUT.partial.jsonl, and a stopped run goes on from there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from unmask.bench import clock
+from unmask.bench.decode_arms import Ours, Writer, transformers_arms
+from unmask.bench.decode_settings import STOP, Setting, arm_settings, mdm_settings
+from unmask.bench.train import machine, spread
+from unmask.data.shards import TokenData
+from unmask.decoding.generation import continuation
+from unmask.errors import UserError
+from unmask.evaluation.benchmarks import write_result
+from unmask.evaluation.generation_quality import Sample, held_out, infilled, measure
+from unmask.evaluation.judge import SMOLLM2, Judge, open_judge
+from unmask.evaluation.provenance import model_facts, versions
+from unmask.evaluation.request_store import RequestStore, request_key
+from unmask.model.folder import Model, load
+
+SCHEMA_VERSION = 1
+KIND = "unmask-bench-decode"
+ROWS_AT_ONCE = 16  # while quality is measured; speed has its own batches
+SHOWN_SAMPLES = 2
+GAP_CONTEXT = 256  # tokens around a gap, at most
+BASELINE = "ARM"  # what speeds are set against
+
+
+@dataclass(frozen=True)
+class DecodeBenchOptions:
+    """The command's arguments. Lengths and prompts in tokens; pairs that exceed a model's context are left out."""
+
+    model: str
+    data: str
+    arm: str | None = None
+    judge: str = SMOLLM2  # or a model folder, or "none"
+    length: Sequence[int] = ()  # by default half the context
+    prompt: Sequence[int] = ()  # by default a quarter of it
+    batch: Sequence[int] = (1, 8)
+    samples: int = 128  # whose quality is measured
+    span: int = 3  # tokens of a gap
+    gaps: int = 256  # gaps to fill; 0: none
+    temperature: Sequence[float] = (1.0, 0.7, 0.5)
+    rounds: int = 5
+    only: Sequence[str] = ()  # patterns of the settings' names; the twin is always there
+    transformers: bool = True
+    seed: int = 0
+    threads: int = 0
+    out: str | None = None
+    plot: str | None = None
+
+    def check(self) -> None:
+        """Raises `UserError` for what cannot be measured."""
+        for name, least in (("samples", 2), ("rounds", 1), ("span", 1), ("gaps", 0), ("threads", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"--{name} is {getattr(self, name)}; give at least {least}")
+        for name, least in (("length", 1), ("prompt", 0), ("batch", 1)):
+            for value in getattr(self, name):
+                if value < least:
+                    raise UserError(f"--{name} is {value}; give at least {least}")
+        if not self.temperature or min(self.temperature) < 0:
+            raise UserError("--temperature: give at least one, each 0 or more")
+        for path in (self.out, self.plot):
+            if path and not Path(path).resolve().parent.is_dir():
+                raise UserError(f"{path}: its folder does not exist; make it, or give another file")
+
+
+@dataclass
+class Bench:
+    """What all measurements share."""
+
+    options: DecodeBenchOptions
+    mdm: Model
+    arm: Model | None
+    judge: Judge | None
+    data: TokenData
+    store: RequestStore
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def known(self, *what: Any) -> tuple[str, Any]:
+        key = request_key(*what)
+        return key, self.store.get(key)
+
+
+def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
+    """Measures all cells (prompt x length); JSON values, written to `out` and drawn to `plot` where given."""
+    options.check()
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    mdm, arm, data = open_models(options)
+    wanted = cells(options, mdm, arm)
+    judge = None if options.judge == "none" else open_judge(options.judge)
+    result: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": KIND,
+        "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in ("out", "plot")},
+        "models": {"mdm": model_facts(mdm), "arm": model_facts(arm) if arm else None},
+        "data": {"folder": Path(options.data).name, "fingerprint": data.manifest.fingerprint, "split": data.split},
+        "judge": judge.to_dict() if judge else None,
+        "stop": STOP,
+        "versions": versions(),
+        "machine": machine(),
+        "threads": torch.get_num_threads(),
+    }
+    partial = Path(f"{options.out}.partial.jsonl") if options.out else None
+    protocol = {name: result[name] for name in ("options", "models", "data", "judge", "versions", "threads")}
+    with RequestStore(partial, protocol) as store:
+        bench = Bench(options, mdm, arm, judge, data, store)
+        result["cells"] = [cell(bench, prompt, length) for prompt, length in wanted]
+        result["infill"] = gaps(bench, result["cells"][0]["length"]) if options.gaps else None
+        result["refused"] = bench.refused
+    if options.out:
+        write_result(Path(options.out), result)
+        assert partial is not None
+        partial.unlink()
+    if options.plot:
+        from unmask.bench.decode_plot import plot
+
+        plot(result, Path(options.plot))
+    return result
+
+
+def open_models(options: DecodeBenchOptions) -> tuple[Model, Model | None, TokenData]:
+    """The two models and the held-out text; raises `UserError` where they do not belong together."""
+    mdm, arm = load(options.model), load(options.arm) if options.arm else None
+    for model, path, kind in ((mdm, options.model, "mdm"), (arm, options.arm, "arm")):
+        if model is not None and (model.kind != kind or model.tokenizer is None):
+            what = {"mdm": "masked diffusion", "arm": "autoregressive"}[kind]
+            raise UserError(f"{path} is no {what} model with a tokenizer; give one that is")
+    data = TokenData(options.data, "validation")
+    for name, found in ((options.arm, arm.tokenizer if arm else None), (options.data, data.tokenizer())):
+        if found is not None and mdm.tokenizer is not None and found.hash != mdm.tokenizer.hash:
+            raise UserError(f"{name} has another tokenizer than {options.model}; tokens could not be compared")
+    return mdm, arm, data
+
+
+def shared_context(mdm: Model, arm: Model | None) -> int:
+    """Tokens that fit into either model."""
+    return min(model.config.block_size for model in (mdm, arm) if model is not None)
+
+
+def cells(options: DecodeBenchOptions, mdm: Model, arm: Model | None) -> list[tuple[int, int]]:
+    """(prompt, length) pairs that fit into both contexts."""
+    context = shared_context(mdm, arm)
+    if options.gaps and options.span > context - 1:
+        raise UserError(f"--span is {options.span}; give at most {context - 1}, so that a token is left to see")
+    pairs = [(p, n) for p in options.prompt or [context // 4] for n in options.length or [context // 2]]
+    fitting = [(prompt, length) for prompt, length in pairs if prompt + length <= context]
+    if not fitting:
+        raise UserError(f"no prompt with its length fits into the context of {context}; give shorter ones")
+    for prompt, length in pairs:
+        if (prompt, length) not in fitting:
+            say(f"prompt {prompt} with length {length} exceeds the context of {context}: left out")
+    return fitting
+
+
+def arms_for(bench: Bench, prompt: int, length: int) -> dict[str, tuple[Writer, Setting]]:
+    """The arms of a cell by name, with their settings."""
+    options = bench.options
+    wanted = [s for s in mdm_settings(length, options.temperature, guided=prompt > 0) if chosen(s.name, options.only)]
+    arms: dict[str, tuple[Writer, Setting]] = {s.name: (Ours(bench.mdm, s), s) for s in wanted}
+    if bench.arm is not None:
+        arms |= {s.name: (Ours(bench.arm, s), s) for s in arm_settings(options.temperature)}
+        if options.transformers:
+            for writer in transformers_arms(bench.arm, options.temperature[0]):
+                arms[writer.name] = (writer, Setting(writer.name, {"temperature": options.temperature[0]}))
+    if not arms:
+        raise UserError(f"--only {options.only[0]}: no setting has such a name; leave it out to see all")
+    return arms
+
+
+def chosen(name: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+# ------------------------------------------------------------------ quality
+
+
+def cell(bench: Bench, prompt: int, length: int) -> dict[str, Any]:
+    """Quality and speed of every arm for one length of prompt and of text."""
+    pieces = held_out(bench.data, bench.options.samples, prompt + length)
+    arms = arms_for(bench, prompt, length)
+    rows: dict[str, dict[str, Any]] = {}
+    for number, (name, (writer, setting)) in enumerate(arms.items(), start=1):
+        where = f"prompt {prompt}, length {length}, {number} of {len(arms)}"
+        if (found := quality(bench, writer, setting, pieces, prompt, length, where)) is not None:
+            rows[name] = {"setting": name, "kind": writer.kind, **setting.to_dict(), "quality": found, "speed": {}}
+    if not rows:
+        raise UserError(f"every setting was refused, the first: {next(iter(bench.refused.values()))}")
+    writers = {name: arms[name][0] for name in rows}
+    for batch in bench.options.batch:
+        for name, speed in speeds(bench, writers, [p[:prompt] for p in pieces], prompt, length, batch).items():
+            rows[name]["speed"][str(batch)] = speed
+    return {
+        "prompt": prompt,
+        "length": length,
+        "real_text": read(bench, pieces, [piece[prompt:] for piece in pieces], prompt),
+        "rows": list(rows.values()),
+    }
+
+
+def quality(
+    bench: Bench, writer: Writer, setting: Setting, pieces: list[list[int]], prompt: int, length: int, where: str
+) -> dict[str, Any] | None:
+    """Numbers of the samples an arm writes, its warm-up too; None where it refuses, which is noted."""
+    key, found = bench.known("quality", prompt, length, writer.name, setting.to_dict())
+    if found is None:
+        say(f"{where}: quality of {writer.name}")
+        try:
+            texts = written(writer, [piece[:prompt] for piece in pieces], length, bench.options.seed)
+        except UserError as error:
+            bench.refused[writer.name] = str(error)
+            say(f"{writer.name} is left out: {error}")
+            return None
+        found = read(bench, pieces, texts, prompt)
+        bench.store.put(key, found)
+    return dict(found)
+
+
+def written(writer: Writer, prompts: list[list[int]], length: int, seed: int) -> list[list[int]]:
+    texts: list[list[int]] = []
+    for first in range(0, len(prompts), ROWS_AT_ONCE):
+        rows = writer.generate(prompts[first : first + ROWS_AT_ONCE], length, seed + first)
+        texts += [row.tokens for row in rows]
+    return texts
+
+
+def read(bench: Bench, pieces: list[list[int]], texts: list[list[int]], prompt: int) -> dict[str, Any]:
+    """`measure` of continuations of held-out prompts, and the first of them to look at."""
+    samples = []
+    for piece, tokens in zip(pieces, texts, strict=True):
+        given = piece[:prompt]
+        text = continuation(bench.mdm, [*given, *tokens], prompt)
+        samples.append(Sample(bench.mdm.decode(given) or "", text or "", tokens))
+    shown = [{"prompt": sample.prompt, "text": sample.text} for sample in samples[:SHOWN_SAMPLES]]
+    return {**measure(samples, bench.judge), "shown": shown}
+
+
+def gaps(bench: Bench, length: int) -> list[dict[str, Any]]:
+    """Exact match of filled gaps at temperature 0, a row for every setting; the twin sees only what stands before."""
+    options = dataclasses.replace(bench.options, temperature=bench.options.temperature[:1], transformers=False)
+    pieces = held_out(bench.data, options.gaps, min(shared_context(bench.mdm, bench.arm), GAP_CONTEXT))
+    rows = []
+    for name, (writer, setting) in arms_for(dataclasses.replace(bench, options=options), 1, length).items():
+        if name in bench.refused or not isinstance(writer, Ours):
+            continue
+        call = {**setting.call(options.span), "temperature": 0.0}
+        key, found = bench.known("gaps", len(pieces[0]), options.span, options.gaps, name, call)
+        if found is None:
+            say(f"gaps of {options.span} tokens: {name}")
+            try:
+                found = infilled(writer.model, pieces, options.span, options.seed, **call)
+            except UserError as error:
+                say(f"gaps: {name} is left out: {error}")
+                continue
+            bench.store.put(key, found)
+        rows.append({"setting": name, "kind": writer.kind, **found})
+    return rows
+
+
+# ------------------------------------------------------------------ speed
+
+
+def speeds(
+    bench: Bench, writers: dict[str, Writer], prompts: list[list[int]], prompt: int, length: int, batch: int
+) -> dict[str, dict[str, Any]]:
+    """Rounds in which every arm has a turn: a call with `batch` of the prompts."""
+    turns: dict[str, list[dict[str, Any]]] = {name: [] for name in writers}
+    names = list(writers)
+    for index in range(bench.options.rounds):
+        key, known = bench.known("speed", prompt, length, batch, index, names)
+        if known is None:
+            rows = [prompts[(index * batch + i) % len(prompts)] for i in range(batch)]
+            shift = index * max(1, len(names) // bench.options.rounds)
+            order = names[shift:] + names[:shift]
+            known = {name: turn(writers[name], rows, length, bench.options.seed + index) for name in order}
+            bench.store.put(key, known)
+        for name in names:
+            turns[name].append(known[name])
+        say(f"prompt {prompt}, length {length}, batch {batch}: round {index + 1} of {bench.options.rounds}")
+    rates = {name: np.array([t["tokens"] / t["seconds"] for t in found]) for name, found in turns.items()}
+    return {name: summary(found, rates[name], rates.get(BASELINE)) for name, found in turns.items()}
+
+
+def turn(writer: Writer, prompts: list[list[int]], length: int, seed: int) -> dict[str, Any]:
+    """One timed call."""
+    started = clock(torch.get_num_threads())
+    rows = writer.generate(prompts, length, seed)
+    seconds = clock(torch.get_num_threads()) - started
+    first = [row.seconds_to_first for row in rows if row.seconds_to_first is not None]
+    computed = [row.computed for row in rows if row.computed is not None]
+    return {
+        "rows": len(rows),
+        "seconds": seconds,
+        "tokens": sum(len(row.tokens) for row in rows),
+        "nfe": float(np.mean([row.nfe for row in rows])),
+        "first": float(np.mean(first)) if first else None,
+        "computed": float(np.mean(computed)) if computed else None,
+    }
+
+
+def summary(turns: list[dict[str, Any]], rates: np.ndarray, baseline: np.ndarray | None) -> dict[str, Any]:
+    """Medians and quartiles over rounds; passes and tokens are means, since prompts differ from round to round."""
+    first = [turn["first"] for turn in turns if turn["first"] is not None]
+    computed = [turn["computed"] for turn in turns if turn["computed"] is not None]
+    tokens, passes = float(np.sum([t["tokens"] for t in turns])), float(np.mean([t["nfe"] for t in turns]))
+    return {
+        "tokens_per_second": spread(rates),
+        "over_arm": None if baseline is None else spread(rates / baseline),
+        "latency": spread(np.array([turn["seconds"] for turn in turns])),
+        "first_commit": spread(np.array(first)) if first else None,
+        "nfe": passes,
+        "tokens_per_pass": tokens / float(np.sum([turn["rows"] * turn["nfe"] for turn in turns])),
+        "useful_tokens": tokens / float(np.sum([turn["rows"] for turn in turns])),
+        "computed": float(np.mean(computed)) if computed else None,
+    }
+
+
+def in_words(result: dict[str, Any]) -> str:
+    """The tables."""
+    from unmask.bench.decode_table import table
+
+    return table(result)
+
+
+def say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)

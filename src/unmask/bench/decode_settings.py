@@ -1,0 +1,103 @@
+"""The settings that `unmask bench decode` measures: names, and the options of `generate` behind them.
+
+    for setting in mdm_settings(length=32): generate(mdm, prompts, 32, **setting.call(32))
+
+One table for every order, quota, way to revise and cache; a new rule is a new line. Where each rule comes from and what
+its numbers mean stands in docs/decoding.md. `steps_per_token` 0.5 is half as many steps as new tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+STOP: dict[str, Any] = {"eos": "stop"}  # in every arm: nothing is written behind the end of a text
+GUIDANCE = 0.5
+# Those also measured at further temperatures: enough to draw the same curve again.
+AT_ALL_TEMPERATURES = (
+    *("ancestral, L steps", "ancestral, L/2 steps", "ancestral, L/4 steps", "confidence, L/4 steps", "threshold 0.5"),
+)
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A way to call `generate`; `options` hold no steps, which follow from the length."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    steps_per_token: float | None = None  # None: the rule needs no number of steps
+
+    def call(self, length: int) -> dict[str, Any]:
+        """The options for so many new tokens."""
+        if self.steps_per_token is None:
+            return dict(self.options)
+        return {**self.options, "steps": max(1, math.ceil(self.steps_per_token * length))}
+
+    def at(self, temperature: float, named: bool) -> Setting:
+        name = f"{self.name}, T {temperature:g}" if named else self.name
+        return Setting(name, {**self.options, "temperature": temperature}, self.steps_per_token)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"options": self.options, "steps_per_token": self.steps_per_token}
+
+
+def share(steps_per_token: float) -> str:
+    """`L/4 steps`."""
+    return "L steps" if steps_per_token == 1 else f"L/{1 / steps_per_token:g} steps"
+
+
+def mdm_settings(length: int, temperatures: Sequence[float] = (1.0,), guided: bool = True) -> list[Setting]:
+    """All of them for a masked model; the second and later temperatures for a few only.
+
+    guided: also with guidance, which needs a prompt.
+    """
+    block = min(32, max(1, length // 2))
+    found = [Setting(f"ancestral, {share(s)}", {"order": "ancestral"}, s) for s in (1, 1 / 2, 1 / 4, 1 / 8)]
+    found.append(Setting("first-hitting", {"order": "first-hitting"}))
+    # Orders, each with the published sampler's quota.
+    found += [Setting(f"confidence, {share(s)}", {"order": "confidence"}, s) for s in (1, 1 / 2, 1 / 4, 1 / 8)]
+    orders = ("margin", "entropy", "high-entropy", "random", "left-to-right", "dilated")
+    found += [Setting(f"{order}, L/2 steps", {"order": order}, 1 / 2) for order in orders]
+    found.append(Setting("confidence, L/2 steps, order noise 1", {"order": "confidence", "order_noise": 1.0}, 1 / 2))
+    # Quotas: the same number each step, and those that commit what the model is sure of.
+    found += [
+        Setting(f"confidence, even, {share(s)}", {"order": "confidence", "quota": "even"}, s) for s in (1 / 2, 1 / 4)
+    ]
+    found += [
+        Setting(f"threshold {t:g}", {"order": "confidence", "quota": f"threshold:{t:g}"}) for t in (0.9, 0.5, 0.3)
+    ]
+    found += [Setting(f"factor {f:g}", {"order": "confidence", "quota": f"factor:{f:g}"}) for f in (1, 2)]
+    found += [
+        Setting(f"entropy-bounded {g:g}", {"order": "entropy", "quota": f"entropy-bounded:{g:g}"}) for g in (0.1, 2)
+    ]
+    found.append(Setting("klass", {"order": "confidence", "quota": "klass"}))
+    # Blocks from left to right, and the caches that live on them.
+    in_blocks = {"order": "confidence", "block": block}
+    found.append(Setting(f"confidence, L/2 steps, block {block}", in_blocks, 1 / 2))
+    found.append(Setting("ancestral, L steps, cache reuse", {"order": "ancestral", "cache": "reuse"}, 1))
+    for cache in ("prefix", "dual"):
+        cached = {**in_blocks, "cache": cache}
+        found.append(Setting(f"confidence, L/2 steps, block {block}, cache {cache}", cached, 1 / 2))
+        found.append(Setting(f"threshold 0.9, block {block}, cache {cache}", {**cached, "quota": "threshold:0.9"}))
+    # Revision of what was written.
+    for revise in ("remdm-cap:0.008", "remdm-rescale:0.015", "remdm-conf", "remdm-loop"):
+        found.append(Setting(f"ancestral, L steps, {revise}", {"order": "ancestral", "revise": revise}, 1))
+    for revise in ("p2:1", "edit:0.9"):
+        found.append(Setting(f"confidence, L/2 steps, {revise}", {"order": "confidence", "revise": revise}, 1 / 2))
+    if guided:
+        guidance = {"order": "confidence", "guidance": GUIDANCE}
+        found.append(Setting(f"confidence, L/2 steps, guidance {GUIDANCE}", guidance, 1 / 2))
+    return _heated(found, temperatures, AT_ALL_TEMPERATURES)
+
+
+def arm_settings(temperatures: Sequence[float] = (1.0,)) -> list[Setting]:
+    """The autoregressive twin, once a temperature."""
+    return _heated([Setting("ARM")], temperatures, ("ARM",))
+
+
+def _heated(found: list[Setting], temperatures: Sequence[float], everywhere: Sequence[str]) -> list[Setting]:
+    first, *others = temperatures
+    hot = [setting.at(first, named=False) for setting in found]
+    return hot + [s.at(t, named=True) for t in others for s in found if s.name in everywhere]

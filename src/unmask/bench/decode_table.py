@@ -1,0 +1,106 @@
+"""The result of `unmask bench decode` as text for people.
+
+    print(table(result))
+
+`*` marks the front (no other setting is faster and better), `~` a judgement flattered by low entropy (`bench.pareto`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unmask.bench.pareto import SLACK, Point, equals, front, points
+
+
+def table(result: dict[str, Any]) -> str:
+    """A block a cell and batch, then the filled gaps, then what was refused."""
+    machine, options = result["machine"], result["options"]
+    judge = f"judge {result['judge']['name']}" if result["judge"] else "no judge"
+    lines = [
+        f"{result['threads']} threads, {machine['cpu']}, torch {result['versions']['torch']}; {judge}; "
+        f"{options['samples']} samples a setting, {options['rounds']} rounds, medians [quartiles]; "
+        "useful tokens only, +- one standard error"
+    ]
+    for cell in result["cells"]:
+        for batch in map(str, options["batch"]):
+            lines += ["", *_cell(cell, batch)]
+    if result["infill"]:
+        lines += ["", *_infill(result["infill"])]
+    for name, reason in result["refused"].items():
+        lines.append(f"left out: {name}: {reason}")
+    return "\n".join(lines)
+
+
+def _cell(cell: dict[str, Any], batch: str) -> list[str]:
+    real, found = cell["real_text"], points(cell, batch)
+    entropy = real["entropy"]["value"]
+    on_front = front(found, entropy)
+    flattered = {point.name for point in found if point.flattered(entropy)}
+    width = max(len(row["setting"]) for row in cell["rows"]) + 1
+    lines = [
+        f"prompt {cell['prompt']}, length {cell['length']}, batch {batch}",
+        f"  {'':<{width}}{'passes':>7}{'a pass':>8}{'tokens/s':>24}{'x ARM':>8}{'latency':>10}{'first':>9}"
+        f"{'perplexity':>18}{'bits/byte':>14}{'entropy':>14}{'dist-2':>8}{'rep-4':>8}",
+        f"  {'held-out text':<{width}}{'':>58}{_quality(real)}",
+    ]
+    for row in cell["rows"]:
+        if (speed := row["speed"].get(batch)) is None:
+            continue
+        name = row["setting"]
+        mark = "*" if name in on_front else "~" if name in flattered else " "
+        rate = "{median:,.0f} [{q1:,.0f}, {q3:,.0f}]".format(**speed["tokens_per_second"])
+        over = f"{speed['over_arm']['median']:.2f}x" if speed["over_arm"] else ""
+        first = f"{speed['first_commit']['median'] * 1e3:,.1f} ms" if speed["first_commit"] else ""
+        lines.append(
+            f"{mark} {name:<{width}}{speed['nfe']:>7.1f}{speed['tokens_per_pass']:>8.2f}{rate:>24}{over:>8}"
+            f"{speed['latency']['median'] * 1e3:>7,.0f} ms{first:>9}{_quality(row['quality'])}"
+        )
+    return lines + _verdicts(found, entropy)
+
+
+def _quality(found: dict[str, Any]) -> str:
+    def shown(name: str, form: str, error: str | None = None) -> str:
+        if name not in found:
+            return ""
+        text = format(found[name]["value"], form)
+        return text if error is None else f"{text} +-{format(found[name]['se'], error)}"
+
+    return (
+        f"{shown('perplexity', ',.1f', ',.1f'):>18}{shown('bits_per_byte', '.3f', '.3f'):>14}"
+        f"{shown('entropy', '.3f', '.3f'):>14}{shown('distinct_2', '.3f'):>8}{shown('repetition', '.3f'):>8}"
+    )
+
+
+def _verdicts(found: list[Point], entropy: float) -> list[str]:
+    """Two sentences a temperature of the twin: is there a masked-model setting as good, and how fast is it?"""
+    lines = []
+    for twin in (point for point in found if point.kind == "arm" and point.bits is not None):
+        honest, any_entropy = equals(found, twin, entropy), equals(found, twin, None)
+        lines.append(f"  as good as {twin.name} ({_bits(twin)}), fastest: {_verdict(honest, twin)}")
+        if any_entropy[:1] != honest[:1]:
+            lines.append(f"    letting entropy fall ({entropy:.2f} in held-out text): {_verdict(any_entropy, twin)}")
+    return lines
+
+
+def _verdict(good: list[Point], twin: Point) -> str:
+    if not good:
+        return f"no setting of the masked model (with at most {SLACK} nats less entropy than held-out text)"
+    best = good[0]
+    return f"{best.name}, {best.speed / twin.speed:.2f}x its tokens/s, {_bits(best)}, entropy {best.entropy:.2f}"
+
+
+def _bits(point: Point) -> str:
+    return f"{point.bits:.3f} +-{point.se:.3f} bits/byte"
+
+
+def _infill(rows: list[dict[str, Any]]) -> list[str]:
+    width = max(len(row["setting"]) for row in rows) + 2
+    lines = [
+        f"gaps of {rows[0]['span']} tokens in {rows[0]['pieces']} pieces of held-out text, temperature 0 "
+        "(an autoregressive model sees what stands before a gap only)",
+        f"  {'':<{width}}{'passes':>7}{'all right':>18}{'a token':>18}",
+    ]
+    for row in rows:
+        cells = ("{:.1%} +-{:.1%}".format(*row[name].values()) for name in ("exact_match", "tokens_right"))
+        lines.append(f"  {row['setting']:<{width}}{row['nfe']:>7.1f}" + "".join(f"{cell:>18}" for cell in cells))
+    return lines

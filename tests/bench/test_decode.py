@@ -1,0 +1,150 @@
+"""`unmask bench decode` on tiny models: every setting runs, numbers are what they are called, a stopped run goes on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import unmask
+from unmask.bench import decode
+from unmask.bench.decode import DecodeBenchOptions, bench_decode, cells, chosen, in_words, summary
+from unmask.bench.decode_arms import Ours, Theirs, useful
+from unmask.bench.decode_settings import Setting, arm_settings, mdm_settings
+from unmask.decoding.orders import ORDERS
+from unmask.decoding.quotas import QUOTAS
+from unmask.decoding.revise import REVISIONS
+from unmask.decoding.score import CACHES
+from unmask.errors import UserError
+
+from .conftest import Twins
+
+
+def options(twins: Twins, **more: Any) -> DecodeBenchOptions:
+    small: dict[str, Any] = {"samples": 4, "rounds": 2, "gaps": 4, "length": [8], "prompt": [4], "batch": [1, 2]}
+    small |= {"judge": twins.arm, "only": ["confidence, L/2 steps", "threshold 0.5"], "transformers": False}
+    return DecodeBenchOptions(**{"model": twins.mdm, "arm": twins.arm, "data": twins.data, **small, **more})
+
+
+def test_every_rule_has_a_setting_and_every_setting_runs(twins: Twins) -> None:
+    model, settings = unmask.load(twins.mdm), mdm_settings(8, (1.0, 0.5))
+    assert len({setting.name for setting in settings}) == len(settings)
+
+    def used(option: str) -> set[str]:
+        return {setting.options[option].partition(":")[0] for setting in settings if option in setting.options}
+
+    assert used("order") == set(ORDERS) and used("revise") == set(REVISIONS)
+    assert used("cache") | {"none"} == set(CACHES) | {"none"}
+    assert used("quota") | {"paper"} == set(QUOTAS), "the published quota is the default"
+    for setting in settings:
+        (row,) = Ours(model, setting).generate([[5, 6]], 8, seed=0)
+        assert len(row.tokens) <= 8 and row.nfe >= 1 and 0 not in row.tokens, setting.name
+        if setting.steps_per_token and not setting.options.get("guidance") and "revise" not in setting.options:
+            assert row.nfe <= 8 * setting.steps_per_token + 1e-9, setting.name
+    assert [s.name for s in arm_settings((1.0, 0.5))] == ["ARM", "ARM, T 0.5"]
+    assert Setting("x", {"order": "random"}, 1 / 8).call(20) == {"order": "random", "steps": 3}
+
+
+def test_a_whole_run(twins: Twins, tmp_path: Path) -> None:
+    result = bench_decode(options(twins, out=str(tmp_path / "d.json"), plot=str(tmp_path / "d.png")))
+    assert json.loads((tmp_path / "d.json").read_text()) == json.loads(json.dumps(result))
+    assert (tmp_path / "d.png").stat().st_size > 10_000 and not list(tmp_path.glob("*.partial*"))
+    (cell,) = result["cells"]
+    rows = {row["setting"]: row for row in cell["rows"]}
+    assert set(rows) == {"confidence, L/2 steps", "threshold 0.5", "ARM", "ARM, T 0.7", "ARM, T 0.5"}
+    half = rows["confidence, L/2 steps"]
+    assert half["options"] == {"order": "confidence", "temperature": 1.0} and half["steps_per_token"] == 0.5
+    assert half["speed"]["2"]["nfe"] == 4 and half["speed"]["1"]["tokens_per_pass"] <= 2
+    assert rows["ARM"]["speed"]["1"]["over_arm"]["median"] == 1
+    for row in rows.values():
+        assert row["quality"]["samples"] == 4 and row["quality"]["perplexity"]["value"] > 1
+        assert len(row["speed"]["1"]["tokens_per_second"]["rounds"]) == 2 and row["speed"]["1"]["first_commit"]
+    assert cell["real_text"]["tokens"] == {"value": 8.0, "se": 0.0}
+    assert {row["setting"] for row in result["infill"]} == {"confidence, L/2 steps", "threshold 0.5", "ARM"}
+    text = in_words(result)
+    for words in ("held-out text", "as good as ARM", "gaps of 3 tokens", "x ARM"):
+        assert words in text
+
+
+def test_a_stopped_run_goes_on(twins: Twins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = options(twins, out=str(tmp_path / "d.json"), gaps=0)
+    real, calls = decode.turn, []
+
+    def stops(*given: Any) -> dict[str, Any]:
+        calls.append(given)
+        if len(calls) == 8:  # in the second round
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(decode, "turn", stops)
+    with pytest.raises(KeyboardInterrupt):
+        bench_decode(wanted)
+    partial = tmp_path / "d.json.partial.jsonl"
+    before = partial.read_text().splitlines()
+    assert not (tmp_path / "d.json").exists() and len(before) == 1 + 5 + 1, "protocol, five qualities, a round"
+    monkeypatch.setattr(decode, "written", lambda *given: pytest.fail("quality is known"))
+    calls.clear()
+    monkeypatch.setattr(decode, "turn", lambda *given: calls.append(given) or real(*given))
+    bench_decode(wanted)
+    assert len(calls) == 3 * 5 and not partial.exists(), "three rounds of four were left"
+    partial.write_text("\n".join(before) + "\n")
+    with pytest.raises(UserError, match="results of another protocol, protocol.options.rounds: 2 and 3"):
+        bench_decode(options(twins, out=str(tmp_path / "d.json"), gaps=0, rounds=3))
+
+
+def test_what_a_model_refuses_is_noted(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
+    odd = [Setting("odd", {"order": "sideways"}), Setting("even", {"order": "random", "quota": "even"}, 1 / 2)]
+    monkeypatch.setattr(decode, "mdm_settings", lambda *a, **k: [s.at(1.0, False) for s in odd])
+    result = bench_decode(options(twins, only=[], judge="none", arm=None))
+    assert "order 'sideways' is unknown" in result["refused"]["odd"]
+    (row,) = result["cells"][0]["rows"]
+    assert row["setting"] == "even" and "perplexity" not in row["quality"] and row["speed"]["1"]["over_arm"] is None
+    assert "left out: odd" in in_words(result)
+
+
+def test_transformers_writes_what_its_weights_say(twins: Twins) -> None:
+    pytest.importorskip("transformers")
+    model = unmask.load(twins.arm)
+    theirs, ours = Theirs(model, 0.0), Ours(model, Setting("ARM", {"temperature": 0.0}))
+    prompts = [[5, 6, 7], [8, 9, 10]]
+    assert [r.tokens for r in theirs.generate(prompts, 6, 0)] == [r.tokens for r in ours.generate(prompts, 6, 0)]
+
+
+def test_small_parts(twins: Twins) -> None:
+    assert useful([3, 4, 0, 5], 0) == [3, 4] and useful([3, 4], 0) == [3, 4] == useful([3, 4], None)
+    assert chosen("a b", []) and chosen("a b", ["x", "a*"]) and not chosen("a b", ["b*"])
+    same = {"tokens": 12, "rows": 2, "nfe": 3.0, "first": None, "computed": 40.0}
+    turns = [{"seconds": seconds, **same} for seconds in (1.0, 2.0, 4.0)]
+    found = summary(turns, np.array([12.0, 6.0, 3.0]), np.array([6.0, 6.0, 6.0]))
+    assert found["tokens_per_second"]["median"] == 6 and found["over_arm"]["median"] == 1
+    assert found["tokens_per_pass"] == 2 and found["useful_tokens"] == 6 and found["latency"]["median"] == 2
+    mdm = unmask.load(twins.mdm)
+    assert cells(options(twins, length=[8, 40], prompt=[4]), mdm, None) == [(4, 8)]
+    assert cells(options(twins, length=[], prompt=[]), mdm, None) == [(8, 16)]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"samples": 1}, "--samples is 1; give at least 2"),
+        ({"batch": [0]}, "--batch is 0; give at least 1"),
+        ({"temperature": [-1.0]}, "each 0 or more"),
+        ({"out": "nowhere/x.json"}, "its folder does not exist"),
+        ({"length": [64]}, "no prompt with its length fits into the context of 32"),
+        ({"only": ["nothing"], "arm": None}, "--only nothing: no setting has such a name"),
+        ({"span": 40}, "--span is 40; give at most 31"),
+    ],
+)
+def test_bad_input(twins: Twins, more: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        bench_decode(options(twins, **more))
+
+
+def test_models_that_do_not_belong_together(twins: Twins) -> None:
+    with pytest.raises(UserError, match="arm is no masked diffusion model with a tokenizer"):
+        bench_decode(options(twins, model=twins.arm))
+    with pytest.raises(UserError, match="mdm is no autoregressive model with a tokenizer"):
+        bench_decode(options(twins, arm=twins.mdm))

