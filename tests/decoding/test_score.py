@@ -53,7 +53,7 @@ def test_a_stale_cache_is_an_approximation(mdm: Model) -> None:
     plain = generate(mdm, PROMPTS[:3], **options)
     for cache in ("prefix", "dual"):
         stale = generate(mdm, PROMPTS[:3], cache=cache, **options)
-        assert any(a.tokens != b.tokens or a.probabilities != b.probabilities for a, b in zip(plain, stale, strict=True))
+        assert [g.probabilities for g in plain] != [g.probabilities for g in stale]
 
 
 def test_dual_is_attention_to_keys_of_the_last_whole_pass(mdm: Model) -> None:

@@ -61,8 +61,8 @@ class Endings:
             if stop is not None and canvas.ended[row] != "stop":
                 start, length = int(canvas.starts_B[row]), int(canvas.lengths_B[row])
                 found = stop.find(canvas.tokens_BL[row, start : min(until, length)].tolist())
-                if found is not None and start + found[0] < eos:
-                    canvas.cut(row, start + found[0] + 1, "stop")
+                if found is not None and start + found.token < eos:
+                    canvas.cut(row, start + found.token + 1, "stop")
                     continue
             if ends and eos + 1 < int(canvas.lengths_B[row]):
                 canvas.cut(row, eos + 1, "eos")
