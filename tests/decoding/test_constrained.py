@@ -1,4 +1,4 @@
-r"""Constraints through `generate`: whatever the order, quota, revision, cache and kind of model, the text keeps to them."""
+r"""Constraints through `generate`: whatever the order, quota, revision or cache, the text keeps to them."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ def test_a_date_in_a_gap(mdm: Model, rules: dict) -> None:
 
 @pytest.mark.parametrize("rules", RULES, ids=str)
 @pytest.mark.parametrize("eos", ["fill", "truncate", "stop", "suppress"])
+@pytest.mark.filterwarnings("ignore:guidance has no effect without a prompt")
 def test_a_continuation_may_end_early(mdm: Model, rules: dict, eos: str) -> None:
     pattern = r"( [a-z]+)+ €?\d{2}\."
     for g in generate(mdm, ["On", ""], length=14, pattern=pattern, eos=eos, seed=2, **rules):

@@ -139,7 +139,7 @@ def generate(
     canvas.done = True
     if watch is not None:
         watch(canvas)
-    return results(canvas, model, eos_id, [request.stop for request in requests])
+    return results(canvas, model, eos_id, endings.surplus)
 
 
 NOT_OPTIONS = ("model", "prompts", "seed", "negative", "fill", "trace", "watch")

@@ -107,10 +107,9 @@ def check_numbers(name: str, values: Any, kind: type) -> None:
         raise UserError(f"generation.{name} is not a list of {'whole ' if kind is int else ''}numbers")
 
 
-def results(
-    canvas: Canvas, model: Model, eos_id: int | None, stops: Sequence[Sequence[str]] = ()
-) -> list[Generation]:
-    """The finished rows of a canvas; `stops` are each row's stop strings."""
+def results(canvas: Canvas, model: Model, eos_id: int | None, surplus: Sequence[int]) -> list[Generation]:
+    """The finished rows of a canvas. surplus: how many characters at the end of each row's text belong to a stop
+    string, the rest of which was never kept."""
     width = canvas.tokens_BL.shape[1]
     eos_B = [width] * len(canvas.tokens_BL) if eos_id is None else canvas.first_eos_B(eos_id).tolist()
     found = []
@@ -120,11 +119,9 @@ def results(
         tokens = canvas.tokens_BL[row, :length].tolist()
         blanks = bool(positions) and positions[0] < start
         stopped = canvas.ended[row] or ("eos" if eos < width else "length" if length > start else "filled")
-        behind = continuation(model, tokens[:eos], start)
-        text = model.decode(tokens[:eos]) if blanks else behind
-        if stopped == "stop" and text is not None and behind is not None:
-            ends = [at for stop in stops[row] if (at := behind.find(stop)) >= 0]
-            text = text[: len(text) - len(behind) + min(ends, default=len(behind))]
+        text = model.decode(tokens[:eos]) if blanks else continuation(model, tokens[:eos], start)
+        if text is not None:
+            text = text[: max(len(text) - surplus[row], 0)]
         found.append(
             Generation(
                 tokens=[tokens[p] for p in positions],
