@@ -27,7 +27,6 @@ from unmask.model.defaults import FILE, read_file, remove_defaults, write_defaul
 from unmask.model.folder import WEIGHTS, file_sha256, resolve
 
 TARGETS = ("speed", "quality")
-SAME_LAW = {"guidance": 0.0, "temperature": 1.0}  # what must be as asked for: option and its usual value
 USUAL = "ancestral, L steps"  # what a model without defaults does
 
 
@@ -146,11 +145,10 @@ def only_cell(result: dict[str, Any], options: TuneOptions) -> tuple[dict[str, A
 
 def pick(found: Sequence[Point], cell: dict[str, Any], options: TuneOptions) -> Point:
     """The setting for the target. Raises `UserError` where none was judged or none is good enough."""
-    asked = {"guidance": 0.0, "temperature": options.temperature}
     others = {
         row["setting"]
         for row in cell["rows"]
-        if any(row["options"].get(name, default) != asked[name] for name, default in SAME_LAW.items())
+        if row["options"].get("guidance") or row["options"].get("temperature", 1.0) != options.temperature
     }
     entropy = cell["real_text"]["entropy"]["value"]
     judged = [
