@@ -24,7 +24,6 @@ from unmask.decoding.canvas import Canvas
 from unmask.decoding.conditions import read_conditions
 from unmask.decoding.generation import Generation, results
 from unmask.decoding.guidance import Guidance
-from unmask.decoding.orders import ORDERS
 from unmask.decoding.prompts import (
     Prompt,
     Seed,
@@ -100,7 +99,8 @@ def generate(
         written before the first pass.
     pattern, choices: a regular expression, or texts one of which, that the continuation (with `fill`, every gap)
         must spell.
-    fill: runs of two or more underscores in a text are blanks of this many tokens (see `infill`).
+    fill: runs of two or more underscores in a text are blanks of this many tokens (see `infill`). The quota is then
+        "even": the paper's rounds a gap of a few tokens down to nothing until its last step, which commits them all.
     trace: keep the list of commitments, in order.
     watch: called with the `Canvas` after every pass, and once more at the end with `canvas.done`.
     """
@@ -115,7 +115,8 @@ def generate(
     defaults = model.defaults
     if any(name in options for name in RULES):
         defaults = {name: value for name, value in defaults.items() if name not in RULES}
-    requests = read_requests(len(given), model.kind, **{**defaults, **options})
+    usual_quota = "paper" if fill is None else "even"
+    requests = read_requests(len(given), model.kind, usual_quota, **{**defaults, **options})
     eos_id = end_of_sequence(model)
     gapped: list[tuple[list[int], list[int]]]
     gapped = [(model.encode(prompt), []) if fill is None else blanks(model, prompt, fill) for prompt in given]
@@ -151,14 +152,8 @@ def infill(
     """Fills the blanks of texts: every run of two or more underscores becomes `gap` tokens, its space included.
 
     `Generation.text` is the whole text, `.tokens` the new tokens, `.positions` their places in `.canvas`. Options
-    are those of `generate`, but orders that need a quota use "even": the paper's rounds a gap of a few tokens down to
-    nothing until its last step, which then commits all of them at once.
+    are those of `generate`.
     """
-    name = options.get("order")
-    rule = ORDERS.get(name) if isinstance(name, str) else None
-    chosen = options.get("quota") is not None or options.get("threshold") is not None
-    if not chosen and rule is not None and not rule.own_quota and model.kind == "mdm":
-        options["quota"] = "even"
     return generate(model, texts, steps=steps, fill=gap, **options)
 
 
