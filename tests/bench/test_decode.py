@@ -63,7 +63,12 @@ def test_a_whole_run(twins: Twins, tmp_path: Path) -> None:
         assert row["quality"]["samples"] == 4 and row["quality"]["perplexity"]["value"] > 1
         assert len(row["speed"]["1"]["tokens_per_second"]["rounds"]) == 2 and row["speed"]["1"]["first_commit"]
     assert cell["real_text"]["tokens"] == {"value": 8.0, "se": 0.0}
-    assert {row["setting"] for row in result["infill"]} == {"confidence, L/2 steps", "threshold 0.5", "ARM"}
+    gaps = {row["setting"]: row for row in result["infill"]["rows"]}
+    assert set(gaps) == {"threshold 0.5", "ARM"} and result["infill"]["real_bits_per_byte"]["value"] > 0
+    for row in gaps.values():
+        assert 0 <= row["exact_match"]["value"] <= row["tokens_right"]["value"] <= 1
+        assert row["bits_per_byte"]["value"] > 0 and len(row["speed"]["2"]["seconds"]["rounds"]) == 2
+    assert gaps["ARM"]["speed"]["1"]["over_arm"]["median"] == 1
     text = in_words(result)
     for words in ("held-out text", "as good as ARM", "gaps of 3 tokens", "x ARM"):
         assert words in text

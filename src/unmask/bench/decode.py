@@ -34,7 +34,7 @@ from unmask.data.shards import TokenData
 from unmask.decoding.generation import continuation
 from unmask.errors import UserError
 from unmask.evaluation.benchmarks import write_result
-from unmask.evaluation.generation_quality import Sample, held_out, infilled, measure
+from unmask.evaluation.generation_quality import Sample, held_out, measure
 from unmask.evaluation.judge import SMOLLM2, Judge, open_judge
 from unmask.evaluation.provenance import model_facts, versions
 from unmask.evaluation.request_store import RequestStore, request_key
@@ -44,7 +44,6 @@ SCHEMA_VERSION = 1
 KIND = "unmask-bench-decode"
 ROWS_AT_ONCE = 16  # while quality is measured; speed has its own batches
 SHOWN_SAMPLES = 2
-GAP_CONTEXT = 256  # tokens around a gap, at most
 BASELINE = "ARM"  # what speeds are set against
 
 
@@ -124,12 +123,14 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
         "machine": machine(),
         "threads": torch.get_num_threads(),
     }
+    from unmask.bench.decode_gaps import gaps  # which needs what stands here
+
     partial = Path(f"{options.out}.partial.jsonl") if options.out else None
     protocol = {name: result[name] for name in ("options", "models", "data", "judge", "versions", "threads")}
     with RequestStore(partial, protocol) as store:
         bench = Bench(options, mdm, arm, judge, data, store)
         result["cells"] = [cell(bench, prompt, length) for prompt, length in wanted]
-        result["infill"] = gaps(bench, result["cells"][0]["length"]) if options.gaps else None
+        result["infill"] = gaps(bench) if options.gaps else None
         result["refused"] = bench.refused
     if options.out:
         write_result(Path(options.out), result)
@@ -256,28 +257,6 @@ def read(bench: Bench, pieces: list[list[int]], texts: list[list[int]], prompt: 
         samples.append(Sample(bench.mdm.decode(given) or "", text or "", tokens))
     shown = [{"prompt": sample.prompt, "text": sample.text} for sample in samples[:SHOWN_SAMPLES]]
     return {**measure(samples, bench.judge), "shown": shown}
-
-
-def gaps(bench: Bench, length: int) -> list[dict[str, Any]]:
-    """Exact match of filled gaps at temperature 0, a row for every setting; the twin sees only what stands before."""
-    options = dataclasses.replace(bench.options, temperature=bench.options.temperature[:1], transformers=False)
-    pieces = held_out(bench.data, options.gaps, min(shared_context(bench.mdm, bench.arm), GAP_CONTEXT))
-    rows = []
-    for name, (writer, setting) in arms_for(dataclasses.replace(bench, options=options), 1, length).items():
-        if name in bench.refused or not isinstance(writer, Ours):
-            continue
-        call = {**setting.call(options.span), "temperature": 0.0}
-        key, found = bench.known("gaps", len(pieces[0]), options.span, options.gaps, name, call)
-        if found is None:
-            say(f"gaps of {options.span} tokens: {name}")
-            try:
-                found = infilled(writer.model, pieces, options.span, options.seed, **call)
-            except UserError as error:
-                say(f"gaps: {name} is left out: {error}")
-                continue
-            bench.store.put(key, found)
-        rows.append({"setting": name, "kind": writer.kind, **found})
-    return rows
 
 
 # ------------------------------------------------------------------ speed

@@ -93,14 +93,29 @@ def _bits(point: Point) -> str:
     return f"{point.bits:.3f} +-{point.se:.3f} bits/byte"
 
 
-def _infill(rows: list[dict[str, Any]]) -> list[str]:
+def _infill(found: dict[str, Any]) -> list[str]:
+    rows, real = found["rows"], found["real_bits_per_byte"]
     width = max(len(row["setting"]) for row in rows) + 2
+    batches = list(rows[0]["speed"])
+    head = "".join(f"{f'ms a gap, batch {batch}':>20}{'x ARM':>8}" for batch in batches)
     lines = [
-        f"gaps of {rows[0]['span']} tokens in {rows[0]['pieces']} pieces of held-out text, temperature 0 "
+        f"gaps of {found['span']} tokens in {found['pieces']} pieces of held-out text, temperature 0 "
         "(an autoregressive model sees what stands before a gap only)",
-        f"  {'':<{width}}{'passes':>7}{'all right':>18}{'a token':>18}",
+        f"  {'':<{width}}{'passes':>7}{'all right':>16}{'a token':>16}{'bits/byte':>16}{head}",
     ]
+    if real is not None:
+        lines.append(f"  {'as it was':<{width}}{'':>39}{_error(real, '.3f'):>16}")
     for row in rows:
-        cells = ("{:.1%} +-{:.1%}".format(*row[name].values()) for name in ("exact_match", "tokens_right"))
-        lines.append(f"  {row['setting']:<{width}}{row['nfe']:>7.1f}" + "".join(f"{cell:>18}" for cell in cells))
+        cells = [_error(row[name], ".1%") for name in ("exact_match", "tokens_right")]
+        cells.append(_error(row["bits_per_byte"], ".3f") if "bits_per_byte" in row else "")
+        line = f"  {row['setting']:<{width}}{row['nfe']:>7.1f}" + "".join(f"{cell:>16}" for cell in cells)
+        for batch in batches:
+            speed = row["speed"][batch]
+            over = f"{speed['over_arm']['median']:.2f}x" if speed["over_arm"] else ""
+            line += f"{speed['seconds']['median'] * 1e3:>20,.2f}{over:>8}"
+        lines.append(line)
     return lines
+
+
+def _error(found: dict[str, float], form: str) -> str:
+    return f"{format(found['value'], form)} +-{format(found['se'], form)}"

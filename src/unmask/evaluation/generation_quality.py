@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from unmask.data.shards import TokenData
-from unmask.decoding import generate, infill
+from unmask.decoding import Generation, generate, infill
+from unmask.decoding.generation import continuation
 from unmask.errors import UserError
 from unmask.evaluation.judge import Judge
 from unmask.model.folder import Model
@@ -163,36 +164,61 @@ def spans(pieces: Sequence[Sequence[int]], span: int, seed: int) -> list[int]:
     return [int(rng.integers(margin, len(piece) - span - margin + 1)) for piece in pieces]
 
 
-def infilled(
-    model: Model, pieces: Sequence[Sequence[int]], span: int, seed: int = 0, batch: int = 64, **options: Any
-) -> dict[str, Any]:
-    """Hides `span` tokens of each piece and has the model write them; exact_match of all of them, tokens_right of each.
+def fill_gaps(
+    model: Model, pieces: Sequence[Sequence[int]], starts: Sequence[int], span: int, seed: int = 0, **options: Any
+) -> list[Generation]:
+    """Hides `span` tokens of each piece and has the model write them, in one batch; row i draws from (seed, i).
 
     A masked model sees both sides. An autoregressive model sees what stands before the gap only, which is all it can:
-    its numbers are those of a continuation. Options are those of `generate`.
+    what it writes is a continuation. Options are those of `generate`.
     """
+    seeds = [(seed, i) for i in range(len(pieces))]
+    parts = list(zip(pieces, starts, strict=True))
+    if model.kind == "arm":
+        return generate(model, [list(piece[:at]) for piece, at in parts], span, seed=seeds, trace=False, **options)
+    gap = [model.config.vocab_size] * span
+    return infill(
+        model, [[*piece[:at], *gap, *piece[at + span :]] for piece, at in parts], seed=seeds, trace=False, **options
+    )
+
+
+def infilled(
+    model: Model,
+    pieces: Sequence[Sequence[int]],
+    span: int,
+    seed: int = 0,
+    batch: int = 64,
+    judge: Judge | None = None,
+    **options: Any,
+) -> dict[str, Any]:
+    """What `fill_gaps` makes of held-out text: exact_match of all hidden tokens, tokens_right of each; with a judge
+    bits_per_byte of the text from the gap on, given what stands before it."""
     if not 1 <= span <= min(len(piece) for piece in pieces):
         raise UserError(f"span is {span}; give 1 to {min(len(piece) for piece in pieces)}, the tokens of a piece")
     starts = spans(pieces, span, seed)
-    right: list[float] = []
-    nfe: list[float] = []
+    found: list[Generation] = []
     for first in range(0, len(pieces), batch):
-        part = list(zip(pieces[first : first + batch], starts[first : first + batch], strict=True))
-        seeds = [(seed, first + i) for i in range(len(part))]
-        if model.kind == "mdm":
-            gap = [model.config.vocab_size] * span
-            rows = [[*piece[:at], *gap, *piece[at + span :]] for piece, at in part]
-            found = infill(model, rows, seed=seeds, trace=False, **options)
-        else:
-            found = generate(model, [list(piece[:at]) for piece, at in part], span, seed=seeds, trace=False, **options)
-        for (piece, at), one in zip(part, found, strict=True):
-            truth = piece[at : at + span]
-            right.append(sum(a == b for a, b in zip(truth, one.tokens, strict=False)) / span)
-            nfe.append(one.nfe)
+        part = slice(first, first + batch)
+        found += fill_gaps(model, pieces[part], starts[part], span, seed + first, **options)
+    right, wholes = [], []
+    for piece, at, one in zip(pieces, starts, found, strict=True):
+        tokens = list(one.tokens)
+        right.append(sum(a == b for a, b in zip(piece[at : at + span], tokens, strict=False)) / span)
+        wholes.append((model, [*piece[:at], *tokens, *piece[at + span :]], at))
+    numbers = {"exact_match": mean([share == 1 for share in right]), "tokens_right": mean(right)}
+    if judge is not None:
+        numbers["bits_per_byte"] = judged(judge, wholes)
     return {
         "span": span,
         "pieces": len(pieces),
-        "exact_match": mean([share == 1 for share in right]).to_dict(),
-        "tokens_right": mean(right).to_dict(),
-        "nfe": float(np.mean(nfe)),
+        **{name: number.to_dict() for name, number in numbers.items()},
+        "nfe": float(np.mean([one.nfe for one in found])),
     }
+
+
+def judged(judge: Judge, wholes: Sequence[tuple[Model, list[int], int]]) -> Estimate:
+    """Bits per byte under a judge of the rest of each text, (model, tokens, where the rest begins), given its start."""
+    texts = [(model.decode(tokens[:at]) or "", continuation(model, tokens, at) or "") for model, tokens, at in wholes]
+    nats, _, n_bytes = zip(*judge.read(texts), strict=True)
+    per_byte = ratio(nats, n_bytes)
+    return Estimate(per_byte.value / math.log(2), per_byte.se / math.log(2))
