@@ -140,6 +140,7 @@ def test_filters_at_their_edges() -> None:
     assert kept(top_p_N=one_N) == kept(top_p_N=one_N * (1 - 1e-12)) == {0, 1, 2, 3, 4}
     first = float(logits_V.double().softmax(-1)[1])
     assert kept(top_p_N=one_N * (first - 1e-6)) == {1} and kept(top_p_N=one_N * (first + 1e-6)) == {1, 2, 3}
+    assert kept(top_k_N=torch.full((2000,), 2), top_p_N=one_N * (1 - 1e-12)) == {1, 2, 3}, "top-k is not forgotten"
     # Top-p counts what top-k left: of two tokens of 1 and one of 2, the 2 holds 0.58 and not 0.46.
     assert kept(top_k_N=torch.full((2000,), 3), top_p_N=one_N * 0.5) == {1}
 
