@@ -8,8 +8,8 @@ the windows. A Transformer's keys and values do go stale, as the paper's (Fast-d
 from __future__ import annotations
 
 import pytest
-from decoding.oracle import SHARP, CacheView, oracle
 
+from decoding.oracle import SHARP, CacheView, oracle
 from unmask.decoding import ORDERS, Generation, generate
 from unmask.model.folder import Model
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from decoding.oracle import SHARP, oracle
 
+from decoding.oracle import SHARP, oracle
 from unmask.decoding import Generation, generate
 from unmask.model.folder import Model
 

@@ -14,8 +14,8 @@ import math
 
 import numpy as np
 import pytest
-from decoding.oracle import Chain, oracle
 
+from decoding.oracle import Chain, oracle
 from unmask.decoding import generate
 from unmask.model.folder import Model
 

@@ -12,9 +12,9 @@ import math
 
 import numpy as np
 import pytest
+
 from decoding.oracle import SHARP, oracle
 from decoding.theory import parallel_decoding
-
 from unmask.decoding import generate
 
 FORBIDDEN_VV = SHARP.transition_VV < 1e-4
