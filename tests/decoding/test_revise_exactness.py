@@ -83,7 +83,7 @@ def test_remdm_has_the_law_of_its_kernel(revise: str, sigma: Sigma, more: dict[s
 def test_the_kernel_test_can_fail() -> None:
     """Another eta, other rules and plain ancestral decoding have laws that the test tells apart."""
     found = sample(2, "remdm-cap:0.4")
-    for other in (capped(0.2), capped(0.0), rescaled(0.4), by_confidence):
+    for other in (capped(0.1), capped(0.0), rescaled(0.3), by_confidence):
         statistic, critical = chi_square(found, kernel_law(2, other))
         assert statistic > critical
     statistic, critical = chi_square(sample(2, None), kernel_law(2, capped(0.0)))
