@@ -2,7 +2,7 @@
 #
 #   make setup      .venv with unmask (editable) and its extras dev, data and demo, at the versions of constraints.txt
 #   make demo       trains two small models on real English and writes runs/demo/report.html
-#   make test       the fast tests, one thread each (make test ARGS='-k name' hands more to pytest)
+#   make test       the fast tests, two files at a time (make test ARGS='-k name' hands more to pytest; JOBS=4)
 #   make test-slow  the slow ones
 #   make lint       ruff and mypy
 #   make clean      removes build products and caches
@@ -14,6 +14,7 @@
 PYTHON ?= python3
 EXTRAS := dev,data,demo
 ARGS ?=
+JOBS ?= 2
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -60,7 +61,7 @@ demo: $(STAMP)
 	$(PY) -m unmask.evaluation.demo --out runs/demo
 
 test: $(STAMP)
-	$(TEST_ENV) $(PY) -m pytest -q $(ARGS)
+	$(TEST_ENV) $(PY) -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
 
 test-slow: $(STAMP)
 	$(TEST_ENV) $(PY) -m pytest -q -m slow $(ARGS)

@@ -187,7 +187,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--prompt", type=int, default=None, help="tokens of it; a quarter of the context")
     p.add_argument("--batch", type=int, default=1, help="rows a call")
     p.add_argument("--samples", type=int, default=128, help="texts whose quality is measured, of each setting")
-    p.add_argument("--temperature", type=float, default=1.0, help="of the tokens drawn")
+    p.add_argument("--temperature", type=float, default=1.0, help="of the tokens drawn; no other is picked")
     p.add_argument("--rounds", type=int, default=5, help="turns of each setting")
     p.add_argument("--only", action="append", default=None, metavar="PATTERN", help="settings by name: 'confidence*'")
     p.add_argument("--seed", type=int, default=0, help="of the sampling noise")

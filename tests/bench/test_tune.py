@@ -41,6 +41,7 @@ ROWS = [
     setting("sure", 300.0, 2.3, order="confidence", quota="threshold:0.9", block=8, cache="dual", temperature=1.0),
     setting("flat", 900.0, 1.5, 2.8, steps=0.25, order="confidence"),
     setting("guided", 950.0, 1.4, steps=0.5, order="random", guidance=0.5),
+    setting("ancestral, L steps, T 0.5", 960.0, 1.4, steps=1, order="ancestral", temperature=0.5),
     setting("ARM", 990.0, 1.0),
 ]
 
@@ -74,7 +75,7 @@ def sweep(mdm: Path, tmp_path: Path) -> Path:
 )
 def test_the_choice(mdm: Path, sweep: Path, how: dict[str, Any], expected: str) -> None:
     result = tune(TuneOptions(str(mdm), sweep=str(sweep), **how))
-    assert result["measured"]["setting"] == expected and result["measured"]["among"] == 6
+    assert result["measured"]["setting"] == expected and result["measured"]["among"] == 7
     (row,) = (row for row in ROWS if row["setting"] == expected)
     steps = {} if row["steps_per_token"] is None else {"steps_per_token": row["steps_per_token"]}
     assert unmask.load(mdm).defaults == {**row["options"], **steps} == result["options"]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from unmask.decoding import generate
+from unmask.decoding.canvas import Canvas
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
@@ -49,6 +50,59 @@ def test_going_on_past_eos(arm: Model) -> None:
     short, full = (generate(arm, PROMPTS, length=24, seed=2, eos=eos) for eos in ("stop", "fill"))
     for a, b in zip(short, full, strict=True):
         assert len(b.tokens) == 24 and b.tokens[: len(a.tokens)] == a.tokens
+
+
+def test_rows_with_settings_of_their_own_equal_single_ones(arm: Model) -> None:
+    """Temperature, filters, lengths, ends, bans and forced tokens all differ; many rows, so that weights are packed."""
+    prompts = PROMPTS * 3
+    n = len(prompts)
+    options = {
+        "length": [30 + 3 * row for row in range(n)],
+        "temperature": [0.0, 1.0, 0.7, 2.0] * 3,
+        "top_k": [None, 3, 2] * 4,
+        "top_p": [0.5, None, None, 0.9, 0.8, None] * 2,
+        "eos": ["stop", "fill", "suppress"] * 4,
+        "banned": [[1], [2, 3], []] * 4,
+        "forced": [{0: 5}, {4: 0, 5: 6}, None] * 4,
+    }
+    found = generate(arm, prompts, seed=5, **options)
+    for row, g in enumerate(found):
+        own = {name: values[row] for name, values in options.items()}
+        if own["banned"] == []:
+            own["banned"] = None
+        alone = generate(arm, [prompts[row]], seed=[(5, row)], **own)[0]
+        assert alone.tokens == g.tokens and alone.steps == g.steps and alone.stopped == g.stopped
+        assert alone.probabilities == pytest.approx(g.probabilities, rel=1e-4)
+        assert (alone.nfe, alone.computed) == (g.nfe, g.computed)
+        assert g.nfe == len(g.tokens) and g.computed == len(prompts[row]) + g.nfe - 1
+        assert not set(own["banned"] or []) & set(g.tokens)
+        assert all(g.tokens[at] == token for at, token in (own["forced"] or {}).items() if at < len(g.tokens))
+        assert len(g.tokens) == own["length"] or (g.stopped == "eos" and g.tokens[-1] == 0)
+    assert {g.stopped for g in found} == {"eos", "length"}
+
+
+def test_filters_are_kept(arm: Model) -> None:
+    """The tokens drawn are among the likeliest of an uncached network."""
+    for g in generate(arm, [[1, 2]] * 12, length=20, top_k=2, eos="fill"):
+        for at, token in enumerate(g.tokens, start=2):
+            with torch.no_grad():
+                logits_V = arm.network(torch.tensor([g.canvas[:at]]))[0, -1]
+            assert token in logits_V.topk(2).indices.tolist()
+
+
+def test_who_watches_sees_every_pass(arm: Model) -> None:
+    """And the trace, the times and the passes are the same as when nobody does."""
+    seen: list[tuple[int, int, int]] = []
+
+    def watch(canvas: Canvas) -> None:
+        seen.append((canvas.passes, int(canvas.open_BL.sum()), int(canvas.nfe_B.sum())))
+
+    watched = generate(arm, PROMPTS, length=9, eos="fill", watch=watch)
+    assert seen == [(step, 4 * (9 - step), 4 * step) for step in range(1, 10)] + [(9, 0, 36)]
+    for a, b in zip(watched, generate(arm, PROMPTS, length=9, eos="fill"), strict=True):
+        assert a.tokens == b.tokens and a.trace == b.trace and a.nfe == b.nfe
+        assert [event["step"] for event in b.trace] == list(range(9))
+        assert 0 < b.seconds_to_first <= b.seconds
 
 
 def test_samples_follow_the_model(make_model) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from unmask.bench.decode_settings import STOP, Setting
 from unmask.decoding import generate
+from unmask.decoding.prompts import end_of_sequence
 from unmask.model.folder import Model
 
 
@@ -46,7 +47,7 @@ class Ours:
         """stops: an end of sequence ends a row; else `length` tokens are written whatever they are."""
         self.name, self.kind, self.setting = setting.name, model.kind, setting
         self.model = dataclasses.replace(model, defaults={})
-        self._eos_id = model.config.eos_id if stops else None
+        self._eos_id = end_of_sequence(model) if stops else None
         self._end = STOP if stops else {"eos": "fill"}
 
     def generate(self, prompts: Sequence[list[int]], length: int, seed: int) -> list[Written]:

@@ -32,9 +32,8 @@ class TransformersGenerate:
         with tempfile.TemporaryDirectory() as folder:
             save(Path(folder) / "model", model.network, model.tokenizer)
             exported = export_llama(Path(folder) / "model", Path(folder) / "llama")
-            # Read whole, as the folder goes away.
-            self.network = LlamaForCausalLM.from_pretrained(exported, dtype=torch.float32, use_safetensors=True).eval()
-            self.network = self.network.float()
+            self.network = LlamaForCausalLM.from_pretrained(exported, dtype=torch.float32).eval()
+            # In memory of their own: in the file they need not be aligned as fast products like them, and it goes away.
             for parameter in self.network.parameters():
                 parameter.data = parameter.data.clone()
 
@@ -48,8 +47,7 @@ class TransformersGenerate:
         stop_at_eos: bool = False,
         seed: int = 0,
     ) -> list[list[int]]:
-        """At most `length` new ids of each prompt; exactly so many without `stop_at_eos`. Else a row ends with its first
-        end of sequence.
+        """`length` new ids of each prompt; with `stop_at_eos` a row ends with its first end of sequence.
 
         cache: `cache_implementation` of transformers; None is its default, which grows. No top-k or top-p.
         """

@@ -6,9 +6,10 @@
 
 A sweep is that of `unmask bench decode` (or one of its results, of the same weights). Quality is the judge's perplexity
 per byte, as a share of the best setting's: 0.9 is a perplexity 1 / 0.9 times as high. Settings flattered by low entropy
-(`bench.pareto`) take no part, nor do guided ones, which sample from another distribution. `speed` takes the fastest
-setting of at least `min_quality`, `quality` the best of at least `min_speed` useful tokens/s. The choice goes into the
-model folder as generation.json, with what was measured; `generate` then uses it wherever the caller names no rule.
+(`bench.pareto`) take no part, nor do guided ones and other temperatures, which sample from another distribution.
+`speed` takes the fastest setting of at least `min_quality`, `quality` the best of at least `min_speed` useful tokens/s.
+The choice goes into the model folder as generation.json, with what was measured; `generate` then uses it wherever the
+caller names no rule.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from unmask.bench.decode import KIND, SCHEMA_VERSION, DecodeBenchOptions, bench_
 from unmask.bench.pareto import Point, points
 from unmask.errors import UserError, nearest
 from unmask.evaluation.judge import SMOLLM2
-from unmask.model.defaults import read_file, remove_defaults, write_defaults
+from unmask.model.defaults import FILE, read_file, remove_defaults, write_defaults
 from unmask.model.folder import WEIGHTS, file_sha256, resolve
 
 TARGETS = ("speed", "quality")
@@ -73,7 +74,7 @@ def tune(options: TuneOptions) -> dict[str, Any]:
     if options.show or options.reset:
         found = remove_defaults(folder) if options.reset else read_file(folder)
         whole = found if isinstance(found, dict) else {"options": {}, "measured": {}}
-        return {**whole, "path": str(folder) if isinstance(found, dict) else None, "removed": found is True}
+        return {**whole, "path": str(folder / FILE) if isinstance(found, dict) else None, "removed": found is True}
     options.check()
     result = read_sweep(Path(options.sweep), folder) if options.sweep else sweep(options, folder)
     cell, batch = only_cell(result, options)
@@ -145,12 +146,16 @@ def only_cell(result: dict[str, Any], options: TuneOptions) -> tuple[dict[str, A
 
 def pick(found: Sequence[Point], cell: dict[str, Any], options: TuneOptions) -> Point:
     """The setting for the target. Raises `UserError` where none was judged or none is good enough."""
-    guided = {row["setting"] for row in cell["rows"] if row["options"].get("guidance")}
+    others = {
+        row["setting"]
+        for row in cell["rows"]
+        if row["options"].get("guidance") or row["options"].get("temperature", 1.0) != options.temperature
+    }
     entropy = cell["real_text"]["entropy"]["value"]
     judged = [
         (point, point.bits)
         for point in found
-        if point.kind == "mdm" and point.bits is not None and not point.flattered(entropy) and point.name not in guided
+        if point.kind == "mdm" and point.bits is not None and not point.flattered(entropy) and point.name not in others
     ]
     if not judged:
         raise UserError("no setting has a judged quality that low entropy does not flatter; try --judge or --only")

@@ -1,28 +1,78 @@
-"""From a row's request to its limits and endings.
+"""From a row's request to what it may write and where it ends.
 
-limits = make_limits(model, canvas, requests, eos_id, gapped=False)
-endings = make_endings(model, canvas, requests, eos_id)
+    limits, endings = read_conditions(model, canvas, requests, eos_id, word_starts)
+
+Forced tokens are written here, before the first pass. See `limits` and `endings` for what the rest becomes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
+
 from unmask.decoding.canvas import Canvas
+from unmask.decoding.constraints import Constraints, Run, read_constraints
 from unmask.decoding.endings import Endings
 from unmask.decoding.limits import Limits
+from unmask.decoding.prompts import tokens_with_a_space
 from unmask.decoding.request import Request
 from unmask.model.folder import Model
 
 
-def make_limits(model: Model, canvas: Canvas, requests: Sequence[Request], eos_id: int | None, gapped: bool) -> Limits:
-    """Banned and forced tokens, patterns and choices of every row; forced tokens are written. Raises `UserError`."""
+def read_conditions(
+    model: Model, canvas: Canvas, requests: Sequence[Request], eos_id: int | None, word_starts: Sequence[list[int]]
+) -> tuple[Limits, Endings]:
+    """Limits and endings of every row. Raises `UserError` for conditions that contradict each other.
+
+    word_starts: positions, row by row, of the first token of gaps that stand for a space as well.
+    """
     limits = Limits(canvas, model.config.vocab_size)
-    for row, request in enumerate(requests):
-        if request.eos == "suppress" and eos_id is not None:
-            limits.ban(row, [eos_id])
-    return limits
+    found = [read_row(model, canvas, row, request, eos_id, word_starts[row]) for row, request in enumerate(requests)]
+    for row, conditions in enumerate(found):
+        position_N = canvas.new_BL[row].nonzero().flatten().tolist()
+        limits.ban(row, sorted(conditions.banned))
+        for offset, token in conditions.forced.items():
+            canvas.force(row, position_N[offset], token)
+        for offsets, span in conditions.spans:
+            limits.span(row, [position_N[offset] for offset in offsets], span)
+        if word_starts[row]:
+            limits.begin(row, word_starts[row], tokens_with_a_space(model))
+    return limits, Endings(canvas, requests, eos_id, [conditions.stops for conditions in found])
 
 
-def make_endings(model: Model, canvas: Canvas, requests: Sequence[Request], eos_id: int | None) -> Endings:
-    return Endings(canvas, requests, eos_id)
+def read_row(
+    model: Model, canvas: Canvas, row: int, request: Request, eos_id: int | None, word_starts: list[int]
+) -> Constraints:
+    banned = request.banned if request.eos != "suppress" or eos_id is None else (*request.banned, eos_id)
+    return read_constraints(
+        model.tokenizer,
+        model.config.vocab_size,
+        runs_of(model, canvas, row, None if request.eos == "suppress" else eos_id, word_starts),
+        banned=banned,
+        forced=request.forced,
+        pattern=request.pattern,
+        choices=request.choices,
+        stop=request.stop,
+    )
+
+
+def runs_of(model: Model, canvas: Canvas, row: int, eos_id: int | None, word_starts: list[int]) -> list[Run]:
+    """The gaps of a row, and its continuation, which alone may end early and is free where there are gaps to spell."""
+    start = int(canvas.starts_B[row])
+    position_N = canvas.new_BL[row].nonzero().flatten()
+    apart = torch.tensor([start, *word_starts])  # gaps behind one another in the text have no token between
+    begins_N = torch.ones_like(position_N, dtype=torch.bool)
+    begins_N[1:] = (position_N[1:] != position_N[:-1] + 1) | torch.isin(position_N[1:], apart)
+    firsts = position_N[begins_N].tolist()
+    lengths = torch.bincount(begins_N.cumsum(0) - 1).tolist() if firsts else []
+    return [
+        Run(
+            length,
+            spells=first < start or firsts[0] >= start,
+            eos_id=eos_id if first >= start else None,
+            takes_space=first in word_starts,
+            begins_text=not model.decode(canvas.tokens_BL[row, :first].tolist()),
+        )
+        for first, length in zip(firsts, lengths, strict=True)
+    ]

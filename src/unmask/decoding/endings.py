@@ -39,6 +39,7 @@ class Endings:
         self.truncate_B = torch.tensor([mode == "truncate" for mode in modes])
         self.revises_B = torch.tensor([request.revise is not None for request in requests])
         self.stops = list(stops) or [None] * len(requests)
+        self.surplus = [0] * len(requests)  # characters at the end of a row's text that belong to a stop string
         self.any = bool((self.stop_B | self.truncate_B).any()) or any(stop is not None for stop in self.stops)
 
     def has_ended(self, rows_R: torch.Tensor) -> torch.Tensor:
@@ -61,8 +62,9 @@ class Endings:
             if stop is not None and canvas.ended[row] != "stop":
                 start, length = int(canvas.starts_B[row]), int(canvas.lengths_B[row])
                 found = stop.find(canvas.tokens_BL[row, start : min(until, length)].tolist())
-                if found is not None and start + found[0] < eos:
-                    canvas.cut(row, start + found[0] + 1, "stop")
+                if found is not None and start + found.token < eos:
+                    canvas.cut(row, start + found.token + 1, "stop")
+                    self.surplus[row] = found.surplus
                     continue
             if ends and eos + 1 < int(canvas.lengths_B[row]):
                 canvas.cut(row, eos + 1, "eos")

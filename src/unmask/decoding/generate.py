@@ -21,10 +21,9 @@ from typing import Any
 
 from unmask.decoding import autoregressive, engine
 from unmask.decoding.canvas import Canvas
-from unmask.decoding.conditions import make_endings, make_limits
+from unmask.decoding.conditions import read_conditions
 from unmask.decoding.generation import Generation, results
 from unmask.decoding.guidance import Guidance
-from unmask.decoding.orders import ORDERS
 from unmask.decoding.prompts import (
     Prompt,
     Seed,
@@ -33,7 +32,6 @@ from unmask.decoding.prompts import (
     end_of_sequence,
     row_seeds,
     start_token,
-    tokens_with_a_space,
 )
 from unmask.decoding.request import Request, read_requests
 from unmask.errors import UserError
@@ -97,10 +95,12 @@ def generate(
     seed: row i draws from (seed, i); or one seed, or pair (seed, i), per row.
     eos: "fill" (default of an MDM), "truncate", "stop" (of an ARM), "suppress"; see `endings`. stop: texts before
         which a row ends.
-    banned: token ids, or texts of single tokens, never written. forced: {place among the new tokens: id or text}.
+    banned: token ids, or texts of single tokens, never written. forced: {place among the new tokens: id or text},
+        written before the first pass.
     pattern, choices: a regular expression, or texts one of which, that the continuation (with `fill`, every gap)
         must spell.
-    fill: runs of two or more underscores in a text are blanks of this many tokens (see `infill`).
+    fill: runs of two or more underscores in a text are blanks of this many tokens (see `infill`). The quota is then
+        "even": the paper's rounds a gap of a few tokens down to nothing until its last step, which commits them all.
     trace: keep the list of commitments, in order.
     watch: called with the `Canvas` after every pass, and once more at the end with `canvas.done`.
     """
@@ -115,7 +115,8 @@ def generate(
     defaults = model.defaults
     if any(name in options for name in RULES):
         defaults = {name: value for name, value in defaults.items() if name not in RULES}
-    requests = read_requests(len(given), model.kind, **{**defaults, **options})
+    usual_quota = "paper" if fill is None else "even"
+    requests = read_requests(len(given), model.kind, usual_quota, **{**defaults, **options})
     eos_id = end_of_sequence(model)
     gapped: list[tuple[list[int], list[int]]]
     gapped = [(model.encode(prompt), []) if fill is None else blanks(model, prompt, fill) for prompt in given]
@@ -128,24 +129,18 @@ def generate(
     ]
     mask_id = model.config.vocab_size  # no token of either kind of model
     canvas = Canvas.of(rows, [request.length or 0 for request in requests], mask_id, row_seeds(seed, len(rows)), trace)
-    limits = make_limits(model, canvas, requests, eos_id, gapped=fill is not None)
-    endings = make_endings(model, canvas, requests, eos_id)
+    limits, endings = read_conditions(model, canvas, requests, eos_id, word_starts)
     if model.kind == "arm":
         autoregressive.fill(model.network, canvas, requests, limits, endings, watch)
     else:
         share = defaults.get("steps_per_token")
         requests = [with_steps(row, canvas, request, share) for row, request in enumerate(requests)]
-        if any(word_starts):
-            allowed_V = tokens_with_a_space(model)
-            for row, positions in enumerate(word_starts):
-                if positions:
-                    limits.begin(row, positions, allowed_V)
         guidances = make_guidances(model, canvas, requests, negative)
         engine.fill(model.network, canvas, requests, guidances, limits, endings, watch)
     canvas.done = True
     if watch is not None:
         watch(canvas)
-    return results(canvas, model, eos_id, endings)
+    return results(canvas, model, eos_id, endings.surplus)
 
 
 NOT_OPTIONS = ("model", "prompts", "seed", "negative", "fill", "trace", "watch")
@@ -157,14 +152,8 @@ def infill(
     """Fills the blanks of texts: every run of two or more underscores becomes `gap` tokens, its space included.
 
     `Generation.text` is the whole text, `.tokens` the new tokens, `.positions` their places in `.canvas`. Options
-    are those of `generate`, but orders that need a quota use "even": the paper's rounds a gap of a few tokens down to
-    nothing until its last step, which then commits all of them at once.
+    are those of `generate`.
     """
-    name = options.get("order")
-    rule = ORDERS.get(name) if isinstance(name, str) else None
-    chosen = options.get("quota") is not None or options.get("threshold") is not None
-    if not chosen and rule is not None and not rule.own_quota and model.kind == "mdm":
-        options["quota"] = "even"
     return generate(model, texts, steps=steps, fill=gap, **options)
 
 

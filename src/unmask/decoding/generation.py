@@ -11,6 +11,7 @@ size) with probability 0; a token that gives way to another is a later event at 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,7 @@ class Generation:
     tokens: list[int]  # the new tokens only
     text: str | None  # of the new tokens up to the first end of sequence; with blanks, of the whole row
     nfe: int  # passes of the network this row took part in; a guided pass counts 2
-    stopped: str  # "length", "eos", "stop" (a stop string) or "filled" (there were only blanks)
+    stopped: str  # "length", "eos", "stop" (a stop string begins in the last token) or "filled" (only blanks)
     positions: list[int]  # where the new tokens stand in `canvas`
     steps: list[int]  # the step that committed each token last; -1 for a token the caller forced
     probabilities: list[float]  # p(token) when it was committed, at temperature 1, guidance included
@@ -106,8 +107,9 @@ def check_numbers(name: str, values: Any, kind: type) -> None:
         raise UserError(f"generation.{name} is not a list of {'whole ' if kind is int else ''}numbers")
 
 
-def results(canvas: Canvas, model: Model, eos_id: int | None, endings) -> list[Generation]:
-    """The finished rows of a canvas."""
+def results(canvas: Canvas, model: Model, eos_id: int | None, surplus: Sequence[int]) -> list[Generation]:
+    """The finished rows of a canvas. surplus: how many characters at the end of each row's text belong to a stop
+    string, the rest of which was never kept."""
     width = canvas.tokens_BL.shape[1]
     eos_B = [width] * len(canvas.tokens_BL) if eos_id is None else canvas.first_eos_B(eos_id).tolist()
     found = []
@@ -117,10 +119,13 @@ def results(canvas: Canvas, model: Model, eos_id: int | None, endings) -> list[G
         tokens = canvas.tokens_BL[row, :length].tolist()
         blanks = bool(positions) and positions[0] < start
         stopped = canvas.ended[row] or ("eos" if eos < width else "length" if length > start else "filled")
+        text = model.decode(tokens[:eos]) if blanks else continuation(model, tokens[:eos], start)
+        if text is not None:
+            text = text[: max(len(text) - surplus[row], 0)]
         found.append(
             Generation(
                 tokens=[tokens[p] for p in positions],
-                text=model.decode(tokens[:eos]) if blanks else continuation(model, tokens[:eos], start),
+                text=text,
                 nfe=int(canvas.nfe_B[row]),
                 stopped=stopped,
                 positions=positions,

@@ -133,7 +133,7 @@ class Group:
             return full_R & ((turn.step_R >= turn.steps_R) | self.endings.has_ended(turn.rows_R))
         if self.edits and self.revise is not None:
             passes = int(self.revise.values["passes"])
-            none_R = ~turn.committed_RL.any(1)
+            none_R = ~self.revisable(turn).any(1)
             return full_R & (none_R | self.quiet_B[turn.rows_R] | (self.edits_B[turn.rows_R] >= passes))
         return full_R
 

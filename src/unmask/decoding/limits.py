@@ -19,9 +19,7 @@ from collections.abc import Sequence
 import torch
 
 from unmask.decoding.canvas import Canvas
-from unmask.decoding.constraints import Span
-
-OPEN = -1
+from unmask.decoding.constraints import OPEN, Span
 
 
 class Limits:
@@ -78,19 +76,16 @@ class Limits:
                 if position in at:
                     allowed_nV[at[position]] &= begin[1]
         for places, span in spans:
-            tokens = self.standing(row, places)
-            opened = [position for position, token in zip(places, tokens, strict=True) if token == OPEN]
-            if not any(position in at for position in opened):
-                continue
-            for position, allowed_V in zip(opened, torch.from_numpy(span.allowed(tokens)), strict=True):
-                if position in at:
-                    allowed_nV[at[position]] &= allowed_V
+            asked = [number for number, position in enumerate(places) if position in at]
+            if asked:
+                here = [at[places[number]] for number in asked]
+                allowed_nV[here] &= torch.from_numpy(span.allowed(self.standing(row, places), asked))
         return allowed_nV if banned_V is None else allowed_nV & ~banned_V
 
     def standing(self, row: int, places: list[int]) -> list[int]:
-        """The tokens of a span; `OPEN` where there is none."""
-        tokens_n, open_n = self.canvas.tokens_BL[row, places], self.canvas.open_BL[row, places]
-        return tokens_n.masked_fill(open_n, OPEN).tolist()
+        """The tokens of a span; `OPEN` where there is none, as behind the end of a row that was cut."""
+        tokens_n, filled_n = self.canvas.tokens_BL[row, places], self.canvas.new_BL[row, places]
+        return tokens_n.masked_fill(self.canvas.open_BL[row, places] | ~filled_n, OPEN).tolist()
 
     def admit(
         self, rows_R: torch.Tensor, chosen_RL: torch.Tensor, tokens_RL: torch.Tensor, priority_RL: torch.Tensor

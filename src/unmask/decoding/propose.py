@@ -16,6 +16,7 @@ Shapes: N positions (R of them), V vocabulary, K blocks of it, W tokens looked a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Set
 from dataclasses import dataclass
 
@@ -26,6 +27,7 @@ from unmask.errors import UserError
 BLOCK = 128  # tokens whose exponentials are summed in float32
 PIECE = 1 << 18  # logits at a time, so that they stay in a core's cache from one operation to the next
 NUCLEUS = 256  # likeliest tokens among which a nucleus is looked for first
+BELOW_ONE = 1 - 2.0**-53  # the largest uniform
 COLDEST = 1e-20  # any temperature below is this one: float32 has none smaller to divide by
 
 
@@ -63,31 +65,22 @@ def propose(
     device, logits_NV = logits_NV.device, logits_NV.float()
     tops_NK = block_maxima(logits_NV)
     top_N1 = tops_NK.amax(-1, keepdim=True)
-    if not top_N1.isfinite().all():
-        raise UserError("the model's logits are not finite; its weights may be damaged")
     mass_NK, slope_N = weigh(logits_NV, top_N1, slope="entropy" in want)
     total_N1 = mass_NK.sum(-1, keepdim=True)
-
-    greedy_N1 = draws.temperature_N[:, None] == 0
-    all_greedy = bool(greedy_N1.all())
-    greedy_N1 = greedy_N1.to(device)
-    block_N1 = tops_NK.argmax(-1, keepdim=True)
-    share_N1 = temperature_N1 = floor_N1 = None
-    if not all_greedy:
-        temperature_N1 = draws.temperature_N[:, None].to(device).clamp(min=COLDEST)
-        mass_NK, floor_N1 = reshape_law(logits_NV, draws, temperature_N1, top_N1, mass_NK)
-        drawn_N1, share_N1 = read_cdf(mass_NK, draws.uniforms_N[:, None].to(device))
-        block_N1 = torch.where(greedy_N1, block_N1, drawn_N1)
-    columns_NW, inside_NW = look_into(logits_NV, block_N1)
-    at_N1 = inside_NW.argmax(-1, keepdim=True)
-    if share_N1 is not None and temperature_N1 is not None:
-        kept_NW = inside_NW if floor_N1 is None else inside_NW.masked_fill(inside_NW < floor_N1, -torch.inf)
-        fine_NW = ((kept_NW.double() - top_N1) / temperature_N1).exp()
-        at_N1 = torch.where(greedy_N1, at_N1, read_cdf(fine_NW, share_N1)[0])
-    tokens_N1 = columns_NW.gather(1, at_N1)
+    if not math.isfinite(float(total_N1.sum())):
+        raise UserError("the model's logits are not finite; its weights may be damaged")
+    temperature_N = draws.temperature_N
+    coldest, hottest = map(float, temperature_N.aminmax()) if len(temperature_N) else (0.0, 0.0)
+    if coldest > 0:
+        tokens_N1 = drawn_N1(logits_NV, draws, top_N1, mass_NK)
+    else:
+        tokens_N1 = likeliest_N1(logits_NV, tops_NK)
+        if hottest > 0:
+            drawn_here_N1 = (temperature_N > 0)[:, None].to(device)
+            tokens_N1 = torch.where(drawn_here_N1, drawn_N1(logits_NV, draws, top_N1, mass_NK), tokens_N1)
 
     def probability_N(ids_N1: torch.Tensor) -> torch.Tensor:
-        return ((logits_NV.gather(1, ids_N1).double() - top_N1).exp() / total_N1)[:, 0].cpu()
+        return ((logits_NV.gather(1, ids_N1).double() - top_N1).exp_() / total_N1)[:, 0].cpu()
 
     proposal = Proposal(tokens_N1[:, 0].cpu(), probability_N(tokens_N1))
     if given_N is not None:
@@ -95,7 +88,7 @@ def propose(
     if "best" in want:
         proposal.best_N = (1 / total_N1)[:, 0].cpu()
     if "margin" in want:
-        proposal.margin_N = ((1 - (runner_up(logits_NV, tops_NK).double() - top_N1).exp()) / total_N1)[:, 0].cpu()
+        proposal.margin_N = ((1 - (runner_up_N1(logits_NV, tops_NK).double() - top_N1).exp()) / total_N1)[:, 0].cpu()
     if slope_N is not None:
         proposal.entropy_N = (total_N1[:, 0].log() - slope_N / total_N1[:, 0]).cpu()
     if "logp" in want:
@@ -103,9 +96,13 @@ def propose(
     return proposal
 
 
+# ------------------------------------------------------------------ the law, block by block
+
+
 def block_maxima(logits_NV: torch.Tensor) -> torch.Tensor:
     """The largest logit of each block [N, K]; NaN where there is one."""
-    return torch.cat([part_NKW.amax(-1) for part_NKW in blocks(logits_NV)], dim=1)
+    parts = [part_NKW.amax(-1) for part_NKW in blocks(logits_NV)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def weigh(
@@ -120,7 +117,7 @@ def weigh(
     rows, vocabulary = logits_NV.shape
     mass_NK = logits_NV.new_empty((rows, -(-vocabulary // BLOCK)), dtype=torch.float64)
     slope_NK = torch.empty_like(mass_NK) if slope else None
-    step = rows if logits_NV.is_cuda else max(1, PIECE // vocabulary)
+    step = max(1, rows if logits_NV.is_cuda else PIECE // vocabulary)
     buffer_nV = torch.empty_like(logits_NV[:step])
     for start in range(0, rows, step):
         part = slice(start, start + step)
@@ -152,32 +149,92 @@ def blocks(values_NV: torch.Tensor) -> list[torch.Tensor]:
     return parts if whole == values_NV.shape[1] else [*parts, values_NV[:, None, whole:]]
 
 
-def reshape_law(
-    logits_NV: torch.Tensor, draws: Draws, temperature_N1: torch.Tensor, top_N1: torch.Tensor, mass_NK: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The block masses to draw from and, where top-k or top-p is on, the logit below which nothing is drawn.
+def look_into(logits_NV: torch.Tensor, block_N1: torch.Tensor) -> torch.Tensor:
+    """The logits of one block of each row [N, W]; -inf behind the end of the vocabulary."""
+    vocabulary = logits_NV.shape[1]
+    columns_NW = block_N1 * BLOCK + torch.arange(min(BLOCK, vocabulary), device=logits_NV.device)
+    if vocabulary % BLOCK == 0 or vocabulary < BLOCK:
+        return logits_NV.gather(1, columns_NW)
+    values_NW = logits_NV.gather(1, columns_NW.clamp(max=vocabulary - 1))
+    return values_NW.masked_fill_(columns_NW >= vocabulary, -torch.inf)
 
-    Rows at temperature 1 without a filter keep the masses they have.
-    """
-    drawn_N = draws.temperature_N > 0
-    floor_N1 = cutoffs(logits_NV, draws, drawn_N, temperature_N1, top_N1)
-    other_N = drawn_N & (draws.temperature_N != 1)
+
+def likeliest_N1(logits_NV: torch.Tensor, tops_NK: torch.Tensor) -> torch.Tensor:
+    """The first token with the largest logit."""
+    block_N1 = tops_NK.argmax(-1, keepdim=True)
+    return look_into(logits_NV, block_N1).argmax(-1, keepdim=True).add_(block_N1, alpha=BLOCK)
+
+
+def runner_up_N1(logits_NV: torch.Tensor, tops_NK: torch.Tensor) -> torch.Tensor:
+    """The second largest logit: of the other blocks or within the best one; -inf in a vocabulary of one."""
+    block_N1 = tops_NK.argmax(-1, keepdim=True)
+    others_N1 = tops_NK.scatter(1, block_N1, -torch.inf).amax(-1, keepdim=True)
+    inside_NW = look_into(logits_NV, block_N1)
+    rest_N1 = inside_NW.scatter(1, inside_NW.argmax(-1, keepdim=True), -torch.inf).amax(-1, keepdim=True)
+    return others_N1.maximum(rest_N1)
+
+
+# ------------------------------------------------------------------ a draw from it
+
+
+def drawn_N1(logits_NV: torch.Tensor, draws: Draws, top_N1: torch.Tensor, mass_NK: torch.Tensor) -> torch.Tensor:
+    """A token of every row from `mass_NK` (at temperature 1, everything kept) or what temperature and filters make of
+    it; where the temperature is 0, anything."""
+    device, plain = logits_NV.device, bool((draws.temperature_N == 1).all())
+    temperature_N1 = None if plain else draws.temperature_N[:, None].to(device).clamp(min=COLDEST)
+    floor_N1 = cutoffs(logits_NV, draws, temperature_N1, top_N1)
+    if not plain or floor_N1 is not None:
+        mass_NK = reshaped(logits_NV, draws, temperature_N1, floor_N1, top_N1, mass_NK)
+    cdf_NK, aim_N1, block_N1 = read_cdf(mass_NK, draws.uniforms_N[:, None].to(device))
+    inside_NW = look_into(logits_NV, block_N1)
     if floor_N1 is not None:
-        other_N = other_N | floor_N1.isfinite()[:, 0].cpu()
-    if not other_N.any():
-        return mass_NK, floor_N1
+        inside_NW.masked_fill_(inside_NW < floor_N1, -torch.inf)
+    fine_NW = inside_NW.double().sub_(top_N1)
+    if temperature_N1 is not None:
+        fine_NW.div_(temperature_N1)
+    # How far into the block: a uniform again.
+    mass_N1 = mass_NK.gather(1, block_N1)
+    share_N1 = ((aim_N1 - (cdf_NK.gather(1, block_N1) - mass_N1)) / mass_N1).clamp_(0, BELOW_ONE)
+    *_, at_N1 = read_cdf(fine_NW.exp_(), share_N1)
+    return at_N1.add_(block_N1, alpha=BLOCK)
+
+
+def read_cdf(mass_NW: torch.Tensor, uniforms_N1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The CDF [N, W], the height at which it is read and the place where it passes that [N, 1]; that has some mass.
+
+    A uniform is at most 1 - 2^-53, which rounds every height to below the total.
+    """
+    cdf_NW = mass_NW.cumsum(-1)
+    aim_N1 = uniforms_N1 * cdf_NW[:, -1:]
+    return cdf_NW, aim_N1, torch.searchsorted(cdf_NW, aim_N1, right=True)
+
+
+def reshaped(
+    logits_NV: torch.Tensor,
+    draws: Draws,
+    temperature_N1: torch.Tensor | None,
+    floor_N1: torch.Tensor | None,
+    top_N1: torch.Tensor,
+    mass_NK: torch.Tensor,
+) -> torch.Tensor:
+    """Block masses at each row's temperature with its filters; rows without either keep the masses they have."""
+    other_N = (draws.temperature_N > 0) & (draws.temperature_N != 1)
+    if floor_N1 is not None:
+        other_N |= floor_N1.isfinite()[:, 0].cpu()
     if other_N.all():
-        return weigh(logits_NV, top_N1, temperature_N1, floor_N1)[0], floor_N1
+        return weigh(logits_NV, top_N1, temperature_N1, floor_N1)[0]
     rows_R = other_N.nonzero()[:, 0].to(logits_NV.device)
-    floor_R1 = None if floor_N1 is None else floor_N1[rows_R]
-    mass_RK, _ = weigh(logits_NV[rows_R], top_N1[rows_R], temperature_N1[rows_R], floor_R1)
-    return mass_NK.index_copy(0, rows_R, mass_RK), floor_N1
+    chosen = (None if column is None else column[rows_R] for column in (logits_NV, top_N1, temperature_N1, floor_N1))
+    return mass_NK.index_copy(0, rows_R, weigh(*chosen)[0])  # type: ignore[arg-type]
 
 
 def cutoffs(
-    logits_NV: torch.Tensor, draws: Draws, drawn_N: torch.Tensor, temperature_N1: torch.Tensor, top_N1: torch.Tensor
+    logits_NV: torch.Tensor, draws: Draws, temperature_N1: torch.Tensor | None, top_N1: torch.Tensor
 ) -> torch.Tensor | None:
     """The logit of the last token kept by top-k and top-p, -inf for rows without; None where no row has any."""
+    if draws.top_k_N is None and draws.top_p_N is None:
+        return None
+    drawn_N = draws.temperature_N > 0
     floor_N1 = torch.full_like(top_N1, -torch.inf)
     found = False
     if draws.top_k_N is not None:
@@ -192,16 +249,15 @@ def cutoffs(
         if len(rows_R):
             found = True
             top_p_R1, rows_R = draws.top_p_N[rows_R, None].to(logits_NV.device), rows_R.to(logits_NV.device)
-            floor_N1[rows_R] = nucleus(
-                logits_NV[rows_R], top_p_R1, temperature_N1[rows_R], top_N1[rows_R], floor_N1[rows_R]
-            )
+            temperature_R1 = None if temperature_N1 is None else temperature_N1[rows_R]
+            floor_N1[rows_R] = nucleus(logits_NV[rows_R], top_p_R1, temperature_R1, top_N1[rows_R], floor_N1[rows_R])
     return floor_N1 if found else None
 
 
 def nucleus(
     logits_RV: torch.Tensor,
     top_p_R1: torch.Tensor,
-    temperature_R1: torch.Tensor,
+    temperature_R1: torch.Tensor | None,
     top_R1: torch.Tensor,
     floor_R1: torch.Tensor,
 ) -> torch.Tensor:
@@ -216,58 +272,13 @@ def nucleus(
         width = min(width, logits_RV.shape[1])
         values_RW = logits_RV[rows_R].topk(width).values
         values_RW = values_RW.masked_fill(values_RW < floor_R1[rows_R], -torch.inf)
-        held_RW = ((values_RW.double() - top_R1[rows_R]) / temperature_R1[rows_R]).exp().cumsum(-1)
+        held_RW = values_RW.double().sub_(top_R1[rows_R])
+        if temperature_R1 is not None:
+            held_RW.div_(temperature_R1[rows_R])
+        held_RW = held_RW.exp_().cumsum(-1)
         last_R1 = torch.searchsorted(held_RW, aim_R1[rows_R])
         enough_R = (last_R1[:, 0] < width) | (width == logits_RV.shape[1])
         chosen_R1 = values_RW.gather(1, last_R1.clamp(max=width - 1)).maximum(floor_R1[rows_R])
         found_R1[rows_R[enough_R]] = chosen_R1[enough_R]
         rows_R, width = rows_R[~enough_R], width * 8
     return found_R1
-
-
-def read_cdf(mass_NW: torch.Tensor, uniforms_N1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Where the CDF of each row reaches its uniform, and how far into that entry (again in [0, 1]); both [N, 1]."""
-    cdf_NW = mass_NW.cumsum(-1)
-    total_N1 = cdf_NW[:, -1:].contiguous()
-    aim_N1 = uniforms_N1 * total_N1
-    # By rounding an aim may equal the total: then the last entry that has any mass, which is the first to reach it.
-    at_N1 = torch.searchsorted(cdf_NW, aim_N1, right=True).minimum(torch.searchsorted(cdf_NW, total_N1))
-    mass_N1 = mass_NW.gather(1, at_N1)
-    return at_N1, ((aim_N1 - (cdf_NW.gather(1, at_N1) - mass_N1)) / mass_N1).clamp(0, 1)
-
-
-def look_into(logits_NV: torch.Tensor, block_N1: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The ids and logits of one block of each row, [N, W]; -inf behind the end of the vocabulary."""
-    vocabulary = logits_NV.shape[1]
-    columns_NW = block_N1 * BLOCK + torch.arange(min(BLOCK, vocabulary), device=logits_NV.device)
-    if vocabulary % BLOCK == 0 or vocabulary < BLOCK:
-        return columns_NW, logits_NV.gather(1, columns_NW)
-    values_NW = logits_NV.gather(1, columns_NW.clamp(max=vocabulary - 1))
-    return columns_NW, values_NW.masked_fill(columns_NW >= vocabulary, -torch.inf)
-
-
-def runner_up(logits_NV: torch.Tensor, tops_NK: torch.Tensor) -> torch.Tensor:
-    """The second largest logit [N, 1]: of the other blocks or within the best one; -inf in a vocabulary of one."""
-    block_N1 = tops_NK.argmax(-1, keepdim=True)
-    others_N1 = tops_NK.scatter(1, block_N1, -torch.inf).amax(-1, keepdim=True)
-    inside_NW = look_into(logits_NV, block_N1)[1]
-    rest_N1 = inside_NW.scatter(1, inside_NW.argmax(-1, keepdim=True), -torch.inf).amax(-1, keepdim=True)
-    return others_N1.maximum(rest_N1)
-
-
-def draw(
-    logits_NV: torch.Tensor, temperature: float, uniforms_N: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Tokens, and log-probabilities at temperature 1 in float64. Temperature 0 takes the largest logit."""
-    logits_NV = logits_NV.double()
-    logp_NV = logits_NV.log_softmax(-1)
-    if not logp_NV.isfinite().any(-1).all():
-        raise UserError("the model's logits are not finite; its weights may be damaged")
-    if temperature == 0:
-        return logits_NV.argmax(-1), logp_NV
-    assert uniforms_N is not None
-    scaled_NV = logp_NV if temperature == 1 else (logits_NV - logits_NV.amax(-1, keepdim=True)) / temperature
-    cdf_NV = scaled_NV.softmax(-1).cumsum(-1) if temperature != 1 else logp_NV.exp().cumsum(-1)
-    aim_N1 = uniforms_N.to(cdf_NV)[:, None] * cdf_NV[:, -1:]
-    tokens_N = torch.searchsorted(cdf_NV, aim_N1, right=True)[:, 0]
-    return tokens_N.clamp_(max=cdf_NV.shape[1] - 1), logp_NV

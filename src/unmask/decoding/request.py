@@ -87,10 +87,14 @@ class Request:
         return tuple(None if part is None else part.spec for part in parts)
 
 
-def read_requests(rows: int, kind: str, **options: Any) -> list[Request]:
-    """A `Request` per row; options left out have their defaults. Raises `UserError`."""
+def read_requests(rows: int, kind: str, usual_quota: str = "paper", **options: Any) -> list[Request]:
+    """A `Request` per row; options left out have their defaults, orders that need a quota `usual_quota`.
+
+    Raises `UserError`.
+    """
     columns = {name: per_row(name, options.get(name, default), rows) for name, default in DEFAULTS.items()}
-    return [read_request(kind, {name: column[row] for name, column in columns.items()}) for row in range(rows)]
+    rows_of = ({name: column[row] for name, column in columns.items()} for row in range(rows))
+    return [read_request(kind, given, usual_quota) for given in rows_of]
 
 
 def per_row(name: str, value: Any, rows: int) -> list[Any]:
@@ -108,7 +112,7 @@ def per_row(name: str, value: Any, rows: int) -> list[Any]:
     return list(value)
 
 
-def read_request(kind: str, given: dict[str, Any]) -> Request:
+def read_request(kind: str, given: dict[str, Any], usual_quota: str) -> Request:
     for name, least in {"length": 0, "steps": 1, "block": 1, "top_k": 1}.items():
         value = given[name]
         if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < least):
@@ -144,7 +148,7 @@ def read_request(kind: str, given: dict[str, Any]) -> Request:
     else:
         check_together(order, quota, revise, given)
         if quota is None and not order.of.own_quota:
-            quota = choose("quota", QUOTAS, "paper")
+            quota = choose("quota", QUOTAS, usual_quota)
     return Request(
         length=given["length"],
         steps=given["steps"],

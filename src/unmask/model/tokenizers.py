@@ -179,6 +179,31 @@ class Tokenizer:
             return token
         return self._token_bytes(token).decode("utf-8", errors="backslashreplace")
 
+    @cached_property
+    def spellings(self) -> list[bytes | None]:
+        """[vocab_size]: the bytes each token adds to a running text; None for special tokens and ids without one."""
+        spelled: list[bytes | None] = []
+        for token_id, token in enumerate(self._tokens):
+            if token is None or self._added.get(token_id):
+                spelled.append(None)
+            else:
+                spelled.append(token.encode() if token_id in self._added else self._token_bytes(token))
+        return spelled
+
+    @cached_property
+    def joins_plainly(self) -> bool:
+        """Whether a text is its tokens' `spellings` in a row; not so where spaces follow from the neighbours (BERT)."""
+        ids = [token_id for token_id, spelled in enumerate(self.spellings) if spelled and spelled.isalnum()][:16]
+        return self.decode(ids) == "".join(spelled.decode() for i in ids if (spelled := self.spellings[i]))
+
+    @cached_property
+    def drops_first_space(self) -> bool:
+        """Whether decoding leaves out a space that the first token begins with, as sentencepiece's does."""
+        for token_id, spelled in enumerate(self.spellings):
+            if spelled and spelled[:1] == b" " and spelled[1:].isalnum():
+                return not self.decode([token_id]).startswith(" ")
+        return False
+
     def byte_lengths(self) -> np.ndarray:
         """[vocab_size] int64: UTF-8 bytes each token stands for; special tokens stand for none.
 
@@ -234,12 +259,7 @@ class Tokenizer:
 
     @cached_property
     def _byte_lengths(self) -> np.ndarray:
-        lengths = np.zeros(self.vocab_size, dtype=np.int64)
-        for token_id, token in enumerate(self._tokens):
-            if token is None or self._added.get(token_id):
-                continue
-            lengths[token_id] = len(token.encode() if token_id in self._added else self._token_bytes(token))
-        return lengths
+        return np.array([len(spelled or b"") for spelled in self.spellings], dtype=np.int64)
 
     def _token_bytes(self, token: str) -> bytes:
         if self._byte_level:
