@@ -35,7 +35,8 @@ def written(found: list[Generation]) -> list[object]:
 
 def options(order: str, **more: object) -> dict[str, object]:
     steps = None if order == "first-hitting" else [9, 4, None, 12, None]
-    return {"length": LENGTHS, "order": order, "steps": steps, "guidance": [0.0, 0.6, 0.0, -0.4, 0.3], "seed": 3, **more}
+    guidance = [0.0, 0.6, 0.0, -0.4, 0.3]
+    return {"length": LENGTHS, "order": order, "steps": steps, "guidance": guidance, "seed": 3, **more}
 
 
 @pytest.mark.filterwarnings("ignore:guidance has no effect")
@@ -67,7 +68,7 @@ def test_every_cache_equals_no_cache_on_the_oracle(order: str, block: object) ->
     ids=lambda rules: rules.get("revise") or rules.get("quota"),
 )
 def test_refreshed_caches_equal_no_cache_whatever_the_rules(mdm: Model, rules: dict[str, object]) -> None:
-    """Guidance that comes and goes, revision, adaptive quotas; on the oracle to the last bit, on a network in tokens."""
+    """Passing guidance, revision, adaptive quotas: on the oracle to the last bit, on a network in tokens."""
     rules = {"length": 14, "guidance": [0.0, 0.6, 0.3, -0.4, 0.3], "seed": 5, **rules}
     for model, mask_id, same in ((ORACLE, MASK, drawn), (mdm, SMALLEST_MASK, written)):
         given = prompts(mask_id)

@@ -56,7 +56,9 @@ def test_ancestral_is_the_reverse_process(steps: int) -> None:
     assert misfit(law, order="ancestral", steps=steps) < 1
 
 
-@pytest.mark.parametrize(("prompt", "guidance", "temperature"), [((1,), 0.0, 1.0), ((0, 2), 0.8, 1.0), ((2,), -0.5, 1.4)])
+@pytest.mark.parametrize(
+    ("prompt", "guidance", "temperature"), [((1,), 0.0, 1.0), ((0, 2), 0.8, 1.0), ((2,), -0.5, 1.4)]
+)
 def test_ancestral_behind_a_prompt(prompt: State, guidance: float, temperature: float) -> None:
     law = ancestral_law(guided(prompt, guidance, temperature), L, V, 3)
     assert misfit(law, prompt, order="ancestral", steps=3, guidance=guidance, temperature=temperature) < 1

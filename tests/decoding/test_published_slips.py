@@ -4,8 +4,8 @@
     entropy-bounded  the sum without its largest term is bounded, not the sum
     any of them      sums and ranks run along a row, not down the batch
 
-A chain of senders and values: sender k says how sure the value behind it is, and any value leads to any sender alike, so
-that masks between senders know nothing of each other and a pass changes nothing for the next.
+A chain of senders and values: sender k says how sure the value behind it is, and any value leads to any sender alike.
+So masks between senders know nothing of each other, and a pass changes nothing for the next.
 """
 
 from __future__ import annotations

@@ -55,7 +55,8 @@ def kernel_law(length: int, sigma: Sigma, **more: object) -> Law:
 
 
 def sample(length: int, revise: str | None) -> list[State]:
-    found = generate(oracle(COINS, context=4), [[]] * SAMPLES, length=length, order="ancestral", steps=STEPS, revise=revise)
+    rules = {"order": "ancestral", "steps": STEPS, "revise": revise}
+    found = generate(oracle(COINS, context=4), [[]] * SAMPLES, length=length, **rules)
     after = [canvases(g, 2, STEPS) for g in found]
     assert all(states[-1] == tuple(g.tokens) for states, g in zip(after, found, strict=True))
     return [tuple(token for step in WATCH for token in states[step]) for states in after]
