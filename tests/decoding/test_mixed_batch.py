@@ -1,7 +1,7 @@
 """Sixteen requests that differ in everything, in one batch and each alone: the same tokens.
 
-On the oracle to the last bit: its rows are independent to the last bit, so the engine has to be. On a Transformer, whose
-rounding depends on the batch, the same tokens with probabilities to 1e-5.
+On the oracle to the last bit: its own rows are independent to the last bit, so the engine has to be. On a Transformer,
+whose rounding depends on the batch, the same tokens with probabilities to 1e-5.
 """
 
 from __future__ import annotations
