@@ -17,7 +17,7 @@ from decoding.theory import Law, Predict, State, ancestral_law, chi_square, one_
 from unmask.decoding import generate
 from unmask.model.folder import Model
 
-V, L, SAMPLES = 3, 3, 6000
+V, L, SAMPLES = 3, 3, 4000
 
 
 def predictor(model: Model, prompt: State, guidance: float, temperature: float) -> Predict:

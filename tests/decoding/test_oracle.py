@@ -9,6 +9,7 @@ import torch
 from decoding.oracle import SHARP, UNEVEN, Chain, Oracle
 from decoding.theory import (
     ancestral_law,
+    capped,
     chain_law,
     chain_predictor,
     chi_square,
@@ -16,6 +17,7 @@ from decoding.theory import (
     one_by_one_law,
     parallel_decoding,
     remdm_law,
+    rescaled,
 )
 
 FORBIDDING = Chain.of_offsets(5, [0.6, 0.4])
@@ -108,7 +110,7 @@ def test_one_token_a_pass_in_a_blind_order_is_the_chain_itself() -> None:
 
 @pytest.mark.parametrize(
     ("sigma", "last"),
-    [(lambda most: min(0.008, most), 0.004), (lambda most: 0.015 * most, 0.004), (lambda most: min(0.3, most), 0.02)],
+    [(capped(0.008), 0.004), (rescaled(0.015), 0.004), (capped(0.3), 0.02)],
 )
 def test_remasking_keeps_the_law_in_the_limit_of_many_steps(sigma, last: float) -> None:
     """However much is taken back: the share of masks that is unmasked makes up for it."""
@@ -116,7 +118,7 @@ def test_remasking_keeps_the_law_in_the_limit_of_many_steps(sigma, last: float) 
     predict, law = chain_predictor(chain, 2), chain_law(chain, 2)
     far = [distance(remdm_law(predict, 2, 3, steps, sigma), law) for steps in (16, 64, 256)]
     assert far[0] > far[1] > far[2] and far[2] < last
-    assert distance(remdm_law(predict, 2, 3, 6, lambda _: 0.0), ancestral_law(predict, 2, 3, 6)) < 1e-12
+    assert distance(remdm_law(predict, 2, 3, 6, capped(0.0)), ancestral_law(predict, 2, 3, 6)) < 1e-12
 
 
 def test_the_recursion_over_gaps_is_the_enumeration() -> None:

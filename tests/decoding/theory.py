@@ -126,27 +126,73 @@ def one_by_one_law(predict: Predict, length: int, size: int, order: str) -> Law:
     return law
 
 
-def remdm_law(predict: Predict, length: int, size: int, steps: int, sigma: Callable[[float], float]) -> Law:
-    """ReMDM (arXiv 2503.00307) with alpha_t = 1 - t: at a step from t to s, all positions seeing the same canvas, a
-    token is masked with probability sigma(sigma_max) and a mask becomes a token with probability
-    (alpha_s - (1 - sigma) alpha_t) / (1 - alpha_t). The last step masks nothing and writes all."""
-    law: Law = {(size,) * length: 1.0}
+# sigma of every position, from (time, sigma_max, confidences); a confidence is None at a mask.
+Sigma = Callable[[float, float, Sequence[float | None]], Sequence[float]]
+
+
+def capped(eta: float) -> Sigma:
+    return lambda t, most, confidences: [min(eta, most)] * len(confidences)
+
+
+def rescaled(eta: float) -> Sigma:
+    return lambda t, most, confidences: [eta * most] * len(confidences)
+
+
+def by_confidence(t: float, most: float, confidences: Sequence[float | None]) -> Sequence[float]:
+    weights = [0.0 if c is None else math.exp(-c) for c in confidences]
+    return [most * weight / (sum(weights) or 1.0) for weight in weights]
+
+
+def looped(eta: float, t_on: float, t_off: float) -> Sigma:
+    return lambda t, most, confidences: [min(eta, most) if t_off < t <= t_on else 0.0] * len(confidences)
+
+
+def looped_alpha(t_on: float, t_off: float, alpha_on: float) -> Callable[[float], float]:
+    points = ([0.0, t_off, t_on, 1.0], [1.0, alpha_on, alpha_on, 0.0])
+    return lambda t: float(np.interp(t, *points))
+
+
+def remdm_law(
+    predict: Predict,
+    length: int,
+    size: int,
+    steps: int,
+    sigma: Sigma,
+    alpha: Callable[[float], float] = lambda t: 1 - t,
+    watch: Sequence[int] = (),
+) -> Law:
+    """ReMDM (arXiv 2503.00307): at a step from t to s, all positions seeing the same canvas, a token is masked with
+    probability sigma <= sigma_max = min(1, (1 - alpha_s) / alpha_t), and a mask becomes a token with probability
+    (alpha_s - (1 - sigma) alpha_t) / (1 - alpha_t). The last step masks nothing and writes all. With `watch` the law
+    is that of the canvases after these steps, one behind the other."""
+    # Of a state also count what was watched and, where sigma reads them, its tokens' probabilities when written.
+    reads = sigma is by_confidence
+    law: dict[tuple[State, tuple[float | None, ...], State], float] = {((size,) * length, (None,) * length, ()): 1.0}
     t = times(steps)
     for i in range(steps):
-        alpha_t, alpha_s = 1 - t[i], 1 - t[i + 1]
-        remask = 0.0 if i == steps - 1 else sigma(min(1.0, (1 - alpha_s) / alpha_t) if alpha_t else 1.0)
-        unmask = 1.0 if i == steps - 1 else (alpha_s - (1 - remask) * alpha_t) / (1 - alpha_t)
-        after: Law = Counter()
-        for state, mass in law.items():
-            p_LV, open_ = predict(state), masked(state, size)
-            standing = [j for j in range(length) if j not in open_]
-            for lost, lost_weight in subsets(standing, remask):
-                left = fill_in(state, lost, [size] * len(lost))
-                for positions, weight in subsets(open_, unmask):
-                    for tokens, probability in joint(p_LV, positions):
-                        after[fill_in(left, positions, tokens)] += mass * lost_weight * weight * probability
+        alpha_t, alpha_s = alpha(t[i]), alpha(t[i + 1])
+        most = min(1.0, (1 - alpha_s) / alpha_t) if alpha_t else 1.0
+        after: dict[tuple[State, tuple[float | None, ...], State], float] = Counter()
+        for (state, confidences, seen), mass in law.items():
+            p_LV, sigma_L, changes = predict(state), sigma(t[i], most, confidences), []
+            for at, token in enumerate(state):
+                if token == size:
+                    unmask = (alpha_s - (1 - sigma_L[at]) * alpha_t) / (1 - alpha_t) if i < steps - 1 else 1.0
+                    new = [(x, float(p) if reads else 0.0, unmask * float(p)) for x, p in enumerate(p_LV[at])]
+                    changes.append([*new, (size, None, 1 - unmask)])
+                else:
+                    remask = sigma_L[at] if i < steps - 1 else 0.0
+                    changes.append([(size, None, remask), (token, confidences[at], 1 - remask)])
+            for change in itertools.product(*changes):
+                weight = mass * math.prod(probability for _, _, probability in change)
+                if weight:
+                    new_state = tuple(x for x, _, _ in change)
+                    after[new_state, tuple(c for _, c, _ in change), seen + new_state * (i in watch)] += weight
         law = dict(after)
-    return law
+    found: Law = Counter()
+    for (state, _, seen), mass in law.items():
+        found[seen if watch else state] += mass
+    return dict(found)
 
 
 def distance(law: Law, other: Law) -> float:
