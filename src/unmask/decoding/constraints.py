@@ -77,7 +77,8 @@ def read_constraints(
     forced_ids = read_forced(tokenizer, vocab_size, forced or {}, new)
     for offset, token in forced_ids.items():
         if token in banned_ids:
-            raise UserError(f"forced at offset {offset} is token {token}, which is banned; change one of them")
+            text = "" if tokenizer is None else f" ({tokenizer.token_text(token)!r})"
+            raise UserError(f"forced at offset {offset} is token {token}{text}, which is banned; change one of them")
     spans = read_spans(tokenizer, vocab_size, runs, pattern, choices, banned_ids)
     for offsets, span in spans:
         span.check([forced_ids.get(offset, OPEN) for offset in offsets])

@@ -187,8 +187,8 @@ class Span:
     # ------------------------------------------------------------------ inside
 
     def forward(self, tokens_n: Sequence[int], reached: np.ndarray | None = None, start: int = 0) -> np.ndarray:
-        """Bool [n + 1, S + 1]: states in which the text may be in front of each position (the last stands for DEAD and
-        is never set). Given `reached`, only what lies behind position `start` is found anew, in place."""
+        """Bool [n + 1, S + 1]: states in which the text may be in front of each position; the last is never read.
+        Given `reached`, only what lies behind position `start` is found anew, in place."""
         (from_N, to_N), next_SC = self.table.steps, self.table.next_SC
         if reached is None:
             reached = np.zeros((self.length + 1, len(next_SC) + 1), dtype=bool)
@@ -200,7 +200,6 @@ class Span:
                 after[to_N[before[from_N]]] = True
             else:
                 after[next_SC[before[:-1], self.table.class_V[tokens_n[offset]]]] = True
-                after[DEAD] = False
         return reached
 
     def backward(self, tokens_n: Sequence[int], ends: np.ndarray | None = None, stop: int | None = None) -> np.ndarray:
