@@ -108,6 +108,7 @@ def test_guidance_without_a_prompt_is_said_once_and_free(mdm: Model) -> None:
     assert g == plain
 
 
+@pytest.mark.filterwarnings("ignore:guidance has no effect")
 def test_guidance_doubles_only_rows_with_a_prompt(mdm: Model) -> None:
     free, guided = generate(mdm, [[], [1, 2]], length=6, steps=6, guidance=1.0, order="left-to-right", quota="even")
     assert (free.nfe, guided.nfe) == (6, 12)
