@@ -76,6 +76,11 @@ class Canvas:
         return canvas
 
     @property
+    def rows(self) -> torch.Tensor:
+        """0 .. B - 1."""
+        return torch.arange(len(self.tokens_BL))
+
+    @property
     def given_BL(self) -> torch.Tensor:
         """Positions of the prompt that hold a token: what guidance hides."""
         return self.inside_BL & ~self.new_BL

@@ -130,6 +130,7 @@ def generate(
     mask_id = model.config.vocab_size  # no token of either kind of model
     canvas = Canvas.of(rows, [request.length or 0 for request in requests], mask_id, row_seeds(seed, len(rows)), trace)
     limits, endings = read_conditions(model, canvas, requests, eos_id, word_starts)
+    endings.close(canvas.rows, settled=True)  # forced tokens may end a row before its first pass
     if model.kind == "arm":
         autoregressive.fill(model.network, canvas, requests, limits, endings, watch)
     else:
