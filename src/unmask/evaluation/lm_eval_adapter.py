@@ -195,7 +195,7 @@ class UnmaskLM(LM):
     # ------------------------------------------------------------------ generation
 
     def generate_until(self, requests: list[Any]) -> list[str]:
-        """Greedy unless the task samples; an MDM fills the whole length and is cut at the first stop text."""
+        """Greedy unless the task samples; a row ends before the first stop text, or at its end of sequence."""
         todo: dict[str, tuple[str, dict[str, Any]]] = {}
         keys = []
         for request in requests:
@@ -223,6 +223,8 @@ class UnmaskLM(LM):
         options: dict[str, Any] = (
             {} if self.model.kind == "arm" else {"steps": self.steps, "order": self.decoding_order}
         )
+        until = settings.get("until") or []
+        stops = [stop for stop in ([until] if isinstance(until, str) else until) if stop]
         results = generate(
             self.model,
             prompts,
@@ -230,15 +232,11 @@ class UnmaskLM(LM):
             guidance=self.guidance,
             temperature=float(settings.get("temperature", 1.0)) if sampled else 0.0,
             seed=[(self.seed, int(key[:12], 16)) for key in keys],
+            eos="truncate",  # the law of filling all, without the passes behind the end
+            stop=stops or None,
             **options,
         )
-        until = settings.get("until") or []
-        return [cut(result.text or "", [until] if isinstance(until, str) else until) for result in results]
-
-
-def cut(text: str, stops: list[str]) -> str:
-    """The text before the first of the stop texts."""
-    return text[: min((at for stop in stops if stop and (at := text.find(stop)) >= 0), default=len(text))]
+        return [result.text or "" for result in results]
 
 
 def usable_device(device: str | None) -> str:
