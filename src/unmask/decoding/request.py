@@ -8,7 +8,7 @@ Every option is one value for all prompts, or a list with an entry for each. Con
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -238,8 +238,3 @@ def read_forced(value: Any) -> dict[int, int | str]:
         if not isinstance(place, Integral) or isinstance(place, bool) or place < 0:
             raise UserError(f"forced holds the place {place!r}; give whole numbers from 0 on")
     return {int(place): token for place, token in value.items()}
-
-
-def as_entries(value: Any, rows: int) -> Sequence[Any]:
-    """A prompt-like option: one for all, or one per row."""
-    return [value] * rows if value is None or isinstance(value, str) else value
