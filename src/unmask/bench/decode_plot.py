@@ -54,7 +54,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(alpha=0.25)
         below.legend(loc="best", fontsize=8)
-    figure.suptitle(f"{result['threads']} threads; {result['machine']['cpu']}", fontsize=9.5)
+    figure.suptitle(f"threads: {result['threads']}; {result['machine']['cpu']}", fontsize=9.5)
     figure.savefig(path, dpi=130)
 
 

@@ -17,7 +17,7 @@ def table(result: dict[str, Any]) -> str:
     machine, options = result["machine"], result["options"]
     judge = f"judge {result['judge']['name']}" if result["judge"] else "no judge"
     lines = [
-        f"{result['threads']} threads, {machine['cpu']}, torch {result['versions']['torch']}; {judge}; "
+        f"threads: {result['threads']}, {machine['cpu']}, torch {result['versions']['torch']}; {judge}; "
         f"{options['samples']} samples a setting, {options['rounds']} rounds, medians [quartiles]; "
         "useful tokens only, +- one standard error"
     ]

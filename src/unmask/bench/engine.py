@@ -248,7 +248,7 @@ def in_words(result: dict[str, Any]) -> str:
     """Both tables."""
     options = result["options"]
     lines = [
-        f"{result['threads']} threads, {result['machine']['cpu']}, torch {result['versions']['torch']}; vocabulary "
+        f"threads: {result['threads']}, {result['machine']['cpu']}, torch {result['versions']['torch']}; vocabulary "
         f"{options['vocab']:,}, {options['rounds']} rounds, medians [quartiles]",
         "",
         f"one row of {options['length']} tokens, guidance {options['guidance']:g}, "
