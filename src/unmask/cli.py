@@ -165,7 +165,7 @@ def sample(args: argparse.Namespace) -> None:
     shared |= {"banned": args.ban, "choices": args.choice, "forced": read_places(args.force)}
     said = {"model": args.model, **shared}
     texts = [text for text in args.fill or args.prompt or [""] for _ in range(args.samples)]
-    with Watcher(model) if args.watch else nullcontext() as watch:
+    with Watcher(model, steps=args.steps) if args.watch else nullcontext() as watch:
         shared["watch"] = watch
         if args.fill:
             results = infill(model, texts, **shared, **({} if args.gap is None else {"gap": args.gap}))

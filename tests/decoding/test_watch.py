@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 
 import pytest
+import torch
 
 from unmask.decoding import Watcher, generate
+from unmask.decoding.canvas import Canvas
 from unmask.model.folder import Model
 from unmask.model.tokenizers import Tokenizer
 
@@ -59,6 +61,28 @@ def test_colours_on_a_terminal(make_model, monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_token_cannot_steer_the_terminal(make_model) -> None:
     tokenizer = Tokenizer.plain_bytes()
     model = make_model(vocab_size=tokenizer.vocab_size, tokenizer=tokenizer)
+    canvas = Canvas.of([tokenizer.encode("a\x1b[1m\n")], [1], mask_id=model.config.vocab_size)
     watch = Watcher(model, io.StringIO())
-    assert watch.token_text(tokenizer.encode("\x1b")[0]) == "\\x1b"
-    assert watch.token_text(tokenizer.encode("\n")[0]) == "\n"
+    watch(canvas)
+    assert watch.row(canvas, 0).plain == "a\\x1b[1m\n░░"
+
+
+def test_what_was_written_and_is_a_mask_again_shows(mdm: Model) -> None:
+    canvas = Canvas.of([[1]], [3], mask_id=mdm.config.vocab_size)
+    watch = Watcher(mdm, io.StringIO())
+    rows, first, second = torch.tensor([0]), torch.tensor([[False, True, False, False]]), torch.tensor([[0, 5, 0, 0]])
+    canvas.commit(rows, first, second, torch.full((1, 4), 0.95, dtype=torch.float64), torch.tensor([0]))
+    watch(canvas)
+    assert [str(span.style) for span in watch.row(canvas, 0).spans] == ["dodger_blue1 underline", "dim", "dim"]
+    canvas.remask(rows, first, torch.tensor([1]))
+    watch(canvas)
+    assert [str(span.style) for span in watch.row(canvas, 0).spans] == ["dark_orange", "dim", "dim"]
+
+
+def test_a_watcher_serves_call_after_call(mdm: Model) -> None:
+    stream = io.StringIO()
+    with Watcher(mdm, stream, steps=3) as watch:
+        for length in (6, 9):
+            generate(mdm, [[1, 2]], length=length, steps=3, order="confidence", quota="even", watch=watch)
+    lines = stream.getvalue().splitlines()
+    assert lines[-1].startswith("pass 3, step 3 of 3, 9 of 9 tokens") and "6 of 6 tokens" in stream.getvalue()

@@ -154,6 +154,7 @@ function show(number) {
   slider.max = row.frames.length;
   get("sign-opened").hidden = !row.opens;
   get("sign-again").hidden = !row.rewrites;
+  get("sign-forced").hidden = !row.forced.length;
   get("sign-cut").hidden = row.end >= row.start.length;
   get("facts").replaceChildren(...row.facts.map(([name, value]) => pair(name, value)));
   detail.textContent = row.frames.length ? "Point at a token, or tap it, to see when it was written, and how probable it was." : "";

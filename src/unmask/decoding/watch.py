@@ -5,8 +5,9 @@
 
     unmask sample RUN --prompt "My fellow" --watch
 
-Colours say how probable a token was when it was committed; what the last pass wrote is underlined. All goes to
-stderr, so that results on stdout stay clean.
+Colours say how probable a token was when it was committed, from orange to blue as on a trace page; what the last step
+wrote is underlined, and what was written and is a mask again is orange. All goes to stderr, so that results on stdout
+stay clean.
 """
 
 from __future__ import annotations
@@ -17,30 +18,36 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from unmask.decoding.canvas import Canvas
+from unmask.decoding.trace import token_text, visible
 from unmask.model.folder import Model
 
 if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
-# Lowest probability of each colour.
-COLOURS = ((0.9, "bright_green"), (0.6, "green"), (0.3, "yellow"), (0.1, "dark_orange"), (0.0, "red"))
+# Lowest probability of each colour: orange to blue, which all kinds of colour vision tell apart.
+COLOURS = ((0.9, "dodger_blue1"), (0.7, "sky_blue3"), (0.5, "grey66"), (0.3, "light_goldenrod3"), (0.1, "dark_orange"))
+LOWEST = "orange_red1"
 MASK_SIGN = "░░"
 PLAIN_SECONDS, LIVE_SECONDS = 2.0, 0.05
 
 
 class Watcher:
-    """A `watch` callback of `generate`; shows at most `rows` rows. A context manager that tidies the terminal."""
+    """A `watch` callback of `generate`; shows at most `rows` rows. A context manager that tidies the terminal.
 
-    def __init__(self, model: Model, stream: TextIO | None = None, rows: int = 4) -> None:
+    `steps`, if known, is how many the call was given.
+    """
+
+    def __init__(self, model: Model, stream: TextIO | None = None, rows: int = 4, steps: int | None = None) -> None:
         from rich.console import Console
         from rich.live import Live
 
-        self.model, self.rows = model, rows
+        self.model, self.rows, self.steps = model, rows, steps
         self.stream = sys.stderr if stream is None else stream
         self.console = Console(file=self.stream)
         self.live = Live(console=self.console, auto_refresh=False) if self.console.is_terminal else None
-        self.started: float | None = None
+        self.canvas: Canvas | None = None
+        self.started = 0.0
         self.last_shown = -PLAIN_SECONDS
         self.seen = 0
 
@@ -55,9 +62,12 @@ class Watcher:
 
     def __call__(self, canvas: Canvas) -> None:
         now = time.monotonic()
-        if self.started is None:
-            self.started = now
-            self.seen = int((canvas.new_BL & ~canvas.open_BL).sum())  # the first pass is not in the rate's time
+        filled_BL = canvas.new_BL & ~canvas.open_BL
+        if canvas is not self.canvas:  # another call
+            self.canvas, self.started = canvas, now
+            self.seen = int(filled_BL.sum())  # the first pass is not in the rate's time
+            self.written_BL = filled_BL  # positions that held a token of this call at some time
+        self.written_BL = self.written_BL | filled_BL
         if not canvas.done and now - self.last_shown < (PLAIN_SECONDS if self.live is None else LIVE_SECONDS):
             return
         self.last_shown = now
@@ -71,12 +81,14 @@ class Watcher:
             self.live.stop()
 
     def status(self, canvas: Canvas, now: float) -> str:
-        """`pass 12, 40 of 64 tokens, 25.1 tokens/s`."""
+        """`pass 12, step 14 of 32, 40 of 64 tokens, 25.1 tokens/s`."""
         new = int(canvas.new_BL.sum())
         filled = new - int((canvas.new_BL & canvas.open_BL).sum())
-        seconds = now - (self.started or now)
+        seconds = now - self.started
         rate = f", {(filled - self.seen) / seconds:.1f} tokens/s" if seconds > 0 and filled > self.seen else ""
-        return f"pass {canvas.passes}, {filled} of {new} tokens{rate}"
+        stepped = self.steps and self.model.kind == "mdm"
+        step = f", step {int(canvas.step_BL.max()) + 1} of {self.steps}" if stepped else ""
+        return f"pass {canvas.passes}{step}, {filled} of {new} tokens{rate}"
 
     def render(self, canvas: Canvas, now: float) -> Group:
         from rich.console import Group
@@ -95,9 +107,10 @@ class Watcher:
         newest = int(canvas.step_BL[row].max())
         for position in range(int(canvas.lengths_B[row])):
             if canvas.open_BL[row, position]:
-                text.append(MASK_SIGN if self.model.kind == "mdm" else "", style="dim")
+                style = "dark_orange" if self.written_BL[row, position] else "dim"
+                text.append(MASK_SIGN if self.model.kind == "mdm" else "", style=style)
                 continue
-            token = self.token_text(int(canvas.tokens_BL[row, position]))
+            token = visible(token_text(self.model, int(canvas.tokens_BL[row, position])))
             if not canvas.new_BL[row, position]:
                 text.append(token)
                 continue
@@ -105,12 +118,6 @@ class Watcher:
             text.append(token, style=style + (" underline" if canvas.step_BL[row, position] == newest else ""))
         return text
 
-    def token_text(self, token: int) -> str:
-        """A token as text that cannot steer the terminal."""
-        tokenizer = self.model.tokenizer
-        text = f" {token}" if tokenizer is None else tokenizer.token_text(token)
-        return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
-
 
 def colour(probability: float) -> str:
-    return next(name for least, name in COLOURS if probability >= least or least == 0.0)
+    return next((name for least, name in COLOURS if probability >= least), LOWEST)
