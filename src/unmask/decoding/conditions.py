@@ -48,7 +48,7 @@ def read_row(
     return read_constraints(
         model.tokenizer,
         model.config.vocab_size,
-        runs_of(model, canvas, row, None if request.eos == "suppress" else eos_id, word_starts),
+        runs_of(model, canvas, row, request, eos_id, word_starts),
         banned=banned,
         forced=request.forced,
         pattern=request.pattern,
@@ -57,9 +57,13 @@ def read_row(
     )
 
 
-def runs_of(model: Model, canvas: Canvas, row: int, eos_id: int | None, word_starts: list[int]) -> list[Run]:
+def runs_of(
+    model: Model, canvas: Canvas, row: int, request: Request, eos_id: int | None, word_starts: list[int]
+) -> list[Run]:
     """The gaps of a row, and its continuation, which alone may end early and is free where there are gaps to spell."""
     start = int(canvas.starts_B[row])
+    end_id = None if request.eos == "suppress" else eos_id
+    spelled = request.pattern is not None or request.choices is not None  # else nobody asks what stands before a run
     position_N = canvas.new_BL[row].nonzero().flatten()
     apart = torch.tensor([start, *word_starts])  # gaps behind one another in the text have no token between
     begins_N = torch.ones_like(position_N, dtype=torch.bool)
@@ -70,9 +74,9 @@ def runs_of(model: Model, canvas: Canvas, row: int, eos_id: int | None, word_sta
         Run(
             length,
             spells=first < start or firsts[0] >= start,
-            eos_id=eos_id if first >= start else None,
+            eos_id=end_id if first >= start else None,
             takes_space=first in word_starts,
-            begins_text=not model.decode(canvas.tokens_BL[row, :first].tolist()),
+            begins_text=spelled and not model.decode(canvas.tokens_BL[row, :first].tolist()),
         )
         for first, length in zip(firsts, lengths, strict=True)
     ]
