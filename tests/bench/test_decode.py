@@ -11,8 +11,9 @@ import pytest
 
 import unmask
 from unmask.bench import decode
-from unmask.bench.decode import DecodeBenchOptions, bench_decode, cells, chosen, in_words, summary
+from unmask.bench.decode import bench_decode, cells, in_words, summary
 from unmask.bench.decode_arms import Ours, Theirs, useful
+from unmask.bench.decode_options import DecodeBenchOptions, chosen
 from unmask.bench.decode_settings import Setting, arm_settings, mdm_settings
 from unmask.decoding.orders import ORDERS
 from unmask.decoding.quotas import QUOTAS

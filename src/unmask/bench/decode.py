@@ -16,10 +16,6 @@ are judged too. Answers are kept in OUT.partial.jsonl, and a stopped run goes on
 from __future__ import annotations
 
 import dataclasses
-import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +24,8 @@ import torch
 
 from unmask.bench import clock
 from unmask.bench.decode_arms import Ours, Writer, transformers_arms
+from unmask.bench.decode_gaps import gaps
+from unmask.bench.decode_options import BASELINE, Bench, DecodeBenchOptions, chosen, say, shared_context
 from unmask.bench.decode_settings import STOP, Setting, arm_settings, mdm_settings
 from unmask.bench.train import machine, spread
 from unmask.data.shards import TokenData
@@ -35,72 +33,15 @@ from unmask.decoding.generation import continuation
 from unmask.errors import UserError
 from unmask.evaluation.benchmarks import write_result
 from unmask.evaluation.generation_quality import Sample, held_out, measure
-from unmask.evaluation.judge import SMOLLM2, Judge, open_judge
+from unmask.evaluation.judge import open_judge
 from unmask.evaluation.provenance import model_facts, versions
-from unmask.evaluation.request_store import RequestStore, request_key
+from unmask.evaluation.request_store import RequestStore
 from unmask.model.folder import Model, load
 
 SCHEMA_VERSION = 1
 KIND = "unmask-bench-decode"
 ROWS_AT_ONCE = 16  # while quality is measured; speed has its own batches
 SHOWN_SAMPLES = 2
-BASELINE = "ARM"  # what speeds are set against
-
-
-@dataclass(frozen=True)
-class DecodeBenchOptions:
-    """The command's arguments. Lengths and prompts in tokens; pairs that exceed a model's context are left out."""
-
-    model: str
-    data: str
-    arm: str | None = None
-    judge: str = SMOLLM2  # or a model folder, or "none"
-    length: Sequence[int] = ()  # by default half the context
-    prompt: Sequence[int] = ()  # by default a quarter of it
-    batch: Sequence[int] = (1, 8)
-    samples: int = 128  # whose quality is measured
-    span: int = 3  # tokens of a gap
-    gaps: int = 256  # gaps to fill; 0: none
-    temperature: Sequence[float] = (1.0, 0.7, 0.5)
-    rounds: int = 5
-    only: Sequence[str] = ()  # patterns of the settings' names; the twin is always there
-    transformers: bool = True
-    seed: int = 0
-    threads: int = 0
-    out: str | None = None
-    plot: str | None = None
-
-    def check(self) -> None:
-        """Raises `UserError` for what cannot be measured."""
-        for name, least in (("samples", 2), ("rounds", 1), ("span", 1), ("gaps", 0), ("threads", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"--{name} is {getattr(self, name)}; give at least {least}")
-        for name, least in (("length", 1), ("prompt", 0), ("batch", 1)):
-            for value in getattr(self, name):
-                if value < least:
-                    raise UserError(f"--{name} is {value}; give at least {least}")
-        if not self.temperature or min(self.temperature) < 0:
-            raise UserError("--temperature: give at least one, each 0 or more")
-        for path in (self.out, self.plot):
-            if path and not Path(path).resolve().parent.is_dir():
-                raise UserError(f"{path}: its folder does not exist; make it, or give another file")
-
-
-@dataclass
-class Bench:
-    """What all measurements share."""
-
-    options: DecodeBenchOptions
-    mdm: Model
-    arm: Model | None
-    judge: Judge | None
-    data: TokenData
-    store: RequestStore
-    refused: dict[str, str] = field(default_factory=dict)
-
-    def known(self, *what: Any) -> tuple[str, Any]:
-        key = request_key(*what)
-        return key, self.store.get(key)
 
 
 def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
@@ -123,8 +64,6 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
         "machine": machine(),
         "threads": torch.get_num_threads(),
     }
-    from unmask.bench.decode_gaps import gaps  # which needs what stands here
-
     partial = Path(f"{options.out}.partial.jsonl") if options.out else None
     protocol = {name: result[name] for name in ("options", "models", "data", "judge", "versions", "threads")}
     with RequestStore(partial, protocol) as store:
@@ -157,11 +96,6 @@ def open_models(options: DecodeBenchOptions) -> tuple[Model, Model | None, Token
     return mdm, arm, data
 
 
-def shared_context(mdm: Model, arm: Model | None) -> int:
-    """Tokens that fit into either model."""
-    return min(model.config.block_size for model in (mdm, arm) if model is not None)
-
-
 def cells(options: DecodeBenchOptions, mdm: Model, arm: Model | None) -> list[tuple[int, int]]:
     """(prompt, length) pairs that fit into both contexts."""
     context = shared_context(mdm, arm)
@@ -190,10 +124,6 @@ def arms_for(bench: Bench, prompt: int, length: int) -> dict[str, tuple[Writer, 
     if not arms:
         raise UserError(f"--only {options.only[0]}: no setting has such a name; leave it out to see all")
     return arms
-
-
-def chosen(name: str, patterns: Sequence[str]) -> bool:
-    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
 # ------------------------------------------------------------------ quality
@@ -322,7 +252,3 @@ def in_words(result: dict[str, Any]) -> str:
     from unmask.bench.decode_table import table
 
     return table(result)
-
-
-def say(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)

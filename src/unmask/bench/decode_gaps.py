@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from unmask.bench import clock
-from unmask.bench.decode import BASELINE, Bench, chosen, say, shared_context
+from unmask.bench.decode_options import BASELINE, Bench, chosen, say, shared_context
 from unmask.bench.decode_settings import Setting
 from unmask.bench.train import spread
 from unmask.errors import UserError

@@ -28,8 +28,8 @@ import torch
 
 from unmask.bench import clock
 from unmask.bench.ceiling import ceiling
-from unmask.bench.decode import say
 from unmask.bench.decode_arms import Ours, Writer, transformers_arms
+from unmask.bench.decode_options import say
 from unmask.bench.decode_settings import Setting
 from unmask.bench.reference_sampler import reference_sample
 from unmask.bench.train import machine, model_fields, spread

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unmask.bench.decode import KIND, SCHEMA_VERSION, DecodeBenchOptions, bench_decode
+from unmask.bench.decode import KIND, SCHEMA_VERSION, bench_decode
+from unmask.bench.decode_options import DecodeBenchOptions
 from unmask.bench.pareto import Point, points
 from unmask.errors import UserError, nearest
 from unmask.evaluation.judge import SMOLLM2

@@ -1,0 +1,90 @@
+"""What the measurements of `unmask bench decode` share: the command's arguments, and the models, data and judge.
+
+    bench = Bench(DecodeBenchOptions("runs/mdm", "data"), mdm, arm, judge, data, store)
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from unmask.data.shards import TokenData
+from unmask.errors import UserError
+from unmask.evaluation.judge import SMOLLM2, Judge
+from unmask.evaluation.request_store import RequestStore, request_key
+from unmask.model.folder import Model
+
+BASELINE = "ARM"  # what speeds are set against
+
+
+@dataclass(frozen=True)
+class DecodeBenchOptions:
+    """The command's arguments. Lengths and prompts in tokens; pairs that exceed a model's context are left out."""
+
+    model: str
+    data: str
+    arm: str | None = None
+    judge: str = SMOLLM2  # or a model folder, or "none"
+    length: Sequence[int] = ()  # by default half the context
+    prompt: Sequence[int] = ()  # by default a quarter of it
+    batch: Sequence[int] = (1, 8)
+    samples: int = 128  # whose quality is measured
+    span: int = 3  # tokens of a gap
+    gaps: int = 256  # gaps to fill; 0: none
+    temperature: Sequence[float] = (1.0, 0.7, 0.5)
+    rounds: int = 5
+    only: Sequence[str] = ()  # patterns of the settings' names; the twin is always there
+    transformers: bool = True
+    seed: int = 0
+    threads: int = 0
+    out: str | None = None
+    plot: str | None = None
+
+    def check(self) -> None:
+        """Raises `UserError` for what cannot be measured."""
+        for name, least in (("samples", 2), ("rounds", 1), ("span", 1), ("gaps", 0), ("threads", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"--{name} is {getattr(self, name)}; give at least {least}")
+        for name, least in (("length", 1), ("prompt", 0), ("batch", 1)):
+            for value in getattr(self, name):
+                if value < least:
+                    raise UserError(f"--{name} is {value}; give at least {least}")
+        if not self.temperature or min(self.temperature) < 0:
+            raise UserError("--temperature: give at least one, each 0 or more")
+        for path in (self.out, self.plot):
+            if path and not Path(path).resolve().parent.is_dir():
+                raise UserError(f"{path}: its folder does not exist; make it, or give another file")
+
+
+@dataclass
+class Bench:
+    """What all measurements share."""
+
+    options: DecodeBenchOptions
+    mdm: Model
+    arm: Model | None
+    judge: Judge | None
+    data: TokenData
+    store: RequestStore
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def known(self, *what: Any) -> tuple[str, Any]:
+        key = request_key(*what)
+        return key, self.store.get(key)
+
+
+def shared_context(mdm: Model, arm: Model | None) -> int:
+    """Tokens that fit into either model."""
+    return min(model.config.block_size for model in (mdm, arm) if model is not None)
+
+
+def chosen(name: str, patterns: Sequence[str]) -> bool:
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def say(text: str) -> None:
+    print(f"bench: {text}", file=sys.stderr, flush=True)
