@@ -6,6 +6,7 @@ whose rounding depends on the batch, the same tokens with probabilities to 1e-5.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -88,6 +89,39 @@ def test_sixteen_requests_are_sixteen_single_ones_on_a_transformer(make_model) -
         assert [(e["step"], e["position"], e["token"]) for e in g.trace or []] == [
             (e["step"], e["position"], e["token"]) for e in single.trace or []
         ]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"order": "confidence", "quota": "even"},
+        {"order": "ancestral", "revise": "remdm-cap:0.2"},
+        {"order": "entropy", "quota": "threshold:0.6", "order_noise": 0.5},
+    ],
+    ids=lambda rules: rules["order"],
+)
+def test_rows_that_share_their_rules_are_as_independent(rules: dict[str, Any]) -> None:
+    """They take their turns together, at steps, lengths, blocks, temperatures and seeds of their own."""
+    more = [
+        {
+            "steps": 3 + 2 * row if row % 4 else None,
+            "length": 5 + row,
+            "block": [None, 4, 7][row % 3],
+            "guidance": [0.0, 0.6][row % 2],
+            "temperature": [1.0, 0.0, 0.7][row % 3],
+            "cache": [None, "dual"][row % 2],
+        }
+        for row in range(8)
+    ]
+    given = [[token for token in prompt if token < 6] for prompt in prompts(ORACLE)[:8]]
+    seeds = [(17 * row, row % 2) for row in range(8)]
+    columns = {name: [options[name] for options in more] for name in more[0]}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="guidance has no effect")
+        found = generate(ORACLE, given, seed=seeds, **columns, **rules)
+        single = [generate(ORACLE, [given[row]], seed=[seeds[row]], **more[row], **rules)[0] for row in range(8)]
+    assert [fields(g) for g in found] == [fields(g) for g in single]
+    assert len({g.nfe for g in found}) > 3
 
 
 def test_the_requests_do_differ() -> None:
