@@ -18,8 +18,10 @@ from decoding.theory import (
     Predict,
     Sigma,
     State,
+    ancestral_law,
     by_confidence,
     capped,
+    chain_law,
     chain_predictor,
     chi_square,
     looped,
@@ -89,6 +91,18 @@ def test_the_kernel_test_can_fail() -> None:
         assert statistic > critical
     statistic, critical = chi_square(sample(2, None), kernel_law(2, capped(0.0)))
     assert statistic < critical
+
+
+def test_remdm_with_many_steps_has_the_law_of_the_data() -> None:
+    """However much is taken back on the way; the same test tells it from positions written apart."""
+    rules = {"order": "ancestral", "steps": 32, "revise": "remdm-cap:0.05", "trace": False}
+    found = [g.tokens for g in generate(oracle(UNEVEN, context=4), [[]] * 600, length=2, **rules)]
+    predict = chain_predictor(UNEVEN, 2)
+    for law in (chain_law(UNEVEN, 2), remdm_law(predict, 2, 3, 32, capped(0.05))):
+        statistic, critical = chi_square(found, law)
+        assert statistic < critical
+    statistic, critical = chi_square(found, ancestral_law(predict, 2, 3, 1))
+    assert statistic > critical
 
 
 # ------------------------------------------------------------------ P2
