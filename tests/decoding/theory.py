@@ -206,7 +206,7 @@ def distance(law: Law, other: Law) -> float:
 def chi_square(samples: Iterable[Sequence[int]], law: Law) -> tuple[float, float]:
     """The statistic, and the value that it exceeds once in 10,000 if the samples follow the law.
 
-    Infinite where a sample is impossible under the law. The quantile is Wilson and Hilferty's (1931).
+    Infinite where a sample is impossible under the law.
     """
     counts = Counter(tuple(sample) for sample in samples)
     total = sum(counts.values())
@@ -219,8 +219,12 @@ def chi_square(samples: Iterable[Sequence[int]], law: Law) -> tuple[float, float
     statistic = sum((seen - expected) ** 2 / expected for seen, expected in cells)
     if any(law.get(x, 0.0) <= 0 for x in counts):
         statistic = math.inf
-    freedom = len(cells) - 1
-    return statistic, freedom * (1 - 2 / (9 * freedom) + Z * math.sqrt(2 / (9 * freedom))) ** 3
+    return statistic, critical(len(cells) - 1)
+
+
+def critical(freedom: int) -> float:
+    """What chi-square with so many degrees of freedom exceeds once in 10,000 (Wilson and Hilferty 1931)."""
+    return float(freedom * (1 - 2 / (9 * freedom) + Z * math.sqrt(2 / (9 * freedom))) ** 3)
 
 
 # ------------------------------------------------------------------ errors of parallel decoding, gap by gap

@@ -118,6 +118,35 @@ def test_a_rank_that_dies_is_named_and_others_go_on(alone: Any, kind: str, victi
     agree(run, alone.folder / "alone")
 
 
+STUCK = """
+import os, signal, sys, time, torch
+from unmask.training import distribution
+distribution.STUCK_SECONDS = 3.0
+with distribution.Ranks(torch.device("cpu")) as ranks, ranks.watched():
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    open(os.path.join(sys.argv[1], str(ranks.rank)), "w").close()
+    time.sleep(60)  # as in a collective that never returns
+"""
+
+
+def test_a_rank_that_is_stuck_beside_a_dead_one_names_it_and_ends(alone: Any, tmp_path: Path) -> None:
+    script = tmp_path / "stuck.py"
+    script.write_text(STUCK)
+    command = alone.torchrun(2, "train", "recipe")
+    command = [*command[: command.index("-m", 3)], str(script), str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not all((tmp_path / str(rank)).exists() for rank in (0, 1)):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    rank_processes(process)[0].send_signal(signal.SIGKILL)
+    began = time.monotonic()
+    _, said = process.communicate(timeout=60)
+    assert time.monotonic() - began < 25, "before the launcher's patience ends"
+    told = [line for line in said.splitlines() if line.startswith("unmask: error: ")]
+    assert len(told) == 1 and re.search(r"rank 0 \(process \d+ on .*\) died.*--resume", told[0]), said
+
+
 def test_a_signal_to_one_rank_stops_all_after_the_same_step(alone: Any) -> None:
     recipe = alone.file("signal", **{**RECIPE, "steps": 100000, "checkpoint__every": 100000})
     process = subprocess.Popen(

@@ -31,10 +31,9 @@ from unmask.bench.train import machine, spread
 from unmask.data.shards import TokenData
 from unmask.decoding.generation import continuation
 from unmask.errors import UserError
-from unmask.evaluation.benchmarks import write_result
 from unmask.evaluation.generation_quality import Sample, held_out, measure
 from unmask.evaluation.judge import open_judge
-from unmask.evaluation.provenance import model_facts, versions
+from unmask.evaluation.provenance import model_facts, versions, write_result
 from unmask.evaluation.request_store import RequestStore
 from unmask.model.folder import Model, load
 

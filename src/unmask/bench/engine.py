@@ -35,8 +35,7 @@ from unmask.bench.reference_sampler import reference_sample
 from unmask.bench.train import machine, model_fields, spread
 from unmask.decoding import generate
 from unmask.errors import UserError
-from unmask.evaluation.benchmarks import write_result
-from unmask.evaluation.provenance import versions
+from unmask.evaluation.provenance import versions, write_result
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model

@@ -24,10 +24,10 @@ class TransformersGenerate:
     """A model of ours as transformers' `LlamaForCausalLM`, in fp32 on the CPU. Raises `UserError` for an MDM."""
 
     def __init__(self, model: Model) -> None:
-        from transformers import LlamaForCausalLM
-
         if model.kind != "arm":
             raise UserError("the model is a masked diffusion model; transformers' generate needs an autoregressive one")
+        from transformers import LlamaForCausalLM
+
         self.eos_id = model.config.eos_id
         with tempfile.TemporaryDirectory() as folder:
             save(Path(folder) / "model", model.network, model.tokenizer)

@@ -12,7 +12,6 @@ reached, and else the local task `unmask_hellaswag`; the result says which, with
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import sys
@@ -25,7 +24,7 @@ from typing import Any
 
 from unmask.errors import UserError, nearest
 from unmask.evaluation.lm_eval_adapter import UnmaskLM, task_manager, usable_device
-from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, versions
+from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, versions, write_result
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.model.folder import Model, load
 
@@ -216,16 +215,6 @@ class _Prefixed:
 
     def put(self, key: str, answer: Any) -> None:
         self._store.put(self._prefix + key, answer)
-
-
-def write_result(path: Path, result: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written: {error.strerror}; choose another file") from error
 
 
 def describe(lm: UnmaskLM) -> str:

@@ -1,15 +1,18 @@
 """What a number must carry to be had again: which weights, which tokenizer, which versions, where.
 
-model_facts(model)["weights_sha256"], versions()["torch"]
+model_facts(model)["weights_sha256"], versions()["torch"]; write_result(Path("result.json"), result)
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import platform
+from pathlib import Path
 from typing import Any
 
 from unmask._version import __version__
+from unmask.errors import UserError
 from unmask.likelihood.scoring import config_hash
 from unmask.model.folder import WEIGHTS, Model, file_sha256
 
@@ -41,3 +44,14 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def write_result(path: Path, result: dict[str, Any]) -> None:
+    """A result as JSON, whole or not at all. Raises `UserError` where it cannot be written."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written: {error.strerror}; choose another file") from error

@@ -13,7 +13,9 @@ A rank beats once a second in the launcher's store. Where a collective fails, th
 from __future__ import annotations
 
 import os
+import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +37,8 @@ from unmask.training.shared_memory import SharedSum, memory_place
 
 T = TypeVar("T")
 BEAT_SECONDS = 1.0
+# How long a rank may be stuck beside one that is gone once the launcher has sent SIGTERM; after 30 seconds it kills.
+STUCK_SECONDS = 15.0
 TIMEOUT = timedelta(minutes=10)  # of a collective: longer than any checkpoint's write
 
 
@@ -131,14 +135,21 @@ class Ranks:
             lost = self._beat.silent()
             if not lost:
                 raise
-            gone = ", ".join(f"rank {rank} ({who})" for rank, who in lost.items())
-            text = f"{gone} died, so all ranks stop; start again with --resume, on any number of ranks"
-            survivor = min(set(range(self.size)) - set(lost))
-            raise UserError(text) if self.rank == survivor else SaidElsewhere from error
+            raise UserError(epitaph(lost)) if self._beat.speaks(lost) else SaidElsewhere from error
+
+
+def epitaph(lost: dict[int, str]) -> str:
+    gone = ", ".join(f"rank {rank} ({who})" for rank, who in lost.items())
+    return f"{gone} died, so all ranks stop; start again with --resume, on any number of ranks"
 
 
 class Heartbeat:
-    """Tells the others that this process lives, and who of them does not."""
+    """Tells the others that this process lives, and who of them does not.
+
+    A collective can miss that its partner is gone, and then never returns. So the thread that beats also listens: once
+    the launcher has sent SIGTERM and another's beat stands still, it ends this process with the line that
+    `Ranks.watched` would have raised.
+    """
 
     def __init__(self, rank: int, size: int) -> None:
         self._rank, self._size = rank, size
@@ -146,15 +157,49 @@ class Heartbeat:
         self._store.set(f"who/{rank}", f"process {os.getpid()} on {socket.gethostname()}")
         self._done = threading.Event()
         self._store.add(f"beat/{rank}", 1)
+        # The interpreter writes a signal's number here at once, whatever the main thread is waiting for.
+        self._signals, sends = socket.socketpair()
+        for end in (self._signals, sends):
+            end.setblocking(False)
+        self._sends, self._wakeup = sends, signal.set_wakeup_fd(sends.fileno(), warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._run, args=(self._store.clone(),), daemon=True)
         self._thread.start()
 
     def _run(self, store: Any) -> None:
+        told, beats = None, {rank: (-1, time.monotonic()) for rank in range(self._size) if rank != self._rank}
         while not self._done.wait(BEAT_SECONDS):
+            now = time.monotonic()
+            if told is None and self._asked_to_stop():
+                told = now
             try:
                 store.add(f"beat/{self._rank}", 1)
+                for rank, (before, _) in beats.items():
+                    if (beat := store.add(f"beat/{rank}", 0)) != before:
+                        beats[rank] = beat, now
+                still = [rank for rank, (_, since) in beats.items() if now - since > STUCK_SECONDS]
+                dead = [rank for rank in still if not self._left(store, rank)]
+                lost = {rank: store.get(f"who/{rank}").decode() for rank in dead}
             except RuntimeError:
                 return  # the launcher and its store are gone
+            if lost and told is not None and now - told > STUCK_SECONDS and not self._done.is_set():
+                if self.speaks(lost):
+                    print(f"unmask: error: {epitaph(lost)}", file=sys.stderr, flush=True)
+                os._exit(2)
+
+    def _asked_to_stop(self) -> bool:
+        try:
+            return signal.SIGTERM in self._signals.recv(1024)
+        except BlockingIOError:
+            return False
+
+    @staticmethod
+    def _left(store: Any, rank: int) -> bool:
+        """Whether a rank has said goodbye, rather than died."""
+        return bool(store.check([f"left/{rank}"]))
+
+    def speaks(self, lost: dict[int, str]) -> bool:
+        """Whether this is the first of the ranks that are left."""
+        return self._rank == min(set(range(self._size)) - set(lost))
 
     def silent(self) -> dict[int, str]:
         """The ranks whose beat stands still, with their process and host. Takes three beats."""
@@ -170,6 +215,11 @@ class Heartbeat:
     def stop(self) -> None:
         self._done.set()
         self._thread.join()
+        signal.set_wakeup_fd(self._wakeup)
+        try:
+            self._store.set(f"left/{self._rank}", "")
+        except RuntimeError:
+            pass  # the launcher and its store are gone
 
 
 def share_of(k: np.ndarray, ranks: Ranks, micro_batch: int) -> list[np.ndarray]:
