@@ -109,6 +109,12 @@ def test_trace_tells_the_whole_story(mdm: Model) -> None:
     assert generate(mdm, [[1, 2]], length=6, trace=False)[0].trace is None
 
 
+def test_none_among_the_entries_is_the_default(mdm: Model) -> None:
+    mixed = generate(mdm, [[1], [1]], length=[6, 8], order=["margin", None], steps=[3, None], guidance=[None, 0.5])
+    (alone,) = generate(mdm, [[1]], length=8, guidance=0.5, seed=[(0, 1)])
+    assert (mixed[1].tokens, mixed[1].nfe) == (alone.tokens, alone.nfe) and len(mixed[0].tokens) == 6
+
+
 def test_default_steps(mdm: Model) -> None:
     g = generate(mdm, [[1]], length=10, order="confidence", quota="even")[0]
     assert g.nfe == 10
@@ -155,6 +161,8 @@ def test_default_steps(mdm: Model) -> None:
         ({"guidance_interval": 1}, "guidance_interval is 1; give two noise levels"),
         ({"guidance": 1.0, "negative": [1] * 90, "length": 10}, "negative of prompt 0 has 90 tokens"),
         ({"steps": [1, 2]}, "steps has 2 entries for 1 prompts"),
+        ({"pattern": 5}, "pattern is 5; give a regular expression"),
+        ({"negative": 5, "guidance": 1.0}, "negative is 5; give a text"),
         ({"temperature": -0.1}, "temperature is -0.1"),
         ({"temperature": float("nan")}, "temperature is nan"),
         ({"guidance": float("inf")}, "guidance is inf"),

@@ -8,6 +8,7 @@ import torch
 from unmask.decoding import generate
 from unmask.decoding.canvas import Canvas
 from unmask.decoding.clock import Clock
+from unmask.decoding.group import Group
 from unmask.decoding.revise import REVISIONS, remasking
 from unmask.decoding.rules import choose
 from unmask.model.folder import Model
@@ -81,6 +82,15 @@ def test_the_number_of_masks_follows_the_noise_level(mdm: Model) -> None:
             left.append(16 - len(written))
         mean = sum(left) / len(left)
         assert mean == pytest.approx(8, abs=4 * 2 / 400**0.5), spec
+
+
+def test_rows_that_need_a_pass_are_not_planned_again_for_each_silent_step_of_others(mdm: Model, monkeypatch) -> None:
+    """Of many steps few commit: a row is planned once a step of its own, and once more for its pass."""
+    planned, plan = [], Group.plan
+    monkeypatch.setattr(Group, "plan", lambda self, turn: (planned.append(len(turn.rows_R)), plan(self, turn))[1])
+    rows, steps = 40, 64
+    found = generate(mdm, [[1]] * rows, length=2, steps=steps, revise="remdm-cap:0.1")
+    assert sum(planned) <= rows * steps + sum(g.nfe for g in found)
 
 
 def test_remasking_goes_with_other_orders(mdm: Model) -> None:

@@ -83,7 +83,7 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
 
 def open_models(options: DecodeBenchOptions) -> tuple[Model, Model | None, TokenData]:
     """The two models and the held-out text; raises `UserError` where they do not belong together."""
-    mdm, arm = load(options.model), load(options.arm) if options.arm else None
+    mdm, arm = plain(options.model), plain(options.arm) if options.arm else None
     for model, path, kind in ((mdm, options.model, "mdm"), (arm, options.arm, "arm")):
         if model is not None and (model.kind != kind or model.tokenizer is None):
             what = {"mdm": "masked diffusion", "arm": "autoregressive"}[kind]
@@ -93,6 +93,11 @@ def open_models(options: DecodeBenchOptions) -> tuple[Model, Model | None, Token
         if found is not None and mdm.tokenizer is not None and found.hash != mdm.tokenizer.hash:
             raise UserError(f"{name} has another tokenizer than {options.model}; tokens could not be compared")
     return mdm, arm, data
+
+
+def plain(path: str) -> Model:
+    """The model without its own defaults of decoding, which would stand in for what a setting leaves out."""
+    return dataclasses.replace(load(path), defaults={})
 
 
 def cells(options: DecodeBenchOptions, mdm: Model, arm: Model | None) -> list[tuple[int, int]]:

@@ -9,7 +9,6 @@ end of sequence is cut off in every arm, and so is the end itself: *useful* toke
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,12 +40,12 @@ class Writer(Protocol):
 
 
 class Ours:
-    """`generate` with a setting's options, the model's own defaults put aside."""
+    """`generate` with a setting's options."""
 
     def __init__(self, model: Model, setting: Setting, stops: bool = True) -> None:
         """stops: an end of sequence ends a row; else `length` tokens are written whatever they are."""
         self.name, self.kind, self.setting = setting.name, model.kind, setting
-        self.model = dataclasses.replace(model, defaults={})
+        self.model = model
         self._eos_id = end_of_sequence(model) if stops else None
         self._end = STOP if stops else {"eos": "fill"}
 

@@ -37,7 +37,10 @@ class Clock:
 
     def running(self) -> torch.Tensor:
         """Rows of the group with a block still to be done."""
-        return self.rows_G[self.at_block_B[self.rows_G] < self.blocks_B[self.rows_G]]
+        return self.rows_G[self.is_running(self.rows_G)]
+
+    def is_running(self, rows_R: torch.Tensor) -> torch.Tensor:
+        return self.at_block_B[rows_R] < self.blocks_B[rows_R]
 
     def turn(self, rows_R: torch.Tensor) -> Turn:
         block_R, step_R = self.at_block_B[rows_R], self.at_step_B[rows_R]

@@ -29,6 +29,7 @@ def read_conditions(
     """
     limits = Limits(canvas, model.config.vocab_size)
     found = [read_row(model, canvas, row, request, eos_id, word_starts[row]) for row, request in enumerate(requests)]
+    begins_V = tokens_with_a_space(model) if any(word_starts) else None
     for row, conditions in enumerate(found):
         position_N = canvas.new_BL[row].nonzero().flatten().tolist()
         limits.ban(row, sorted(conditions.banned))
@@ -36,8 +37,8 @@ def read_conditions(
             canvas.force(row, position_N[offset], token)
         for offsets, span in conditions.spans:
             limits.span(row, [position_N[offset] for offset in offsets], span)
-        if word_starts[row]:
-            limits.begin(row, word_starts[row], tokens_with_a_space(model))
+        if word_starts[row] and begins_V is not None:
+            limits.begin(row, word_starts[row], begins_V)
     return limits, Endings(canvas, requests, eos_id, [conditions.stops for conditions in found])
 
 

@@ -202,6 +202,8 @@ def make_guidances(
     rows = len(requests)
     against: list[Prompt | None] = [None] * rows
     if negative is not None:
+        if not isinstance(negative, Sequence):
+            raise UserError(f"negative is {negative!r}; give a text, token ids, or one of them per prompt")
         alike = isinstance(negative, str) or all(isinstance(entry, Integral) for entry in negative)
         against = [negative] * rows if alike else list(negative)  # type: ignore[list-item, arg-type]
         if len(against) != rows:

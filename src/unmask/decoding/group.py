@@ -111,20 +111,25 @@ class Group:
 
     def next(self) -> Plan | None:
         """The next pass of every row; steps that need none are taken on the way. None when all rows are done."""
-        while len(rows_R := self.clock.running()):
-            turn = self.clock.turn(rows_R)
+        waiting_R, ready = self.clock.running(), list[torch.Tensor]()
+        while len(waiting_R):
+            turn = self.clock.turn(waiting_R)
             done_R = self.is_done(turn)
             if done_R.any():
-                self.leave_block(rows_R[done_R])
+                self.leave_block(waiting_R[done_R])
+                waiting_R = waiting_R[self.clock.is_running(waiting_R)]
                 continue
             plan, needed_R = self.plan(turn)
-            if needed_R.all():
+            if needed_R.all() and not ready:
                 return plan
+            ready.append(waiting_R[needed_R])
             idle_R = ~needed_R
+            waiting_R = waiting_R[idle_R]
             if plan.remask_RL is not None:
-                self.canvas.remask(rows_R[idle_R], plan.remask_RL[idle_R], turn.global_step_R[idle_R])
-            self.clock.advance(rows_R[idle_R])
-        return None
+                self.canvas.remask(waiting_R, plan.remask_RL[idle_R], turn.global_step_R[idle_R])
+            self.clock.advance(waiting_R)
+        rows_R = torch.cat(ready).sort().values if ready else waiting_R
+        return self.plan(self.clock.turn(rows_R))[0] if len(rows_R) else None
 
     def is_done(self, turn: Turn) -> torch.Tensor:
         """Rows with nothing left to do in their block."""

@@ -92,8 +92,11 @@ def read_requests(rows: int, kind: str, usual_quota: str = "paper", **options: A
 
     Raises `UserError`.
     """
-    columns = {name: per_row(name, options.get(name, default), rows) for name, default in DEFAULTS.items()}
-    rows_of = ({name: column[row] for name, column in columns.items()} for row in range(rows))
+    columns = {name: per_row(name, options.get(name), rows) for name in DEFAULTS}
+    rows_of = (
+        {name: DEFAULTS[name] if column[row] is None else column[row] for name, column in columns.items()}
+        for row in range(rows)
+    )
     return [read_request(kind, given, usual_quota) for given in rows_of]
 
 
@@ -133,6 +136,8 @@ def read_request(kind: str, given: dict[str, Any], usual_quota: str) -> Request:
         value = given[name]
         if value is not None and value not in known:
             raise UserError(f"{name} '{value}' is unknown{nearest(str(value), known)}; give one of {', '.join(known)}")
+    if given["pattern"] is not None and not isinstance(given["pattern"], str):
+        raise UserError(f"pattern is {given['pattern']!r}; give a regular expression as a text")
     low, high = read_interval(given["guidance_interval"])
     if given["threshold"] is not None:
         if given["quota"] is not None and str(given["quota"]).partition(":")[0] not in ("threshold", "klass"):

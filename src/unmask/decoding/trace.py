@@ -23,6 +23,7 @@ from unmask._version import __version__
 from unmask.decoding.generation import Generation
 from unmask.decoding.prompts import end_of_sequence
 from unmask.errors import UserError
+from unmask.model import files
 from unmask.model.folder import Model
 
 SCHEMA_VERSION = 1
@@ -173,13 +174,4 @@ def check_writable(paths: Iterable[str | Path | None]) -> None:
 def write_whole(path: str | Path, text: str) -> Path:
     """Writes a text file that is there either whole or not at all. Raises `UserError` when it cannot be written."""
     check_writable([path])
-    target = Path(path).resolve()
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(target)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}; choose another file") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return Path(path)
+    return files.write_whole(Path(path), text)

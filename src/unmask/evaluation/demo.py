@@ -25,6 +25,7 @@ import yaml
 from unmask._version import __version__
 from unmask.errors import UserError
 from unmask.evaluation.stages import Stages, Stopped, run_together
+from unmask.model.files import write_whole
 
 SCHEMA_VERSION = 1
 KINDS = ("mdm", "arm")
@@ -165,8 +166,8 @@ def finish(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     summary["stages"] = {
         name: {key: record[key] for key in ("seconds", "peak_memory_bytes")} for name, record in stages.records.items()
     }
-    write(out / "report.html", render(summary))
-    write(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
+    write_whole(out / "report.html", render(summary))
+    write_whole(out / "summary.json", json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     return summary
 
 
@@ -216,12 +217,6 @@ def in_words(summary: dict[str, Any], out: Path) -> str:
     lines += [f"  {gap['title']}  ->  {gap['text']}" for gap in summary["samples"]["phrases"]]
     lines += [f"report:   {out / 'report.html'}", f"numbers:  {out / 'summary.json'}"]
     return "\n".join(lines)
-
-
-def write(path: Path, text: str) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
 
 
 def say(text: str) -> None:

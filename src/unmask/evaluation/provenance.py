@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from unmask._version import __version__
-from unmask.errors import UserError
 from unmask.likelihood.scoring import config_hash
+from unmask.model.files import write_whole
 from unmask.model.folder import WEIGHTS, Model, file_sha256
 
 PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "transformers", "lm_eval", "datasets")
@@ -48,10 +48,4 @@ def versions() -> dict[str, str]:
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
     """A result as JSON, whole or not at all. Raises `UserError` where it cannot be written."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written: {error.strerror}; choose another file") from error
+    write_whole(path, json.dumps(result, indent=1, ensure_ascii=False) + "\n")

@@ -30,6 +30,7 @@ from typing import Any
 import psutil
 
 from unmask.errors import UserError
+from unmask.model.files import write_whole
 
 SAMPLE_SECONDS = 0.1
 STEP_LINE = re.compile(r"step (\d+/\d+ \| loss [^|]+?) \|.*\| ([\d:]+ left)")
@@ -62,9 +63,7 @@ class Stages:
             "peak_memory_bytes": max(before.get("peak_memory_bytes", 0), peak),
             **facts,
         }
-        partial = self._path.with_suffix(".partial")
-        partial.write_text(json.dumps(self.records, indent=1) + "\n", encoding="utf-8")
-        partial.replace(self._path)
+        write_whole(self._path, json.dumps(self.records, indent=1) + "\n")
 
     @contextmanager
     def measure(self, name: str) -> Iterator[None]:

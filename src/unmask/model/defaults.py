@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 from unmask._version import __version__
 from unmask.errors import UserError, nearest
+from unmask.model.files import write_whole
 
 FILE = "generation.json"
 KIND = "unmask-generation-defaults"
@@ -80,14 +80,7 @@ def write_defaults(folder: Path, options: dict[str, Any], measured: dict[str, An
     path = folder / FILE
     check_options(options, path)
     whole = {"schema_version": SCHEMA_VERSION, "kind": KIND, "unmask_version": __version__, "options": options}
-    partial = path.with_name(f".{FILE}.partial-{os.getpid()}")
-    try:
-        partial.write_text(json.dumps({**whole, "measured": measured}, indent=1) + "\n", encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"{path} cannot be written: {error.strerror}; check who may write there") from error
-    return path
+    return write_whole(path, json.dumps({**whole, "measured": measured}, indent=1) + "\n")
 
 
 def remove_defaults(folder: Path) -> bool:
