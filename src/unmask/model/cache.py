@@ -36,15 +36,20 @@ class KVCache:
         # at still enter attention with weight 0, so they must hold numbers.
         self.slots = torch.zeros(shape, device=device, dtype=dtype)
         self._rows = torch.arange(batch, device=device)[:, None]
+        self.seen = 0
+
+    def begin(self, positions_BT: torch.Tensor) -> None:
+        """Notes how many slots this pass looks at: up to its last position."""
+        self.seen = int(positions_BT.max()) + 1
 
     def write(
-        self, layer: int, positions_BT: torch.Tensor, k_BHTD: torch.Tensor, v_BHTD: torch.Tensor, slots: int
+        self, layer: int, positions_BT: torch.Tensor, k_BHTD: torch.Tensor, v_BHTD: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Stores new keys and values at their positions; returns views of the first `slots` slots."""
+        """Stores new keys and values at their positions; returns views of the slots that this pass looks at."""
         keys, values = self.slots[layer]
         keys[self._rows, :, positions_BT] = k_BHTD.transpose(1, 2)
         values[self._rows, :, positions_BT] = v_BHTD.transpose(1, 2)
-        return keys[:, :, :slots], values[:, :, :slots]
+        return keys[:, :, : self.seen], values[:, :, : self.seen]
 
     def keep(self, rows: torch.Tensor) -> None:
         """Only `rows` (indices) from now on, in that order, by a copy: repeats those that branch."""

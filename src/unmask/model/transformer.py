@@ -51,7 +51,7 @@ class Attention(nn.Module):
         rope: tuple[torch.Tensor, torch.Tensor],
         mask: torch.Tensor | None,
         causal: bool,
-        cached: tuple[KVCache | CanvasRows, int, torch.Tensor, int] | None,
+        cached: tuple[KVCache | CanvasRows, int, torch.Tensor] | None,
     ) -> torch.Tensor:
         """What the heads gather [B, T, H * D], before the projection `out`."""
         batch, length, _ = x_BTE.shape
@@ -59,9 +59,8 @@ class Attention(nn.Module):
         qk, v_BKTD = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
         q_BHTD, k_BKTD = rotate(qk, *rope).split([self.heads, self.kv_heads], dim=1)
         if cached is not None:
-            cache, layer, positions_BT, slots = cached
-            where = (layer, positions_BT, k_BKTD, v_BKTD)
-            k_BKTD, v_BKTD = cache.write(*where, slots) if isinstance(cache, KVCache) else cache.write(*where)
+            cache, layer, positions_BT = cached
+            k_BKTD, v_BKTD = cache.write(layer, positions_BT, k_BKTD, v_BKTD)
         if self.kv_heads != self.heads:
             groups = self.heads // self.kv_heads
             k_BKTD, v_BKTD = (x.repeat_interleave(groups, dim=1) for x in (k_BKTD, v_BKTD))
@@ -175,14 +174,13 @@ class Transformer(nn.Module):
             # Padding queries stand behind the last slot, which may lie outside the context.
             at_BT = positions_BT if cache is None or self.config.causal else positions_BT.clamp(max=len(self.cos) - 1)
             rope = (self.cos[at_BT][:, None], self.sin[at_BT][:, None])
-        mask, causal, slots = None, self.config.causal, 0
-        if isinstance(cache, CanvasRows):
-            assert positions_BT is not None and not self.config.causal, "a canvas cache needs positions, and no order"
+        mask, causal = None, self.config.causal
+        if cache is not None:
+            assert positions_BT is not None, "a cache needs positions"
+            assert isinstance(cache, KVCache) == self.config.causal, "a KVCache is a causal model's"
             cache.begin(positions_BT)
-        if isinstance(cache, KVCache):
-            assert positions_BT is not None and self.config.causal, "a cache needs a causal model and positions"
-            slots = int(positions_BT.max()) + 1
-            mask = (torch.arange(slots, device=tokens_BT.device) <= positions_BT[:, :, None])[:, None]
+        if isinstance(cache, KVCache) and positions_BT is not None:
+            mask = (torch.arange(cache.seen, device=tokens_BT.device) <= positions_BT[:, :, None])[:, None]
             causal = False
         elif key_mask_BS is not None or segments_BT is not None:
             mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=tokens_BT.device)
@@ -195,7 +193,7 @@ class Transformer(nn.Module):
                 causal = False
         x_BTE = self.embedding(tokens_BT)
         for index, layer in enumerate(self.layers):
-            cached = None if cache is None else (cache, index, positions_BT, slots)
+            cached = None if cache is None or positions_BT is None else (cache, index, positions_BT)
             where = (at_N if index == len(self.layers) - 1 else None, rope, mask, causal, cached)
             if self.recompute and torch.is_grad_enabled():
                 x_BTE = checkpoint(layer, x_BTE, *where, use_reentrant=False)
