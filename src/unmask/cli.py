@@ -147,8 +147,9 @@ def sample(args: argparse.Namespace) -> None:
     import unmask
     from unmask.decoding import infill
     from unmask.decoding.page import write_html
-    from unmask.decoding.trace import check_writable, save_trace
+    from unmask.decoding.trace import save_trace
     from unmask.decoding.watch import Watcher
+    from unmask.files import check_writable
 
     check_writable([args.trace, args.html])
     if args.fill and args.prompt:

@@ -13,8 +13,9 @@ import unmask
 from unmask.bench.decode import KIND
 from unmask.bench.tune import TuneOptions, in_words, share_of, tune
 from unmask.errors import UserError
+from unmask.files import file_sha256
 from unmask.model.defaults import FILE
-from unmask.model.folder import WEIGHTS, file_sha256
+from unmask.model.folder import WEIGHTS
 
 from .conftest import Twins
 

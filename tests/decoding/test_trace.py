@@ -10,8 +10,9 @@ import pytest
 
 from unmask.decoding import generate
 from unmask.decoding.generation import Generation
-from unmask.decoding.trace import check_writable, load_trace, save_trace, visible, write_whole
+from unmask.decoding.trace import load_trace, save_trace, visible
 from unmask.errors import UserError
+from unmask.files import check_writable, write_whole
 from unmask.model.folder import Model
 from unmask.model.tokenizers import Tokenizer
 

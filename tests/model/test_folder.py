@@ -154,11 +154,11 @@ def test_a_run_without_a_checkpoint_is_said(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SafetensorError("I/O error: no space left")])
 def test_no_room_leaves_what_was_there(saved: Path, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def full(tensors: object, path: Path) -> None:
+    def full(path: Path, tensors: object) -> None:
         path.write_bytes(b"half")
         raise error
 
-    monkeypatch.setattr(module, "save_file", full)
+    monkeypatch.setattr(module, "write_tensors", full)
     before = load(saved).network.state_dict()
     with pytest.raises(UserError, match="(?i)model cannot be written: .*no space left"):
         save(saved, network(seed=1))

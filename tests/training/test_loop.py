@@ -261,14 +261,14 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(
     lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = lab.recipe("run", checkpoint__every=5)
-    original, calls = checkpoint.save_file, iter(range(1, 100))
+    original, calls = checkpoint.write_tensors, iter(range(1, 100))
 
-    def full(tensors: dict, path: Path) -> None:
+    def full(path: Path, tensors: dict) -> None:
         if next(calls) > 1:
             raise OSError(28, "No space left on device")
-        original(tensors, path)
+        original(path, tensors)
 
-    monkeypatch.setattr(checkpoint, "save_file", full)
+    monkeypatch.setattr(checkpoint, "write_tensors", full)
     with pytest.raises(UserError, match="step-00000010 cannot be written: No space left on device"):
         train(recipe)
     monkeypatch.undo()

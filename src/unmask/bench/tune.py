@@ -25,8 +25,9 @@ from unmask.bench.decode_options import DecodeBenchOptions
 from unmask.bench.pareto import Point, points
 from unmask.errors import UserError, nearest
 from unmask.evaluation.judge import SMOLLM2
+from unmask.files import file_sha256
 from unmask.model.defaults import FILE, read_file, remove_defaults, write_defaults
-from unmask.model.folder import WEIGHTS, file_sha256, resolve
+from unmask.model.folder import WEIGHTS, resolve
 
 TARGETS = ("speed", "quality")
 USUAL = "ancestral, L steps"  # what a model without defaults does

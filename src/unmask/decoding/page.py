@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from unmask.decoding.generation import Generation
-from unmask.decoding.trace import Trace, visible, write_whole
+from unmask.decoding.trace import Trace, visible
 from unmask.errors import UserError
+from unmask.files import write_whole
 from unmask.model.folder import Model
 
 MASK = -1  # in the page's data

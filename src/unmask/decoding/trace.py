@@ -13,8 +13,7 @@ it was called with. It appears under its name only when it is whole.
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from unmask._version import __version__
 from unmask.decoding.generation import Generation
 from unmask.decoding.prompts import end_of_sequence
 from unmask.errors import UserError
-from unmask.model import files
+from unmask.files import write_whole
 from unmask.model.folder import Model
 
 SCHEMA_VERSION = 1
@@ -144,34 +143,3 @@ def token_text(model: Model, token: int) -> str:
 def visible(text: str) -> str:
     """Text whose control characters are spelled out: it can neither steer a terminal nor turn a line around."""
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
-
-
-def check_writable(paths: Iterable[str | Path | None]) -> None:
-    """Raises `UserError` for paths that `write_whole` could not write, before any work is done for them."""
-    seen: set[Path] = set()
-    for path in paths:
-        if path is None:
-            continue
-        try:
-            target = Path(path).resolve()
-            folder, taken, regular = target.is_dir(), target.exists(), target.is_file()
-        except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, a loop of links
-            reason = getattr(error, "strerror", None) or str(error)
-            raise UserError(f"{str(path)[:60]} cannot be written: {reason}; choose another file") from error
-        if folder:
-            raise UserError(f"{str(path)!r} is a folder; give a file")
-        if taken and not regular:
-            raise UserError(f"{path} is not a regular file; choose another")
-        if not target.parent.is_dir():
-            raise UserError(f"{path} cannot be written: there is no folder {target.parent}; make it first")
-        if not os.access(target.parent, os.W_OK):
-            raise UserError(f"{path} cannot be written: no permission in {target.parent}; choose another")
-        if target in seen:
-            raise UserError(f"{path} is named for two outputs; give each its own file")
-        seen.add(target)
-
-
-def write_whole(path: str | Path, text: str) -> Path:
-    """Writes a text file that is there either whole or not at all. Raises `UserError` when it cannot be written."""
-    check_writable([path])
-    return files.write_whole(Path(path), text)

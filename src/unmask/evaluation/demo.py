@@ -25,7 +25,7 @@ import yaml
 from unmask._version import __version__
 from unmask.errors import UserError
 from unmask.evaluation.stages import Stages, Stopped, run_together
-from unmask.model.files import write_whole
+from unmask.files import write_whole
 
 SCHEMA_VERSION = 1
 KINDS = ("mdm", "arm")

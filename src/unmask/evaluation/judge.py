@@ -18,10 +18,11 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.evaluation.provenance import model_facts
+from unmask.files import file_sha256
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.pairs import Pair
 from unmask.likelihood.scoring import score_pairs
-from unmask.model.folder import CONFIG, Model, file_sha256, load
+from unmask.model.folder import CONFIG, Model, load
 
 SMOLLM2 = "smollm2"
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from unmask._version import __version__
+from unmask.files import file_sha256, write_whole
 from unmask.likelihood.scoring import config_hash
-from unmask.model.files import write_whole
-from unmask.model.folder import WEIGHTS, Model, file_sha256
+from unmask.model.folder import WEIGHTS, Model
 
 PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "transformers", "lm_eval", "datasets")
 

@@ -30,7 +30,7 @@ from typing import Any
 import psutil
 
 from unmask.errors import UserError
-from unmask.model.files import write_whole
+from unmask.files import write_whole
 
 SAMPLE_SECONDS = 0.1
 STEP_LINE = re.compile(r"step (\d+/\d+ \| loss [^|]+?) \|.*\| ([\d:]+ left)")

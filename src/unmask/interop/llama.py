@@ -21,12 +21,12 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from unmask.errors import UserError
+from unmask.files import replace_folder, sync_folder, write_tensors
 from unmask.interop.files import read_object
 from unmask.model.config import ModelConfig
-from unmask.model.folder import load, replace_folder, save, sync_folder
+from unmask.model.folder import load, save
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
@@ -141,7 +141,7 @@ def export_llama(model_path: str | Path, out: str | Path) -> Path:
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        save_file(tensors, partial / WEIGHTS, metadata={"format": "pt"})
+        write_tensors(partial / WEIGHTS, tensors, {"format": "pt"})
         (partial / CONFIG).write_text(json.dumps(their_config, indent=2) + "\n", encoding="utf-8")
         if model.tokenizer is not None:
             (partial / "tokenizer.json").write_text(plain_tokenizer(model.tokenizer), encoding="utf-8")

@@ -20,9 +20,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from unmask.errors import UserError
+from unmask.files import write_tensors
 from unmask.interop.files import read_object
 from unmask.model.config import ModelConfig
 from unmask.model.folder import load, save
@@ -217,7 +218,7 @@ def export(model_path: str | Path, out: str | Path) -> Path:
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial)
+        write_tensors(partial, tensors)
         out.with_suffix(".json").write_text(json.dumps(dimensions, indent=1) + "\n", encoding="utf-8")
         partial.replace(out)
     except (OSError, SafetensorError) as error:

@@ -19,7 +19,7 @@ from typing import Any
 
 from unmask._version import __version__
 from unmask.errors import UserError, nearest
-from unmask.model.files import write_whole
+from unmask.files import write_whole
 
 FILE = "generation.json"
 KIND = "unmask-generation-defaults"

@@ -10,7 +10,6 @@ Beside them may lie ``generation.json``, the model's own defaults of decoding (`
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,10 +20,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from unmask._version import __version__
 from unmask.errors import UserError
+from unmask.files import replace_folder, sync_folder, write_tensors
 from unmask.model.config import ModelConfig
 from unmask.model.defaults import read_defaults
 from unmask.model.tokenizers import Tokenizer
@@ -99,7 +99,7 @@ def write_files(
     folder: Path, model: ModelConfig, weights: dict[str, torch.Tensor], tokenizer: Tokenizer | None, **extra: Any
 ) -> None:
     """The three files of a model folder into an existing folder, flushed to disk."""
-    save_file({k: v.detach().contiguous().cpu() for k, v in weights.items()}, folder / WEIGHTS)
+    write_tensors(folder / WEIGHTS, weights)
     config = {
         "schema_version": SCHEMA_VERSION,
         "unmask_version": __version__,
@@ -113,34 +113,6 @@ def write_files(
     if tokenizer is not None:
         tokenizer.save(folder)
     sync_folder(folder)
-
-
-def file_sha256(path: Path) -> str:
-    """What names a file's content, such as the weights that a number or a run rests on."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def sync_folder(folder: Path) -> None:
-    """Forces a folder's files, then its entries, to disk."""
-    for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def replace_folder(partial: Path, folder: Path) -> None:
-    """Gives `partial` its final name; an old folder of that name is set aside first and removed after."""
-    if folder.exists():
-        aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
-        partial.rename(folder)
-        shutil.rmtree(aside, ignore_errors=True)
-    else:
-        partial.rename(folder)
 
 
 def resolve(path: str | Path) -> Path:

@@ -25,11 +25,12 @@ from typing import Any
 import torch
 import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unmask.errors import UserError
-from unmask.model.folder import WEIGHTS, replace_folder, sync_folder, write_files
+from unmask.files import replace_folder, sync_folder, write_tensors
+from unmask.model.folder import WEIGHTS, write_files
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 from unmask.training.distribution import Ranks
@@ -175,10 +176,10 @@ class Writer:
             def write() -> None:
                 _wait(shards)
                 if not sharded:
-                    save_file(moments, partial / TENSORS)
+                    write_tensors(partial / TENSORS, moments)
                 (partial / STATE).write_text(json.dumps(progress) + "\n", encoding="utf-8")
                 if adapter:
-                    save_file(adapter, partial / ADAPTER, metadata=state.adapter)
+                    write_tensors(partial / ADAPTER, adapter, state.adapter)
                 write_files(partial, config, weights, tokenizer, step=progress["step"])
                 sizes = {str(p.relative_to(partial)): p.stat().st_size for p in partial.rglob("*") if p.is_file()}
                 (partial / FILES).write_text(json.dumps(sizes) + "\n", encoding="utf-8")

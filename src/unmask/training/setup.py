@@ -19,9 +19,10 @@ import torch
 
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
+from unmask.files import file_sha256
 from unmask.model.config import ModelConfig
 from unmask.model.flops import training_flops_per_token
-from unmask.model.folder import WEIGHTS, Model, file_sha256, load
+from unmask.model.folder import WEIGHTS, Model, load
 from unmask.model.lora import adapter_flops_per_token, add_adapters
 from unmask.model.presets import preset, training_steps
 from unmask.model.tokenizers import Tokenizer

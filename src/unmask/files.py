@@ -1,0 +1,123 @@
+"""Files and folders that are there either whole or not at all, with the permissions that the umask says.
+
+    write_whole(Path("result.json"), text)
+    write_tensors(folder / "model.safetensors", tensors)
+
+Below every room, and the only place that writes tensors: the safetensors library makes its files readable by their
+owner alone and orders a header's metadata anew each time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unmask.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def write_whole(path: str | Path, text: str) -> Path:
+    """Writes beside the place and renames; an old file is replaced. Raises `UserError` where it cannot be written."""
+    check_writable([path])
+    path = Path(path)
+    target = path.resolve()  # what a link names, not the link
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(target)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}; free space or choose another file") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def check_writable(paths: Iterable[str | Path | None]) -> None:
+    """Raises `UserError` for paths that `write_whole` could not write, before any work is done for them."""
+    seen: set[Path] = set()
+    for path in paths:
+        if path is None:
+            continue
+        try:
+            target = Path(path).resolve()
+            folder, taken, regular = target.is_dir(), target.exists(), target.is_file()
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a zero byte, a loop of links
+            reason = getattr(error, "strerror", None) or str(error)
+            raise UserError(f"{str(path)[:60]} cannot be written: {reason}; choose another file") from error
+        if folder:
+            raise UserError(f"{str(path)!r} is a folder; give a file")
+        if taken and not regular:
+            raise UserError(f"{path} is not a regular file; choose another")
+        if not target.parent.is_dir():
+            raise UserError(f"{path} cannot be written: there is no folder {target.parent}; make it first")
+        if not os.access(target.parent, os.W_OK):
+            raise UserError(f"{path} cannot be written: no permission in {target.parent}; choose another")
+        if target in seen:
+            raise UserError(f"{path} is named for two outputs; give each its own file")
+        seen.add(target)
+
+
+def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> Path:
+    """A safetensors file, the same bytes for the same content.
+
+    Raises OSError and `safetensors.SafetensorError` as the library does: whoever writes a folder of several files says
+    which one could not be written.
+    """
+    from safetensors.torch import save_file
+
+    path.unlink(missing_ok=True)
+    with path.open("xb") as file:
+        mode = os.fstat(file.fileno()).st_mode & 0o777
+    save_file({name: t.detach().contiguous().cpu() for name, t in tensors.items()}, path, dict(metadata or {}) or None)
+    if metadata and len(metadata) > 1:
+        _sort_metadata(path)
+    path.chmod(mode)
+    return path
+
+
+def _sort_metadata(path: Path) -> None:
+    """Rewrites the header of a safetensors file in place: a JSON object of the same length, its metadata in order."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) > length:
+            raise ValueError(f"{path}: the header of the safetensors library is no longer compact JSON")
+        file.seek(8)
+        file.write(text.ljust(length))
+
+
+def file_sha256(path: Path) -> str:
+    """What names a file's content, such as the weights that a number or a run rests on."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """Forces a folder's files, then its entries, to disk."""
+    for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def replace_folder(partial: Path, folder: Path) -> None:
+    """Gives `partial` its final name; an old folder of that name is set aside first and removed after."""
+    if folder.exists():
+        aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+        partial.rename(folder)
+        shutil.rmtree(aside, ignore_errors=True)
+    else:
+        partial.rename(folder)
