@@ -10,7 +10,6 @@ Results go to stdout (``--json`` for machines), progress and errors to stderr. E
 from __future__ import annotations
 
 import argparse
-import errno
 import io
 import json
 import os
@@ -22,9 +21,7 @@ from typing import Any, NoReturn
 
 from unmask.arguments import build_parser
 from unmask.errors import SaidElsewhere, UserError, nearest
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+from unmask.files import NO_ROOM, REFUSED
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

@@ -302,7 +302,7 @@ def test_a_checkpoint_cut_short_falls_back_to_the_one_before(
     capfd.readouterr()
     train(recipe, resume=True)
     said = capfd.readouterr().err
-    assert f"step-00000012 is cut short ({name} has " in said and "going back to step-00000008" in said
+    assert f"step-00000012 is damaged: {name} is cut short (" in said and "going back to step-00000008" in said
     assert "resumed at step 8" in said
     assert same(weights(tmp_path / "run"), whole)
 

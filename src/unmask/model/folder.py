@@ -5,14 +5,18 @@
     save("my-model", network, tokenizer)
 
 A folder appears under its name only when it is whole. Weights are read from safetensors alone; nothing is unpickled.
+A checkpoint's files are checked against the sums that were written with them (`unmask.model.checkpoints`); what `save`
+writes, and what others publish, has none: people put files there by hand.
 Beside them may lie ``generation.json``, the model's own defaults of decoding (`unmask.model.defaults`).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +28,8 @@ from safetensors.torch import load_file
 
 from unmask._version import __version__
 from unmask.errors import UserError
-from unmask.files import replace_folder, sync_folder, write_tensors
+from unmask.files import clear_leftovers, reading, replace_folder, sync_folder, write_tensors
+from unmask.model.checkpoints import CHECKPOINTS, FILES, checkpoints, refuse_damage
 from unmask.model.config import ModelConfig
 from unmask.model.defaults import read_defaults
 from unmask.model.tokenizers import Tokenizer
@@ -32,6 +37,7 @@ from unmask.model.transformer import Transformer
 
 SCHEMA_VERSION = 1
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
+LARGEST_CHECKED = 2**30  # bytes of a file that `load` reads twice unless told not to
 
 
 @dataclass
@@ -83,6 +89,7 @@ def save(folder: str | Path, network: Transformer, tokenizer: Tokenizer | None =
     """Writes a model folder atomically; `extra` entries (JSON values) go into config.json. Replaces an old one."""
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    clear_leftovers(folder)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -116,16 +123,17 @@ def write_files(
 
 
 def resolve(path: str | Path) -> Path:
-    """The model folder that `path` names: itself, or the newest checkpoint of the run it is."""
+    """The model folder that `path` names: itself, or the newest checkpoint of the run it is, whole or not."""
     path = Path(path)
-    if (path / CONFIG).is_file():
-        return path
-    steps = sorted(p for p in (path / "checkpoints").glob("step-*") if (p / CONFIG).is_file())
-    if steps:
-        return steps[-1]
-    if not path.exists():
-        raise UserError(f"{path} does not exist; give a run, a checkpoint or a model folder")
-    if (path / "checkpoints").is_dir() or (path / "recipe.yaml").is_file():
+    with reading():
+        if (path / CONFIG).is_file():
+            return path
+        if steps := checkpoints(path):
+            return steps[-1]
+        if not path.exists():
+            raise UserError(f"{path} does not exist; give a run, a checkpoint or a model folder")
+        os.listdir(path) if path.is_dir() else None
+    if (path / CHECKPOINTS).is_dir() or (path / "recipe.yaml").is_file():
         raise UserError(f"{path} is a run without a checkpoint yet; train it first")
     raise UserError(f"{path} is not a model: it has no {CONFIG}")
 
@@ -134,8 +142,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a model folder, its schema checked."""
     path = folder / CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        with reading():
+            config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise UserError(f"{path} has no `model` entry; published formats are brought in by `unmask convert`")
@@ -145,13 +154,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
+def load(path: str | Path, device: str | torch.device = "cpu", *, verify: bool | None = None) -> Model:
     """The `Model` at `path` (see `resolve`), in evaluation mode, fp32.
 
-    Raises `UserError` for a missing folder, missing or misshapen tensors, a tokenizer that is not the model's, and
-    defaults of decoding that cannot be read.
+    verify: whether a checkpoint's files are checked against their SHA-256, at the cost of reading them twice; None:
+    those of at most 1 GiB. A folder without a list of sums is not checked. Raises `UserError` for a missing folder, one
+    that may not be read, a damaged checkpoint (naming the one before it), missing or misshapen tensors, a tokenizer
+    that is not the model's, and defaults of decoding that cannot be read.
     """
     folder = resolve(path)
+    if verify is not False:
+        refuse_damage(folder, (WEIGHTS, CONFIG, TOKENIZER), math.inf if verify else LARGEST_CHECKED)
+    if verify and not (folder / FILES).is_file():
+        warnings.warn(f"{folder} has no {FILES}, so there is nothing to verify it against", stacklevel=2)
     settings = read_config(folder)
     config = ModelConfig.from_dict(settings["model"], where=f"{folder / CONFIG}: model")
     network = Transformer(config)
@@ -168,7 +183,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
 def read_weights(path: Path, network: Transformer) -> dict[str, torch.Tensor]:
     """The tensors of a safetensors file, checked against the network's names and shapes, as fp32."""
     try:
-        found = load_file(path)
+        with reading(), path.open("rb"):
+            found = load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"{path} cannot be read: {str(error).splitlines()[0]}; the file is missing or cut short"

@@ -28,9 +28,11 @@ import torch
 
 from unmask.diffusion.objective import Objective
 from unmask.errors import UserError
+from unmask.files import NO_ROOM, REFUSED
 from unmask.model.flops import training_flops_per_token
 from unmask.model.folder import Model
 from unmask.model.lora import adapter_metadata, merged_weights
+from unmask.terminal import say
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import Ranks, shard
 from unmask.training.metrics import LEVEL_BUCKETS, Metrics, Silence, level_means, matmul_peak, peak_memory
@@ -69,8 +71,19 @@ class Result:
 def train(recipe: Recipe, resume: bool = False) -> Result:
     """Runs a recipe to its budget, or until SIGTERM or SIGINT, which saves a checkpoint first.
 
-    Under `torchrun` every process calls it. Raises `UserError` for bad input, a diverging run, and a rank that died.
+    Under `torchrun` every process calls it. Raises `UserError` for bad input, a full disk, a diverging run, and a rank
+    that died.
     """
+    try:
+        return _train(recipe, resume)
+    except OSError as error:  # of whoever does not say it in one line
+        if error.errno not in (*NO_ROOM, *REFUSED):
+            raise
+        what, mend = error.filename or "a file", "free space and check who may write there, then go on with --resume"
+        raise UserError(f"{what} cannot be written: {error.strerror}; {mend}") from error
+
+
+def _train(recipe: Recipe, resume: bool) -> Result:
     require_wandb(recipe.wandb)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
@@ -81,7 +94,7 @@ def train(recipe: Recipe, resume: bool = False) -> Result:
         try:
             # Watched inside: the launcher sends SIGTERM to those that are left while they look who died.
             with StopSignals(speaks=ranks.size == 1) as stop, ranks.watched():
-                return Run(recipe, setup, ranks, stop).go(resume)
+                return Run(recipe, setup, ranks, stop, run).go(resume)
         finally:
             if run is not None:
                 run.close()
@@ -90,8 +103,11 @@ def train(recipe: Recipe, resume: bool = False) -> Result:
 class Run:
     """One call of `train`, its parts at hand."""
 
-    def __init__(self, recipe: Recipe, setup: Setup, ranks: Ranks, stop: StopSignals) -> None:
-        self.recipe, self.setup, self.ranks, self.stop = recipe, setup, ranks, stop
+    def __init__(
+        self, recipe: Recipe, setup: Setup, ranks: Ranks, stop: StopSignals, folder: RunFolder | None
+    ) -> None:
+        """`folder`: of the rank that writes."""
+        self.recipe, self.setup, self.ranks, self.stop, self.folder = recipe, setup, ranks, stop, folder
         self.path = Path(recipe.out)
         self.device = setup.network.embedding.weight.device
         self.validation: dict[str, Any] | None = None
@@ -105,11 +121,16 @@ class Run:
         self.state = TrainState(network, build_optimizer(network, recipe.optimizer), average=average)
         if recipe.lora is not None:
             self.state.merge, self.state.adapter = merged_weights, adapter_metadata(recipe.lora)
-        speak = Silence().say if not ranks.first else lambda text: print(text, file=sys.stderr, flush=True)
-        if resume and not restore(self.state, self.path, ranks, speak):
+        speak = say if ranks.first else Silence().say
+        for line in self.folder.lines if self.folder is not None else ():
+            speak(line)
+        full = recipe.checkpoint.verify == "full"
+        restored = restore(self.state, self.path, ranks, speak, full) if resume else None
+        if resume and restored is None:
             speak(f"{self.path} has no checkpoint yet, so this starts at step 0")
         background = self.device.type == "cuda" or sharded
-        self.writer = Writer(self.path, ranks, recipe.checkpoint.keep, background)
+        run_id = None if self.folder is None else self.folder.id
+        self.writer = Writer(self.path, ranks, recipe.checkpoint.keep, background, run_id, restored, full)
         self.metrics: Metrics | Silence = Silence()
         self.metrics = ranks.together(self._open_metrics)
         autocast = autocast_for(recipe.precision, self.device)
@@ -177,7 +198,7 @@ class Run:
             progress.level_total = [a + b for a, b in zip(progress.level_total, found.level_total, strict=True)]
             progress.level_count = [a + b for a, b in zip(progress.level_count, found.level_count, strict=True)]
 
-            trace.step()
+            ranks.together(trace.step) if recipe.profile else trace.step()
             progress.step += 1
             progress.tokens += n_tokens
             progress.flops += n_tokens * setup.flops_per_token
@@ -197,7 +218,11 @@ class Run:
         if stop:
             if saved != progress.step:
                 self.writer.save(state, setup.tokenizer)
-            self.metrics.say(f"stopped by signal {stop} after step {progress.step}; saved, go on with --resume")
+            self.writer.finish()  # only what is on disk is saved
+            where = f"after step {progress.step}; saved, go on with --resume"
+            if not progress.step:
+                where = "before the first step; there was nothing to save, and --resume starts at step 0"
+            self.metrics.say(f"stopped by signal {stop} {where}")
         return stop
 
     def _refuse_divergence(self) -> None:
@@ -228,7 +253,7 @@ class Run:
         exact = training_flops_per_token(setup.config, setup.task.length, setup.task.head_share)
         share = per_second * exact / self.peak
         levels = level_means(progress.level_total, progress.level_count)
-        self.metrics.write(
+        self._write(
             "train",
             step=progress.step,
             loss=loss,
@@ -252,6 +277,10 @@ class Run:
         progress.level_total, progress.level_count = [0.0] * LEVEL_BUCKETS, [0] * LEVEL_BUCKETS
         clock.restart()
 
+    def _write(self, kind: str, **values: Any) -> None:
+        """A record of the first rank; where it cannot be written all stop."""
+        self.ranks.together(lambda: self.metrics.write(kind, **values))
+
     def _validate(self) -> None:
         """Validation of the weights a checkpoint would hold. Every rank does all of it: shards need all to gather."""
         network, average, raw = self.state.network, self.state.average, None
@@ -269,7 +298,7 @@ class Run:
                 network.load_state_dict(raw)
         progress = self.state.progress
         spent = {"step": progress.step, "seconds": round(progress.seconds, 3), "flops": progress.flops}
-        self.metrics.write("validation", **spent, **self.validation)
+        self._write("validation", **spent, **self.validation)
         loss, se = self.validation["loss"], self.validation["se"]
         self.metrics.say(f"step {progress.step} | validation {loss:.4f} nats/token (se {se:.4f})")
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 
-from unmask.training.tracking import WandbRun
+from unmask.files import reading, write_whole
+from unmask.training.tracking import Appending, Board, WandbRun
 
 METRICS = "metrics.jsonl"
 LEVEL_BUCKETS = 10
@@ -45,10 +46,8 @@ class Metrics:
     def __init__(self, run: Path, steps: int, resumed_at: int, wandb: WandbRun | None = None) -> None:
         self._path, self._steps, self._wandb = run / METRICS, steps, wandb
         self._drop_after(resumed_at)
-        self._file = self._path.open("a", encoding="utf-8")
-        from torch.utils.tensorboard import SummaryWriter  # seconds to import
-
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=resumed_at + 1 if resumed_at else None)
+        self._file = Appending(self._path)
+        self._board = Board(run, resumed_at)
         self._live = sys.stderr.isatty()
         self._said = -math.inf
 
@@ -56,23 +55,21 @@ class Metrics:
         if not self._path.exists():
             return
         kept = []
-        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
+        with reading():
+            text = self._path.read_text(encoding="utf-8", errors="replace")
+        for line in text.splitlines():
             try:
                 if step and json.loads(line)["step"] <= step:  # a run that begins anew keeps nothing
                     kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue  # the last line of a process that was killed
-        partial = self._path.with_suffix(".partial")
-        partial.write_text("".join(kept), encoding="utf-8")
-        partial.replace(self._path)
+        write_whole(self._path, "".join(kept))
 
     def write(self, kind: str, **values: Any) -> None:
         record = {"kind": kind, **values}
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        self._file.write((json.dumps(record) + "\n").encode())
         scalars = as_scalars(kind, values)
-        for name, value in scalars.items():
-            self._board.add_scalar(name, value, values["step"])
+        self._board.write(scalars, values["step"])
         if self._wandb is not None:
             self._wandb.write(scalars, values["step"])
 

@@ -30,6 +30,7 @@ LR_SCHEDULES = ("cosine", "constant", "wsd")
 PRECISIONS = ("auto", "fp32", "bf16")
 PARALLEL = ("auto", "ddp", "fsdp")
 WANDB = ("off", "offline", "online")
+VERIFY = ("full", "sizes")
 BUDGETS = ("steps", "tokens", "flops", "epochs")
 # Least and greatest value of a number; every number is finite besides.
 RANGES: dict[str, tuple[float, float]] = {
@@ -89,6 +90,7 @@ class ValidationFields:
 class CheckpointFields:
     every: int = 0  # steps; 0: a tenth of the run
     keep: int = 2
+    verify: str = "full"  # what --resume checks: full, contents by their sums; sizes, for very large ones
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ class Recipe:
             ("optimizer.schedule", self.optimizer.schedule, LR_SCHEDULES),
             ("parallel.kind", self.parallel.kind, PARALLEL),
             ("wandb", self.wandb, WANDB),
+            ("checkpoint.verify", self.checkpoint.verify, VERIFY),
         ):
             if value not in options:
                 raise UserError(f"{name} is {value!r}{nearest(value, options)}; give one of {', '.join(options)}")

@@ -17,6 +17,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 
+from unmask.data.manifest import Manifest
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.files import file_sha256
@@ -31,6 +32,7 @@ from unmask.training.batches import Batches
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.finetune import FineTuning
 from unmask.training.recipe import SCHEMA_VERSION, ModelFields, Recipe
+from unmask.training.run_folder import TOKENIZER_SUM
 from unmask.training.task import Task
 
 
@@ -62,9 +64,11 @@ def prepare(recipe: Recipe, device: torch.device, ranks: Ranks) -> Setup:
         config, network, tokenizer = start.config, start.network.train(), start.tokenizer
         task = examples = FineTuning.open(recipe, start)
         records["sft.json"], lines = examples.report, examples.lines
+        records["sft.json"][TOKENIZER_SUM] = tokenizer.hash if tokenizer else None
     else:
         data = TokenData(recipe.data, "train")
         tokenizer = data.tokenizer()
+        records["data.json"] = data_record(data.manifest)
         if start is None:
             config = model_config(recipe, data.vocab_size, data.eos_id)
             network = Transformer(config, seed=recipe.seed)
@@ -91,6 +95,16 @@ def prepare(recipe: Recipe, device: torch.device, ranks: Ranks) -> Setup:
 
     network.recompute = recipe.activation_checkpointing
     return Setup(network.to(device), task, tokenizer, steps, flops_per_token, micro_batches, records, lines)
+
+
+def data_record(manifest: Manifest) -> dict[str, Any]:
+    """What tells prepared data from other data: the tokenizer's hash and the shards' sums, as `prepare` made them."""
+    splits = {
+        name: {"tokens": split.tokens, "sha256": [shard.sha256 for shard in split.shards]}
+        for name, split in manifest.splits.items()
+    }
+    named = {"vocab_size": manifest.vocab_size, TOKENIZER_SUM: manifest.tokenizer_hash}
+    return {"schema_version": SCHEMA_VERSION, **named, **splits}
 
 
 def start_model(recipe: Recipe) -> Model | None:
