@@ -61,6 +61,12 @@ def add_rules(p: argparse.ArgumentParser) -> None:
     p.add_argument("--choice", action="append", default=None, metavar="TEXT", help="one of these texts; repeatable")
 
 
+def add_verify(p: argparse.ArgumentParser) -> None:
+    """Of what loads a model."""
+    words = "check the files of a checkpoint against their sums; by default those of at most 1 GiB"
+    p.add_argument("--verify", action=argparse.BooleanOptionalAction, default=None, help=words)
+
+
 def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Parser]]:
     """The parser of the command line, and those of its verbs by name; `functions` run them and say what they do."""
     parser = Parser(prog="unmask", description="Masked diffusion language models: train, sample, score.")
@@ -111,6 +117,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--watch", action="store_true", help="show the canvas filling in")
     p.add_argument("--trace", default=None, metavar="FILE", help="what was written when, as JSON")
     p.add_argument("--html", default=None, metavar="FILE", help="the same as a page, step by step")
+    add_verify(p)
 
     p = verb("score", "likelihood of text: a bound (MDM) or exact (ARM)")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
@@ -127,6 +134,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--until-se", type=float, default=None, metavar="NATS", help="draw until the error is that small")
     p.add_argument("--greedy", action="store_true", help="say whether greedy decoding writes the text")
     p.add_argument("--seed", type=int, default=0, help="of the masks")
+    add_verify(p)
 
     p = verb("eval", "the paper's benchmarks, each number with its protocol")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
@@ -139,6 +147,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--seed", type=int, default=0, help="of the masks")
     p.add_argument("--device", default=None, help="cpu or cuda; by default cuda where there is one")
     p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON; a killed evaluation goes on")
+    add_verify(p)
 
     p = verb("compare", "two results of eval: paired differences")
     p.add_argument("first", metavar="A.json", help="a file that unmask eval --out wrote")
@@ -156,6 +165,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--rope", default=None, choices=["bf16", "fp32"], help="smdm: rotary tables, by default bf16")
     p.add_argument("--tokenizer", help="a folder or tokenizer.json to put beside")
     p.add_argument("--out", required=True, metavar="OUT", help="the folder to make (with --export smdm: the file)")
+    add_verify(p)
 
     p = verb("plan", "memory, steps, FLOPs and time of a run, on paper")
     p.add_argument("size", metavar="SIZE", help="6M .. 2121M")
@@ -195,6 +205,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--out", default=None, metavar="FILE", help="the sweep as JSON; a stopped one goes on")
     p.add_argument("--show", action="store_true", help="only say what the model's defaults are")
     p.add_argument("--reset", action="store_true", help="take them away")
+    add_verify(p)
 
     p = verb("bench", "measure side by side")
     subjects = p.add_subparsers(dest="subject", metavar="SUBJECT", required=True, parser_class=Parser)
@@ -203,6 +214,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
         made = subjects.add_parser(name, help=help, formatter_class=Help)
         if model:
             made.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
+            add_verify(made)
         made.add_argument("--threads", type=int, default=0, help="0: all cores")
         made.add_argument("--json", action="store_true", help="print the result as JSON")
         verbs[f"bench {name}"] = made

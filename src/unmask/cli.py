@@ -155,7 +155,7 @@ def sample(args: argparse.Namespace) -> None:
         raise UserError("--gap says how long the gaps of --fill are; give --fill, or --length for a continuation")
     if args.samples < 1:
         raise UserError(f"--samples is {args.samples}; give at least 1")
-    model = unmask.load(args.model)
+    model = unmask.load(args.model, verify=args.verify)
     rules = ("length", "steps", "order", "quota", "threshold", "order_noise", "block", "revise", "cache")
     words = ("temperature", "top_p", "top_k", "eos", "stop", "pattern", "seed", "guidance", "negative")
     guidance = ("guidance_mode", "guidance_schedule", "guidance_interval")
@@ -235,7 +235,7 @@ def convert(args: argparse.Namespace) -> None:
 
     options = {name: value for name in ("config", "size", "rope", "tokenizer") if (value := getattr(args, name))}
     if args.export:
-        out = send_out(args.format, args.source, args.out, **options)
+        out = send_out(args.format, args.source, args.out, verify=args.verify, **options)
         emit(args, {"out": str(out), "format": args.format}, f"{out}: written in the {args.format} layout")
         return
     model = bring_in(args.format, args.source, args.out, **options)

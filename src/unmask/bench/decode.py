@@ -54,7 +54,7 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
-        "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in ("out", "plot")},
+        "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in ("out", "plot", "verify")},
         "models": {"mdm": model_facts(mdm), "arm": model_facts(arm) if arm else None},
         "data": {"folder": Path(options.data).name, "fingerprint": data.manifest.fingerprint, "split": data.split},
         "judge": judge.to_dict() if judge else None,
@@ -83,7 +83,8 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
 
 def open_models(options: DecodeBenchOptions) -> tuple[Model, Model | None, TokenData]:
     """The two models and the held-out text; raises `UserError` where they do not belong together."""
-    mdm, arm = plain(options.model), plain(options.arm) if options.arm else None
+    mdm = plain(options.model, options.verify)
+    arm = plain(options.arm, options.verify) if options.arm else None
     for model, path, kind in ((mdm, options.model, "mdm"), (arm, options.arm, "arm")):
         if model is not None and (model.kind != kind or model.tokenizer is None):
             what = {"mdm": "masked diffusion", "arm": "autoregressive"}[kind]
@@ -95,9 +96,9 @@ def open_models(options: DecodeBenchOptions) -> tuple[Model, Model | None, Token
     return mdm, arm, data
 
 
-def plain(path: str) -> Model:
+def plain(path: str, verify: bool | None = None) -> Model:
     """The model without its own defaults of decoding, which would stand in for what a setting leaves out."""
-    return dataclasses.replace(load(path), defaults={})
+    return dataclasses.replace(load(path, verify=verify), defaults={})
 
 
 def cells(options: DecodeBenchOptions, mdm: Model, arm: Model | None) -> list[tuple[int, int]]:

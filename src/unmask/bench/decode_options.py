@@ -43,6 +43,7 @@ class DecodeBenchOptions:
     threads: int = 0
     out: str | None = None
     plot: str | None = None
+    verify: bool | None = None  # as of `unmask.load`
 
     def check(self) -> None:
         """Raises `UserError` for what cannot be measured."""

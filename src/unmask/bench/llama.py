@@ -35,6 +35,7 @@ class LlamaBenchOptions:
     items: int = 200
     rounds: int = 4  # the items are cut into so many turns
     batch_size: int = 8  # of transformers
+    verify: bool | None = None  # as of `unmask.load`
     threads: int = 0
 
 
@@ -48,7 +49,7 @@ def bench_llama(options: LlamaBenchOptions) -> dict[str, Any]:
     from lm_eval.models.huggingface import HFLM
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = load(options.model)
+    model = load(options.model, verify=options.verify)
     if model.kind != "arm" or model.tokenizer is None:
         raise UserError(f"{options.model} is no autoregressive model with a tokenizer; give one that is")
     docs = list(local_data.lambada()["test"].select(range(options.items)))

@@ -59,6 +59,7 @@ class ScoreBenchOptions:
     threads: int = 0
     seed: int = 0
     out: str | None = None
+    verify: bool | None = None  # as of `unmask.load`
 
 
 def bench_score(options: ScoreBenchOptions) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def bench_score(options: ScoreBenchOptions) -> dict[str, Any]:
             raise UserError(f"{name} is {getattr(options, name)}; give at least {least}")
     if options.threads:
         torch.set_num_threads(options.threads)
-    model = load(options.model)
+    model = load(options.model, verify=options.verify)
     if model.kind != "mdm" or model.tokenizer is None:
         raise UserError(f"{options.model} is no masked diffusion model with a tokenizer; give one that is")
     questions = {"hellaswag": hellaswag_pairs(model, options.items), "lambada": lambada_pairs(model, options.items)}

@@ -56,6 +56,7 @@ class TuneOptions:
     seed: int = 0
     threads: int = 0
     out: str | None = None
+    verify: bool | None = None  # as of `unmask.load`
 
     def check(self) -> None:
         """Raises `UserError` for what cannot be tuned for."""
@@ -114,7 +115,7 @@ def sweep(options: TuneOptions, folder: Path) -> dict[str, Any]:
             length=[] if options.length is None else [options.length],
             prompt=[] if options.prompt is None else [options.prompt],
             temperature=[options.temperature], rounds=options.rounds, only=options.only, gaps=0, seed=options.seed,
-            threads=options.threads, out=options.out,
+            threads=options.threads, out=options.out, verify=options.verify,
         )
     )  # fmt: skip
 

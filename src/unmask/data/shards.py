@@ -23,6 +23,7 @@ import numpy as np
 
 from unmask.data.manifest import DTYPES, SPLITS, Manifest, Shard
 from unmask.errors import UserError, nearest
+from unmask.files import write_whole
 from unmask.model.tokenizers import Tokenizer
 
 VERIFIED_FILE = ".verified.json"
@@ -165,7 +166,5 @@ def _read_record(path: Path) -> dict[str, list]:
 
 
 def _write_record(path: Path, record: dict[str, list]) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):  # a read-only folder is checked anew at each opening
-        partial.write_text(json.dumps(record), encoding="utf-8")
-        partial.replace(path)
+    with contextlib.suppress(UserError):  # a read-only folder is checked anew at each opening
+        write_whole(path, json.dumps(record))

@@ -64,13 +64,14 @@ def evaluate(
     out: str | Path | None = None,
     device: str | None = None,
     batch_tokens: int | None = None,
+    verify: bool | None = None,
 ) -> dict[str, Any]:
     """Evaluates a model on every task; returns the result (JSON values) and, with `out`, writes it.
 
-    limit: the first so many questions of each. method, guidance, draws: instead of the paper's, for all tasks. While it
-    runs, answers are kept in `out` with `.partial.jsonl` behind, and a killed evaluation goes on from there. Raises
-    `UserError` for an unknown task, for one whose data is missing (naming where it is), and for answers of another
-    protocol in the way.
+    limit: the first so many questions of each. method, guidance, draws: instead of the paper's, for all tasks. verify:
+    as of `unmask.load`. While it runs, answers are kept in `out` with `.partial.jsonl` behind, and a killed evaluation
+    goes on from there. Raises `UserError` for an unknown task, for one whose data is missing (naming where it is), and
+    for answers of another protocol in the way.
     """
     import lm_eval
 
@@ -82,7 +83,7 @@ def evaluate(
     quiet_harness()
     manager = task_manager()
     chosen = [choose(name, manager) for name in dict.fromkeys(tasks)]
-    model = path if isinstance(path, Model) else load(path, usable_device(device))
+    model = path if isinstance(path, Model) else load(path, usable_device(device), verify=verify)
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,

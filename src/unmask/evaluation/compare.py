@@ -28,6 +28,8 @@ from unmask.evaluation.cloze import cloze
 from unmask.likelihood import corpus_bound
 from unmask.model.folder import Model
 from unmask.model.tokenizers import Tokenizer
+from unmask.training.metrics import read_records
+from unmask.training.run_folder import read_settings
 from unmask.training.validation import validation_windows
 
 WINDOWS, DRAWS, SEED = 256, 8, 1234
@@ -136,15 +138,12 @@ def digest(fields: Mapping[str, Any]) -> str:
 
 def training_curve(run: str | Path, data: str | Path) -> list[dict[str, float]]:
     """The validations of a run as {step, flops, seconds, bits_per_byte, bits_per_byte_se}, from its metrics.jsonl."""
-    import yaml
-
     run = Path(run)
-    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    recipe = read_settings(run)
     held_out_data = TokenData(data, "validation")
     held_out = HeldOut.of(held_out_data, held_out_data.tokenizer(), recipe["context"], recipe["validation"]["windows"])
     curve = []
-    for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
+    for record in read_records(run):
         if record["kind"] == "validation":
             point = {name: record[name] for name in ("step", "flops", "seconds")}
             point["bits_per_byte"] = held_out.bits_per_byte(record["loss"])

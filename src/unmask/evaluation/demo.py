@@ -143,6 +143,7 @@ def finish(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     from unmask.evaluation.report import render
     from unmask.evaluation.samples import measure_speed, write_samples
     from unmask.model.folder import load
+    from unmask.training.run_folder import VERSIONS, read_json
 
     torch.set_num_threads(1)
     out, data = options.out, options.out / "data"
@@ -159,7 +160,7 @@ def finish(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
         summary["speed"] = {**measure_speed(models["mdm"], models["arm"]), "processor": processor()}
     summary["training"] = {kind: training_facts(out / kind) for kind in KINDS}
     summary["data"] = data_facts(options, data)
-    summary["versions"] = json.loads((out / "mdm" / "versions.json").read_text(encoding="utf-8"))
+    summary["versions"] = read_json(out / "mdm" / VERSIONS, "resume the run, which writes it anew") or {}
     summary["versions"] |= {"unmask": __version__, "system": platform.system(), "machine": platform.machine()}
     with stages.measure("pictures"):
         picture(summary, out / "picture.png")
@@ -173,9 +174,14 @@ def finish(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
 
 def training_facts(run: Path) -> dict[str, Any]:
     """Settings of a run and what it spent, from its own files."""
-    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    last = [record for record in records if record["kind"] == "train"][-1]
+    from unmask.training.metrics import METRICS, read_records
+    from unmask.training.run_folder import read_settings
+
+    recipe = read_settings(run)
+    records = [record for record in read_records(run) if record["kind"] == "train"]
+    if not records:
+        raise UserError(f"{run / METRICS} has no training step; delete {run} to train it again")
+    last = records[-1]
     spent = {name: last[name] for name in ("flops", "step", "tokens", "epoch", "skipped", "seconds")}
     chosen = ("seed", "context", "batch_size", "flops_rule", "model", "objective", "optimizer", "ema", "threads")
     return {**spent, **{name: recipe[name] for name in chosen}}

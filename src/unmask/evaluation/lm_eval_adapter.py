@@ -64,7 +64,8 @@ class UnmaskLM(LM):
 
     method, draws, order, seed, until_se, guidance: as in `unmask.score`. greedy: whether to decide if greedy decoding
     writes the continuation, which LAMBADA's accuracy asks for. store: a file that keeps answers as they come, so that a
-    killed evaluation goes on. steps, decoding_order: of generation. Raises `UserError` for settings unknown.
+    killed evaluation goes on. steps, decoding_order: of generation. verify: as of `unmask.load`. Raises `UserError` for
+    settings unknown.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class UnmaskLM(LM):
         decoding_order: str = "confidence",
         model: Model | None = None,
         progress: bool = True,
+        verify: bool | None = None,
         **others: Any,
     ) -> None:
         super().__init__()
@@ -94,7 +96,7 @@ class UnmaskLM(LM):
         if model is None:
             if path is None:
                 raise UserError("model_args has no path; give path=RUN, a run or a model folder")
-            model = load(path, device=usable_device(device))
+            model = load(path, device=usable_device(device), verify=verify)
         self.model = model
         self.estimator = Estimator("exact") if model.kind == "arm" else Estimator(method, draws, order)
         self.guidance, self.seed, self.until_se, self.greedy = float(guidance), int(seed), until_se, bool(greedy)

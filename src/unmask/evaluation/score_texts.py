@@ -34,6 +34,7 @@ class ScoreOptions:
     until_se: float | None = None
     greedy: bool = False
     seed: int = 0
+    verify: bool | None = None  # as of `unmask.load`
 
 
 def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]:
@@ -48,7 +49,7 @@ def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]
     elif options.context or options.guidance or options.greedy:
         name = "context" if options.context else "guidance" if options.guidance else "greedy"
         raise UserError(f"--{name} does not go with --rolling, which scores whole texts; leave one of them out")
-    model = load(options.model)
+    model = load(options.model, verify=options.verify)
     names = ("method", "order", "draws", "seed", "until_se")
     shared: dict[str, Any] = {name: getattr(options, name) for name in names}
     found: list[Score] | list[RollingScore]

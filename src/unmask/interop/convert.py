@@ -30,12 +30,12 @@ def bring_in(format: str, source: str, out: str, **options: str) -> Model:
     return load(importer(source, out, **options))
 
 
-def send_out(format: str, source: str, out: str, **options: str) -> Path:
-    """One of our models in a published layout at `out`."""
+def send_out(format: str, source: str, out: str, verify: bool | None = None, **options: str) -> Path:
+    """One of our models in a published layout at `out`; `verify` as of `unmask.load`."""
     _refuse(f"{format} --export", options, (*SMDM_ONLY, "tokenizer"))
     if format == "gguf":
         raise UserError("models are not written as gguf; use llama --export and llama.cpp's own converter")
-    return {"smdm": smdm.export, "llama": llama.export_llama}[format](source, out)
+    return {"smdm": smdm.export, "llama": llama.export_llama}[format](source, out, verify)
 
 
 def _refuse(what: str, options: dict[str, str], names: tuple[str, ...]) -> None:

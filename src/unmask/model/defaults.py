@@ -19,7 +19,7 @@ from typing import Any
 
 from unmask._version import __version__
 from unmask.errors import UserError, nearest
-from unmask.files import write_whole
+from unmask.files import no_permission, write_whole
 
 FILE = "generation.json"
 KIND = "unmask-generation-defaults"
@@ -47,7 +47,9 @@ def read_file(folder: Path) -> dict[str, Any] | None:
         whole = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except PermissionError as error:
+        raise no_permission(error) from error
+    except (OSError, ValueError, RecursionError) as error:
         raise _bad(path, f"cannot be read as JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(whole, dict) or not isinstance(whole.get("options"), dict):
         raise _bad(path, "has no `options` entry")

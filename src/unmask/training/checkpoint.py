@@ -227,13 +227,20 @@ class Writer:
             work()
         except (OSError, SafetensorError, dcp.CheckpointException) as error:
             shutil.rmtree(folder.with_name(f".{folder.name}.partial"), ignore_errors=True)
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            reason = getattr(error, "strerror", None) or reason_of(error)
             raise UserError(f"{folder} cannot be written: {reason}; free space, then go on with --resume") from error
 
 
 def _clear(partial: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     (partial / FOLDER).mkdir(parents=True)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a library failed, in one line; of several ranks' reasons the first rank's."""
+    if isinstance(error, dcp.CheckpointException) and error.failures:
+        error = error.failures[min(error.failures)][0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _wait(future: Any) -> None:
@@ -274,7 +281,7 @@ def _read(state: TrainState, folder: Path, ranks: Ranks) -> None:
             else:
                 tensors = load_file(folder / TENSORS)
     except (OSError, ValueError, TypeError, SafetensorError, dcp.CheckpointException) as error:
-        reason = " ".join(str(error).split())
+        reason = reason_of(error)
         raise UserError(f"checkpoint {folder} cannot be read ({reason}); move it away to use the one before") from error
     state.take(progress, weights, tensors)
 

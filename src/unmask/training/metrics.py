@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from unmask.errors import UserError
 from unmask.files import reading, write_whole
 from unmask.training.tracking import Appending, Board, WandbRun
 
@@ -40,6 +41,24 @@ def level_means(total: list[float], count: list[int]) -> list[float | None]:
     return [t / c if c else None for t, c in zip(total, count, strict=True)]
 
 
+def read_records(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl but for what is not whole. Raises `UserError` where it cannot be read."""
+    try:
+        with reading():
+            text = (run / METRICS).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"{run / METRICS} cannot be read: {error.strerror}; give a run that has trained") from error
+    found = []
+    for line in text.splitlines():
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue  # the last line of a process that was killed
+        if isinstance(record, dict) and "kind" in record and isinstance(record.get("step"), int):
+            found.append(record)
+    return found
+
+
 class Metrics:
     """Writes the records of one run."""
 
@@ -52,18 +71,9 @@ class Metrics:
         self._said = -math.inf
 
     def _drop_after(self, step: int) -> None:
-        if not self._path.exists():
-            return
-        kept = []
-        with reading():
-            text = self._path.read_text(encoding="utf-8", errors="replace")
-        for line in text.splitlines():
-            try:
-                if step and json.loads(line)["step"] <= step:  # a run that begins anew keeps nothing
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError, RecursionError):
-                continue  # the last line of a process that was killed
-        write_whole(self._path, "".join(kept))
+        if self._path.exists():  # a run that begins anew keeps nothing
+            kept = [record for record in read_records(self._path.parent) if step and record["step"] <= step]
+            write_whole(self._path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def write(self, kind: str, **values: Any) -> None:
         record = {"kind": kind, **values}

@@ -142,14 +142,18 @@ def read_id(path: Path) -> str | None:
     return str(found["id"])
 
 
-def read_settings(path: Path) -> Any:
+def read_settings(path: Path) -> dict[str, Any]:
     """What the recipe.yaml of a run holds. Raises `UserError` where it cannot be read."""
+    mend = "put back its own, or give another --out"
     try:
-        return yaml.safe_load((path / RECIPE).read_text(encoding="utf-8"))
+        found = yaml.safe_load((path / RECIPE).read_text(encoding="utf-8"))
     except PermissionError as error:
         raise no_permission(error) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UserError(f"{path / RECIPE} is damaged; put back its own, or give another --out") from error
+        raise UserError(f"{path / RECIPE} is damaged or missing; {mend}") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path / RECIPE} is damaged: it holds no settings; {mend}")
+    return found
 
 
 def read_json(path: Path, mend: str) -> dict[str, Any] | None:
@@ -196,8 +200,6 @@ def as_json(record: Mapping[str, Any]) -> str:
 
 def refuse_changes(recipe: Recipe, before: dict[str, Any], path: Path) -> None:
     """Raises `UserError` listing each setting that differs from the run's own."""
-    if not isinstance(before, dict):
-        raise UserError(f"{path / RECIPE} is damaged: it holds no settings; put back its own, or give another --out")
     now, then = flat(recipe.to_dict()), flat({k: v for k, v in before.items() if k != "schema_version"})
     # A key that the run's recipe does not know had what is now the default.
     then = {**flat(Recipe(data="-", out="-", steps=1).to_dict()), "steps": 0, **then}

@@ -64,18 +64,20 @@ class SummingFiles(FileSystem):
                 return
             summed = Summed(stream)
             yield cast(io.IOBase, summed)
-            self.sums[Path(path).name] = Sum(stream.tell(), summed.sha256.hexdigest())
+        self.sums[Path(path).name] = Sum(summed.size, summed.sha256.hexdigest())
 
 
 class Summed:
     """A stream to write to; all but writing is the stream's own."""
 
     def __init__(self, stream: io.IOBase) -> None:
-        self._stream, self.sha256 = cast(Any, stream), hashlib.sha256()
+        self._stream, self.sha256, self.size = cast(Any, stream), hashlib.sha256(), 0
 
     def write(self, data: Any) -> int:
+        written = int(self._stream.write(data))
         self.sha256.update(data)
-        return int(self._stream.write(data))
+        self.size += written
+        return written
 
     def __getattr__(self, name: str) -> Any:
         if name in ("seek", "truncate"):
