@@ -136,10 +136,14 @@ def placed(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return tensor.to(like.device)
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy on the CPU of all of a tensor; of a sharded one on every rank (a collective)."""
-    full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-    return full.detach().cpu().contiguous()
+def whole(tensor: torch.Tensor, copy: bool = False) -> torch.Tensor:
+    """All of a tensor on the CPU; of a sharded one on every rank (a collective).
+
+    copy: in memory of its own, whatever is done to `tensor` afterwards. What one rank has whole is not copied else.
+    """
+    own = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    full = (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach().cpu().contiguous()
+    return full.clone() if copy and full.data_ptr() == own.data_ptr() else full
 
 
 class Writer:
@@ -176,22 +180,21 @@ class Writer:
         sharded = any(isinstance(t, DTensor) for t in tensors.values())
         weights = {}
         for name, tensor in state.weights().items() if sharded or self._ranks.first else ():
-            full = whole(tensor)
+            full = whole(tensor, copy=self._background)
             if self._ranks.first:  # the others only take part in the gathering
                 weights[name] = full
         adapter = {}
         for name, tensor in tensors.items() if state.merge is not None and (sharded or self._ranks.first) else ():
             if name.startswith("raw/"):
-                adapter[name.removeprefix("raw/")] = whole(tensor).clone()
+                adapter[name.removeprefix("raw/")] = whole(tensor, copy=True)
         shards, summing = None, SummingWriter(partial / SHARDS)
         if sharded:
             shards = dcp.async_save(tensors, storage_writer=summing, process_group=self._ranks.checkpoint_group)
         if not self._ranks.first:
             self._pending = self._thread.submit(self._guard, folder, lambda: _wait(shards))
         else:
-            moments = {} if sharded else {name: whole(t) for name, t in tensors.items()}
-            if self._background and not sharded:  # what is on the CPU already must not change under the writer
-                moments, weights = ({name: t.clone() for name, t in ts.items()} for ts in (moments, weights))
+            # What is on the CPU already must not change under the writer.
+            moments = {} if sharded else {name: whole(t, copy=self._background) for name, t in tensors.items()}
             progress, config = asdict(state.progress), state.network.config
 
             def write() -> None:
