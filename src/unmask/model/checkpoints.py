@@ -82,15 +82,14 @@ def step_of(name: str) -> int:
     return int(found[1]) if found else -1
 
 
-def sums_of(folder: Path, known: Mapping[str, Sum]) -> dict[str, Sum]:
-    """Every file in a folder, by name; those that are not `known` are read."""
-    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
-    return {name: known.get(name) or Sum((folder / name).stat().st_size, file_sha256(folder / name)) for name in names}
-
-
 def write_list(folder: Path, run: str | None, known: Mapping[str, Sum] | None = None) -> None:
     """Lists all that lies in a folder; `known`: files whose sums were made while they were written."""
-    files = {name: found._asdict() for name, found in sums_of(folder, known or {}).items() if name != FILES}
+    names = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    files = {}
+    for name, path in sorted(names.items()):
+        if name != FILES:
+            found = (known or {}).get(name) or Sum(path.stat().st_size, file_sha256(path))
+            files[name] = found._asdict()
     text = _rendered({"schema_version": SCHEMA_VERSION, "run": run, "files": files})
     (folder / FILES).write_text(text, encoding="utf-8")
 

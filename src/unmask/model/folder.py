@@ -126,7 +126,7 @@ def resolve(path: str | Path) -> Path:
     """The model folder that `path` names: itself, or the newest checkpoint of the run it is, whole or not."""
     path = Path(path)
     with reading():
-        if (path / CONFIG).is_file():
+        if (path / CONFIG).is_file() or (path / FILES).is_file():  # a checkpoint that has lost its config is one
             return path
         if steps := checkpoints(path):
             return steps[-1]
