@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from unmask.model.checkpoints import FILES, checkpoints, read_list
 from unmask.training import checkpoint, loop
 from unmask.training.checkpoint_files import prune, set_aside
 from unmask.training.loop import train
+from unmask.training.run_folder import RunFolder
 
 EVERY: dict[str, Any] = {"steps": 20, "checkpoint__every": 4}
 
@@ -173,26 +173,19 @@ def test_what_killed_writers_left_is_cleared_at_the_next_start(lab: Any) -> None
 
 def stop_at_once(recipe: Any) -> None:
     """Opens the run as a resume does, and closes it."""
-    from unmask.training.run_folder import RunFolder
-
     RunFolder.open(recipe, True).close()
 
 
 def test_a_folder_in_use_is_not_cleared(lab: Any) -> None:
-    recipe = lab.file("run", steps=100000)
-    process = subprocess.Popen(lab.command("train", recipe), stderr=subprocess.DEVNULL)
-    try:
-        while not (lab.folder / "run" / "metrics.jsonl").is_file():
-            assert process.poll() is None
-            time.sleep(0.02)
-        partial = lab.folder / "run" / "checkpoints" / ".step-00000777.partial"
-        partial.mkdir(parents=True)
-        assert lab.run("train", recipe, "--resume").returncode == 2
-        assert partial.is_dir()
-    finally:
-        process.kill()
-        process.wait()
-    stop_at_once(lab.recipe("run", steps=100000))
+    recipe = until(lab, "run", 12)
+    writer = RunFolder.open(recipe, True)
+    partial = lab.folder / "run" / "checkpoints" / ".step-00000777.partial"
+    partial.mkdir(parents=True)
+    with pytest.raises(UserError, match="is being written by another process"):
+        RunFolder.open(recipe, True)
+    assert partial.is_dir()
+    writer.close()
+    stop_at_once(recipe)
     assert not partial.exists()
 
 
@@ -222,7 +215,7 @@ def test_a_save_that_is_killed_leaves_nothing_for_good(lab: Any) -> None:
     process.kill()
     process.wait()
     assert [p.name for p in (lab.folder / "run" / "checkpoints").iterdir()] == [".step-00000004.partial"]
-    assert lab.run("train", recipe, "--resume").returncode == 0
+    train(lab.recipe("run", **EVERY), resume=True)
     assert names(lab.folder / "run") == ["16", "20"]
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from unmask.errors import UserError
-from unmask.files import write_whole
+from unmask.files import remove, write_whole
 
 BOARD, ID_FILE, TRACE_FILE = "tensorboard", "wandb-id", "trace.json"
 EVENTS = "brain.Event:2"  # what TensorBoard calls the version of its files
@@ -46,8 +46,8 @@ class Appending:
 
     def write(self, record: bytes) -> None:
         try:
-            if self._file.write(record) < len(record):  # what still had room
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            while record:  # a disk that is nearly full takes a part
+                record = record[self._file.write(record) :]
         except OSError as error:
             raise cannot_write(self._path, error) from error
 
@@ -153,18 +153,20 @@ class Trace:
 
     def _write(self, profiler: Any) -> None:
         """The trace, whole or not at all: the profiler says nothing where a disk is full."""
-        partial = self._path.with_name(f".{TRACE_FILE}.partial-{os.getpid()}")
+        partial = self._path.with_name(f".{TRACE_FILE}.partial-{os.getpid()}")  # a folder: it writes more than one
         try:
-            profiler.export_chrome_trace(str(partial))
-            with partial.open("rb") as file:
-                file.seek(max(0, partial.stat().st_size - 16))
+            partial.mkdir()
+            made = partial / TRACE_FILE
+            profiler.export_chrome_trace(str(made))
+            with made.open("rb") as file:
+                file.seek(max(0, made.stat().st_size - 16))
                 whole = file.read().rstrip().endswith(b"}")
             if not whole:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            partial.replace(self._path)
+            made.replace(self._path)
         except OSError as error:
             raise cannot_write(self._path, error) from error
         except RuntimeError as error:
             raise UserError(f"{self._path} cannot be written: {error}; free space, or leave out profile") from error
         finally:
-            partial.unlink(missing_ok=True)
+            remove(partial)
