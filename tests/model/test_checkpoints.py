@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import unmask
+from unmask.cli import main
 from unmask.errors import UserError
 from unmask.model import checkpoints as module
 from unmask.model import folder as folder_module
@@ -211,3 +212,38 @@ def test_weights_without_a_list_that_may_not_be_read(open_place: Path) -> None:
     (folder / "model.safetensors").chmod(0)
     with NotRoot(), pytest.raises(UserError, match="no permission to read .*model.safetensors; ask its owner"):
         unmask.load(folder)
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        ["sample", "RUN", "--length", "2", "--steps", "1"],
+        ["score", "RUN", "text"],
+        ["eval", "RUN", "--tasks", "lambada", "--limit", "1"],
+        ["tune", "RUN", "--data", "nowhere"],
+        ["bench", "decode", "RUN", "--data", "nowhere"],
+        ["convert", "smdm", "RUN", "--export", "--out", "OUT.safetensors"],
+    ],
+    ids=lambda words: " ".join(words[:2]).removesuffix(" RUN"),
+)
+def test_every_verb_that_takes_a_model_checks_it(
+    run: Path, tmp_path: Path, verb: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newest = run / "checkpoints" / "step-00000018"
+    flip(newest / "model.safetensors", 8 * (newest / "model.safetensors").stat().st_size - 1)
+    words = [{"RUN": str(run), "OUT.safetensors": str(tmp_path / "out.safetensors")}.get(word, word) for word in verb]
+
+    def told(*more: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as ended:
+            main([*words, *more])
+        return int(ended.value.code or 0), capsys.readouterr().err
+
+    damaged = f"unmask: error: {newest} is damaged: model.safetensors does not match its sha256; give the one before it"
+    if verb[0] == "eval":
+        pytest.importorskip("lm_eval")
+    status, said = told()
+    assert status == 2 and said.splitlines()[-1].startswith(damaged)
+    assert "is damaged" not in told("--no-verify")[1]
+    monkeypatch.setattr(folder_module, "LARGEST_CHECKED", 3000)
+    assert "is damaged" not in told()[1]
+    assert said == told("--verify")[1]
