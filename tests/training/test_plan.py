@@ -14,12 +14,12 @@ import torch
 from unmask import errors
 from unmask.diffusion.objective import Objective, ObjectiveConfig
 from unmask.model.config import ModelConfig
-from unmask.model.flops import training_flops_per_token
+from unmask.model.flops import StepCost, training_flops_per_token
 from unmask.model.presets import preset
 from unmask.model.transformer import Transformer
 from unmask.training.distribution import Ranks
 from unmask.training.optimizer import build_optimizer
-from unmask.training.plan import PlanOptions, block_bytes_per_token, device_memory, duration, plan
+from unmask.training.plan import PlanOptions, block_bytes_per_token, describe, device_memory, duration, plan
 from unmask.training.recipe import OptimizerFields
 from unmask.training.step import Engine
 
@@ -122,7 +122,10 @@ def test_steps_flops_and_time():
     share = ObjectiveConfig(random_length=0.0).head_share(512)
     per_token = training_flops_per_token(preset("6M", block_size=512), 512, share)
     assert found.flops["exact"] == pytest.approx(per_token * found.tokens)
-    assert found.seconds == pytest.approx(found.flops["exact"] / (2 * 0.5e12 * 0.25))
+    assert found.flops["executed"] == pytest.approx(found.steps * 8 * StepCost(found.config).of(1, 512, share * 512))
+    assert 0.9 < found.flops["executed"] / found.flops["exact"] < 1, "the last layer ends at masked positions"
+    assert found.seconds == pytest.approx(found.flops["executed"] / (2 * 0.5e12 * 0.25))
+    assert f"{found.flops['executed']:.4g} executed" in describe(found)
     assert not found.peak_measured
     assert plan(dataclasses.replace(options, peak=None)).peak_measured
 

@@ -5,8 +5,8 @@
     outcome = objective.loss(network, inputs.to(device))          # loss_sum / n_tokens is the loss
 
 Masked diffusion (arXiv 2410.18514, eq. for the NELBO): t uniform, each token masked with probability
-p = (1 - eps) t + eps, loss = sum over masked of CE / p. With any schedule p runs from eps to 1 and the expectation is the
-mean over such p; `Schedule.levels` says how. `masking: fixed` masks exactly c of L tokens, c from 1..L, weighed by L/c
+p = (1 - eps) t + eps, loss = sum over masked of CE / p. Whatever the schedule, p runs from eps to 1 and the expectation
+is the mean over such p (`Schedule.levels`). `masking: fixed` masks exactly c of L tokens, c from 1..L, weighed by L/c
 (arXiv 2502.09992): the same expectation at eps = 0 without the variance of the count. `weighting: ce` drops the weight
 (scaled so that a constant CE of 1 gives 1): it trains well, and is NOT a bound on the likelihood.
 
@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from unmask.diffusion.noise import noise_levels, sample_lengths, uniforms
+from unmask.diffusion.noise import noise_levels, sample_lengths, uniform_rows
 from unmask.diffusion.schedule import SCHEDULES
 from unmask.errors import UserError, nearest
 
@@ -187,7 +187,7 @@ class Objective:
         """
         config, schedule = self.config, SCHEDULES[self.config.schedule]
         t_B = noise_levels(seed, k)
-        u_BT = np.stack([uniforms(seed, index, context) for index in k])
+        u_BT = uniform_rows(seed, k, context)
         if maskable_BT is None:
             maskable_BT = np.arange(context) < lengths_B[:, None]
         u_BT[~maskable_BT] = np.inf  # padding is never masked

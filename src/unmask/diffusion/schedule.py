@@ -34,8 +34,8 @@ class Schedule:
         """Mask probabilities from `least` to 1 for t uniform in [0, 1), and the weight of each one's cross-entropy.
 
         The levels are those between t(least) and 1, so that the weights are finite. Their expectation is the mean over
-        p uniform in [least, 1] of 1/p times the summed cross-entropy, whatever the schedule: the NELBO but for what lies
-        below `least`, where a token is predicted from all others.
+        p uniform in [least, 1] of 1/p times the summed cross-entropy, whatever the schedule: the NELBO but for what
+        lies below `least`, where a token is predicted from all others.
         """
         first = float(self.inverse(np.asarray(least)))
         level = (1 - first) * t + first
