@@ -6,9 +6,10 @@ import math
 import subprocess
 import sys
 
+import pytest
 import torch
 
-from unmask.training.metrics import LEVEL_BUCKETS, add_by_level, clock, level_means, peak_memory
+from unmask.training.metrics import LEVEL_BUCKETS, Clock, add_by_level, level_means, peak_memory
 
 
 def test_losses_are_gathered_by_the_share_of_masks() -> None:
@@ -20,8 +21,32 @@ def test_losses_are_gathered_by_the_share_of_masks() -> None:
     assert level_means(total, count) == [2.0, None, None, 3.0, None, None, None, None, None, 6.0]
 
 
-def test_time_left() -> None:
-    assert [clock(s) for s in (-1, 5, 65.4, 3723)] == ["0:00", "0:05", "1:05", "1:02:03"]
+def test_time_left_is_that_of_the_whole_run_and_not_of_the_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is held up for a while moves the estimate by no more than what was lost."""
+    now = [0.0]
+    monkeypatch.setattr("unmask.training.metrics.time.monotonic", lambda: now[0])
+    told, clock, steps = [], Clock(), 300
+    for step in range(1, steps + 1):
+        seconds = 60.0 if step == 1 else 14.0 if 150 < step <= 160 else 1.0  # it compiles; it is held up
+        now[0] += seconds
+        clock.step(seconds, 64, 1e6)
+        if step % 10 == 0:
+            assert (clock.tokens, clock.flops) == (640, 1e7)
+            told.append(clock.left(steps - step))
+            with clock.paused():  # a validation
+                now[0] += 100
+            assert clock.seconds == {10: 69.0, 160: 140.0}.get(step, 10.0), "without the pause"
+            clock.restart()
+    assert told[:15] == [steps - 10.0 * i for i in range(1, 16)], "exact while nothing happens, compilation left out"
+    assert told[15] == pytest.approx(140 * (149 + 140) / 159), "the stall weighs what it took: 4:14 and not 32:40"
+    assert all(b < a for a, b in zip(told[15:], told[16:], strict=False)) and told[-1] == 0
+
+
+def test_the_first_step_tells_while_there_is_no_other() -> None:
+    clock = Clock()
+    assert clock.left(10) == 0
+    clock.step(2.0, 1, 1.0)
+    assert clock.left(10) == 20
 
 
 def test_peak_memory_is_the_process_s_own_and_not_that_of_its_parent() -> None:
