@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 
 from unmask.arguments import build_parser
 from unmask.errors import SaidElsewhere, UserError, nearest
-from unmask.terminal import say
+from unmask.terminal import heed_interrupts, say
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
@@ -32,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and exits with its status."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be what the terminal can write
         sys.stdout.reconfigure(errors="backslashreplace")
+    heed_interrupts()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warn

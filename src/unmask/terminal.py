@@ -13,7 +13,9 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 import sys
+import threading
 import time
 import unicodedata
 from typing import Any
@@ -27,6 +29,15 @@ def say(text: str) -> None:
     if _standing is not None:
         _standing.clear()
     print(text, file=sys.stderr, flush=True)
+
+
+def heed_interrupts() -> None:
+    """Ctrl-C and `kill -INT` raise KeyboardInterrupt in this process again, where a shell has started it ignoring them
+    (`command &` in a script): its files and its exit status are then those of any other interrupt.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
+    if in_main and signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class LiveLine:

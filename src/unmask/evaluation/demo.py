@@ -26,7 +26,7 @@ from unmask._version import __version__
 from unmask.errors import UserError
 from unmask.evaluation.stages import Stages, Stopped, run_together
 from unmask.files import write_whole
-from unmask.terminal import say
+from unmask.terminal import heed_interrupts, say
 
 SCHEMA_VERSION = 1
 KINDS = ("mdm", "arm")
@@ -39,6 +39,7 @@ UNMASK = (sys.executable, "-m", "unmask")
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs the demo and exits with its status."""
     status = 0
+    heed_interrupts()
     try:
         options = build_parser().parse_args(argv)
         summary = run(options)

@@ -96,8 +96,8 @@ class FineTuning:
             rows = np.unique(held_out.rows)
             report["held_out"] = {"examples": len(held_out), "trained_on": len(examples), "rows": (rows + 1).tolist()}
             lines[0] += (
-                f"; trained on {len(examples):,}, the other {len(held_out):,} (row {', '.join(map(str, rows[:5] + 1))}"
-                f"{', ...' if len(rows) > 5 else ''}) are held out for validation"
+                f"; trained on {len(examples):,}, the other {len(held_out):,} (row{'s' * (len(rows) > 1)} "
+                f"{', '.join(map(str, rows[:5] + 1))}{', ...' if len(rows) > 5 else ''}) are held out for validation"
             )
         task = cls(recipe, start.config, eos_id, examples, held_out)
         task.report, task.lines = report, lines
