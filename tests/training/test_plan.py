@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from unmask.model.presets import preset
 from unmask.model.transformer import Transformer
 from unmask.training.distribution import Ranks
 from unmask.training.optimizer import build_optimizer
-from unmask.training.plan import PlanOptions, block_bytes_per_token, describe, device_memory, duration, plan
+from unmask.training.plan import USES, PlanOptions, block_bytes_per_token, describe, device_memory, duration, plan
 from unmask.training.recipe import OptimizerFields
 from unmask.training.step import Engine
 
@@ -146,6 +147,17 @@ def test_steps_flops_and_time():
 def test_bad_input_names_the_option(fields, named):
     with pytest.raises(errors.UserError, match=named):
         plan(PlanOptions(**{"size": "6M", "tokens": 1e6, "peak": 1.0} | fields))
+
+
+def test_every_part_of_the_memory_is_explained():
+    found = plan(PlanOptions("6M", 1e8, gpus=2, parallel="fsdp", peak=1.0))
+    lines = describe(found).splitlines()
+    assert found.memory.keys() == USES.keys() and all(found.memory.values())
+    for name, meaning in USES.items():
+        assert [line for line in lines if line.startswith(f"  {name} ") and line.endswith(f"  {meaning}")]
+    guide = (Path(__file__).parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    table = guide.partition("`unmask plan`: on paper")[2]
+    assert all(f"| `{name}` |" in table for name in USES)
 
 
 def test_durations():

@@ -156,7 +156,7 @@ def finish(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
         summary["curves"] = {kind: training_curve(out / kind, data) for kind in KINDS}
     say("demo: writing samples")
     with stages.measure("samples"):
-        summary["samples"] = write_samples(models["mdm"], models["arm"], data, seed=options.seed)
+        summary["samples"] = write_samples(models["mdm"], models["arm"], data, options.seed, options.source)
     with stages.measure("speed"):
         summary["speed"] = {**measure_speed(models["mdm"], models["arm"]), "processor": processor()}
     summary["training"] = {kind: training_facts(out / kind) for kind in KINDS}
@@ -215,8 +215,12 @@ def in_words(summary: dict[str, Any], out: Path) -> str:
     lines.append("one hidden token guessed right")
     for name in ("mdm", "arm", "unigram"):
         lines.append(f"  {name:<8} {summary['cloze'][name]['accuracy']:.1%}")
-    lines.append("gaps filled by the MDM")
-    lines += [f"  {gap['title']}  ->  {gap['text']}" for gap in summary["samples"]["phrases"]]
+    phrases, sentences = summary["samples"]["phrases"], summary["samples"]["sentences"]
+    if phrases or sentences:
+        lines.append("gaps filled by the MDM")
+    lines += [f"  {gap['title']}  ->  {gap['text']}" for gap in phrases]
+    if not phrases:  # they are of another text
+        lines += [f"  {gap['truth']}  ->  {gap['text']}" for gap in sentences]
     lines += [f"report:   {out / 'report.html'}", f"numbers:  {out / 'summary.json'}"]
     return "\n".join(lines)
 

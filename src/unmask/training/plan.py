@@ -46,6 +46,20 @@ CHOICES = {
 }
 
 
+# What each part of the memory is, for people.
+USES = {
+    "weights": "in fp32",
+    "gradients": "in fp32",
+    "optimizer": "AdamW's two moments",
+    "activations": "what the layers keep for their backward pass",
+    "edges": "before and behind the layers: token ids, hidden states around the last norm and the head",
+    "head": "one chunk of logits and their softmax",
+    "casts": "the weights in bf16, as autocast makes them for a pass",
+    "gathered": "whole weights and gradients of the layers at work, out of the ranks' shards",
+    "total": "at the peak of a step: not all parts stand at once",
+}
+
+
 @dataclass(frozen=True)
 class PlanOptions:
     """A run to plan. Raises `UserError` for what could not run."""
@@ -210,7 +224,7 @@ def describe(found: Plan) -> str:
         f"{found.micro_batch}, accumulated {found.accumulation} time(s)",
         "memory a device, GiB (without the process itself):",
     ]
-    lines += [f"  {name:<12}{size / gib:>10.3f}" for name, size in found.memory.items() if size]
+    lines += [f"  {name:<12}{size / gib:>10.3f}  {USES[name]}" for name, size in found.memory.items() if size]
     where = "measured here" if found.peak_measured else "given"
     lines += [
         f"{found.steps:,} steps, {found.tokens:.4g} tokens; FLOPs {found.flops['exact']:.4g} exact, "
