@@ -241,14 +241,30 @@ def test_too_little_memory_is_one_line(mdm: Path, tmp_path: Path, capsys: pytest
     assert error.startswith("unmask: error: out of memory (") and error.count("\n") == 1
 
 
-def test_ctrl_c_is_status_130(mdm: Path) -> None:
+@pytest.mark.parametrize("inherited", [signal.SIG_DFL, signal.SIG_IGN])
+def test_ctrl_c_is_status_130(mdm: Path, inherited: signal.Handlers) -> None:
+    """Also of a process that a script has started in the background, which inherits the signal as ignored."""
     words = ("score", mdm, "a rather long text " * 6, "--draws", "1000000")
-    process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, inherited),
+    )  # fmt: skip
     time.sleep(4)
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=30)
     assert process.returncode == 130
     assert out == "" and "Traceback" not in error
+
+
+def test_any_verb_can_be_interrupted_though_it_inherits_the_signal_as_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unmask.cli.run", lambda words: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(["any"])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.value.code == 130
 
 
 def test_a_reader_that_goes_away_is_no_traceback(mdm: Path) -> None:

@@ -22,12 +22,14 @@ from typing import Any, NoReturn
 from unmask.arguments import build_parser
 from unmask.errors import SaidElsewhere, UserError, nearest
 from unmask.files import NO_ROOM, REFUSED
+from unmask.terminal import heed_interrupts, say
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and exits with its status."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be what the terminal can write
         sys.stdout.reconfigure(errors="backslashreplace")
+    heed_interrupts()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warn
@@ -37,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         time.sleep(1)  # the launcher ends all ranks once one has ended; let the one that speaks be first
         status = 2
     except UserError as error:
-        print(f"unmask: error: {error}", file=sys.stderr, flush=True)
+        say(f"unmask: error: {error}")
         status = 2
     except KeyboardInterrupt:
         status = 130
@@ -49,20 +51,20 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         mend = "take a smaller model, or fewer tokens at once (micro_batch, --samples)"
-        print(f"unmask: error: out of memory ({reason}); {mend}", file=sys.stderr)
+        say(f"unmask: error: out of memory ({reason}); {mend}")
         status = 2
     except OSError as error:
         if error.errno not in (*NO_ROOM, *REFUSED):
             raise
         mend = "free some space" if error.errno in NO_ROOM else "check the path, and who may read and write it"
-        print(f"unmask: error: {error.filename or 'a file'}: {error.strerror}; {mend}", file=sys.stderr)
+        say(f"unmask: error: {error.filename or 'a file'}: {error.strerror}; {mend}")
         status = 2
     sys.exit(status)
 
 
 def warn(message: Warning | str, *where: Any, **more: Any) -> None:
     """A warning in one line, without the source line that Python adds."""
-    print(f"unmask: warning: {message}", file=sys.stderr, flush=True)
+    say(f"unmask: warning: {message}")
 
 
 def out_of_memory(error: BaseException) -> bool:

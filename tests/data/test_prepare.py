@@ -383,7 +383,9 @@ def test_killed_at_any_moment(make, texts, tmp_path):
 
 def test_interrupted_by_the_keyboard(texts, tmp_path):
     code = STOPPING.format(texts=str(texts), out=str(tmp_path / "data"), workers=2)
-    process = run(code, stderr=subprocess.PIPE, start_new_session=True)
+    # What runs the tests may itself ignore the signal (`nohup make test &`), and would hand that down.
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = run(code, stderr=subprocess.PIPE, start_new_session=True, **heeding)
     assert process.stdout.readline() == "half\n"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, said = process.communicate(timeout=30)

@@ -105,6 +105,24 @@ def test_gsm8k_makes_the_papers_two_examples(tmp_path: Path) -> None:
     assert examples.rows.tolist() == [0, 0]
 
 
+def test_lines_as_in_gsm8k_are_read_whole(tmp_path: Path) -> None:
+    """Their shape: sums in angles, thoughts of several lines, numbers with commas and signs; the real ones follow."""
+    rows = [
+        {
+            "question": f"Ann has {i} pens and buys {7 * i}. How many has she?" + " She counts." * (i % 9),
+            "answer": f"She has {i}.\nThen {i}+{7 * i}=<<{i}+{7 * i}={8 * i}>>{8 * i} pens.\n#### {8000 * i:,}",
+        }
+        for i in range(60)
+    ]
+    path = write(tmp_path / "test.jsonl", *rows)
+    examples = read(path, 100_000, format="gsm8k")
+    assert (examples.n_rows, len(examples), examples.skipped) == (60, 120, {})
+    assert shown(examples, 119).endswith("=472>>472 pens.\n[#### 472,000$]")
+    short = read(path, 150, format="gsm8k")
+    left_out = len(short.skipped["longer than the context"])
+    assert len(short) + left_out == 120 and 0 < left_out < 120 and short.lengths.max() <= 150
+
+
 def test_real_gsm8k_is_read_whole(shared: Path) -> None:
     spec = str(shared / "data" / "gsm8k" / "test.jsonl")
     examples = read_examples(spec, SFTFields(format="gsm8k"), TOKENIZER, EOS, 100_000)

@@ -25,7 +25,7 @@ import torch
 from unmask.bench import clock
 from unmask.bench.decode_arms import Ours, Writer, transformers_arms
 from unmask.bench.decode_gaps import gaps
-from unmask.bench.decode_options import BASELINE, Bench, DecodeBenchOptions, chosen, say, shared_context
+from unmask.bench.decode_options import BASELINE, Bench, DecodeBenchOptions, chosen, shared_context
 from unmask.bench.decode_settings import STOP, Setting, arm_settings, mdm_settings
 from unmask.bench.train import machine, spread
 from unmask.data.shards import TokenData
@@ -36,6 +36,7 @@ from unmask.evaluation.judge import open_judge
 from unmask.evaluation.provenance import model_facts, versions, write_result
 from unmask.evaluation.request_store import RequestStore
 from unmask.model.folder import Model, load
+from unmask.terminal import say
 
 SCHEMA_VERSION = 1
 KIND = "unmask-bench-decode"
@@ -112,7 +113,7 @@ def cells(options: DecodeBenchOptions, mdm: Model, arm: Model | None) -> list[tu
         raise UserError(f"no prompt with its length fits into the context of {context}; give shorter ones")
     for prompt, length in pairs:
         if (prompt, length) not in fitting:
-            say(f"prompt {prompt} with length {length} exceeds the context of {context}: left out")
+            say(f"bench: prompt {prompt} with length {length} exceeds the context of {context}: left out")
     return fitting
 
 
@@ -163,12 +164,12 @@ def quality(
     """Numbers of the samples an arm writes, its warm-up too; None where it refuses, which is noted."""
     key, found = bench.known("quality", prompt, length, writer.name, setting.to_dict())
     if found is None:
-        say(f"{where}: quality of {writer.name}")
+        say(f"bench: {where}: quality of {writer.name}")
         try:
             texts = written(writer, [piece[:prompt] for piece in pieces], length, bench.options.seed)
         except UserError as error:
             bench.refused[writer.name] = str(error)
-            say(f"{writer.name} is left out: {error}")
+            say(f"bench: {writer.name} is left out: {error}")
             return None
         found = read(bench, pieces, texts, prompt)
         bench.store.put(key, found)
@@ -213,7 +214,7 @@ def speeds(
             bench.store.put(key, known)
         for name in names:
             turns[name].append(known[name])
-        say(f"prompt {prompt}, length {length}, batch {batch}: round {index + 1} of {bench.options.rounds}")
+        say(f"bench: prompt {prompt}, length {length}, batch {batch}: round {index + 1} of {bench.options.rounds}")
     rates = {name: np.array([t["tokens"] / t["seconds"] for t in found]) for name, found in turns.items()}
     return {name: summary(found, rates[name], rates.get(BASELINE)) for name, found in turns.items()}
 

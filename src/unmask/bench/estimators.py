@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from unmask.likelihood.estimators import EXACT_LIMIT, Estimator
 from unmask.likelihood.pairs import Pair, make_pairs
 from unmask.likelihood.scoring import Score, score_pairs
 from unmask.model.folder import Model, load
+from unmask.terminal import say
 
 SCHEMA_VERSION = 1
 SETTINGS = [
@@ -76,14 +76,14 @@ def study(options: StudyOptions) -> dict[str, Any]:
     if model.kind != "mdm":
         raise UserError(f"{options.model} is autoregressive, its likelihood exact; give a masked diffusion model")
     pairs = pieces(model, options)
-    say(f"exact NELBO of {len(pairs)} pieces of {options.length} tokens")
+    say(f"bench: exact NELBO of {len(pairs)} pieces of {options.length} tokens")
     exact = np.array([-found.logprob for found in score_pairs(model, pairs, Estimator("exact"))])
     rows = []
     for method, order, draws in SETTINGS:
         estimator = Estimator(method, draws, order)
-        say(f"{method} {order if method == 'chain-rule' else ''} {draws or ''}")
+        say(f"bench: {method} {order if method == 'chain-rule' else ''} {draws or ''}")
         rows.append({"method": method, "order": order, "draws": draws, **ask(model, pairs, exact, estimator, options)})
-    say(f"until-se {options.until_se}")
+    say(f"bench: until-se {options.until_se}")
     stopped = ask(model, pairs, exact, Estimator("mc-fixed"), options, options.until_se)
     result = {
         "schema_version": SCHEMA_VERSION,
@@ -231,7 +231,3 @@ def in_words(result: dict[str, Any]) -> str:
             f"{row['passes']:>7.0f} {1000 * row['seconds']:>8.2f}"
         )
     return "\n".join(lines)
-
-
-def say(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)

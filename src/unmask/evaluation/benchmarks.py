@@ -27,6 +27,7 @@ from unmask.evaluation.lm_eval_adapter import UnmaskLM, task_manager, usable_dev
 from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, versions, write_result
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.model.folder import Model, load
+from unmask.terminal import say
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def evaluate(
                 batch_tokens=batch_tokens,
             )
             lm.store = _Prefixed(store, request_key(lm.protocol))  # type: ignore[assignment]
-            say(f"{name}: {task}, {describe(lm)}")
+            say(f"eval: {name}: {task}, {describe(lm)}")
             start = time.monotonic()
             with contextlib.redirect_stdout(sys.stderr):  # the harness prints; stdout is the result's
                 found = lm_eval.simple_evaluate(
@@ -129,7 +130,7 @@ def choose(name: str, manager: Any) -> tuple[str, str, Way]:
         if name == short:
             if hub_is_reachable():
                 return name, way.hub, way
-            say(f"{name}: the hub cannot be reached, so {way.local} from local data")
+            say(f"eval: {name}: the hub cannot be reached, so {way.local} from local data")
             return name, way.local, way
         if name in (way.hub, way.local):
             return name, name, way
@@ -248,7 +249,3 @@ def quiet_harness() -> None:
     """The harness logs a page for every task; warnings are enough here."""
     for name in ("lm_eval", "lm-eval", "datasets"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def say(text: str) -> None:
-    print(f"eval: {text}", file=sys.stderr, flush=True)

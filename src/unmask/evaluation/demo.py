@@ -26,6 +26,7 @@ from unmask._version import __version__
 from unmask.errors import UserError
 from unmask.evaluation.stages import Stages, Stopped, run_together
 from unmask.files import write_whole
+from unmask.terminal import heed_interrupts, say
 
 SCHEMA_VERSION = 1
 KINDS = ("mdm", "arm")
@@ -38,15 +39,16 @@ UNMASK = (sys.executable, "-m", "unmask")
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs the demo and exits with its status."""
     status = 0
+    heed_interrupts()
     try:
         options = build_parser().parse_args(argv)
         summary = run(options)
         print(json.dumps(summary, ensure_ascii=False) if options.json else in_words(summary, options.out))
     except UserError as error:
-        print(f"unmask demo: error: {error}", file=sys.stderr)
+        say(f"unmask demo: error: {error}")
         status = 2
     except Stopped as stopped:
-        say("stopped; the same command goes on from here")
+        say("demo: stopped; the same command goes on from here")
         status = 128 + stopped.number
     except KeyboardInterrupt:
         status = 130
@@ -125,7 +127,7 @@ def train(options: argparse.Namespace, recipes: dict[str, Path], stages: Stages)
         settings = hashlib.sha256(f"{recipe.read_text(encoding='utf-8')} {options.flops}".encode()).hexdigest()
         there = any((run_folder / "checkpoints").glob("step-*/config.json"))
         if there and stages.records.get(kind, {}).get("finished") == settings:
-            say(f"{kind} is trained already: {run_folder}")
+            say(f"demo: {kind} is trained already: {run_folder}")
             continue
         resume = ["--resume"] if (run_folder / "recipe.yaml").is_file() else []
         commands[kind] = [*UNMASK, "train", *words, *resume]
@@ -147,15 +149,15 @@ def finish(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
 
     torch.set_num_threads(1)
     out, data = options.out, options.out / "data"
-    say("evaluating both models on the same held-out text")
+    say("demo: evaluating both models on the same held-out text")
     with stages.measure("evaluate"):
         models = {kind: load(out / kind) for kind in KINDS}
         summary: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
         summary |= compare(models, data, windows=options.windows, draws=options.draws, seed=options.seed)
         summary["curves"] = {kind: training_curve(out / kind, data) for kind in KINDS}
-    say("writing samples")
+    say("demo: writing samples")
     with stages.measure("samples"):
-        summary["samples"] = write_samples(models["mdm"], models["arm"], data, seed=options.seed)
+        summary["samples"] = write_samples(models["mdm"], models["arm"], data, options.seed, options.source)
     with stages.measure("speed"):
         summary["speed"] = {**measure_speed(models["mdm"], models["arm"]), "processor": processor()}
     summary["training"] = {kind: training_facts(out / kind) for kind in KINDS}
@@ -219,14 +221,14 @@ def in_words(summary: dict[str, Any], out: Path) -> str:
     lines.append("one hidden token guessed right")
     for name in ("mdm", "arm", "unigram"):
         lines.append(f"  {name:<8} {summary['cloze'][name]['accuracy']:.1%}")
-    lines.append("gaps filled by the MDM")
-    lines += [f"  {gap['title']}  ->  {gap['text']}" for gap in summary["samples"]["phrases"]]
+    phrases, sentences = summary["samples"]["phrases"], summary["samples"]["sentences"]
+    if phrases or sentences:
+        lines.append("gaps filled by the MDM")
+    lines += [f"  {gap['title']}  ->  {gap['text']}" for gap in phrases]
+    if not phrases:  # they are of another text
+        lines += [f"  {gap['truth']}  ->  {gap['text']}" for gap in sentences]
     lines += [f"report:   {out / 'report.html'}", f"numbers:  {out / 'summary.json'}"]
     return "\n".join(lines)
-
-
-def say(text: str) -> None:
-    print(f"demo: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -14,10 +14,7 @@ from __future__ import annotations
 import math
 import os
 import signal
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -29,19 +26,19 @@ import torch
 from unmask.diffusion.objective import Objective
 from unmask.errors import UserError
 from unmask.files import NO_ROOM, REFUSED
-from unmask.model.flops import training_flops_per_token
+from unmask.model.flops import StepCost
 from unmask.model.folder import Model
 from unmask.model.lora import adapter_metadata, merged_weights
 from unmask.terminal import say
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import Ranks, shard
-from unmask.training.metrics import LEVEL_BUCKETS, Metrics, Silence, level_means, matmul_peak, peak_memory
+from unmask.training.metrics import LEVEL_BUCKETS, Clock, Metrics, Silence, level_means, matmul_peak, peak_memory
 from unmask.training.optimizer import build_optimizer, learning_rate, parameter_norm, update_average
 from unmask.training.recipe import Recipe
 from unmask.training.run_folder import RunFolder
 from unmask.training.setup import Setup, autocast_for, choose_device, compile_layers, prepare
 from unmask.training.step import Engine
-from unmask.training.task import Ahead
+from unmask.training.task import Ahead, Batch
 from unmask.training.tracking import Trace, WandbRun, require_wandb
 
 # A mean cross-entropy of so many times that of guessing: the weights have been thrown out, and do not come back.
@@ -135,7 +132,8 @@ class Run:
         self.metrics = ranks.together(self._open_metrics)
         autocast = autocast_for(recipe.precision, self.device)
         dtype = torch.bfloat16 if isinstance(autocast, torch.autocast) else torch.float32
-        self.peak = float(ranks.sum(np.array([matmul_peak(self.device, dtype)]))[0])  # of all ranks
+        # Of all ranks; raised where a step is found to do more, since other work may have slowed this measurement.
+        self.peak = float(ranks.sum(np.array([matmul_peak(self.device, dtype)]))[0])
         try:
             self._describe()
             if recipe.compile:
@@ -144,7 +142,8 @@ class Run:
             clip = recipe.optimizer.clip
             engine = Engine(network, objective, self.state.optimizer, ranks, sharded, autocast, clip)
             traced = recipe.profile if ranks.first else 0
-            with Ahead(setup.task, setup.micro_batches, self.device) as ahead, Trace(self.path, traced) as trace:
+            ahead = Ahead(setup.task, recipe.batch_size, setup.share, self.device)
+            with ahead, Trace(self.path, traced) as trace:
                 stopped = self._steps(engine, ahead, trace)
             self.writer.finish()
         finally:
@@ -177,19 +176,17 @@ class Run:
                 self._validate()  # what training starts from
         while progress.step < steps and not stop:
             started = time.monotonic()
-            k = np.arange(progress.step * recipe.batch_size, (progress.step + 1) * recipe.batch_size)
-            n_tokens, divisor = setup.task.n_tokens(k), setup.task.divisor(k)
-            parts = ahead.step(progress.step, last=progress.step + 1 == steps)
+            batch = ahead.step(progress.step, last=progress.step + 1 == steps)
             clock.waited += time.monotonic() - started
             rate = learning_rate(progress.step, steps, recipe.optimizer)
 
-            found = engine.forward_backward(parts, divisor, lambda: self.stop.signal)
+            found = engine.forward_backward(batch.parts, batch.divisor, lambda: self.stop.signal)
             norm = engine.update(rate, apply=found.finite)
             stop = found.stop if ranks.size > 1 else self.stop.signal
             if found.finite and math.isfinite(norm):
                 progress.skipped_in_a_row = 0
-                progress.window_loss += found.loss * n_tokens
-                progress.window_tokens += n_tokens
+                progress.window_loss += found.loss * batch.n_tokens
+                progress.window_tokens += batch.n_tokens
                 if state.average is not None:
                     update_average(state.average, state.network, recipe.ema, progress.step)
             else:
@@ -200,10 +197,11 @@ class Run:
 
             ranks.together(trace.step) if recipe.profile else trace.step()
             progress.step += 1
-            progress.tokens += n_tokens
-            progress.flops += n_tokens * setup.flops_per_token
-            progress.seconds += time.monotonic() - started
-            clock.tokens += n_tokens
+            progress.tokens += batch.n_tokens
+            progress.flops += batch.n_tokens * setup.flops_per_token
+            seconds = time.monotonic() - started
+            progress.seconds += seconds
+            clock.step(seconds, batch.n_tokens, executed_flops(setup.cost, batch))
             self._refuse_divergence()
             last_step = progress.step == steps
             if progress.step % recipe.log_every == 0 or last_step:
@@ -249,9 +247,10 @@ class Run:
         seconds = max(1e-9, clock.seconds)
         per_second = clock.tokens / seconds
         loss = progress.window_loss / progress.window_tokens if progress.window_tokens else None
-        # By the exact count whatever the budget's rule: the peak is one of real arithmetic.
-        exact = training_flops_per_token(setup.config, setup.task.length, setup.task.head_share)
-        share = per_second * exact / self.peak
+        # What is really computed, whatever the budget's rule: the peak is one of real arithmetic.
+        executed = float(self.ranks.sum(np.array([clock.flops]))[0]) / seconds
+        self.peak = max(self.peak, executed)
+        share = executed / self.peak
         levels = level_means(progress.level_total, progress.level_count)
         self._write(
             "train",
@@ -271,7 +270,7 @@ class Run:
             data_wait_share=round(clock.waited / seconds, 5),
             memory=peak_memory(self.device),
         )
-        left = (setup.steps - progress.step) * recipe.batch_size * setup.task.mean_tokens / per_second
+        left = clock.left(setup.steps - progress.step)
         self.metrics.line(progress.step, loss, per_second, share, left, progress.skipped)
         progress.window_loss, progress.window_tokens = 0.0, 0
         progress.level_total, progress.level_count = [0.0] * LEVEL_BUCKETS, [0] * LEVEL_BUCKETS
@@ -322,24 +321,13 @@ class Run:
             self.metrics.say(f"resumed at step {step}")
 
 
-class Clock:
-    """Time and tokens since the last line of metrics, pauses apart."""
-
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        self._since, self.tokens, self.waited = time.monotonic(), 0, 0.0
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._since
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        self._since += time.monotonic() - began
+def executed_flops(cost: StepCost, batch: Batch) -> float:
+    """Of this rank's part of a step."""
+    total = 0.0
+    for part in batch.parts:
+        rows, length = part.tokens_BT.shape
+        total += cost.of(rows, length, len(part.positions_N), masked=part.segments_BT is not None)
+    return total
 
 
 def _fail(text: str) -> None:
@@ -362,7 +350,7 @@ class StopSignals:
         self.signal = number
         signal.signal(number, self._before[number])
         if self._speaks:
-            print("stopping after this step", file=sys.stderr, flush=True)
+            say("stopping after this step")
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():

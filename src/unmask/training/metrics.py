@@ -13,6 +13,8 @@ import json
 import math
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import torch
 
 from unmask.errors import UserError
 from unmask.files import reading, write_whole
+from unmask.terminal import LiveLine, clock
 from unmask.training.tracking import Appending, Board, WandbRun
 
 METRICS = "metrics.jsonl"
@@ -67,8 +70,7 @@ class Metrics:
         self._drop_after(resumed_at)
         self._file = Appending(self._path)
         self._board = Board(run, resumed_at)
-        self._live = sys.stderr.isatty()
-        self._said = -math.inf
+        self._terminal = LiveLine(PLAIN_SECONDS)
 
     def _drop_after(self, step: int) -> None:
         if self._path.exists():  # a run that begins anew keeps nothing
@@ -84,22 +86,18 @@ class Metrics:
             self._wandb.write(scalars, values["step"])
 
     def line(self, step: int, loss: float | None, rate: float, share: float, left: float, skipped: int) -> None:
-        """The live line; off a terminal a plain one now and then."""
-        now = time.monotonic()
-        if not self._live and now - self._said < PLAIN_SECONDS and step < self._steps:
-            return
-        self._said = now
-        skips = f" | {skipped} skipped" if skipped else ""
+        """The live line; off a terminal a plain one now and then. First what matters most: a narrow terminal cuts."""
         known = "not finite" if loss is None else f"{loss:.4f}"
-        speed = f"{rate:,.0f} tokens/s | {share:.0%} of matmul peak | {clock(left)} left"
-        text = f"step {step}/{self._steps} | loss {known} | {speed}{skips}"
-        end = "\r" if self._live and step < self._steps else "\n"
-        print(f"{text}\x1b[K" if self._live else text, end=end, file=sys.stderr, flush=True)
+        skips = f" | {skipped} skipped" if skipped else ""
+        speed = f"{rate:,.0f} tokens/s | {share:.0%} of matmul peak"
+        text = f"step {step}/{self._steps} | loss {known} | {clock(left)} left{skips} | {speed}"
+        self._terminal.show(text, last=step >= self._steps)
 
     def say(self, text: str) -> None:
-        print(f"{text}\x1b[K" if self._live else text, file=sys.stderr, flush=True)
+        self._terminal.say(text)
 
     def close(self) -> None:
+        self._terminal.clear()
         self._file.close()
         self._board.close()
         if self._wandb is not None:
@@ -129,11 +127,42 @@ class Silence:
     def close(self) -> None: ...
 
 
-def clock(seconds: float) -> str:
-    """``1:02:03`` or ``2:03``."""
-    whole = max(0, round(seconds))
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+class Clock:
+    """Time, tokens and FLOPs since the last line of metrics, pauses apart; what is left, by the steps of this call."""
+
+    def __init__(self) -> None:
+        self._steps, self._seconds, self._first = 0, 0.0, 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        self._since, self.tokens, self.flops, self.waited = time.monotonic(), 0, 0.0, 0.0
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._since
+
+    def step(self, seconds: float, tokens: int, flops: float) -> None:
+        """A step is done."""
+        self.tokens += tokens
+        self.flops += flops
+        self._steps += 1
+        self._seconds += seconds
+        if self._steps == 1:
+            self._first = seconds
+
+    def left(self, steps: int) -> float:
+        """Seconds that so many steps take, by the mean of all steps of this call: one that the machine held up weighs
+        no more than its share. The first is left out once there are others, since it compiles and warms up.
+        """
+        if self._steps < 2:
+            return steps * self._seconds
+        return steps * (self._seconds - self._first) / (self._steps - 1)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._since += time.monotonic() - began
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, seconds: float = 0.3) -> float:

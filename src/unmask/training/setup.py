@@ -22,7 +22,7 @@ from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.files import file_sha256
 from unmask.model.config import ModelConfig
-from unmask.model.flops import training_flops_per_token
+from unmask.model.flops import StepCost, training_flops_per_token
 from unmask.model.folder import WEIGHTS, Model, load
 from unmask.model.lora import adapter_flops_per_token, add_adapters
 from unmask.model.presets import preset, training_steps
@@ -45,7 +45,8 @@ class Setup:
     tokenizer: Tokenizer | None
     steps: int
     flops_per_token: float
-    micro_batches: Callable[[int], list[np.ndarray]]  # a step's sample indices on this rank
+    share: Callable[[np.ndarray], list[np.ndarray]]  # a batch's ordered sample indices to this rank's micro-batches
+    cost: StepCost  # what a step really computes, whatever the budget counts
     records: dict[str, Any] = field(default_factory=dict)  # files of the run folder that tell what it starts from
     lines: list[str] = field(default_factory=list)  # to be said at the start
 
@@ -89,12 +90,13 @@ def prepare(recipe: Recipe, device: torch.device, ranks: Ranks) -> Setup:
     steps, flops_per_token = planned_steps(recipe, config, task)
     share_of(np.arange(recipe.batch_size), ranks, recipe.micro_batch)  # raises where it does not divide
 
-    def micro_batches(step: int) -> list[np.ndarray]:
-        k = np.arange(step * recipe.batch_size, (step + 1) * recipe.batch_size)
-        return share_of(task.order(k), ranks, recipe.micro_batch)
+    def share(k: np.ndarray) -> list[np.ndarray]:
+        return share_of(k, ranks, recipe.micro_batch)
 
     network.recompute = recipe.activation_checkpointing
-    return Setup(network.to(device), task, tokenizer, steps, flops_per_token, micro_batches, records, lines)
+    adapters = (0, ()) if recipe.lora is None else (recipe.lora.rank, recipe.lora.names)
+    cost = StepCost(config, recipe.activation_checkpointing, *adapters)
+    return Setup(network.to(device), task, tokenizer, steps, flops_per_token, share, cost, records, lines)
 
 
 def data_record(manifest: Manifest) -> dict[str, Any]:
