@@ -20,7 +20,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed.checkpoint as dcp
@@ -35,7 +35,9 @@ from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 from unmask.training.distribution import Ranks
 from unmask.training.metrics import LEVEL_BUCKETS
+from unmask.training.shards import MOMENTS, load_shards, reason_of, refuse_incomplete, shard_names, state_names
 
+T = TypeVar("T")
 FOLDER = "train_state"
 STATE, TENSORS, SHARDS = f"{FOLDER}/state.json", f"{FOLDER}/optimizer.safetensors", f"{FOLDER}/shards"
 ADAPTER = "adapter.safetensors"  # adapters alone, beside the merged weights
@@ -71,15 +73,31 @@ class TrainState:
     merge: Callable[[Transformer], dict[str, torch.Tensor]] | None = None
     adapter: dict[str, str] | None = None  # metadata of the adapters' own file
 
+    @property
+    def has_raw(self) -> bool:
+        """Whether the weights of the model folder are others than those that are trained."""
+        return self.average is not None or self.merge is not None
+
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The optimizer's moments by parameter name; the raw weights too where the model folder's are others."""
+        """The optimizer's moments by parameter name; the raw weights too where the model folder's are others.
+
+        Raises `UserError` where some are absent: what is saved without them cannot be resumed.
+        """
         found: dict[str, torch.Tensor] = {}
+        if not self.optimizer.state and self.progress.step == self.progress.skipped:  # no update yet
+            found = {name: t for name, t in self.empty_tensors().items() if not name.startswith("raw/")}
         for name, parameter in self.network.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 found[f"{key}/{name}"] = value
-        if self.average is not None or self.merge is not None:
+        if self.has_raw:
             trained = {name for name, parameter in self.network.named_parameters() if parameter.requires_grad}
             found |= {f"raw/{name}": t for name, t in self.network.state_dict().items() if name in trained}
+        refuse_incomplete(
+            found,
+            state_names(self.network, self.has_raw),
+            lambda what: f"the checkpoint of step {self.progress.step} is not written, since there is not {what}; "
+            "go on with --resume from the one before",
+        )
         return found
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -95,8 +113,8 @@ class TrainState:
             if parameter.requires_grad:
                 value = parameter.detach()
                 found[f"step/{name}"] = torch.zeros((), device=value.device)
-                found |= {f"{key}/{name}": torch.zeros_like(value) for key in ("exp_avg", "exp_avg_sq")}
-                if self.average is not None or self.merge is not None:
+                found |= {f"{key}/{name}": torch.zeros_like(value) for key in MOMENTS if key != "step"}
+                if self.has_raw:
                     found[f"raw/{name}"] = torch.zeros_like(value)
         return found
 
@@ -130,10 +148,15 @@ def placed(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return tensor.to(like.device)
 
 
-def whole(tensor: torch.Tensor) -> torch.Tensor:
-    """A copy on the CPU of all of a tensor; of a sharded one on every rank (a collective)."""
-    full = tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-    return full.detach().cpu().contiguous()
+def whole(tensor: torch.Tensor, copy: bool = False) -> torch.Tensor:
+    """All of a tensor on the CPU; of a sharded one on every rank (a collective).
+
+    copy: in memory of its own. Otherwise what is on the CPU already, alone or as the only shard, is returned as it is.
+    """
+    full, own = (tensor.full_tensor(), tensor.to_local()) if isinstance(tensor, DTensor) else (tensor, tensor)
+    full = full.detach().cpu().contiguous()
+    shares = full.untyped_storage().data_ptr() == own.untyped_storage().data_ptr()
+    return full.clone() if copy and shares else full
 
 
 class Writer:
@@ -148,29 +171,27 @@ class Writer:
     def save(self, state: TrainState, tokenizer: Tokenizer | None) -> None:
         """Writes the checkpoint of this step, then removes all but the newest `keep`. Every rank calls it."""
         self.finish()
+        tensors = {name: t.detach() for name, t in self._ranks.together(state.tensors).items()}
         folder = self._run / "checkpoints" / f"step-{state.progress.step:08d}"
         partial = folder.with_name(f".{folder.name}.partial")
         self._ranks.together(lambda: self._guard(folder, lambda: _clear(partial)) if self._ranks.first else None)
-        tensors = {name: t.detach() for name, t in state.tensors().items()}
         sharded = any(isinstance(t, DTensor) for t in tensors.values())
         weights = {}
         for name, tensor in state.weights().items() if sharded or self._ranks.first else ():
-            full = whole(tensor)
+            full = whole(tensor, copy=self._background)  # what must not change under the writer
             if self._ranks.first:  # the others only take part in the gathering
                 weights[name] = full
         adapter = {}
         for name, tensor in tensors.items() if state.merge is not None and (sharded or self._ranks.first) else ():
             if name.startswith("raw/"):
-                adapter[name.removeprefix("raw/")] = whole(tensor).clone()
+                adapter[name.removeprefix("raw/")] = whole(tensor, copy=True)
         shards: Any = None
         if sharded:
             shards = dcp.async_save(tensors, checkpoint_id=partial / SHARDS, process_group=self._ranks.checkpoint_group)
         if not self._ranks.first:
             self._pending = self._thread.submit(self._guard, folder, lambda: _wait(shards))
         else:
-            moments = {} if sharded else {name: whole(t) for name, t in tensors.items()}
-            if self._background and not sharded:  # what is on the CPU already must not change under the writer
-                moments, weights = ({name: t.clone() for name, t in ts.items()} for ts in (moments, weights))
+            moments = {} if sharded else {name: whole(t, copy=self._background) for name, t in tensors.items()}
             progress, config = asdict(state.progress), state.network.config
 
             def write() -> None:
@@ -205,7 +226,7 @@ class Writer:
             work()
         except (OSError, SafetensorError, dcp.CheckpointException) as error:
             shutil.rmtree(folder.with_name(f".{folder.name}.partial"), ignore_errors=True)
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            reason = reason_of(error)
             raise UserError(f"{folder} cannot be written: {reason}; free space, then go on with --resume") from error
 
 
@@ -242,23 +263,40 @@ def restore(state: TrainState, run: Path, ranks: Ranks, say: Callable[[str], Non
         return False
     for line in damaged:
         say(f"{line}; going back to {folder.name}")
-    ranks.together(lambda: _read(state, folder, ranks))
+    progress, weights, tensors = ranks.together(lambda: _reading(folder, lambda: _read(state, folder)))
+    if (folder / SHARDS).is_dir():  # apart: a rank that could not read the rest must not leave the others waiting
+        ranks.together(lambda: _reading(folder, lambda: load_shards(tensors, folder / SHARDS, ranks)))
+    ranks.together(lambda: state.take(progress, weights, tensors))
     return True
 
 
-def _read(state: TrainState, folder: Path, ranks: Ranks) -> None:
+def _read(state: TrainState, folder: Path) -> tuple[Progress, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Counters, weights and the training state's tensors; sharded ones are yet to be filled."""
+    progress = Progress(**json.loads((folder / STATE).read_text(encoding="utf-8")))
+    if (folder / SHARDS).is_dir():
+        tensors, there = state.empty_tensors(), shard_names(folder / SHARDS)
+    else:
+        tensors = load_file(folder / TENSORS)
+        there = list(tensors)
+    untouched = progress.step == progress.skipped  # what was written before the first update may hold no moments
+    refuse_incomplete(
+        there,
+        [name for name in state_names(state.network, state.has_raw) if not untouched or name.startswith("raw/")],
+        lambda what: f"checkpoint {folder} cannot be resumed: it lacks {what}; move it elsewhere to go on from the one "
+        f"before, or begin a new run from its weights with --init {folder}",
+    )
+    if (folder / SHARDS).is_dir():
+        tensors = {name: tensor for name, tensor in tensors.items() if name in set(there)}
+    return progress, load_file(folder / WEIGHTS), tensors
+
+
+def _reading(folder: Path, work: Callable[[], T]) -> T:
     try:
-        progress = Progress(**json.loads((folder / STATE).read_text(encoding="utf-8")))
-        weights = load_file(folder / WEIGHTS)
-        if (folder / SHARDS).is_dir():
-            tensors = state.empty_tensors()
-            dcp.load(tensors, checkpoint_id=folder / SHARDS, no_dist=not ranks.joined)
-        else:
-            tensors = load_file(folder / TENSORS)
+        return work()
     except (OSError, ValueError, TypeError, SafetensorError, dcp.CheckpointException) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"checkpoint {folder} cannot be read ({reason}); delete it to use the one before") from error
-    state.take(progress, weights, tensors)
+        reason = reason_of(error)
+        mend = "move it elsewhere to go on from the one before"
+        raise UserError(f"checkpoint {folder} cannot be read ({reason}); {mend}") from error
 
 
 def damage(folder: Path) -> str | None:
