@@ -62,8 +62,16 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     sys.exit(status)
 
 
-def warn(message: Warning | str, *where: Any, **more: Any) -> None:
-    """A warning in one line, without the source line that Python adds."""
+def warn(message: Warning | str, category: type[Warning] = UserWarning, *where: Any, **more: Any) -> None:
+    """A warning in one line, without the source line that Python adds; none where it tells developers of a library.
+
+    What other packages say of their own names and settings is nothing that a user could mend. A deprecation of ours is
+    of a class of ours.
+    """
+    developers = issubclass(category, DeprecationWarning | PendingDeprecationWarning | FutureWarning)
+    ours = category.__module__.partition(".")[0] == "unmask"
+    if not ours and (developers or "deprecated" in str(message).lower()):
+        return
     say(f"unmask: warning: {message}")
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed.checkpoint as dcp
@@ -40,9 +40,11 @@ from unmask.training.checkpoint_files import STATE, choose, prune, set_aside
 from unmask.training.distribution import Ranks
 from unmask.training.metrics import LEVEL_BUCKETS
 from unmask.training.shard_writer import SummingWriter
+from unmask.training.shards import MOMENTS, load_shards, reason_of, refuse_incomplete, shard_names, state_names
 
 __all__ = ["Progress", "TrainState", "Writer", "checkpoints", "newest_checkpoint", "restore"]
 
+T = TypeVar("T")
 FOLDER = "train_state"
 TENSORS, SHARDS = f"{FOLDER}/optimizer.safetensors", f"{FOLDER}/shards"
 ADAPTER = "adapter.safetensors"  # adapters alone, beside the merged weights
@@ -77,15 +79,31 @@ class TrainState:
     merge: Callable[[Transformer], dict[str, torch.Tensor]] | None = None
     adapter: dict[str, str] | None = None  # metadata of the adapters' own file
 
+    @property
+    def has_raw(self) -> bool:
+        """Whether the weights of the model folder are others than those that are trained."""
+        return self.average is not None or self.merge is not None
+
     def tensors(self) -> dict[str, torch.Tensor]:
-        """The optimizer's moments by parameter name; the raw weights too where the model folder's are others."""
+        """The optimizer's moments by parameter name; the raw weights too where the model folder's are others.
+
+        Raises `UserError` where some are absent: what is saved without them cannot be resumed.
+        """
         found: dict[str, torch.Tensor] = {}
+        if not self.optimizer.state and self.progress.step == self.progress.skipped:  # no update yet
+            found = {name: t for name, t in self.empty_tensors().items() if not name.startswith("raw/")}
         for name, parameter in self.network.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 found[f"{key}/{name}"] = value
-        if self.average is not None or self.merge is not None:
+        if self.has_raw:
             trained = {name for name, parameter in self.network.named_parameters() if parameter.requires_grad}
             found |= {f"raw/{name}": t for name, t in self.network.state_dict().items() if name in trained}
+        refuse_incomplete(
+            found,
+            state_names(self.network, self.has_raw),
+            lambda what: f"the checkpoint of step {self.progress.step} is not written, since there is not {what}; "
+            "go on with --resume from the one before",
+        )
         return found
 
     def weights(self) -> dict[str, torch.Tensor]:
@@ -101,8 +119,8 @@ class TrainState:
             if parameter.requires_grad:
                 value = parameter.detach()
                 found[f"step/{name}"] = torch.zeros((), device=value.device)
-                found |= {f"{key}/{name}": torch.zeros_like(value) for key in ("exp_avg", "exp_avg_sq")}
-                if self.average is not None or self.merge is not None:
+                found |= {f"{key}/{name}": torch.zeros_like(value) for key in MOMENTS if key != "step"}
+                if self.has_raw:
                     found[f"raw/{name}"] = torch.zeros_like(value)
         return found
 
@@ -139,11 +157,12 @@ def placed(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
 def whole(tensor: torch.Tensor, copy: bool = False) -> torch.Tensor:
     """All of a tensor on the CPU; of a sharded one on every rank (a collective).
 
-    copy: in memory of its own, whatever is done to `tensor` afterwards. What one rank has whole is not copied else.
+    copy: in memory of its own. Otherwise what is on the CPU already, alone or as the only shard, is returned as it is.
     """
-    own = tensor.to_local() if isinstance(tensor, DTensor) else tensor
-    full = (tensor.full_tensor() if isinstance(tensor, DTensor) else tensor).detach().cpu().contiguous()
-    return full.clone() if copy and full.data_ptr() == own.data_ptr() else full
+    full, own = (tensor.full_tensor(), tensor.to_local()) if isinstance(tensor, DTensor) else (tensor, tensor)
+    full = full.detach().cpu().contiguous()
+    shares = full.untyped_storage().data_ptr() == own.untyped_storage().data_ptr()
+    return full.clone() if copy and shares else full
 
 
 class Writer:
@@ -173,27 +192,27 @@ class Writer:
     def save(self, state: TrainState, tokenizer: Tokenizer | None) -> None:
         """Writes the checkpoint of this step, then removes all but the newest whole `keep`. Every rank calls it."""
         self.finish()
+        tensors = {name: t.detach() for name, t in self._ranks.together(state.tensors).items()}
         folder = self._run / "checkpoints" / f"step-{state.progress.step:08d}"
         partial = folder.with_name(f".{folder.name}.partial")
         self._ranks.together(lambda: self._guard(folder, lambda: _clear(partial)) if self._ranks.first else None)
-        tensors = {name: t.detach() for name, t in state.tensors().items()}
         sharded = any(isinstance(t, DTensor) for t in tensors.values())
         weights = {}
         for name, tensor in state.weights().items() if sharded or self._ranks.first else ():
-            full = whole(tensor, copy=self._background)
+            full = whole(tensor, copy=self._background)  # what must not change under the writer
             if self._ranks.first:  # the others only take part in the gathering
                 weights[name] = full
         adapter = {}
         for name, tensor in tensors.items() if state.merge is not None and (sharded or self._ranks.first) else ():
             if name.startswith("raw/"):
                 adapter[name.removeprefix("raw/")] = whole(tensor, copy=True)
-        shards, summing = None, SummingWriter(partial / SHARDS)
+        shards: Any = None
+        summing = SummingWriter(partial / SHARDS)
         if sharded:
             shards = dcp.async_save(tensors, storage_writer=summing, process_group=self._ranks.checkpoint_group)
         if not self._ranks.first:
             self._pending = self._thread.submit(self._guard, folder, lambda: _wait(shards))
         else:
-            # What is on the CPU already must not change under the writer.
             moments = {} if sharded else {name: whole(t, copy=self._background) for name, t in tensors.items()}
             progress, config = asdict(state.progress), state.network.config
 
@@ -230,20 +249,13 @@ class Writer:
             work()
         except (OSError, SafetensorError, dcp.CheckpointException) as error:
             shutil.rmtree(folder.with_name(f".{folder.name}.partial"), ignore_errors=True)
-            reason = getattr(error, "strerror", None) or reason_of(error)
+            reason = reason_of(error)
             raise UserError(f"{folder} cannot be written: {reason}; free space, then go on with --resume") from error
 
 
 def _clear(partial: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     (partial / FOLDER).mkdir(parents=True)
-
-
-def reason_of(error: BaseException) -> str:
-    """Why a library failed, in one line; of several ranks' reasons the first rank's."""
-    if isinstance(error, dcp.CheckpointException) and error.failures:
-        error = error.failures[min(error.failures)][0]
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _wait(future: Any) -> None:
@@ -268,25 +280,42 @@ def restore(
     for bad, flaw in damaged.items():
         say(f"{bad.name} is damaged: {flaw}; going back to {folder.name}")
     ranks.together(lambda: [set_aside(bad) for bad in damaged] if ranks.first else None)
-    ranks.together(lambda: _read(state, folder, ranks))
+    progress, weights, tensors = ranks.together(lambda: _reading(folder, lambda: _read(state, folder)))
+    if (folder / SHARDS).is_dir():  # apart: a rank that could not read the rest must not leave the others waiting
+        ranks.together(lambda: _reading(folder, lambda: load_shards(tensors, folder / SHARDS, ranks)))
+    ranks.together(lambda: state.take(progress, weights, tensors))
     return folder
 
 
-def _read(state: TrainState, folder: Path, ranks: Ranks) -> None:
+def _read(state: TrainState, folder: Path) -> tuple[Progress, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Counters, weights and the training state's tensors; sharded ones are yet to be filled."""
     refuse_other_model(folder, state.network.config)
+    progress = Progress(**json.loads((folder / STATE).read_text(encoding="utf-8")))
+    if (folder / SHARDS).is_dir():
+        tensors, there = state.empty_tensors(), shard_names(folder / SHARDS)
+    else:
+        tensors = load_file(folder / TENSORS)
+        there = list(tensors)
+    untouched = progress.step == progress.skipped  # what was written before the first update may hold no moments
+    refuse_incomplete(
+        there,
+        [name for name in state_names(state.network, state.has_raw) if not untouched or name.startswith("raw/")],
+        lambda what: f"checkpoint {folder} cannot be resumed: it lacks {what}; move it elsewhere to go on from the one "
+        f"before, or begin a new run from its weights with --init {folder}",
+    )
+    if (folder / SHARDS).is_dir():
+        tensors = {name: tensor for name, tensor in tensors.items() if name in set(there)}
+    return progress, load_file(folder / WEIGHTS), tensors
+
+
+def _reading(folder: Path, work: Callable[[], T]) -> T:
     try:
         with reading():
-            progress = Progress(**json.loads((folder / STATE).read_text(encoding="utf-8")))
-            weights = load_file(folder / WEIGHTS)
-            if (folder / SHARDS).is_dir():
-                tensors = state.empty_tensors()
-                dcp.load(tensors, checkpoint_id=folder / SHARDS, no_dist=not ranks.joined)
-            else:
-                tensors = load_file(folder / TENSORS)
+            return work()
     except (OSError, ValueError, TypeError, SafetensorError, dcp.CheckpointException) as error:
         reason = reason_of(error)
-        raise UserError(f"checkpoint {folder} cannot be read ({reason}); move it away to use the one before") from error
-    state.take(progress, weights, tensors)
+        mend = "move it elsewhere to go on from the one before"
+        raise UserError(f"checkpoint {folder} cannot be read ({reason}); {mend}") from error
 
 
 def refuse_other_model(folder: Path, config: ModelConfig) -> None:

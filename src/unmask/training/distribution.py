@@ -7,38 +7,33 @@ Replicated weights (DDP) or sharded ones (FSDP2, `fully_shard`; with fewer ranks
 side by side); gloo on CPUs, NCCL on CUDA. Samples and noise depend on (seed, sample index) alone, and each loss is
 divided by the token count of the whole batch, so the number of ranks changes nothing but the order of float sums.
 
-A rank beats once a second in the launcher's store. Where a collective fails, the others look whose beat has stopped.
+A rank beats once a second in the launcher's store. Where a collective fails, the others look whose beat has stopped;
+where the launcher itself is gone, all stop after their step, saved, as on SIGTERM (`heartbeat.py`).
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import socket
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
 from unmask.errors import SaidElsewhere, UserError
 from unmask.model.transformer import Transformer
+from unmask.training.heartbeat import Heartbeat, Name, epitaph
 from unmask.training.recipe import ParallelFields
 from unmask.training.shared_memory import SharedSum, memory_place
 
 T = TypeVar("T")
-BEAT_SECONDS = 1.0
-# How long a rank may be stuck beside one that is gone once the launcher has sent SIGTERM; after 30 seconds it kills.
-STUCK_SECONDS = 15.0
 TIMEOUT = timedelta(minutes=10)  # of a collective: longer than any checkpoint's write
 
 
@@ -46,19 +41,27 @@ class Ranks:
     """The processes of a run. Alone (no `torchrun`) every method is the trivial one."""
 
     def __init__(self, device: torch.device) -> None:
-        self.rank = int(os.environ.get("RANK", 0))
-        self.size = int(os.environ.get("WORLD_SIZE", 1))
+        """Raises `UserError` where the processes do not find each other."""
         self.joined = "RANK" in os.environ and "WORLD_SIZE" in os.environ
+        self.rank, self.size = from_environment() if self.joined else (0, 1)
         self.checkpoint_group: dist.ProcessGroup | None = None
         if not self.joined:
             return
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
-        # Apart from the default group: small CPU sums every step, and checkpoints written in the background.
-        self._control = dist.new_group(backend="gloo", timeout=TIMEOUT)
-        self.checkpoint_group = dist.new_group(backend="gloo", timeout=TIMEOUT)
-        self._beat = Heartbeat(self.rank, self.size)
+        try:
+            dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+            # Apart from the default group: small CPU sums every step, and checkpoints written in the background.
+            self._control = dist.new_group(backend="gloo", timeout=TIMEOUT)
+            self.checkpoint_group = dist.new_group(backend="gloo", timeout=TIMEOUT)
+            names: list[Any] = [None] * self.size
+            dist.all_gather_object(names, Name.own(), group=self._control)
+            self._beat = Heartbeat(self.rank, self.size, names)
+        except (ValueError, RuntimeError) as error:
+            raise UserError(
+                f"rank {self.rank} of {self.size} cannot join the others: {first_line(error)}; "
+                "start all of them by torchrun"
+            ) from error
 
     def __enter__(self) -> Ranks:
         return self
@@ -68,7 +71,7 @@ class Ranks:
     ) -> None:
         if not self.joined:
             return
-        self._beat.stop()
+        self._beat.stop(failed=error is not None)
         # After an error others may wait in a collective: leaving without farewell closes the connections and ends it.
         if error is None:
             dist.destroy_process_group()
@@ -77,6 +80,11 @@ class Ranks:
     def first(self) -> bool:
         """Whether this rank writes and speaks."""
         return self.rank == 0
+
+    @property
+    def orphaned(self) -> int:
+        """SIGTERM, as if it had been sent, where this process's launcher is gone; else 0."""
+        return signal.SIGTERM if self.joined and self._beat.orphaned else 0
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """The sum over ranks of float64 values, the same on all."""
@@ -133,100 +141,35 @@ class Ranks:
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Turns the failure of a collective into one line that names the rank which is gone."""
+        """Turns the failure of a collective into one line, of one rank, that names the rank which is gone.
+
+        A rank that has left after an error of its own has said that itself.
+        """
         try:
             yield
         except (RuntimeError, dist.DistError) as error:
             if self.size == 1 or isinstance(error, torch.OutOfMemoryError):
                 raise
-            lost = self._beat.silent()
-            if not lost:
-                raise
-            raise UserError(epitaph(lost)) if self._beat.speaks(lost) else SaidElsewhere from error
+            if lost := self._beat.dead():
+                raise UserError(epitaph(lost)) if self._beat.claim("epitaph") else SaidElsewhere from error
+            if self._beat.failed():
+                raise SaidElsewhere from error
+            if self._beat.orphaned:
+                line = f"the launcher is gone, and a collective failed ({first_line(error)}); start again with --resume"
+                raise UserError(line) if self._beat.claim("epitaph") else SaidElsewhere from error
+            raise
 
 
-def epitaph(lost: dict[int, str]) -> str:
-    gone = ", ".join(f"rank {rank} ({who})" for rank, who in lost.items())
-    return f"{gone} died, so all ranks stop; start again with --resume, on any number of ranks"
+def first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(". ")
 
 
-class Heartbeat:
-    """Tells the others that this process lives, and who of them does not.
-
-    A collective can miss that its partner is gone, and then never returns. So the thread that beats also listens: once
-    the launcher has sent SIGTERM and another's beat stands still, it ends this process with the line that
-    `Ranks.watched` would have raised.
-    """
-
-    def __init__(self, rank: int, size: int) -> None:
-        self._rank, self._size = rank, size
-        self._store = cast(Any, dist.distributed_c10d._get_default_store())
-        self._store.set(f"who/{rank}", f"process {os.getpid()} on {socket.gethostname()}")
-        self._done = threading.Event()
-        self._store.add(f"beat/{rank}", 1)
-        # The interpreter writes a signal's number here at once, whatever the main thread is waiting for.
-        self._signals, sends = socket.socketpair()
-        for end in (self._signals, sends):
-            end.setblocking(False)
-        self._sends, self._wakeup = sends, signal.set_wakeup_fd(sends.fileno(), warn_on_full_buffer=False)
-        self._thread = threading.Thread(target=self._run, args=(self._store.clone(),), daemon=True)
-        self._thread.start()
-
-    def _run(self, store: Any) -> None:
-        told, beats = None, {rank: (-1, time.monotonic()) for rank in range(self._size) if rank != self._rank}
-        while not self._done.wait(BEAT_SECONDS):
-            now = time.monotonic()
-            if told is None and self._asked_to_stop():
-                told = now
-            try:
-                store.add(f"beat/{self._rank}", 1)
-                for rank, (before, _) in beats.items():
-                    if (beat := store.add(f"beat/{rank}", 0)) != before:
-                        beats[rank] = beat, now
-                still = [rank for rank, (_, since) in beats.items() if now - since > STUCK_SECONDS]
-                dead = [rank for rank in still if not self._left(store, rank)]
-                lost = {rank: store.get(f"who/{rank}").decode() for rank in dead}
-            except RuntimeError:
-                return  # the launcher and its store are gone
-            if lost and told is not None and now - told > STUCK_SECONDS and not self._done.is_set():
-                if self.speaks(lost):
-                    print(f"unmask: error: {epitaph(lost)}", file=sys.stderr, flush=True)
-                os._exit(2)
-
-    def _asked_to_stop(self) -> bool:
-        try:
-            return signal.SIGTERM in self._signals.recv(1024)
-        except BlockingIOError:
-            return False
-
-    @staticmethod
-    def _left(store: Any, rank: int) -> bool:
-        """Whether a rank has said goodbye, rather than died."""
-        return bool(store.check([f"left/{rank}"]))
-
-    def speaks(self, lost: dict[int, str]) -> bool:
-        """Whether this is the first of the ranks that are left."""
-        return self._rank == min(set(range(self._size)) - set(lost))
-
-    def silent(self) -> dict[int, str]:
-        """The ranks whose beat stands still, with their process and host. Takes three beats."""
-        try:
-            before = [self._store.add(f"beat/{rank}", 0) for rank in range(self._size)]
-            time.sleep(3 * BEAT_SECONDS)
-            after = [self._store.add(f"beat/{rank}", 0) for rank in range(self._size)]
-            still = [rank for rank in range(self._size) if before[rank] == after[rank] and rank != self._rank]
-            return {rank: self._store.get(f"who/{rank}").decode() for rank in still}
-        except RuntimeError:
-            return {}
-
-    def stop(self) -> None:
-        self._done.set()
-        self._thread.join()
-        signal.set_wakeup_fd(self._wakeup)
-        try:
-            self._store.set(f"left/{self._rank}", "")
-        except RuntimeError:
-            pass  # the launcher and its store are gone
+def from_environment() -> tuple[int, int]:
+    """This process's rank and the number of ranks, as a launcher has set them."""
+    rank, size = os.environ["RANK"], os.environ["WORLD_SIZE"]
+    if not (rank.isdecimal() and size.isdecimal() and int(rank) < int(size)):
+        raise UserError(f"RANK is {rank!r} of WORLD_SIZE {size!r}; start all ranks by torchrun, or unset both")
+    return int(rank), int(size)
 
 
 def share_of(k: np.ndarray, ranks: Ranks, micro_batch: int) -> list[np.ndarray]:
@@ -261,3 +204,13 @@ def shard(network: Transformer, fields: ParallelFields, ranks: Ranks) -> bool:
     # The head runs after `hidden` in the same step: the root keeps its own weights whole until the backward pass.
     register_fsdp_forward_method(network, "hidden")
     return True
+
+
+def reshard(network: Transformer) -> None:
+    """Gives up gathered weights: after a forward pass without a backward one, the root of a sharded network has them.
+
+    While they are gathered `network.parameters()` are not those that the optimizer knows.
+    """
+    for module in network.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()

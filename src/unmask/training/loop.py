@@ -31,7 +31,7 @@ from unmask.model.folder import Model
 from unmask.model.lora import adapter_metadata, merged_weights
 from unmask.terminal import say
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
-from unmask.training.distribution import Ranks, shard
+from unmask.training.distribution import Ranks, reshard, shard
 from unmask.training.metrics import LEVEL_BUCKETS, Clock, Metrics, Silence, level_means, matmul_peak, peak_memory
 from unmask.training.optimizer import build_optimizer, learning_rate, parameter_norm, update_average
 from unmask.training.recipe import Recipe
@@ -182,7 +182,7 @@ class Run:
 
             found = engine.forward_backward(batch.parts, batch.divisor, lambda: self.stop.signal)
             norm = engine.update(rate, apply=found.finite)
-            stop = found.stop if ranks.size > 1 else self.stop.signal
+            stop = found.stop or (self.stop.signal if ranks.size == 1 else 0)
             if found.finite and math.isfinite(norm):
                 progress.skipped_in_a_row = 0
                 progress.window_loss += found.loss * batch.n_tokens
@@ -293,6 +293,7 @@ class Run:
                 self.validation = self.setup.task.validate(Model(network, self.setup.tokenizer))
         finally:
             network.train()
+            reshard(network)
             if raw is not None:
                 network.load_state_dict(raw)
         progress = self.state.progress

@@ -11,6 +11,7 @@ factor of their number.
 
 from __future__ import annotations
 
+import inspect
 import math
 import signal
 from collections.abc import Callable, Sequence
@@ -30,6 +31,9 @@ from unmask.training.metrics import LEVEL_BUCKETS, add_by_level
 from unmask.training.optimizer import gradient_norm, set_learning_rate
 from unmask.training.shared_memory import average_bucket
 
+# The rotary tables are constants: no need to broadcast them before each step. The setting has a new name in torch 2.13.
+_NEW = "forward_sync_buffers" in inspect.signature(DistributedDataParallel.__init__).parameters
+CONSTANT_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _NEW else "broadcast_buffers": False}
 SIGNALS = (signal.SIGTERM, signal.SIGINT)  # that end a run after a step, saved
 
 
@@ -76,11 +80,13 @@ class Engine:
         self.network, self.optimizer, self._ranks, self._clip = network, optimizer, ranks, clip
         self._autocast = nullcontext() if autocast is None else autocast
         self._loss: nn.Module = Loss(network, objective)
+        self._settled = True
         if ranks.size > 1 and not sharded:
-            # The rotary tables are constants: no need to broadcast them before each step.
-            replicas = DistributedDataParallel(self._loss, broadcast_buffers=False, gradient_as_bucket_view=True)
+            replicas = DistributedDataParallel(self._loss, gradient_as_bucket_view=True, **CONSTANT_BUFFERS)
+            self._settled = False
             if network.embedding.weight.device.type == "cpu" and (total := ranks.shared_sum()) is not None:
                 replicas.register_comm_hook(total, average_bucket)
+                self._settled = True  # adds in the order of ranks, whatever lies where
             self._loss = replicas
 
     def forward_backward(
@@ -90,6 +96,8 @@ class Engine:
 
         `stop` says which signal this process has been sent, for all ranks to stop after the same step.
         """
+        if not self._settled:
+            self._settle(parts[0])
         loss, total, count = 0.0, [0.0] * LEVEL_BUCKETS, [0] * LEVEL_BUCKETS
         for index, inputs in enumerate(parts):
             with self._exchange(index == len(parts) - 1):
@@ -98,12 +106,26 @@ class Engine:
                 loss_sum.backward()
             loss += float(loss_sum.detach()) / self._ranks.size
             add_by_level(total, count, inputs.level_B, ce_B)
-        sent = 0 if stop is None else stop()
+        sent = (0 if stop is None else stop()) or self._ranks.orphaned
         told = [float(sent == number) for number in SIGNALS]
         summed = self._ranks.sum(np.array([loss, *total, *count, *told], dtype=np.float64))
         levels, counts, stops = np.split(summed[1:], [LEVEL_BUCKETS, 2 * LEVEL_BUCKETS])
         agreed = next((number for number, ranks in zip(SIGNALS, stops, strict=True) if ranks), 0)
         return Gathered(float(summed[0]), levels.tolist(), [int(c) for c in counts], agreed)
+
+    def _settle(self, inputs: Inputs) -> None:
+        """A pass whose gradients are thrown away, before the first step.
+
+        Replicas sum their gradients in buckets, which `DistributedDataParallel` lays out anew after its first backward
+        pass, in the order in which gradients got ready. Where a number lies says in which order gloo and NCCL add more
+        than two ranks' numbers: without this pass the first step after a resume would be summed in another order than
+        the same step of a run that was never stopped.
+        """
+        with self._autocast:
+            loss_sum, _ = self._loss(inputs, 0.0)
+        loss_sum.backward()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._settled = True
 
     def update(self, rate: float, apply: bool = True) -> float:
         """One optimizer step at a learning rate unless the gradient is not finite; its norm before clipping.
