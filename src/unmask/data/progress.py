@@ -7,12 +7,16 @@ with StderrProgress() as progress:
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 PLAIN_SECONDS = 5.0
 LIVE_SECONDS = 0.1
+TICK_SECONDS = 2.0
 
 
 class Progress(Protocol):
@@ -69,6 +73,25 @@ class StderrProgress:
             print(f"{self._prefix}: {line}", file=sys.stderr, flush=True)
         else:
             self._live.console.print(f"{self._prefix}: {line}", markup=False, highlight=False)
+
+
+@contextlib.contextmanager
+def ticking(progress: Progress, phase: str, done: Callable[[], int | None]) -> Iterator[None]:
+    """Shows that a block is at work which does not come back to say so: `done` bytes it works on, None for not yet."""
+    ended = threading.Event()
+
+    def tick() -> None:
+        while not ended.wait(TICK_SECONDS):
+            if (count := done()) is not None:
+                progress.update(phase, count, None)
+
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def describe(phase: str, done: int, total: int | None, seconds: float) -> str:
