@@ -21,7 +21,7 @@ PART = 1 << 18
 
 @dataclass(frozen=True)
 class Facts:
-    bytes: int  # of UTF-8
+    n_bytes: int  # of UTF-8
     chars: int
     digest: bytes  # BLAKE2b of the UTF-8, 16 bytes
     blank: bool  # nothing but white space

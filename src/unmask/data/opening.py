@@ -5,8 +5,8 @@
     with OpenText(path, "notes.txt") as file: file.head, file.parts(), file.done
 
 gzip, bzip2, xz and zstd are unpacked on the way. A byte order mark goes, and UTF-16 and UTF-32 that begin with one come
-out as UTF-8. What is something else raises `NotText`, a `UserError` whose `reason` may be given to whoever skips it; what
-cannot be read at all, or is cut short, is any other `UserError`. Whoever reads what a user wrote reads it through here.
+out as UTF-8. What is something else raises `NotText`, a `UserError` whose `reason` is for whoever skips it; what cannot
+be read at all, or is cut short, is any other `UserError`. Whoever reads what a user wrote reads it through here.
 """
 
 from __future__ import annotations
@@ -151,24 +151,18 @@ class OpenText:
         raw.seek(0)
         if self.kind == "zstd":
             return _zstd(raw, self.name)
-        stream: Any = raw
-        if self.kind is not None:
-            stream = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}[self.kind](raw)
+        unpack: dict[str | None, Any] = {"gzip": gzip.open, "bzip2": bz2.open, "xz": lzma.open}
+        stream = unpack[self.kind](raw) if self.kind in unpack else raw
         return iter(lambda: stream.read(CHUNK), b"")
 
     def _as_utf8(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         first = next(chunks, b"")
         while len(first) < CHUNK and (more := next(chunks, b"")):
             first += more
-        for mark, encoding in _MARKS:
-            if first.startswith(mark):
-                self._offset = len(mark)
-                first = first[len(mark) :]
-                break
-        else:
-            encoding = "utf-8"
-            if (seems := _unmarked(first)) is not None:
-                raise NotText(self.name, f"seems to be {seems} without a byte order mark")
+        mark, encoding = next(((mark, found) for mark, found in _MARKS if first.startswith(mark)), (b"", "utf-8"))
+        self._offset, first = len(mark), first[len(mark) :]
+        if not mark and (seems := _unmarked(first)) is not None:
+            raise NotText(self.name, f"seems to be {seems} without a byte order mark")
         if encoding == "utf-8":
             if first:
                 yield first
@@ -194,7 +188,7 @@ def read_text(path: str | Path, name: str | None = None) -> str:
 
 
 def read_lines(path: str | Path, name: str | None = None) -> Iterator[tuple[int, str]]:
-    """(number from 1, line without its end) of a text file; blank lines too. Raises `UserError` naming file and line."""
+    """(number from 1, line without its end) of each line, blank ones too. Raises `UserError` naming file and line."""
     with OpenText(path, name) as file:
         for number, line in enumerate(file.lines(), 1):
             try:

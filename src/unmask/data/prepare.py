@@ -3,11 +3,11 @@
     unmask prepare sotu --out data/sotu --tokenizer bpe:1024 --split date:2005
     prepare(PrepareOptions(sources=["sotu"], out="data/sotu", tokenizer="bpe:1024"))
 
-Documents are read in order, exact duplicates dropped, each put into train or validation, encoded (on
-several processes where that pays), and written as shards with the end-of-sequence token after each
-document. Where there are too few documents to hold some out, the end of the text is. A BPE is trained on documents of the training split only. The folder appears when it is whole;
-asked for again, nothing is done. With several workers, a script calls `prepare` under ``if __name__ ==
-"__main__"``, as multiprocessing demands.
+Documents are read in order, exact duplicates dropped, each put into train or validation, encoded (on several processes
+where that pays), and written as shards with the end-of-sequence token after each document. Where there are too few
+documents to hold some out, the end of the text is. A BPE is trained on documents of the training split only. The folder
+appears when it is whole; asked for again, nothing is done. With several workers, a script calls `prepare` under
+``if __name__ == "__main__"``, as multiprocessing demands.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ class _Writing:
             self._chars = chars
             what = "one document" if count == 1 else f"{count} documents, all on one side"
             self._progress.note(
-                f"too few to hold some out whole ({what}): the last {rule.fraction:.3g} of the text is the validation split"
+                f"too few to hold some out whole ({what}): the last {100 * rule.fraction:.4g}% of the text is held out"
             )
 
     def _tokenizer(self) -> Tokenizer:
@@ -241,7 +241,7 @@ class _Writing:
                 if side == TRAIN:
                     whole = document.again is None
                     for text, _ in [(document.text, True)] if whole else plain_pieces(document.parts(), PIECE_CHARS):
-                        seen += document.facts.bytes if whole else len(text.encode())
+                        seen += document.facts.n_bytes if whole else len(text.encode())
                         yield text
                         progress.update("reading for the tokenizer", self._corpus.position, self._total)
                         if seen >= options.tokenizer_bytes:
@@ -265,7 +265,7 @@ class _Writing:
             sided = ((options.rule.side(document, document.facts.digest), document) for document in documents)
         for side, document in sided:
             tally.documents[side] += 1
-            tally.bytes[side] += document.facts.bytes
+            tally.bytes[side] += document.facts.n_bytes
             yield side, document
 
     def _documents(self, tally: Tally) -> Iterator[Document]:

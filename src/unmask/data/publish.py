@@ -5,8 +5,8 @@
     # now data/sotu is there; after an exception, a kill or a power cut it is not
 
 The sibling is ``.sotu.partial``. A lock on it tells a writer that is still at work from one that was killed, whose
-leavings the next writer clears. The folder itself is locked; only where the file system cannot (NFS), a file ``.lock`` in
-it is, which goes when the folder has its name.
+leavings the next writer clears. The folder itself is locked; only where the file system cannot (NFS), a file ``.lock``
+in it is, which goes when the folder has its name.
 """
 
 from __future__ import annotations

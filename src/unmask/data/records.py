@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -107,14 +107,15 @@ def _layout(begin: str, line: str, complete: bool, more: bool, first: Any, named
         if complete:  # lists as records of their own, one a line, or one list of records
             rows = isinstance(first, list) and bool(first) and all(isinstance(row, dict) for row in first)
             return ARRAY if not more and (rows or not named_lines) else LINES
-        return ARRAY if not named_lines or line.strip() in ("[", "[{") or isinstance(_first_element(begin), dict) else LINES
+        begun = line.strip() in ("[", "[{") or _first_element(begin) is not None
+        return ARRAY if begun or not named_lines else LINES
     if complete or "\n" not in begin:
         return LINES
     return VALUES if not named_lines or line.strip() == "{" else LINES
 
 
-def _first_element(begin: str) -> Any:
-    """The first value of an array whose text begins so, None where it cannot be told."""
+def _first_element(begin: str) -> dict[str, Any] | None:
+    """The first object of an array whose text begins so, None where it cannot be told."""
     try:
         found = json.JSONDecoder().raw_decode(begin[1:].lstrip())[0]
     except (ValueError, RecursionError):
@@ -270,7 +271,7 @@ def _table_records(
         raise UserError(f"{name} is not a readable {what} file: {str(error).partition(chr(10))[0]}") from error
 
 
-def _batches(path: Path, kind: str, columns: tuple[str, ...], name: str) -> Iterator[tuple[float, Any]]:
+def _batches(path: Path, kind: str, columns: tuple[str, ...], name: str) -> Generator[tuple[float, Any]]:
     """(share of the file up to its end, rows) of one stretch after another."""
     if kind == PARQUET:
         import pyarrow.parquet as parquet

@@ -4,15 +4,16 @@
 
 The `tokenizers` library keeps hundreds of bytes for each token of one call. Two ways to call it on less:
 
-- Where GPT-2's pattern, or no merges at all, decides alone (`cuts_plainly`), a text is cut where that pattern cuts whatever
-  stands around: between a letter or digit and white space or punctuation.
+- Where GPT-2's pattern, or no merges at all, decides alone (`cuts_plainly`), a text is cut where that pattern cuts
+  whatever stands around: between a letter or digit and white space or punctuation.
 - Elsewhere windows that overlap are encoded, and joined where both agree. A window begins at a place that is right; the
-  next one at any place, so its first tokens may be wrong (a space put before the text, half a word). At a common beginning
-  of a word, as the tokenizer's own pre-tokenizer finds words, what follows depends on what follows alone. Within a word
-  that is longer than the overlap (all of a text, for Llama-2's kind) a byte-pair encoding is joined at a common token: a
-  sequence of tokens is the encoding of its text if and only if each two neighbours are that of theirs, since merges that
-  do not cross the boundary between two tokens do not see what lies beyond; and each two neighbours of the joined sequence
-  are neighbours in one of the windows. Where nothing agrees, the window is doubled, at last to the whole.
+  next one at any place, so its first tokens may be wrong (a space put before the text, half a word). At a common
+  beginning of a word, as the tokenizer's own pre-tokenizer finds words, what follows depends on what follows alone.
+  Within a word that is longer than the overlap (all of a text, for Llama-2's kind) a byte-pair encoding is joined at a
+  common token: a sequence of tokens is the encoding of its text if and only if each two neighbours are that of theirs,
+  since merges that do not cross the boundary between two tokens do not see what lies beyond; and each two neighbours of
+  the joined sequence are neighbours in one of the windows. Where nothing agrees, the window is doubled, at last to the
+  whole: so it is with a word of such length in unigram models, whose sums are rounded by where a word begins.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def training_pieces(texts: Iterable[str], size: int, tell: Callable[[str], None]
                 yield piece[done : match.start()]
                 taken = match[0][:room]
                 if len(taken) < match.end() - match.start() and room and tell is not None:
-                    tell(f"of words longer than {WORD} characters the tokenizer learns from the first {LONG_WORDS:,} alone")
+                    tell(f"the tokenizer learns from {LONG_WORDS:,} characters of words longer than {WORD}, no more")
                 room -= len(taken)
                 yield from (taken[at : at + WORD] for at in range(0, len(taken), WORD))
                 done = match.end()
@@ -199,16 +200,17 @@ def _windows(inner: Any, text: _Text, size: int, fields: dict[str, Any], plainly
 
 
 def _seam(one: _Window, two: _Window, begin: int, limit: int, merges: bool) -> tuple[int, int, bool] | None:
-    """Where two windows may be joined: (tokens of the first, tokens left out of the second, at the beginning of a word).
+    """Where two windows may be joined: tokens of the first, tokens left out of the second, whether a word begins there.
 
-    begin: where the second begins in the first. limit: tokens of the first that begin behind it are not trusted; all from
-    the seam up to there must agree.
+    begin: where the second begins in the first. limit: tokens of the first that begin behind it are not trusted; all
+    from the seam up to there must agree.
     """
     places = {(start + begin, end + begin): index for index, (start, end) in enumerate(two.spans[: len(one.spans)])}
     index = bisect_left(one.spans, (limit, 0)) - 1
     seam: tuple[int, int, bool] | None = None
     alike: list[tuple[int, int]] = []
-    other = places.get(one.spans[index], 0) if index > 0 else 0  # of several that share a character the last, as in the first window
+    # Of several tokens that share a character the last one, in both windows.
+    other = places.get(one.spans[index], 0) if index > 0 else 0
     while index > 0 and other > 0 and one.spans[index][0] > begin:
         (start, end), same = two.spans[other], one.ids[index] == two.ids[other]
         if not same or one.spans[index] != (start + begin, end + begin) or one.begins(index) != two.begins(other):
@@ -230,7 +232,9 @@ def _one_word(one: _Window, two: _Window, begin: int) -> bool:
         return False
     before = bisect_left(one.spans, (begin, 0)) - 1
     behind = bisect_left(two.spans, (one.spans[-1][1] - begin, 0))
-    return before >= 0 and one.words[before] == one.words[-1] and behind < len(two.words) and two.words[0] == two.words[behind]
+    if before < 0 or behind >= len(two.words):
+        return False
+    return one.words[before] == one.words[-1] and two.words[0] == two.words[behind]
 
 
 def _encoded(inner: Any, text: str) -> _Window:

@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 
 from unmask._version import __version__
 from unmask.errors import UserError
-from unmask.files import replace_folder, sync_folder, write_tensors
+from unmask.files import parse_json, replace_folder, sync_folder, write_tensors
 from unmask.model.config import ModelConfig
 from unmask.model.defaults import read_defaults
 from unmask.model.tokenizers import Tokenizer
@@ -134,7 +134,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a model folder, its schema checked."""
     path = folder / CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import UserError, nearest
+from unmask.files import parse_json
 from unmask.model.cutting import cuts_plainly, encode_pieces, training_pieces
 
 EOS = "<|endoftext|>"
@@ -311,7 +312,7 @@ def _declared_eos(files: Iterable[Path]) -> str | None:
     """The end-of-sequence token that a tokenizer_config.json or special_tokens_map.json names."""
     for file in files:
         try:
-            token = json.loads(file.read_text(encoding="utf-8")).get("eos_token")
+            token = parse_json(file.read_text(encoding="utf-8")).get("eos_token")
         except (OSError, ValueError, AttributeError) as error:
             raise UserError(f"{file} is not a JSON object: {_first_line(error)}") from error
         name = token.get("content") if isinstance(token, dict) else token
