@@ -18,7 +18,7 @@ import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unmask.errors import UserError
 
@@ -100,6 +100,14 @@ def _sort_metadata(path: Path) -> None:
             raise ValueError(f"{path}: the header of the safetensors library is no longer compact JSON")
         file.seek(8)
         file.write(text.ljust(length))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """`json.loads` for what others wrote: a byte order mark goes, and all it refuses is a ValueError in one line."""
+    try:
+        return json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def file_sha256(path: Path) -> str:

@@ -14,7 +14,6 @@ caller names no rule.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from unmask.bench.decode_options import DecodeBenchOptions
 from unmask.bench.pareto import Point, points
 from unmask.errors import UserError, nearest
 from unmask.evaluation.judge import SMOLLM2
-from unmask.files import file_sha256
+from unmask.files import file_sha256, parse_json
 from unmask.model.defaults import FILE, read_file, remove_defaults, write_defaults
 from unmask.model.folder import WEIGHTS, resolve
 
@@ -123,7 +122,7 @@ def sweep(options: TuneOptions, folder: Path) -> dict[str, Any]:
 def read_sweep(path: Path, folder: Path) -> dict[str, Any]:
     """A result of `unmask bench decode` on the weights in `folder`. Raises `UserError` for any other file."""
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(result, dict) or (result.get("kind"), result.get("schema_version")) != (KIND, SCHEMA_VERSION):

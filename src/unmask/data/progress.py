@@ -7,12 +7,16 @@ with StderrProgress() as progress:
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from unmask.terminal import LiveLine, clock
 
 PLAIN_SECONDS = 5.0
+TICK_SECONDS = 2.0
 
 
 class Progress(Protocol):
@@ -51,6 +55,25 @@ class StderrProgress:
 
     def note(self, line: str) -> None:
         self._line.say(f"{self._prefix}: {line}")
+
+
+@contextlib.contextmanager
+def ticking(progress: Progress, phase: str, done: Callable[[], int | None]) -> Iterator[None]:
+    """Shows that a block is at work which does not come back to say so: `done` bytes it works on, None for not yet."""
+    ended = threading.Event()
+
+    def tick() -> None:
+        while not ended.wait(TICK_SECONDS):
+            if (count := done()) is not None:
+                progress.update(phase, count, None)
+
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def describe(phase: str, done: int, total: int | None, seconds: float) -> str:

@@ -23,7 +23,7 @@ import numpy as np
 
 from unmask.data.manifest import DTYPES, SPLITS, Manifest, Shard
 from unmask.errors import UserError, nearest
-from unmask.files import write_whole
+from unmask.files import parse_json, write_whole
 from unmask.model.tokenizers import Tokenizer
 
 VERIFIED_FILE = ".verified.json"
@@ -159,7 +159,7 @@ def _reopen(folder: Path, split: str) -> TokenData:
 
 def _read_record(path: Path) -> dict[str, list]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}

@@ -11,7 +11,6 @@ kinds of model the estimator may differ, and is told; between two of a kind it m
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 from unmask.errors import UserError
 from unmask.evaluation.provenance import KIND, SCHEMA_VERSION
 from unmask.evaluation.request_store import first_difference
+from unmask.files import parse_json
 from unmask.likelihood.estimators import student_975
 
 ESTIMATION = ("estimator", "guidance", "seed", "until_se")
@@ -93,7 +93,7 @@ def paired(a: list[float], b: list[float]) -> dict[str, Any]:
 
 def read_result(path: str | Path) -> dict[str, Any]:
     try:
-        result = json.loads(Path(path).read_text(encoding="utf-8"))
+        result = parse_json(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(result, dict) or result.get("kind") != KIND:

@@ -7,9 +7,9 @@ unmask score runs/mdm --file speech.txt --rolling --window 64 --overlap 16
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from unmask.data.opening import read_text
 from unmask.errors import UserError
 from unmask.evaluation.status import StatusLine
 from unmask.likelihood import RollingScore, Score, rolling, score
@@ -39,7 +39,7 @@ class ScoreOptions:
 
 def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]:
     """Every text with its score, texts before files. Raises `UserError` for options that do not go together."""
-    texts = [*options.texts, *(read(path) for path in options.file)]
+    texts = [*options.texts, *(read_text(path) for path in options.file)]
     if not texts:
         raise UserError("no text is given; write it behind RUN, or give --file FILE")
     if not options.rolling:
@@ -62,13 +62,6 @@ def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]
             shared |= {"guidance": options.guidance, "greedy": options.greedy}
             found = score(model, pairs, **shared, progress=status.update)
     return list(zip(texts, found, strict=True))
-
-
-def read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as UTF-8 text: {getattr(error, 'strerror', None) or error}") from error
 
 
 def in_words(results: list[tuple[str, Score | RollingScore]], greedy: bool = False) -> str:

@@ -19,7 +19,7 @@ from typing import Any
 
 from unmask._version import __version__
 from unmask.errors import UserError, nearest
-from unmask.files import no_permission, write_whole
+from unmask.files import no_permission, parse_json, write_whole
 
 FILE = "generation.json"
 KIND = "unmask-generation-defaults"
@@ -44,7 +44,7 @@ def read_file(folder: Path) -> dict[str, Any] | None:
     """All of the file, checked: `options`, and what was `measured` when they were chosen. None without a file."""
     path = folder / FILE
     try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
+        whole = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except PermissionError as error:

@@ -28,7 +28,7 @@ from safetensors.torch import load_file
 
 from unmask._version import __version__
 from unmask.errors import UserError
-from unmask.files import clear_leftovers, reading, replace_folder, sync_folder, write_tensors
+from unmask.files import clear_leftovers, parse_json, reading, replace_folder, sync_folder, write_tensors
 from unmask.model.checkpoints import CHECKPOINTS, FILES, checkpoints, refuse_damage
 from unmask.model.config import ModelConfig
 from unmask.model.defaults import read_defaults
@@ -143,8 +143,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     try:
         with reading():
-            config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+            config = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise UserError(f"{path} has no `model` entry; published formats are brought in by `unmask convert`")
