@@ -9,6 +9,7 @@ Below every room, and light: `unmask train --help` lists the recipes.
 
 from __future__ import annotations
 
+import functools
 import json
 import reprlib
 from collections.abc import Iterator
@@ -62,11 +63,11 @@ def read_yaml(path: str | Path) -> Any:
 
 
 def parse_yaml(text: str | bytes, where: str) -> Any:
-    """The same of a text; bytes may be UTF-8, or UTF-16 with its mark."""
+    """The same of a text; bytes may be UTF-8, or UTF-16 with its mark. `on`, `off`, `yes` and `no` are words."""
     import yaml
 
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _loader()(text)
         try:
             node = loader.get_single_node()
             if node is None:
@@ -82,6 +83,20 @@ def parse_yaml(text: str | bytes, where: str) -> Any:
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # ValueError: a date that there is not
         reason = " ".join(str(error).split())
         raise UserError(f"{where} cannot be read as YAML: {reason}") from error
+
+
+@functools.cache
+def _loader() -> type[yaml.SafeLoader]:
+    """PyYAML's, but that only true and false are so: `wandb: off` is what it says."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers = {
+            first: [(tag, form) for tag, form in rules if first in "tTfF" or not tag.endswith(":bool")]
+            for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    return Loader
 
 
 def _repeated(root: yaml.Node) -> Iterator[tuple[str, int, int]]:

@@ -16,7 +16,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +36,7 @@ from unmask.training.distribution import Ranks, shard
 from unmask.training.metrics import LEVEL_BUCKETS, Metrics, Silence, level_means, matmul_peak, peak_memory
 from unmask.training.optimizer import build_optimizer, learning_rate, parameter_norm, update_average
 from unmask.training.recipe import Recipe
+from unmask.training.record import keep, refuse_extension
 from unmask.training.run_folder import RunFolder
 from unmask.training.setup import Setup, autocast_for, choose_device, compile_layers, prepare
 from unmask.training.step import Engine
@@ -76,7 +77,7 @@ def train(recipe: Recipe, resume: bool = False) -> Result:
         torch.set_num_threads(recipe.threads)
     device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
     with Ranks(device) as ranks, ranks.watched():
-        setup = ranks.together(lambda: prepare(recipe, device, ranks))
+        setup = ranks.together(lambda: prepare(recipe, device, ranks, resume))
         run = ranks.together(lambda: RunFolder.open(recipe, resume, setup.records) if ranks.first else None)
         try:
             # Watched inside: the launcher sends SIGTERM to those that are left while they look who died.
@@ -108,6 +109,8 @@ class Run:
         speak = Silence().say if not ranks.first else lambda text: print(text, file=sys.stderr, flush=True)
         if resume and not restore(self.state, self.path, ranks, speak):
             speak(f"{self.path} has no checkpoint yet, so this starts at step 0")
+        if resume:
+            ranks.together(lambda: self._lengthen(speak))
         background = self.device.type == "cuda" or sharded
         self.writer = Writer(self.path, ranks, recipe.checkpoint.keep, background)
         self.metrics: Metrics | Silence = Silence()
@@ -134,6 +137,13 @@ class Run:
             self.validation, ranks.size, ranks.rank, stopped,
         )  # fmt: skip
 
+    def _lengthen(self, speak: Callable[[str], None]) -> None:
+        """Looks whether a resumed run may have its new budget, before anything is written, and records it."""
+        recipe, lengths, step = self.recipe, self.setup.lengths, self.state.progress.step
+        refuse_extension(recipe, lengths, step)
+        if self.ranks.first and (line := keep(self.path, recipe, lengths, step)):
+            speak(line)
+
     def _open_metrics(self) -> Metrics | Silence:
         if not self.ranks.first:
             return Silence()
@@ -146,8 +156,8 @@ class Run:
         """Steps from where the state is to the last; returns the signal that ended them early, or 0."""
         recipe, setup, state, ranks = self.recipe, self.setup, self.state, self.ranks
         progress, steps = state.progress, setup.steps
-        validate_every = recipe.validation.every or max(1, steps // 10)
-        save_every = recipe.checkpoint.every or max(1, steps // 10)
+        tenth = max(1, setup.lengths.first // 10)
+        validate_every, save_every = recipe.validation.every or tenth, recipe.checkpoint.every or tenth
         clock = Clock()
         saved, stop = progress.step, self.stop.signal if ranks.size == 1 else 0
 
@@ -160,7 +170,7 @@ class Run:
             n_tokens, divisor = setup.task.n_tokens(k), setup.task.divisor(k)
             parts = ahead.step(progress.step, last=progress.step + 1 == steps)
             clock.waited += time.monotonic() - started
-            rate = learning_rate(progress.step, steps, recipe.optimizer)
+            rate = learning_rate(progress.step, steps, recipe.optimizer, setup.lengths.first)
 
             found = engine.forward_backward(parts, divisor, lambda: self.stop.signal)
             norm = engine.update(rate, apply=found.finite)

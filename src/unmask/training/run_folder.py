@@ -21,9 +21,12 @@ import yaml
 
 from unmask._version import __version__
 from unmask.errors import UserError
-from unmask.training.recipe import SCHEMA_VERSION, Recipe
+from unmask.training.recipe import BUDGETS, RECORDED, Recipe
+from unmask.training.record import PATHS, RECIPE
+from unmask.training.record import written as written_text
 
-RECIPE, VERSIONS, METRICS, LOCK = "recipe.yaml", "versions.json", "metrics.jsonl", ".lock"
+VERSIONS, METRICS, LOCK = "versions.json", "metrics.jsonl", ".lock"
+ALREADY = "{} already holds a run; add --resume to go on with it, or give another --out"
 # What may change when a run goes on: none of it changes the samples, or what is computed of them.
 FREE_ON_RESUME = (
     ("out", "data", "log_every", "max_skipped", "checkpoint.every", "checkpoint.keep", "wandb", "device", "threads")
@@ -50,7 +53,7 @@ class RunFolder:
         new = not path.exists()
         try:
             if written.is_file() and not resume:
-                raise UserError(f"{path} already holds a run; add --resume to go on with it, or give another --out")
+                raise UserError(ALREADY.format(path))
             path.mkdir(parents=True, exist_ok=True)
             lock = (path / LOCK).open("a", encoding="utf-8")
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -66,8 +69,7 @@ class RunFolder:
                 for name, record in (records or {}).items():
                     (path / name).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
                 partial = written.with_suffix(".partial")
-                fields = {"schema_version": SCHEMA_VERSION, **recipe.to_dict()}
-                partial.write_text(yaml.safe_dump(fields, sort_keys=False), encoding="utf-8")
+                partial.write_text(written_text(recipe, []), encoding="utf-8")
                 partial.replace(written)
                 (path / VERSIONS).write_text(json.dumps(versions(), indent=2) + "\n", encoding="utf-8")
         except BlockingIOError as error:
@@ -84,17 +86,30 @@ class RunFolder:
         self._lock.close()
 
 
+def look(recipe: Recipe, resume: bool) -> bool:
+    """Whether `recipe.out` holds a run. Raises `UserError` as `RunFolder.open` would, and writes nothing."""
+    path = Path(recipe.out)
+    if not (path / RECIPE).is_file():
+        return False
+    if not resume:
+        raise UserError(ALREADY.format(path))
+    refuse_changes(recipe, yaml.safe_load((path / RECIPE).read_text(encoding="utf-8")), path)
+    return True
+
+
 def refuse_changes(recipe: Recipe, before: dict[str, Any], path: Path) -> None:
     """Raises `UserError` listing each setting that differs from the run's own."""
     if not isinstance(before, dict):
         raise UserError(f"{path / RECIPE} is damaged: it holds no settings; put back its own, or give another --out")
-    now, then = flat(recipe.to_dict()), flat({k: v for k, v in before.items() if k != "schema_version"})
+    now, then = flat(recipe.to_dict()), flat({k: v for k, v in before.items() if k not in RECORDED})
     # A key that the run's recipe does not know had what is now the default.
     then = {**flat(Recipe(data="-", out="-", steps=1).to_dict()), "steps": 0, **then}
+    # What lies at a path is known by its sums (`records`), and whether a run can be made longer by its schedule.
+    paths = [name for name in PATHS if bool(now.get(name)) == bool(then.get(name))]
     differing = [
         f"{name} was {then.get(name)!r}, is {now.get(name)!r}"
         for name in sorted(now.keys() | then.keys())
-        if now.get(name) != then.get(name) and name not in FREE_ON_RESUME
+        if now.get(name) != then.get(name) and name not in (*FREE_ON_RESUME, *BUDGETS, *paths)
     ]
     if differing:
         raise UserError(
