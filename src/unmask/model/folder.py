@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ from unmask.model.transformer import Transformer
 
 SCHEMA_VERSION = 1
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
+# What a compiled, replicated, sharded or checkpointed module calls the module in it.
+WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
 @dataclass
@@ -165,6 +167,13 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
     return Model(network.to(device).eval(), tokenizer, folder, read_defaults(folder))
 
 
+def unwrapped(names: Iterable[str]) -> dict[str, str]:
+    """Names without what wrappers of PyTorch put between (``_orig_mod.layers.0...``), each with the one in the file."""
+    names = list(names)
+    found = {".".join(part for part in name.split(".") if part not in WRAPPERS): name for name in names}
+    return found if len(found) == len(names) else {name: name for name in names}
+
+
 def read_weights(path: Path, network: Transformer) -> dict[str, torch.Tensor]:
     """The tensors of a safetensors file, checked against the network's names and shapes, as fp32."""
     try:
@@ -173,6 +182,7 @@ def read_weights(path: Path, network: Transformer) -> dict[str, torch.Tensor]:
         raise UserError(
             f"{path} cannot be read: {str(error).splitlines()[0]}; the file is missing or cut short"
         ) from error
+    found = {name: found[given] for name, given in unwrapped(found).items()}
     wanted = network.state_dict()
     for name, tensor in wanted.items():
         if name not in found:

@@ -4,8 +4,7 @@
     found.to_dict()["plan"]["steps"], print(found.in_words())
 
 What `train` checks before its first step is checked here too, but for the run folder's lock, the sums of what a resumed
-run began with, and the room on the disk. Memory is on paper, by the formulae of `plan.py`: a network from random weights
-is laid out without them.
+run began with, and the room on the disk. Memory is on paper, by the formulae of `plan.py`; no weights are drawn.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from unmask.training.overrides import apply, parsed
 from unmask.training.recipe import BUDGETS, SCHEMA_VERSION, Recipe, build, load_recipe, settings_of
 
 RECIPE = "recipe.yaml"
-BESIDE = ("versions.json", "metrics.jsonl", "checkpoints")  # of a recipe.yaml that is a run's own
+BESIDE = ("versions.json", "metrics.jsonl", ".lock")  # of a recipe.yaml that is a run's own
 PATHS = ("data", "out", "init", "sft.validation")
 
 
@@ -155,7 +155,7 @@ def lengths_of(recipe: Recipe, record: Record | None, steps_of: Callable[[Recipe
     )
     if steps < before:
         raise UserError(
-            f"{in_words(recipe.budget())} makes {steps} steps, fewer than the {before} of {recipe.out} "
+            f"{in_words(recipe.budget())} is {steps} steps, fewer than the {before} of {recipe.out} "
             f"({in_words(record.budget)}); a run can only be made longer"
         )
     return Lengths(steps, before, first)
