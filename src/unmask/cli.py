@@ -124,7 +124,8 @@ def overrides(rest: list[str]) -> dict[str, str]:
             raise UserError(f"'{name}' is not understood; settings are given as --key value")
         if not equals:
             if not words or words[0].startswith("--"):
-                raise UserError(f"{name} has no value; give {name} VALUE")
+                hint = nearest(name, ("--resume", "--dry-run", "--json", "--help"))
+                raise UserError(f"{name} has no value{hint}; give {name} VALUE")
             value = words.pop(0)
         if name[2:] in found:
             raise UserError(f"{name} is given twice, as {found[name[2:]]} and as {value}; leave out one")

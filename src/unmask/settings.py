@@ -28,6 +28,7 @@ DEEPEST = 100  # levels of nesting that settings may have
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 60
 _repr.maxdict = _repr.maxlist = 4
+_repr.maxlevel = 2
 
 
 def shipped() -> dict[str, str]:
@@ -111,8 +112,9 @@ def _repeated(root: yaml.Node) -> Iterator[tuple[str, int, int]]:
         seen.add(id(node))
         if depth > DEEPEST:
             raise RecursionError
+        inner = []
         if isinstance(node, yaml.SequenceNode):
-            stack += [(item, f"{prefix}{i}.", depth + 1) for i, item in enumerate(node.value)]
+            inner = [(item, f"{prefix}{i}.", depth + 1) for i, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
             lines: dict[tuple[str, str], int] = {}
             for key, value in node.value:
@@ -122,7 +124,8 @@ def _repeated(root: yaml.Node) -> Iterator[tuple[str, int, int]]:
                     if (key.tag, name) in lines:
                         yield f"{prefix}{name}", lines[key.tag, name], line
                     lines[key.tag, name] = line
-                stack.append((value, f"{prefix}{name}.", depth + 1))
+                inner.append((value, f"{prefix}{name}.", depth + 1))
+        stack += reversed(inner)  # in the order of the file
 
 
 def read_json(path: Path) -> Any:

@@ -123,7 +123,7 @@ def read_sweep(path: Path, folder: Path) -> dict[str, Any]:
     """A result of `unmask bench decode` on the weights in `folder`. Raises `UserError` for any other file."""
     try:
         result = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(result, dict) or (result.get("kind"), result.get("schema_version")) != (KIND, SCHEMA_VERSION):
         raise UserError(f"{path} is no result of this version's unmask bench decode; give its --out FILE")

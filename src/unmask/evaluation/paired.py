@@ -94,7 +94,7 @@ def paired(a: list[float], b: list[float]) -> dict[str, Any]:
 def read_result(path: str | Path) -> dict[str, Any]:
     try:
         result = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(result, dict) or result.get("kind") != KIND:
         raise UserError(f"{path} is not a result of unmask eval; give two files that its --out wrote")

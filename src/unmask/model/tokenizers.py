@@ -318,7 +318,7 @@ def _declared_eos(files: Iterable[Path]) -> str | None:
     for file in files:
         try:
             token = json.loads(file.read_text(encoding="utf-8")).get("eos_token")
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, ValueError, AttributeError, RecursionError) as error:
             raise UserError(f"{file} is not a JSON object: {_first_line(error)}") from error
         name = token.get("content") if isinstance(token, dict) else token
         if isinstance(name, str):

@@ -36,9 +36,9 @@ def resolved_warmup(steps: int, fields: OptimizerFields) -> int:
     return min(warmup_steps(steps), max(1, steps // 10))
 
 
-def decay_begins(steps: int, first: int, fields: OptimizerFields) -> float:
-    """The last step (from 0) before the rate of `wsd` falls; the fall takes as long as in a run of `first` steps."""
-    return steps - max(1.0, fields.decay * first)
+def decay_steps(first: int, fields: OptimizerFields) -> float:
+    """How long the rate of `wsd` falls in a run that was begun with `first` steps."""
+    return max(1.0, fields.decay * first)
 
 
 def learning_rate(step: int, steps: int, fields: OptimizerFields, first: int | None = None) -> float:
@@ -56,7 +56,7 @@ def learning_rate(step: int, steps: int, fields: OptimizerFields, first: int | N
         done = (step - warmup) / max(1, steps - warmup)
         share = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
     else:
-        share = min(1.0, (steps - step) / (steps - decay_begins(steps, first, fields)))
+        share = min(1.0, (steps - step) / decay_steps(first, fields))
     return fields.lr * (fields.final + (1 - fields.final) * share)
 
 

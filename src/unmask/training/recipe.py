@@ -169,8 +169,9 @@ class Recipe:
         ):
             if value not in options:
                 raise UserError(f"{name} is {value!r}{nearest(value, options)}; give one of {', '.join(options)}")
-        if not self.optimizer.lr > 0:
-            raise UserError(f"optimizer.lr is {self.optimizer.lr}; give a positive number")
+        for name in ("optimizer.lr", "model.rope_base", "model.norm_eps"):
+            if not (value := operator.attrgetter(name)(self)) > 0:
+                raise UserError(f"{name} is {value}; give a positive number")
         for name in ("sft", "lora"):
             if getattr(self, name) is not None and self.init is None:
                 raise UserError(f"{name} needs a model to start from; add `init: RUN` or --init RUN")

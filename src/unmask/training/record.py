@@ -26,7 +26,7 @@ from unmask.model.config import ModelConfig
 from unmask.model.folder import read_config
 from unmask.settings import RECIPES, read_yaml, shipped
 from unmask.training.checkpoint import newest_checkpoint
-from unmask.training.optimizer import decay_begins
+from unmask.training.optimizer import decay_steps
 from unmask.training.overrides import apply, parsed
 from unmask.training.recipe import BUDGETS, SCHEMA_VERSION, Recipe, build, load_recipe, settings_of
 
@@ -173,9 +173,9 @@ def refuse_extension(recipe: Recipe, lengths: Lengths, step: int) -> None:
     mend = f"begin a new run with --init {recipe.out}, or train with constant or wsd"
     if recipe.optimizer.schedule == "cosine":
         raise UserError(f"{longer}: optimizer.schedule cosine falls towards its last step from the first on; {mend}")
-    last = decay_begins(lengths.before, lengths.first, recipe.optimizer)
+    last = lengths.before - decay_steps(lengths.first, recipe.optimizer)  # the last one at the full rate, from 0
     if recipe.optimizer.schedule == "wsd" and step - 1 > last:
-        raise UserError(f"{longer}: optimizer.schedule wsd has been falling since step {last:g} of {step}; {mend}")
+        raise UserError(f"{longer}: optimizer.schedule wsd falls since step {last:g}, this is step {step}; {mend}")
 
 
 def keep(path: Path, recipe: Recipe, lengths: Lengths, step: int) -> str | None:
