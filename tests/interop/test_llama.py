@@ -176,7 +176,7 @@ def test_weights_of_a_compiled_model_lose_its_prefix(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [('{"model_type": "llama", "model_type": "llama"}', "model_type is given twice"), ("[" * 99999, "nests too deeply")],
+    [('{"model_type": "llama", "model_type": "llama"}', "model_type is given twice"), ("[" * 99999, "it nests too")],
 )
 def test_a_config_that_cannot_be_relied_on_is_one_line(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "config.json").write_text(text)

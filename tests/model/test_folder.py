@@ -183,7 +183,7 @@ def test_a_model_can_be_put_together_by_hand() -> None:
     assert (model.kind, model.mask_id, model.path, str(model.device)) == ("arm", None, None, "cpu")
 
 
-@pytest.mark.parametrize("where", ["_orig_mod.{}", "module._orig_mod.{}", "{}"], ids=["compiled", "replicated", "inside"])
+@pytest.mark.parametrize("where", ["_orig_mod.{}", "module._orig_mod.{}", "{}"], ids=["compiled", "both", "inside"])
 def test_what_a_wrapper_puts_before_names_is_taken_off(saved: Path, where: str) -> None:
     before = unmask.load(saved).network.state_dict()
     inside = where == "{}"
