@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 import unmask
-from unmask.cli import main, overrides
+from unmask.arguments import build_parser
+from unmask.cli import FUNCTIONS, main, overrides, parted
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
@@ -174,6 +175,12 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["score", "MODEL", "x", "--draws", "1"], "draws is 1"),
         (["score", "MODEL", "x" * 128], "the continuation has 128 tokens, the context of 128 holds 127"),
         (["train", "nowhere.yaml"], "nowhere.yaml does not exist; give a recipe"),
+        (["train", "demo-mdm", "--lr", "3"], "lr is not a recipe key; lr is optimizer.lr (--optimizer.lr VALUE)"),
+        (["train", "demo-mdm", "--steps", "3", "--steps", "4"], "--steps is given twice, as 3 and as 4"),
+        (["train", "--steps", "0", "demo-mdm"], "steps is 0; give at least 1"),
+        (["train", "demo-mdm", "stray", "--steps", "1"], "'stray' is not understood"),
+        (["train", "demo-mdm", "--resum"], "--resum has no value (did you mean '--resume'?)"),
+        (["train", "MODEL"], "is a folder and no run: it has no recipe.yaml"),
         (["convert", "smdm", "WEIGHTS", "--out", "x"], "give exactly one of --config JSON and --size NAME"),
         (["convert", "llama", "MODEL", "--out", "x", "--size", "6M"], "--size does not concern llama; leave it out"),
         (["convert", "gguf", "MODEL", "--export", "--out", "x"], "models are not written as gguf"),
@@ -279,12 +286,41 @@ def test_version() -> None:
     assert run("--version").stdout == f"unmask {unmask.__version__}\n"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["demo-mdm", "--steps", "3", "--resume", "--lora={rank: 4, alpha: 8}", "--lr", "-1", "--json"],
+        ["--steps", "3", "--json", "--lora={rank: 4, alpha: 8}", "--lr", "-1", "demo-mdm", "--resume"],
+        ["--resume", "--steps", "3", "demo-mdm", "--lora={rank: 4, alpha: 8}", "--json", "--lr", "-1"],
+    ],
+)
+def test_keys_of_the_recipe_stand_anywhere(words: list[str]) -> None:
+    parser = build_parser(FUNCTIONS)[1]["train"]
+    known, settings = parted(words, parser)
+    assert sorted(known) == ["--json", "--resume", "demo-mdm"]
+    assert overrides(settings) == {"steps": "3", "lora": "{rank: 4, alpha: 8}", "lr": "-1"}
+
+
+def test_train_without_a_recipe_lists_those_that_are_shipped() -> None:
+    shown, helped = run("train", "--resume"), run("train", "--help")
+    assert shown.returncode == 2 and shown.stdout == ""
+    first, *lines = shown.stderr.splitlines()
+    assert first.startswith("unmask: error: no recipe is given; give a YAML file, a run with --resume, or one of")
+    assert [line.split()[0] for line in lines] == ["demo-arm", "demo-mdm", "gsm8k-sft"]
+    assert all(line in helped.stdout for line in lines)
+    assert "--model.n_layer 4" in helped.stdout and "--dry-run" in helped.stdout
+
+
 def test_overrides() -> None:
     assert overrides(["--model.n_layer", "4", "--steps=10", "--lr", "-1"]) == {
         "model.n_layer": "4",
         "steps": "10",
         "lr": "-1",
     }
+    with pytest.raises(UserError, match="--steps is given twice, as 3 and as 4; leave out one"):
+        overrides(["--steps", "3", "--seed", "1", "--steps=4"])
+    with pytest.raises(UserError, match="--steps has no value"):
+        overrides(["--steps", "--seed", "1"])
     with pytest.raises(UserError, match="'stray' is not understood"):
         overrides(["stray"])
     with pytest.raises(UserError, match="--steps has no value"):

@@ -13,12 +13,26 @@ from typing import Any, NoReturn
 
 from unmask._version import __version__
 from unmask.errors import UserError
+from unmask.settings import listed_recipes
 
 Function = Callable[[Any], int | None]
 ORDERS = "ancestral, first-hitting, confidence, margin, entropy, high-entropy, random, left-to-right, dilated"
 QUOTAS = "paper, even, threshold:0.9, factor:1, entropy-bounded:0.1, klass"
 REVISIONS = "remdm-cap, remdm-rescale, remdm-conf, remdm-loop, p2, edit"
 TASKS = "hellaswag, race, siqa, arc_easy, piqa, openbookqa, boolq, lambada"
+
+TRAIN_EPILOG = """\
+Any key of the recipe can be given, before or behind it, with a dot between a group and its key:
+
+  unmask train demo-mdm --data data/sotu --out runs/mdm --steps 200 --model.n_layer 4 --optimizer.lr 1e-3
+  unmask train runs/mdm --resume
+  unmask train runs/mdm --resume --steps 400      (longer; schedules constant and wsd)
+
+Values are as in YAML: numbers, true, null, words, '{rank: 16, alpha: 32}' for a whole group. The budget (steps, tokens,
+flops or epochs) replaces the recipe's. All keys with their defaults are in docs/training.md.
+
+recipes:
+"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,6 +47,10 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
+class HelpInLines(Help, argparse.RawDescriptionHelpFormatter):
+    """The same, with lines that stay as they are around the options."""
 
 
 def add_rules(p: argparse.ArgumentParser) -> None:
@@ -98,12 +116,13 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--force", action="store_true", help="replace a folder prepared otherwise")
 
     p = verb("train", "train an MDM or ARM by a recipe")
-    p.usage = "unmask train RECIPE [--resume] [--json] [--KEY VALUE ...]"
-    p.epilog = (
-        "Any key of the recipe can be given: --steps 200 --model.n_layer 4 --optimizer.lr 1e-3 (docs/training.md)"
-    )
-    p.add_argument("recipe", metavar="RECIPE", help="a YAML file; see recipes/")
+    p.usage = "unmask train RECIPE [--KEY VALUE ...] [--resume] [--dry-run] [--json]"
+    p.formatter_class = HelpInLines
+    p.epilog = TRAIN_EPILOG + listed_recipes().replace("%", "%%")
+    what = "a YAML file, the name of a recipe below, or with --resume a run's folder"
+    p.add_argument("recipe", nargs="?", metavar="RECIPE", help=what)
     p.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, bit-exactly")
+    p.add_argument("--dry-run", action="store_true", help="only show the resolved recipe and what it will take")
 
     p = verb("sample", "generate text, or fill gaps in one")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")

@@ -1,7 +1,7 @@
 """The `unmask` command: one function a verb, no logic, no heavy import before a verb runs.
 
     unmask prepare sotu --out data/sotu --tokenizer bpe:1024
-    unmask train recipes/demo-mdm.yaml --data data/sotu --out runs/mdm
+    unmask train demo-mdm --data data/sotu --out runs/mdm
 
 Results go to stdout (``--json`` for machines), progress and errors to stderr. Exit status: 0; 2 for bad input; 130 and
 143 when stopped by Ctrl-C or SIGTERM.
@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from unmask.arguments import build_parser
 from unmask.errors import SaidElsewhere, UserError, nearest
 from unmask.files import NO_ROOM, REFUSED
+from unmask.settings import listed_recipes
 from unmask.terminal import heed_interrupts, say
 
 
@@ -88,12 +89,15 @@ def run(argv: list[str]) -> int:
     words = [word for word in argv if not word.startswith("-")]
     if words and argv[0] == words[0] and words[0] not in verbs:
         raise UserError(f"'{words[0]}' is not a verb{nearest(words[0], verbs)}; verbs: {', '.join(verbs)}")
+    settings: list[str] = []
+    if argv[:1] == ["train"]:
+        argv, settings = parted(argv, verbs["train"])
     args, rest = parser.parse_known_args(argv)
     if args.verb is None:
         parser.print_help()
         return 0
     if args.verb == "train":
-        args.overrides = overrides(rest)
+        args.overrides = overrides(settings + rest)
     elif rest:
         name = f"{args.verb} {args.subject}" if "subject" in args else args.verb
         options = [o for action in verbs[name]._actions for o in action.option_strings]
@@ -101,8 +105,24 @@ def run(argv: list[str]) -> int:
     return int(args.function(args) or 0)
 
 
+def parted(argv: list[str], parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
+    """What the parser of `train` knows, and the recipe's keys with their values, which stand anywhere between."""
+    flags = [option for action in parser._actions for option in action.option_strings]
+    known, settings = [], []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--") or word.partition("=")[0] in flags:
+            known.append(word)
+            continue
+        settings.append(word)
+        if "=" not in word and words and not words[0].startswith("--"):
+            settings.append(words.pop(0))
+    return known, settings
+
+
 def overrides(rest: list[str]) -> dict[str, str]:
-    """``--model.n_layer 4 --steps=10`` as a mapping."""
+    """``--model.n_layer 4 --steps=10`` as a mapping. Raises `UserError` for a key that is given twice."""
     found: dict[str, str] = {}
     words = list(rest)
     while words:
@@ -110,9 +130,12 @@ def overrides(rest: list[str]) -> dict[str, str]:
         if not name.startswith("--"):
             raise UserError(f"'{name}' is not understood; settings are given as --key value")
         if not equals:
-            if not words:
-                raise UserError(f"{name} has no value; give {name} VALUE")
+            if not words or words[0].startswith("--"):
+                hint = nearest(name, ("--resume", "--dry-run", "--json", "--help"))
+                raise UserError(f"{name} has no value{hint}; give {name} VALUE")
             value = words.pop(0)
+        if name[2:] in found:
+            raise UserError(f"{name} is given twice, as {found[name[2:]]} and as {value}; leave out one")
         found[name[2:]] = value
     return found
 
@@ -137,10 +160,18 @@ def prepare(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> int:
     """Trains by a recipe; every key of it can be given as --key value."""
+    if args.recipe is None:
+        raise UserError(f"no recipe is given; give a YAML file, a run with --resume, or one of\n{listed_recipes()}")
+    from unmask.training.dry_run import dry_run
     from unmask.training.loop import train as run_training
-    from unmask.training.recipe import load_recipe
+    from unmask.training.record import chosen_recipe
 
-    result = run_training(load_recipe(args.recipe, args.overrides), resume=args.resume)
+    recipe = chosen_recipe(args.recipe, args.overrides, args.resume)
+    if args.dry_run:
+        if (found := dry_run(recipe, resume=args.resume)) is not None:
+            emit(args, found.to_dict(), found.in_words())
+        return 0
+    result = run_training(recipe, resume=args.resume)
     loss = "" if result.validation is None else f", validation {result.validation['loss']:.4f} nats/token"
     if result.rank == 0:
         emit(args, result.to_dict(), f"{result.run}: step {result.step} of {result.steps}{loss}")

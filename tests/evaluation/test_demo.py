@@ -109,7 +109,7 @@ def test_bad_input_is_one_line_and_status_2(demo: Any, corpus: Path, tmp_path: P
     (recipes / "demo-arm.yaml").write_text(yaml.safe_dump({**arm, "context": 32}))
     cases = [
         (["--out", tmp_path / "file" / "x"], "cannot be written"),
-        (["--recipes", tmp_path], "demo-mdm.yaml does not exist; run in a clone of the repository, or give --recipes"),
+        (["--recipes", tmp_path], "demo-mdm.yaml does not exist; give --recipes a FOLDER with both"),
         (["--recipes", recipes], "context is 64 in"),
         (["--source", tmp_path / "empty"], "prepare: "),
         (["--windows", "1"], "--windows is 1; give at least 2"),

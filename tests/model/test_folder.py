@@ -181,3 +181,20 @@ def test_published_bf16_weights_load_as_fp32(saved: Path) -> None:
 def test_a_model_can_be_put_together_by_hand() -> None:
     model = Model(network(causal=True))
     assert (model.kind, model.mask_id, model.path, str(model.device)) == ("arm", None, None, "cpu")
+
+
+@pytest.mark.parametrize("where", ["_orig_mod.{}", "module._orig_mod.{}", "{}"], ids=["compiled", "both", "inside"])
+def test_what_a_wrapper_puts_before_names_is_taken_off(saved: Path, where: str) -> None:
+    before = unmask.load(saved).network.state_dict()
+    inside = where == "{}"
+    renamed = {
+        name.replace("layers.0.", "layers.0._orig_mod.") if inside else where.format(name): tensor
+        for name, tensor in load_file(saved / "model.safetensors").items()
+    }
+    save_file(renamed, saved / "model.safetensors")
+    after = unmask.load(saved).network.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    save_file({**renamed, "norm.weight": torch.zeros(8)}, saved / "model.safetensors")
+    if not inside:  # two tensors for one name: neither is taken
+        with pytest.raises(UserError, match="lacks the tensor|has the unknown tensor"):
+            unmask.load(saved)

@@ -20,17 +20,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-
 from unmask._version import __version__
 from unmask.errors import UserError
 from unmask.evaluation.stages import Stages, Stopped, run_together
 from unmask.files import write_whole
+from unmask.settings import RECIPES, read_yaml
 from unmask.terminal import heed_interrupts, say
 
 SCHEMA_VERSION = 1
 KINDS = ("mdm", "arm")
-RECIPES = Path(__file__).parents[3] / "recipes"  # of a clone; recipes are not part of the installed package
 # What must be equal for the comparison to be one of objectives.
 EQUAL = ("model", "context", "steps", "tokens", "flops", "flops_rule")
 UNMASK = (sys.executable, "-m", "unmask")
@@ -97,8 +95,10 @@ def check(options: argparse.Namespace, recipes: dict[str, Path]) -> None:
     fields = {}
     for kind, path in recipes.items():
         if not path.is_file():
-            raise UserError(f"{path} does not exist; run in a clone of the repository, or give --recipes FOLDER")
-        fields[kind] = yaml.safe_load(path.read_text(encoding="utf-8"))
+            raise UserError(f"{path} does not exist; give --recipes a FOLDER with both recipes, or leave it out")
+        fields[kind] = read_yaml(path)
+        if not isinstance(fields[kind], dict):
+            raise UserError(f"{path} is not a recipe: it must hold `key: value` lines")
     for name in EQUAL:
         values = [found.get(name) for found in fields.values()]
         if values[0] != values[1]:

@@ -50,7 +50,7 @@ class Stages:
         self._path = path
         try:
             self.records: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             self.records = {}
 
     def add(self, name: str, seconds: float, peak: int, fresh: bool = False, **facts: Any) -> None:

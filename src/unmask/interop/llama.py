@@ -26,7 +26,7 @@ from unmask.errors import UserError
 from unmask.files import clear_leftovers, reading, replace_folder, sync_folder, write_tensors
 from unmask.interop.files import read_object
 from unmask.model.config import ModelConfig
-from unmask.model.folder import load, save
+from unmask.model.folder import load, save, unwrapped
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
@@ -219,8 +219,8 @@ class Tensors:
     """Names of the tensors in a folder's safetensors files, read one by one."""
 
     def __init__(self, homes: Mapping[str, Path]) -> None:
-        self._homes = homes
-        self.names = set(homes)
+        self._homes, self._given = homes, unwrapped(homes)
+        self.names = set(self._given)
 
     @classmethod
     def of(cls, folder: Path) -> Tensors:
@@ -240,8 +240,9 @@ class Tensors:
         return cls(homes)
 
     def read(self, name: str) -> torch.Tensor:
-        with _opened(self._homes[name]) as tensors:
-            return tensors.get_tensor(name)
+        given = self._given[name]
+        with _opened(self._homes[given]) as tensors:
+            return tensors.get_tensor(given)
 
 
 def _opened(path: Path) -> Any:

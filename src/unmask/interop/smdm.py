@@ -26,7 +26,7 @@ from unmask.errors import UserError
 from unmask.files import clear_leftovers, reading, write_tensors, write_whole
 from unmask.interop.files import read_object
 from unmask.model.config import ModelConfig
-from unmask.model.folder import load, save
+from unmask.model.folder import load, save, unwrapped
 from unmask.model.presets import preset
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
@@ -92,10 +92,11 @@ def read_published(path: Path) -> dict[str, torch.Tensor]:
         raise UserError(f"{path} is not a file; give the .safetensors file of the weights")
     try:
         with reading(), path.open("rb"):
-            return {name: tensor.float() for name, tensor in load_file(path).items()}
+            found = load_file(path)
     except (OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be read as safetensors: {reason}; fetch it again, or convert it") from error
+    return {name: found[given].float() for name, given in unwrapped(found).items()}
 
 
 def vocabulary(published: dict[str, torch.Tensor], path: Path) -> tuple[int, bool]:

@@ -17,7 +17,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,8 @@ from unmask.model.transformer import Transformer
 SCHEMA_VERSION = 1
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
 LARGEST_CHECKED = 2**30  # bytes of a file that `load` reads twice unless told not to
+# What a compiled, replicated, sharded or checkpointed module calls the module in it.
+WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
 @dataclass
@@ -180,6 +182,13 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, verify: bool |
     return Model(network.to(device).eval(), tokenizer, folder, read_defaults(folder))
 
 
+def unwrapped(names: Iterable[str]) -> dict[str, str]:
+    """Names without what wrappers of PyTorch put between (``_orig_mod.layers.0...``), each with the one in the file."""
+    names = list(names)
+    found = {".".join(part for part in name.split(".") if part not in WRAPPERS): name for name in names}
+    return found if len(found) == len(names) else {name: name for name in names}
+
+
 def read_weights(path: Path, network: Transformer) -> dict[str, torch.Tensor]:
     """The tensors of a safetensors file, checked against the network's names and shapes, as fp32."""
     try:
@@ -189,6 +198,7 @@ def read_weights(path: Path, network: Transformer) -> dict[str, torch.Tensor]:
         raise UserError(
             f"{path} cannot be read: {str(error).splitlines()[0]}; the file is missing or cut short"
         ) from error
+    found = {name: found[given] for name, given in unwrapped(found).items()}
     wanted = network.state_dict()
     for name, tensor in wanted.items():
         if name not in found:

@@ -15,6 +15,7 @@ import math
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -35,6 +36,7 @@ from unmask.training.distribution import Ranks, reshard, shard
 from unmask.training.metrics import LEVEL_BUCKETS, Clock, Metrics, Silence, level_means, matmul_peak, peak_memory
 from unmask.training.optimizer import build_optimizer, learning_rate, parameter_norm, update_average
 from unmask.training.recipe import Recipe
+from unmask.training.record import keep, refuse_extension
 from unmask.training.run_folder import RunFolder
 from unmask.training.setup import Setup, autocast_for, choose_device, compile_layers, prepare
 from unmask.training.step import Engine
@@ -86,7 +88,7 @@ def _train(recipe: Recipe, resume: bool) -> Result:
         torch.set_num_threads(recipe.threads)
     device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
     with Ranks(device) as ranks, ranks.watched():
-        setup = ranks.together(lambda: prepare(recipe, device, ranks))
+        setup = ranks.together(lambda: prepare(recipe, device, ranks, resume))
         run = ranks.together(lambda: RunFolder.open(recipe, resume, setup.records) if ranks.first else None)
         try:
             # Watched inside: the launcher sends SIGTERM to those that are left while they look who died.
@@ -125,6 +127,8 @@ class Run:
         restored = restore(self.state, self.path, ranks, speak, full) if resume else None
         if resume and restored is None:
             speak(f"{self.path} has no checkpoint yet, so this starts at step 0")
+        if resume:
+            ranks.together(lambda: self._lengthen(speak))
         background = self.device.type == "cuda" or sharded
         run_id = None if self.folder is None else self.folder.id
         self.writer = Writer(self.path, ranks, recipe.checkpoint.keep, background, run_id, restored, full)
@@ -154,6 +158,13 @@ class Run:
             self.validation, ranks.size, ranks.rank, stopped,
         )  # fmt: skip
 
+    def _lengthen(self, speak: Callable[[str], None]) -> None:
+        """Looks whether a resumed run may have its new budget, before anything is written, and records it."""
+        recipe, lengths, step = self.recipe, self.setup.lengths, self.state.progress.step
+        refuse_extension(recipe, lengths, step)
+        if self.ranks.first and (line := keep(self.path, recipe, lengths, step)):
+            speak(line)
+
     def _open_metrics(self) -> Metrics | Silence:
         if not self.ranks.first:
             return Silence()
@@ -166,8 +177,8 @@ class Run:
         """Steps from where the state is to the last; returns the signal that ended them early, or 0."""
         recipe, setup, state, ranks = self.recipe, self.setup, self.state, self.ranks
         progress, steps = state.progress, setup.steps
-        validate_every = recipe.validation.every or max(1, steps // 10)
-        save_every = recipe.checkpoint.every or max(1, steps // 10)
+        tenth = max(1, setup.lengths.first // 10)
+        validate_every, save_every = recipe.validation.every or tenth, recipe.checkpoint.every or tenth
         clock = Clock()
         saved, stop = progress.step, self.stop.signal if ranks.size == 1 else 0
 
@@ -178,7 +189,7 @@ class Run:
             started = time.monotonic()
             batch = ahead.step(progress.step, last=progress.step + 1 == steps)
             clock.waited += time.monotonic() - started
-            rate = learning_rate(progress.step, steps, recipe.optimizer)
+            rate = learning_rate(progress.step, steps, recipe.optimizer, setup.lengths.first)
 
             found = engine.forward_backward(batch.parts, batch.divisor, lambda: self.stop.signal)
             norm = engine.update(rate, apply=found.finite)

@@ -28,11 +28,14 @@ from unmask.files import no_permission, write_whole
 from unmask.model.checkpoints import checkpoints
 from unmask.model.folder import read_config
 from unmask.training.checkpoint_files import clear_partials, refuse_foreign
-from unmask.training.recipe import SCHEMA_VERSION, Recipe
+from unmask.training.recipe import BUDGETS, RECORDED, SCHEMA_VERSION, Recipe
+from unmask.training.record import PATHS, RECIPE
+from unmask.training.record import written as written_text
 
-RECIPE, VERSIONS, METRICS, LOCK = "recipe.yaml", "versions.json", "metrics.jsonl", ".lock"
+VERSIONS, METRICS, LOCK = "versions.json", "metrics.jsonl", ".lock"
 RUN = "run.json"  # the run's id, which its checkpoints carry too
 TOKENIZER_SUM = "tokenizer_sha256"
+ALREADY = "{} already holds a run; add --resume to go on with it, or give another --out"
 # What may change when a run goes on: none of it changes the samples, or what is computed of them.
 FREE_ON_RESUME = (
     ("out", "data", "log_every", "max_skipped", "checkpoint.every", "checkpoint.keep", "wandb", "device", "threads")
@@ -57,9 +60,8 @@ class RunFolder:
         """
         path, made, lock = Path(recipe.out), False, None
         try:
-            made = not path.exists()
             if (path / RECIPE).is_file() and not resume:
-                raise UserError(f"{path} already holds a run; add --resume to go on with it, or give another --out")
+                raise UserError(ALREADY.format(path))
             path.mkdir(parents=True, exist_ok=True)
             lock = (path / LOCK).open("a", encoding="utf-8")
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -94,8 +96,7 @@ def begin(path: Path, recipe: Recipe, records: Mapping[str, Any]) -> str:
     run_id = secrets.token_hex(8)
     write_whole(path / RUN, as_json({"schema_version": SCHEMA_VERSION, "id": run_id}))
     write_whole(path / VERSIONS, as_json(versions()))
-    fields = {"schema_version": SCHEMA_VERSION, **recipe.to_dict()}
-    write_whole(path / RECIPE, yaml.safe_dump(fields, sort_keys=False))
+    write_whole(path / RECIPE, written_text(recipe, []))
     return run_id
 
 
@@ -198,15 +199,28 @@ def as_json(record: Mapping[str, Any]) -> str:
     return json.dumps(record, indent=2) + "\n"
 
 
+def look(recipe: Recipe, resume: bool) -> bool:
+    """Whether `recipe.out` holds a run. Raises `UserError` as `RunFolder.open` would, and writes nothing."""
+    path = Path(recipe.out)
+    if not (path / RECIPE).is_file():
+        return False
+    if not resume:
+        raise UserError(ALREADY.format(path))
+    refuse_changes(recipe, read_settings(path), path)
+    return True
+
+
 def refuse_changes(recipe: Recipe, before: dict[str, Any], path: Path) -> None:
     """Raises `UserError` listing each setting that differs from the run's own."""
-    now, then = flat(recipe.to_dict()), flat({k: v for k, v in before.items() if k != "schema_version"})
+    now, then = flat(recipe.to_dict()), flat({k: v for k, v in before.items() if k not in RECORDED})
     # A key that the run's recipe does not know had what is now the default.
     then = {**flat(Recipe(data="-", out="-", steps=1).to_dict()), "steps": 0, **then}
+    # What lies at a path is known by its sums (`records`), and whether a run can be made longer by its schedule.
+    paths = [name for name in PATHS if bool(now.get(name)) == bool(then.get(name))]
     differing = [
         f"{name} was {then.get(name)!r}, is {now.get(name)!r}"
         for name in sorted(now.keys() | then.keys())
-        if now.get(name) != then.get(name) and name not in FREE_ON_RESUME
+        if now.get(name) != then.get(name) and name not in (*FREE_ON_RESUME, *BUDGETS, *paths)
     ]
     if differing:
         raise UserError(

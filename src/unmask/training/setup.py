@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -31,7 +32,8 @@ from unmask.model.transformer import Block, Transformer
 from unmask.training.batches import Batches
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.finetune import FineTuning
-from unmask.training.recipe import SCHEMA_VERSION, ModelFields, Recipe
+from unmask.training.recipe import SCHEMA_VERSION, ModelFields, Recipe, refuse_contradictions
+from unmask.training.record import Lengths, lengths_of, read_record, refuse_other_base
 from unmask.training.run_folder import TOKENIZER_SUM
 from unmask.training.task import Task
 
@@ -44,6 +46,7 @@ class Setup:
     task: Task
     tokenizer: Tokenizer | None
     steps: int
+    lengths: Lengths  # what a run that is made longer keeps
     flops_per_token: float
     share: Callable[[np.ndarray], list[np.ndarray]]  # a batch's ordered sample indices to this rank's micro-batches
     cost: StepCost  # what a step really computes, whatever the budget counts
@@ -55,8 +58,16 @@ class Setup:
         return self.network.config
 
 
-def prepare(recipe: Recipe, device: torch.device, ranks: Ranks) -> Setup:
-    """Raises `UserError` where data, model and recipe do not go together."""
+def prepare(
+    recipe: Recipe, device: torch.device, ranks: Ranks, resume: bool = False, weights: bool = True
+) -> Setup:
+    """Raises `UserError` where data, model and recipe do not go together, or not with the run that is resumed.
+
+    weights: False makes a network without weights, only to be looked at.
+    """
+    record = read_record(Path(recipe.out)) if resume else None
+    if record is None:
+        refuse_contradictions(recipe)
     start = start_model(recipe)
     records: dict[str, Any] = {}
     lines: list[str] = []
@@ -72,7 +83,8 @@ def prepare(recipe: Recipe, device: torch.device, ranks: Ranks) -> Setup:
         records["data.json"] = data_record(data.manifest)
         if start is None:
             config = model_config(recipe, data.vocab_size, data.eos_id)
-            network = Transformer(config, seed=recipe.seed)
+            with nullcontext() if weights else torch.device("meta"):
+                network = Transformer(config, seed=recipe.seed if weights else None)
         else:
             config, network = start.config, start.network.train()
             if data.vocab_size != config.vocab_size or (start.tokenizer and start.tokenizer.hash != tokenizer.hash):
@@ -87,6 +99,9 @@ def prepare(recipe: Recipe, device: torch.device, ranks: Ranks) -> Setup:
         add_adapters(network, recipe.lora, recipe.seed)
         trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
         lines.append(f"{trained:,} trained parameters: adapters of rank {recipe.lora.rank} on {recipe.lora.targets}")
+    if record is not None:
+        refuse_other_base(recipe, record, config)
+    lengths = lengths_of(recipe, record, lambda some: planned_steps(some, config, task)[0])
     steps, flops_per_token = planned_steps(recipe, config, task)
     share_of(np.arange(recipe.batch_size), ranks, recipe.micro_batch)  # raises where it does not divide
 
@@ -96,7 +111,8 @@ def prepare(recipe: Recipe, device: torch.device, ranks: Ranks) -> Setup:
     network.recompute = recipe.activation_checkpointing
     adapters = (0, ()) if recipe.lora is None else (recipe.lora.rank, recipe.lora.names)
     cost = StepCost(config, recipe.activation_checkpointing, *adapters)
-    return Setup(network.to(device), task, tokenizer, steps, flops_per_token, share, cost, records, lines)
+    network = network.to(device) if weights else network
+    return Setup(network, task, tokenizer, steps, lengths, flops_per_token, share, cost, records, lines)
 
 
 def data_record(manifest: Manifest) -> dict[str, Any]:
@@ -134,6 +150,8 @@ def model_config(recipe: Recipe, vocab_size: int, eos_id: int | None) -> ModelCo
         if getattr(fields, name)
     }
     causal = recipe.objective.kind == "arm"
+    if missing := [name for name in ("n_layer", "n_head", "n_embd") if fields.size is None and name not in given]:
+        raise UserError(f"model.{missing[0]} is missing; give model.n_layer, n_head and n_embd, or model.size")
     if fields.size is not None:
         return preset(fields.size, vocab_size=vocab_size, causal=causal, **shared, **given)
     return ModelConfig.from_dict({**shared, **given, "vocab_size": vocab_size, "causal": causal})
