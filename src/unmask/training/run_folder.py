@@ -20,7 +20,6 @@ from typing import IO, Any
 
 import numpy as np
 import torch
-import yaml
 
 from unmask._version import __version__
 from unmask.errors import UserError
@@ -29,7 +28,7 @@ from unmask.model.checkpoints import checkpoints
 from unmask.model.folder import read_config
 from unmask.training.checkpoint_files import clear_partials, refuse_foreign
 from unmask.training.recipe import BUDGETS, RECORDED, SCHEMA_VERSION, Recipe
-from unmask.training.record import PATHS, RECIPE
+from unmask.training.record import PATHS, RECIPE, read_record
 from unmask.training.record import written as written_text
 
 VERSIONS, METRICS, LOCK = "versions.json", "metrics.jsonl", ".lock"
@@ -144,17 +143,10 @@ def read_id(path: Path) -> str | None:
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """What the recipe.yaml of a run holds. Raises `UserError` where it cannot be read."""
-    mend = "put back its own, or give another --out"
-    try:
-        found = yaml.safe_load((path / RECIPE).read_text(encoding="utf-8"))
-    except PermissionError as error:
-        raise no_permission(error) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError, ValueError) as error:
-        raise UserError(f"{path / RECIPE} is damaged or missing; {mend}") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path / RECIPE} is damaged: it holds no settings; {mend}")
-    return found
+    """The settings of the run in a folder. Raises `UserError` where they cannot be read."""
+    record = read_record(path)
+    assert record is not None, "looked for by the caller"
+    return record.settings
 
 
 def read_json(path: Path, mend: str) -> dict[str, Any] | None:
