@@ -163,10 +163,13 @@ def test_what_killed_writers_left_is_cleared_at_the_next_start(lab: Any) -> None
         (run / name).write_text("half")
     for name in ("recipe.partial", "metrics.partial"):  # of before
         (run / name).write_text("half")
-    (run / ".notes").write_text("mine")
+    for name in (".notes", f".result.json.partial-{dead}"):  # nobody's, and another command's
+        (run / name).write_text("mine")
     stop_at_once(recipe)
     assert names(run) == ["08", "12"]
-    assert sorted(p.name for p in run.iterdir() if "partial" in p.name or p.name.startswith(".")) == [".lock", ".notes"]
+    assert sorted(p.name for p in run.iterdir() if "partial" in p.name or p.name.startswith(".")) == [
+        ".lock", ".notes", f".result.json.partial-{dead}",
+    ]  # fmt: skip
     train(recipe, resume=True)
     assert names(run) == ["16", "20"]
 
