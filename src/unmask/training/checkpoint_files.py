@@ -96,6 +96,11 @@ def run_of(folder: Path) -> tuple[bool, str | None]:
         return False, None
 
 
+def id_record(run_id: str) -> str:
+    """What run.json holds."""
+    return json.dumps({"schema_version": 1, "id": run_id})
+
+
 def prune(run: Path, written: Path, keep: int, run_id: str | None, whole: set[Path], full: bool = True) -> None:
     """Takes away what is older than the newest `keep` whole checkpoints; `written`, just written, is the first of them.
 
@@ -160,5 +165,5 @@ def refuse_foreign(run: Path, run_id: str | None, new: bool) -> None:
     for folder in checkpoints(run):
         readable, found = run_of(folder)
         if readable and found not in (None, run_id):
-            lost = "" if run_id else ", or put back the run.json that says it is not"
+            lost = "" if run_id else f", or put back the run.json that says it is not: {id_record(str(found))}"
             raise UserError(f"{folder} is of another run than {run}; move it away{lost}, or give another --out")
