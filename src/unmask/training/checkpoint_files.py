@@ -22,6 +22,11 @@ from unmask.training.distribution import Ranks
 
 STATE = "train_state/state.json"
 DAMAGED = "damaged-"  # before the name of one that was set aside
+# What a writer that was killed may have left of the run's own files; the last two are an earlier version's.
+OWN = r"recipe\.yaml|(versions|run|data|sft|lora|trace)\.json|metrics\.jsonl|wandb-id"
+LEFT = re.compile(rf"\.({OWN})\.partial-\d+|recipe\.partial|metrics\.partial")
+LEFT_OF_STEPS = re.compile(r"\.step-\d+\.(partial|removed|partial-\d+)")
+SET_ASIDE = re.compile(r"\.(step-\d+)\.old-\d+")
 
 
 def choose(run: Path, ranks: Ranks, full: bool) -> tuple[Path | None, dict[Path, str]]:
@@ -91,6 +96,11 @@ def run_of(folder: Path) -> tuple[bool, str | None]:
         return False, None
 
 
+def id_record(run_id: str) -> str:
+    """What run.json holds."""
+    return json.dumps({"schema_version": 1, "id": run_id})
+
+
 def prune(run: Path, written: Path, keep: int, run_id: str | None, whole: set[Path], full: bool = True) -> None:
     """Takes away what is older than the newest `keep` whole checkpoints; `written`, just written, is the first of them.
 
@@ -121,12 +131,10 @@ def _whole(folder: Path, full: bool) -> bool:
 
 def clear_partials(run: Path) -> None:
     """Takes away what writers that were killed have left in a run folder; only the holder of its lock may call it."""
-    found = _leftovers(run, re.compile(r"\..+\.partial-\d+|(recipe|metrics)\.partial"))
-    found += _leftovers(run / CHECKPOINTS, re.compile(r"\.step-\d+\.(partial|removed|partial-\d+)"))
-    for path in found:
+    for path in [*_leftovers(run, LEFT), *_leftovers(run / CHECKPOINTS, LEFT_OF_STEPS)]:
         remove(path)
-    for path in _leftovers(run / CHECKPOINTS, re.compile(r"\.step-\d+\.old-\d+")):
-        name = path.with_name(path.name[1:].rpartition(".old-")[0])
+    for path in _leftovers(run / CHECKPOINTS, SET_ASIDE):
+        name = path.with_name(SET_ASIDE.sub(r"\1", path.name))
         if os.path.lexists(name):
             remove(path)
         else:  # killed between the two renames that replace one
@@ -157,5 +165,5 @@ def refuse_foreign(run: Path, run_id: str | None, new: bool) -> None:
     for folder in checkpoints(run):
         readable, found = run_of(folder)
         if readable and found not in (None, run_id):
-            lost = "" if run_id else ", or put back the run.json that says it is not"
+            lost = "" if run_id else f", or put back the run.json that says it is not: {id_record(str(found))}"
             raise UserError(f"{folder} is of another run than {run}; move it away{lost}, or give another --out")

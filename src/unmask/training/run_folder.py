@@ -26,8 +26,8 @@ from unmask.errors import UserError
 from unmask.files import no_permission, write_whole
 from unmask.model.checkpoints import checkpoints
 from unmask.model.folder import read_config
-from unmask.training.checkpoint_files import clear_partials, refuse_foreign
-from unmask.training.recipe import BUDGETS, RECORDED, SCHEMA_VERSION, Recipe
+from unmask.training.checkpoint_files import clear_partials, id_record, refuse_foreign, run_of
+from unmask.training.recipe import BUDGETS, RECORDED, Recipe
 from unmask.training.record import PATHS, RECIPE, read_record
 from unmask.training.record import written as written_text
 
@@ -93,7 +93,7 @@ def begin(path: Path, recipe: Recipe, records: Mapping[str, Any]) -> str:
     for name, record in records.items():
         write_whole(path / name, as_json(record))
     run_id = secrets.token_hex(8)
-    write_whole(path / RUN, as_json({"schema_version": SCHEMA_VERSION, "id": run_id}))
+    write_whole(path / RUN, id_record(run_id) + "\n")
     write_whole(path / VERSIONS, as_json(versions()))
     write_whole(path / RECIPE, written_text(recipe, []))
     return run_id
@@ -120,7 +120,7 @@ def go_on(path: Path, records: Mapping[str, Any]) -> tuple[str, list[str]]:
         write_whole(path / name, as_json(record))
     if run_id is None:
         run_id = secrets.token_hex(8)
-        write_whole(path / RUN, as_json({"schema_version": SCHEMA_VERSION, "id": run_id}))
+        write_whole(path / RUN, id_record(run_id) + "\n")
     try:
         known = read_json(path / VERSIONS, "")
     except UserError:
@@ -133,12 +133,13 @@ def go_on(path: Path, records: Mapping[str, Any]) -> tuple[str, list[str]]:
 
 def read_id(path: Path) -> str | None:
     """The id of the run in a folder; None where an earlier version began it."""
-    mend = f"put back its own, or delete it if {path / 'checkpoints'} holds this run's alone"
+    carried = {run_id for folder in checkpoints(path) if (run_id := run_of(folder)[1]) is not None}
+    mend = "put back its own" + (f", which by its checkpoints is {id_record(carried.pop())}" if carried else "")
     found = read_json(path / RUN, mend)
     if found is None:
         return None
     if not isinstance(found.get("id"), str):
-        raise UserError(f"{path / RUN} is damaged: it has no id; {mend}")
+        raise UserError(f"{path / RUN} is damaged (it has no id); {mend}")
     return str(found["id"])
 
 
