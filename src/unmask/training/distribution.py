@@ -34,6 +34,7 @@ from unmask.training.recipe import ParallelFields
 from unmask.training.shared_memory import SharedSum, memory_place
 
 T = TypeVar("T")
+LAUNCHER_GONE = int(signal.SIGHUP)  # a stop like one by a signal
 TIMEOUT = timedelta(minutes=10)  # of a collective: longer than any checkpoint's write
 
 
@@ -45,6 +46,7 @@ class Ranks:
         self.joined = "RANK" in os.environ and "WORLD_SIZE" in os.environ
         self.rank, self.size = from_environment() if self.joined else (0, 1)
         self.checkpoint_group: dist.ProcessGroup | None = None
+        self._lost: list[int] = []  # ranks that were found to have died
         if not self.joined:
             return
         if device.type == "cuda":
@@ -71,7 +73,7 @@ class Ranks:
     ) -> None:
         if not self.joined:
             return
-        self._beat.stop(failed=error is not None)
+        self._beat.stop(error is not None, self._lost)
         # After an error others may wait in a collective: leaving without farewell closes the connections and ends it.
         if error is None:
             dist.destroy_process_group()
@@ -83,8 +85,8 @@ class Ranks:
 
     @property
     def orphaned(self) -> int:
-        """SIGTERM, as if it had been sent, where this process's launcher is gone; else 0."""
-        return signal.SIGTERM if self.joined and self._beat.orphaned else 0
+        """`LAUNCHER_GONE`, as if it were a signal, where this process's launcher is gone; else 0."""
+        return LAUNCHER_GONE if self.joined and self._beat.orphaned else 0
 
     def sum(self, values: np.ndarray) -> np.ndarray:
         """The sum over ranks of float64 values, the same on all."""
@@ -151,8 +153,9 @@ class Ranks:
             if self.size == 1 or isinstance(error, torch.OutOfMemoryError):
                 raise
             if lost := self._beat.dead():
+                self._lost = list(lost)
                 raise UserError(epitaph(lost)) if self._beat.claim("epitaph") else SaidElsewhere from error
-            if self._beat.failed():
+            if self._beat.failed:
                 raise SaidElsewhere from error
             if self._beat.orphaned:
                 line = f"the launcher is gone, and a collective failed ({first_line(error)}); start again with --resume"

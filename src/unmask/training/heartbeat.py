@@ -6,18 +6,21 @@
     beat.orphaned                                # the launcher is gone
     beat.stop(failed=False)
 
-A rank that leaves says so in the store, so that those who look after it do not take it for dead. The launcher
-(`torchrun`) is gone where the process that started this one is no longer its parent, or where the store, which lives in
-the launcher of the first host, no longer answers.
+A rank that leaves says so in the store, so that those who look after it do not take it for dead; one that leaves after
+an error also says which ranks have died, which the others learn with their next beat. The launcher (`torchrun`) is gone
+where the process that started this one is no longer its parent, or where the store no longer answers, which lives in
+the launcher of the first host. Without a store ranks of one host still see each other's processes.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -30,8 +33,7 @@ from unmask.terminal import say
 BEAT_SECONDS = 1.0
 # How long a rank may be stuck beside one that is gone once the launcher has sent SIGTERM; after 30 seconds it kills.
 STUCK_SECONDS = 15.0
-LINGER_SECONDS = 5.0  # of a rank that keeps the store and has failed: the others still look into it
-WELL, FAILED = b"well", b"failed"
+OVER = "over"  # the key under which the first rank that leaves after an error says which have died
 
 
 @dataclass(frozen=True)
@@ -85,8 +87,10 @@ class Heartbeat:
         self._store = cast(Any, dist.distributed_c10d._get_default_store())
         elastic = os.environ.get("TORCHELASTIC_RUN_ID") is not None
         self._parent = os.getppid() if elastic else None  # others may start ranks and leave them alone
-        self._keeps_store = rank == 0 and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-        self.orphaned = False
+        self._kept_by_rank = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"  # the store, by rank 0
+        self._lost: list[int] | None = None  # as others have found: which have died, once one has left after an error
+        self._store_gone = self._leaving = False
+        self.orphaned = False  # what the loop asks after each step
         self._done = threading.Event()
         self._store.add(f"beat/{rank}", 1)
         # The interpreter writes a signal's number here at once, whatever the main thread is waiting for.
@@ -101,28 +105,28 @@ class Heartbeat:
         told: float | None = None
         beats: dict[int, tuple[int, float]] = {}
         while not self._done.wait(BEAT_SECONDS):
-            now = time.monotonic()
+            if self._parent is not None and os.getppid() != self._parent and not self.orphaned:
+                self.orphaned, self._store_gone = True, self._store_gone or not answers()
+            if self._store_gone:
+                self._look_for_processes()
+                continue
+            now, lost = time.monotonic(), {}
             try:
                 store.add(f"beat/{self._rank}", 1)
-                if self._parent is not None and os.getppid() != self._parent:
-                    self._lose_launcher(store)
+                self._learn(store)
                 if told is None and (self._asked_to_stop() or self.orphaned):
                     told = now
-                if told is None:
-                    continue
-                for rank in range(self._size):
-                    before, since = beats.get(rank, (-1, now))
-                    beat = store.add(f"beat/{rank}", 0)
-                    beats[rank] = (beat, now if beat != before else since)
-                still = [rank for rank, (_, since) in beats.items() if now - since > STUCK_SECONDS]
-                lost = self._without_farewell(store, still)
+                if told is not None:
+                    for rank in range(self._size):
+                        before, since = beats.get(rank, (-1, now))
+                        beat = store.add(f"beat/{rank}", 0)
+                        beats[rank] = (beat, now if beat != before else since)
+                    still = [rank for rank, (_, since) in beats.items() if now - since > STUCK_SECONDS]
+                    lost = self._without_farewell(store, still)
             except RuntimeError:
-                if self._done.is_set():
-                    return
-                self._lose_launcher(None)
-                return
-            if lost and not self._done.is_set():
-                self._leave(FAILED)
+                self.orphaned = self._store_gone = True
+            if lost and not self._leaving:
+                self._leave(lost)
                 if self.claim("epitaph"):
                     say(f"unmask: error: {epitaph(lost)}")
                 os._exit(2)
@@ -133,82 +137,88 @@ class Heartbeat:
         except BlockingIOError:
             return False
 
-    def _lose_launcher(self, store: Any) -> None:
-        if self.orphaned or self._done.is_set():
-            return
-        self.orphaned = True
-        try:
-            speaks = self._rank == 0 if store is None else store.add("orphaned", 1) == 1
-        except RuntimeError:
-            speaks = self._rank == 0
-        if speaks:
-            try:
-                say("the launcher is gone: stopping after this step")
-            except OSError:
-                pass  # its terminal may be gone with it
+    def _look_for_processes(self) -> None:
+        gone = [rank for rank, name in enumerate(self._names) if rank != self._rank and name.lives is False]
+        if gone and self._lost is None:
+            self._lost = gone
 
     def _without_farewell(self, store: Any, ranks: list[int]) -> dict[int, Name]:
         """Those that have not said goodbye, and so have died."""
         return {rank: self._names[rank] for rank in ranks if not store.check([f"left/{rank}"])}
 
+    def _learn(self, store: Any) -> None:
+        if self._lost is None and store.check([OVER]):
+            self._lost = json.loads(store.get(OVER))
+
     def dead(self) -> dict[int, Name]:
-        """The ranks that stopped without a farewell. Takes three beats.
-
-        Without the store those are named that can be seen to be gone: processes of this host, and the one that kept
-        the store.
-        """
+        """The ranks that stopped without a farewell. Takes three beats, unless another has found out before."""
         others = [rank for rank in range(self._size) if rank != self._rank]
-        try:
-            before = [self._store.add(f"beat/{rank}", 0) for rank in others]
-            time.sleep(3 * BEAT_SECONDS)
-            after = [self._store.add(f"beat/{rank}", 0) for rank in others]
-            still = [rank for rank, old, new in zip(others, before, after, strict=True) if old == new]
-            lost = self._without_farewell(self._store, still)
-            # A process that lives may have been kept from beating by a busy machine: beside one that is gone, no cause.
-            return {rank: name for rank, name in lost.items() if not name.lives} or lost
-        except RuntimeError:
-            if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True":
-                return {0: self._names[0]}
-            return {rank: self._names[rank] for rank in others if self._names[rank].lives is False}
+        until, before = time.monotonic() + 3 * BEAT_SECONDS, self._beats(others)
+        while self._lost is None and time.monotonic() < until:
+            time.sleep(0.1)
+        if self._lost is None and (after := self._beats(others)) and before:
+            try:
+                still = [rank for rank in others if before[rank] == after[rank]]
+                lost = self._without_farewell(self._store, still)
+                # One that lives may have been kept from beating by a busy machine: no cause beside one that is gone.
+                return {rank: name for rank, name in lost.items() if not name.lives} or lost
+            except RuntimeError:
+                self._store_gone = True
+        if self._lost is None and self._store_gone and self._kept_by_rank:
+            self._lost = [0]
+        return {rank: self._names[rank] for rank in self._lost or ()}
 
-    def failed(self) -> bool:
-        """Whether another rank has left after an error, which it tells itself."""
+    def _beats(self, ranks: list[int]) -> dict[int, int]:
+        """How often each has beaten; empty where the store is gone."""
         try:
-            keys = [f"left/{rank}" for rank in range(self._size) if rank != self._rank]
-            return any(self._store.check([key]) and self._store.get(key) == FAILED for key in keys)
+            if not self._store_gone:
+                self._learn(self._store)
+                return {rank: self._store.add(f"beat/{rank}", 0) for rank in ranks}
         except RuntimeError:
-            return False
+            self._store_gone = True
+        return {}
+
+    @property
+    def failed(self) -> bool:
+        """Whether another rank has left after an error, which that one says. As far as `dead` has seen."""
+        return self._lost is not None
 
     def claim(self, what: str) -> bool:
         """Whether this rank is the first to ask, and so speaks; without the store, whether it is the first alive."""
         try:
-            return bool(self._store.add(what, 1) == 1)
+            if not self._store_gone:
+                return bool(self._store.add(what, 1) == 1)
         except RuntimeError:
-            living = [rank for rank, name in enumerate(self._names) if rank == self._rank or name.lives is not False]
-            keeper = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-            return self._rank == min(rank for rank in living if rank or not keeper)
+            self._store_gone = True
+        return self._rank == min(set(range(self._size)) - set(self._lost or ()))
 
-    def _leave(self, how: bytes) -> None:
+    def _leave(self, lost: Iterable[int] | None) -> None:
         try:
-            self._store.set(f"left/{self._rank}", how)
+            if not self._store_gone:
+                self._store.set(f"left/{self._rank}", "")
+                if lost is not None and self._store.add("leaves", 1) == 1:
+                    self._store.set(OVER, json.dumps(sorted(lost)))
         except RuntimeError:
-            pass  # the store is gone
+            self._store_gone = True
 
-    def stop(self, failed: bool) -> None:
-        """The farewell. `failed`: after an error."""
+    def stop(self, failed: bool, lost: Iterable[int] = ()) -> None:
+        """The farewell. failed: after an error; lost: the ranks that have died."""
+        self._leaving = True
+        self._leave(lost if failed else None)
+        if failed and (self._kept_by_rank or self._store_gone):
+            # The store goes with the process that keeps it, and without one a process that leaves looks like one that
+            # died: the others first have to learn what happened.
+            self._done.wait(3 * BEAT_SECONDS)
         self._done.set()
         self._thread.join()
         signal.set_wakeup_fd(self._wakeup)
-        self._leave(FAILED if failed else WELL)
-        if failed and self._keeps_store:
-            self._linger()
 
-    def _linger(self) -> None:
-        until = time.monotonic() + LINGER_SECONDS
-        waiting = set(range(1, self._size))
-        try:
-            while waiting and time.monotonic() < until:
-                waiting = {rank for rank in waiting if not self._store.check([f"left/{rank}"])}
-                time.sleep(0.1)
-        except RuntimeError:
-            pass
+
+def answers() -> bool:
+    """Whether something listens where the launcher's store was: asking a store that is gone prints its stack."""
+    try:
+        place = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        socket.create_connection(place, timeout=BEAT_SECONDS).close()
+        return True
+    except (KeyError, ValueError, OSError):
+        return False

@@ -32,7 +32,7 @@ from unmask.model.folder import Model
 from unmask.model.lora import adapter_metadata, merged_weights
 from unmask.terminal import say
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
-from unmask.training.distribution import Ranks, reshard, shard
+from unmask.training.distribution import LAUNCHER_GONE, Ranks, reshard, shard
 from unmask.training.metrics import LEVEL_BUCKETS, Clock, Metrics, Silence, level_means, matmul_peak, peak_memory
 from unmask.training.optimizer import build_optimizer, learning_rate, parameter_norm, update_average
 from unmask.training.recipe import Recipe
@@ -231,8 +231,9 @@ class Run:
             where = f"after step {progress.step}; saved, go on with --resume"
             if not progress.step:
                 where = "before the first step; there was nothing to save, and --resume starts at step 0"
-            self.metrics.say(f"stopped by signal {stop} {where}")
-        return stop
+            why = f"stopped by signal {stop}" if stop != LAUNCHER_GONE else "the launcher is gone: stopped"
+            self.metrics.say(f"{why} {where}")
+        return stop if stop != LAUNCHER_GONE else signal.SIGTERM
 
     def _refuse_divergence(self) -> None:
         """Stops a run that has been lost to its learning rate, naming what to go back to."""

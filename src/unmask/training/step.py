@@ -26,7 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from unmask.diffusion.objective import Inputs, Objective
 from unmask.model.transformer import Transformer
-from unmask.training.distribution import Ranks
+from unmask.training.distribution import LAUNCHER_GONE, Ranks
 from unmask.training.metrics import LEVEL_BUCKETS, add_by_level
 from unmask.training.optimizer import gradient_norm, set_learning_rate
 from unmask.training.shared_memory import average_bucket
@@ -34,7 +34,7 @@ from unmask.training.shared_memory import average_bucket
 # The rotary tables are constants: no need to broadcast them before each step. The setting has a new name in torch 2.13.
 _NEW = "forward_sync_buffers" in inspect.signature(DistributedDataParallel.__init__).parameters
 CONSTANT_BUFFERS: dict[str, Any] = {"forward_sync_buffers" if _NEW else "broadcast_buffers": False}
-SIGNALS = (signal.SIGTERM, signal.SIGINT)  # that end a run after a step, saved
+SIGNALS = (signal.SIGTERM, signal.SIGINT, LAUNCHER_GONE)  # that end a run after a step, saved
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Gathered:
     loss: float  # of the whole batch
     level_total: list[float]  # by bucket of the mask share: summed mean cross-entropies
     level_count: list[int]
-    stop: int  # a signal that some rank has been sent, or 0
+    stop: int  # a signal that some rank has been sent, `LAUNCHER_GONE`, or 0
 
     @property
     def finite(self) -> bool:
