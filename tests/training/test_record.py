@@ -214,6 +214,19 @@ def test_any_budget_makes_a_run_longer(lab: Any, tmp_path: Path, budget: str, mo
     assert resume(tmp_path / "run").steps == done.steps
 
 
+def test_ranks_go_on_by_the_folder_and_for_longer(lab: Any, tmp_path: Path) -> None:
+    train(lab.recipe("run", steps=5, **CONSTANT))
+    train(lab.recipe("whole", steps=9, **CONSTANT))
+    words = lab.torchrun(2, "train", tmp_path / "run", "--resume", "--steps", "9")
+    done = subprocess.run(words, cwd="/", capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("made longer at step 5: 9 steps instead of 5") == 1 and "2 ranks" in done.stderr
+    assert saved(tmp_path / "run")["extensions"][0]["steps"] == [5, 9]
+    ours, theirs = weights(tmp_path / "run"), weights(tmp_path / "whole")
+    for name in ours:
+        torch.testing.assert_close(ours[name], theirs[name], atol=1e-4, rtol=1e-3)
+
+
 def test_a_longer_budget_of_a_stopped_run_counts_from_where_it_is(lab: Any, tmp_path: Path) -> None:
     train(lab.recipe("whole", steps=14, **CONSTANT))
     train(lab.recipe("cut", steps=10, checkpoint__every=4, checkpoint__keep=9, **CONSTANT))

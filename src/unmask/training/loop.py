@@ -1,8 +1,8 @@
 """The training loop, readable top to bottom.
 
-    unmask train recipes/demo-mdm.yaml --out runs/mdm
-    unmask train recipes/demo-mdm.yaml --out runs/mdm --resume
-    torchrun --nproc-per-node 2 -m unmask train recipes/demo-mdm.yaml --out runs/mdm
+    unmask train demo-mdm --data data/sotu --out runs/mdm
+    unmask train runs/mdm --resume
+    torchrun --nproc-per-node 2 -m unmask train demo-mdm --data data/sotu --out runs/mdm
 
 Sample k of a run, its noise and its length are functions of (seed, k), so stopping (SIGTERM, Ctrl-C, kill -9) and
 resuming gives the same weights, bit for bit, at the same ranks, threads, micro-batch and compile setting, and the same
