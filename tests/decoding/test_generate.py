@@ -9,7 +9,8 @@ import pytest
 import tokenizers
 import torch
 
-from unmask.decoding import Generation, generate, infill
+from unmask.decoding import Generation, generate
+from unmask.decoding.generate import infill
 from unmask.errors import UserError
 from unmask.model.folder import Model
 from unmask.model.tokenizers import Tokenizer
@@ -186,7 +187,7 @@ def test_bad_settings(mdm: Model, options, message: str) -> None:
         (["text"], "no tokenizer.json"),
         ([[8]], "token id 8"),
         ([[-1]], "token id -1"),
-        ([[1], None], "prompt 1 is None; give a text or a list of token ids"),
+        ([[1], {}], "prompt 1 is {}; give a text or a list of token ids"),
         ([1.5], "prompt 0 is 1.5"),
     ],
 )

@@ -40,7 +40,7 @@ class Generation:
     positions: list[int]  # where the new tokens stand in `canvas`
     steps: list[int]  # the step that committed each token last; -1 for a token the caller forced
     probabilities: list[float]  # p(token) when it was committed, at temperature 1, guidance included
-    canvas: list[int]  # prompt and new tokens
+    canvas: list[int]  # prompt and new tokens, behind an end of sequence where the text begins with new ones
     seed: tuple[int, int]  # `generate(..., seed=[generation.seed])` draws this row again
     trace: list[dict[str, Any]] | None = None  # events in order, or None if they were not kept
     seconds: float | None = dataclasses.field(default=None, compare=False)  # wall time until this row was done
@@ -119,7 +119,8 @@ def results(canvas: Canvas, model: Model, eos_id: int | None, surplus: Sequence[
         tokens = canvas.tokens_BL[row, :length].tolist()
         blanks = bool(positions) and positions[0] < start
         stopped = canvas.ended[row] or ("eos" if eos < width else "length" if length > start else "filled")
-        text = model.decode(tokens[:eos]) if blanks else continuation(model, tokens[:eos], start)
+        added = int(canvas.added_B[row])
+        text = model.decode(tokens[added:eos]) if blanks else continuation(model, tokens[:eos], start)
         if text is not None:
             text = text[: max(len(text) - surplus[row], 0)]
         found.append(
