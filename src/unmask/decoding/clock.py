@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 
 from unmask.decoding.canvas import Canvas
-from unmask.decoding.turn import KEYS, REOPENED, Turn, row_uniforms
+from unmask.decoding.turn import KEYS, Turn, row_uniforms
 
 
 class Clock:
@@ -34,7 +34,6 @@ class Clock:
         keys_GL = row_uniforms(canvas, rows_G, torch.full_like(rows_G, KEYS))
         self.keys_BL = torch.zeros(canvas.tokens_BL.shape, dtype=torch.float64)
         self.keys_BL[rows_G] = keys_GL
-        self.reopened_BL = torch.zeros(canvas.tokens_BL.shape, dtype=torch.int64)  # times
 
     def running(self) -> torch.Tensor:
         """Rows of the group with a block still to be done."""
@@ -62,17 +61,6 @@ class Clock:
             global_step_R=torch.where(steps_R > 0, scheduled_R, tick_R),
             tick_R=tick_R,
         )
-
-    def reopen(self, rows_R: torch.Tensor, opened_RL: torch.Tensor) -> None:
-        """New keys for positions that are masks again, by (seed, row, position, times): under the old ones whoever
-        came first would, taken back, be the first to come again."""
-        self.reopened_BL[rows_R] += opened_RL
-        times_RL = self.reopened_BL[rows_R].masked_fill(~opened_RL, 0)
-        for times in times_RL[opened_RL].unique().tolist():
-            here_RL = times_RL == times
-            at = here_RL.any(1)
-            keys_RL = row_uniforms(self.canvas, rows_R[at], torch.full_like(rows_R[at], REOPENED + times))
-            self.keys_BL[rows_R[at]] = torch.where(here_RL[at], keys_RL, self.keys_BL[rows_R[at]])
 
     def advance(self, rows_R: torch.Tensor) -> None:
         """A step on."""

@@ -126,7 +126,7 @@ class Group:
             idle_R = ~needed_R
             waiting_R = waiting_R[idle_R]
             if plan.remask_RL is not None:
-                self.take_back(waiting_R, plan.remask_RL[idle_R], turn.global_step_R[idle_R])
+                self.canvas.remask(waiting_R, plan.remask_RL[idle_R], turn.global_step_R[idle_R])
             self.clock.advance(waiting_R)
         rows_R = torch.cat(ready).sort().values if ready else waiting_R
         return self.plan(self.clock.turn(rows_R))[0] if len(rows_R) else None
@@ -203,18 +203,13 @@ class Group:
         elif chosen_RL is None:
             chosen_RL = self.admit(turn, priority_RL, answers)
         if remask_RL is not None:
-            self.take_back(rows_R, remask_RL, turn.global_step_R)
+            self.canvas.remask(rows_R, remask_RL, turn.global_step_R)
         if self.limits.any:
             chosen_RL = self.limits.admit(rows_R, chosen_RL, answers.tokens, priority_RL)
         if self.edits:
             chosen_RL = chosen_RL | self.edit(turn, answers)
         self.canvas.commit(rows_R, chosen_RL, answers.tokens, answers.probability, turn.global_step_R)
         self.clock.advance(rows_R)
-
-    def take_back(self, rows_R: torch.Tensor, chosen_RL: torch.Tensor, step_R: torch.Tensor) -> None:
-        """Masks again, which come in an order of their own."""
-        self.canvas.remask(rows_R, chosen_RL, step_R)
-        self.clock.reopen(rows_R, chosen_RL)
 
     def priority(self, turn: Turn, answers: Answers) -> torch.Tensor:
         """Highest first."""

@@ -20,7 +20,7 @@ from unmask.diffusion.noise import uniforms
 
 # Draw 0 of a row orders its positions; draw 1 + tick of it chooses tokens. Other streams lie beyond any tick.
 KEYS, TOKENS, PRIORITIES, UNMASKING, REMASKING = 0, 1, 1 << 40, 2 << 40, 3 << 40
-REOPENED = 4 << 40  # + how many times a position has become a mask again: its key from then on
+ORDERING = 4 << 40
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Turn:
     block_R: torch.Tensor  # number of each row's current block
     block_RL: torch.Tensor  # all new positions of the block, committed ones too
     index_RL: torch.Tensor  # of a position within its block; meaningless outside
-    keys_RL: torch.Tensor  # a uniform per position, drawn once, and anew when it becomes a mask again
+    keys_RL: torch.Tensor  # a uniform per position, drawn once per row
     step_R: torch.Tensor  # within the block
     steps_R: torch.Tensor  # that the block has; 0: as many as it takes
     global_step_R: torch.Tensor  # over all blocks
