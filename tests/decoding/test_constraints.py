@@ -244,6 +244,8 @@ def test_why_a_text_cannot_be_banned() -> None:
         ("[ab]{3,}", 1, None, "cannot be written in exactly 1 token, but in 3 or more"),
     ],
 )
-def test_which_numbers_of_tokens_a_pattern_can_have(pattern: str, length: int, eos_id: int | None, message: str) -> None:
+def test_which_numbers_of_tokens_a_pattern_can_have(
+    pattern: str, length: int, eos_id: int | None, message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         read_constraints(Tokenizer.plain_bytes(), 257, [Run(length, eos_id=eos_id)], pattern=pattern)

@@ -209,8 +209,8 @@ def test_editing_mends_clashes() -> None:
     ("revise", "block"), [("remdm-cap:0.3", None), ("remdm-rescale:0.4", None), ("remdm-conf", None), ("remdm-conf", 8)]
 )
 def test_a_position_taken_back_waits_like_any_other(revise: str, block: int | None) -> None:
-    """`random` takes the masks in uniformly random order: how often a commitment falls on a position that was taken back
-    is that position's share of the masks, step by step."""
+    """`random` takes the masks in uniformly random order: how often a commitment falls on a position that was taken
+    back is the share of such positions among the masks, step by step."""
     rules = {"order": "random", "quota": "paper", "steps": 32, "block": block, "revise": revise}
     found = generate(oracle(COINS, context=24), [None] * 150, length=16, **rules)
     hits, expected, variance = 0, 0.0, 0.0

@@ -181,3 +181,29 @@ def test_published_bf16_weights_load_as_fp32(saved: Path) -> None:
 def test_a_model_can_be_put_together_by_hand() -> None:
     model = Model(network(causal=True))
     assert (model.kind, model.mask_id, model.path, str(model.device)) == ("arm", None, None, "cpu")
+
+
+def test_a_folder_that_holds_models_names_them(tmp_path: Path) -> None:
+    demo = tmp_path / "demo"
+    save(demo / "mdm" / "checkpoints" / "step-00000010", network())
+    with pytest.raises(UserError, match=f"{demo} holds a model, but is none itself; give it: {demo / 'mdm'}$"):
+        load(demo)
+    save(demo / "arm", network(causal=True))
+    (demo / "data").mkdir()
+    with pytest.raises(UserError, match=f"demo holds 2 models, .* give one: {demo / 'arm'}, {demo / 'mdm'}$") as caught:
+        load(demo)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="is not a model: it has no config.json"):
+        load(demo / "data")
+
+
+def test_from_python_a_model_is_on_the_cpu_unless_told(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert str(unmask.load(saved).device) == "cpu"
+    assert str(unmask.load(saved, device="meta").device) == "meta"
+
+
+def test_what_ends_a_text_is_the_configs_word_or_the_tokenizers() -> None:
+    tokenizer = Tokenizer.plain_bytes()
+    assert Model(network(eos_id=3), tokenizer).eos_id == 3 and Model(network(), tokenizer).eos_id == tokenizer.eos_id
+    assert Model(network()).eos_id is None
