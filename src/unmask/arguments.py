@@ -46,7 +46,11 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
     """Shows the defaults that say something."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        if isinstance(action, argparse.BooleanOptionalAction):
+            return f"{action.help} (default: {action.option_strings[0 if action.default else -1]})"
+        # A flag says what it changes, an empty list or text nothing.
+        says_nothing = action.nargs == 0 or action.default in (None, False, [], "")
+        return action.help if says_nothing else super()._get_help_string(action)
 
 
 class HelpInLines(Help, argparse.RawDescriptionHelpFormatter):
@@ -127,8 +131,13 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p = verb("sample", "generate text, or fill gaps in one")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
     p.add_argument("--prompt", action="append", default=None, help="may be given several times: one batch")
+    p.add_argument("--ids", action="append", default=None, metavar="IDS", help="token ids: '1 2 3'; repeatable")
     p.add_argument("--fill", action="append", default=None, metavar="TEXT", help="a text with gaps: The ____ of")
     p.add_argument("--gap", type=int, default=None, help="tokens a gap; by default 3")
+    p.add_argument("--prompts", default=None, metavar="FILE", help="a prompt a line, -: stdin; results are JSON lines")
+    p.add_argument("--jsonl", action="store_true", help="--prompts are JSON, as those named .jsonl (docs/decoding.md)")
+    p.add_argument("--out", default=None, metavar="FILE", help="of --prompts: where results go; a killed run goes on")
+    p.add_argument("--batch", type=int, default=None, help="of --prompts: lines at once, which changes no result; 16")
     p.add_argument("--length", type=int, default=None, help="new tokens; by default 64 or what fits, with --fill none")
     add_rules(p)
     p.add_argument("--samples", type=int, default=1, help="of each prompt")

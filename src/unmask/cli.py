@@ -141,7 +141,8 @@ def overrides(rest: list[str]) -> dict[str, str]:
 
 
 def emit(args: argparse.Namespace, result: Any, text: str) -> None:
-    print(json.dumps(result, ensure_ascii=False) if args.json else text)
+    utf8 = str(sys.stdout.encoding or "utf-8").lower().startswith("utf")  # elsewhere "\\xe9" would stand in the JSON
+    print(json.dumps(result, ensure_ascii=not utf8) if args.json else text)
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -180,58 +181,15 @@ def train(args: argparse.Namespace) -> int:
 
 def sample(args: argparse.Namespace) -> None:
     """Generates text in any order (MDM) or from left to right (ARM), or fills the gaps of a text."""
-    from contextlib import nullcontext
+    from unmask.decoding.sample import SampleOptions
+    from unmask.decoding.sample import sample as run_sample
 
-    import unmask
-    from unmask.decoding import infill
-    from unmask.decoding.page import write_html
-    from unmask.decoding.trace import save_trace
-    from unmask.decoding.watch import Watcher
-    from unmask.files import check_writable
-
-    check_writable([args.trace, args.html])
-    if args.fill and args.prompt:
-        raise UserError("--fill and --prompt do not go together; put the prompt before the gap: 'We the ____'")
-    if args.gap is not None and not args.fill:
-        raise UserError("--gap says how long the gaps of --fill are; give --fill, or --length for a continuation")
-    if args.samples < 1:
-        raise UserError(f"--samples is {args.samples}; give at least 1")
-    model = unmask.load(args.model, verify=args.verify)
-    rules = ("length", "steps", "order", "quota", "threshold", "order_noise", "block", "revise", "cache")
-    words = ("temperature", "top_p", "top_k", "eos", "stop", "pattern", "seed", "guidance", "negative")
-    guidance = ("guidance_mode", "guidance_schedule", "guidance_interval")
-    shared = {name: getattr(args, name) for name in (*rules, *words, *guidance)}
-    shared |= {"banned": args.ban, "choices": args.choice, "forced": read_places(args.force)}
-    said = {"model": args.model, **shared}
-    texts = [text for text in args.fill or args.prompt or [""] for _ in range(args.samples)]
-    with Watcher(model, steps=args.steps) if args.watch else nullcontext() as watch:
-        shared["watch"] = watch
-        if args.fill:
-            results = infill(model, texts, **shared, **({} if args.gap is None else {"gap": args.gap}))
-        else:
-            results = unmask.generate(model, texts, **shared)
-    if args.trace:
-        save_trace(args.trace, results, model, said)
-    if args.html:
-        write_html(args.html, results, model, said)
-    shown = []
-    for text, result in zip(texts, results, strict=True):
-        body = result.text if result.text is not None else " ".join(map(str, result.tokens))
-        shown.append(body if args.fill else f"{text}{body}")
-    emit(args, [result.to_dict() for result in results], "\n---\n".join(shown))
-
-
-def read_places(given: list[str] | None) -> dict[int, str] | None:
-    """``["0:The"]`` as ``{0: "The"}``."""
-    if given is None:
-        return None
-    found = {}
-    for entry in given:
-        place, colon, token = entry.partition(":")
-        if not colon or not place.isdigit():
-            raise UserError(f"--force {entry} is not understood; give PLACE:TOKEN, such as 0:The")
-        found[int(place)] = token
-    return found
+    own = SampleOptions.__dataclass_fields__
+    fields = {name: value for name, value in vars(args).items() if name not in ("verb", "function", "json")}
+    rules = {name: value for name, value in fields.items() if name not in own}
+    found = run_sample(SampleOptions(**{name: fields[name] for name in fields if name in own}, rules=rules))
+    if found is not None:  # else the lines are out
+        emit(args, found.rows, "\n---\n".join(found.texts))
 
 
 def score(args: argparse.Namespace) -> None:

@@ -108,7 +108,8 @@ def cells(options: DecodeBenchOptions, mdm: Model, arm: Model | None) -> list[tu
     if options.gaps and options.span > context - 1:
         raise UserError(f"--span is {options.span}; give at most {context - 1}, so that a token is left to see")
     pairs = [(p, n) for p in options.prompt or [context // 4] for n in options.length or [context // 2]]
-    fitting = [(prompt, length) for prompt, length in pairs if prompt + length <= context]
+    # An empty prompt is the end of sequence behind which a text begins.
+    fitting = [(prompt, length) for prompt, length in pairs if max(1, prompt) + length <= context]
     if not fitting:
         raise UserError(f"no prompt with its length fits into the context of {context}; give shorter ones")
     for prompt, length in pairs:

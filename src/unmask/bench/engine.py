@@ -146,7 +146,8 @@ def samplers(
     def ours(order: str, steps: int) -> Any:
         quota = {"quota": "paper"} if order == "confidence" else {}
         call = {"steps": steps, "order": order, "seed": options.seed, "trace": False, **quota, **how}
-        return generate(model, [prompt_BP[0].tolist()], options.length, **call)[0].nfe
+        # The published sampler begins from a bare canvas.
+        return generate(model, [prompt_BP[0].tolist() or None], options.length, **call)[0].nfe
 
     rows = []
     for order in ORDERS:

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 from unmask.data.shards import TokenData
-from unmask.decoding import Generation, generate, infill
+from unmask.decoding import Generation, generate
+from unmask.decoding.generate import infill
 from unmask.decoding.generation import continuation
 from unmask.errors import UserError
 from unmask.evaluation.judge import Judge

@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from unmask.data.shards import TokenData
-from unmask.decoding import Generation, generate, infill
+from unmask.decoding import Generation, generate
+from unmask.decoding.generate import infill
 from unmask.errors import UserError
 from unmask.model.folder import Model
 

@@ -100,7 +100,7 @@ def _encode(
         raise UserError(f"pair {index}: the continuation has no token of its own; give more text")
     if model.config.vocab_size in ids:
         raise UserError(f"pair {index}: the continuation holds the mask ({model.mask_id}); give clean tokens")
-    prompt, eos_id = len(context_ids), model.config.eos_id
+    prompt, eos_id = len(context_ids), model.eos_id
     if not context_ids:
         if eos_id is None and model.kind == "arm":
             raise UserError(f"pair {index} has no context and the model no eos_id to begin with; give a context")

@@ -65,6 +65,13 @@ class Model:
         return self.config.mask_id
 
     @property
+    def eos_id(self) -> int | None:
+        """What ends a text, and stands before one: the config's word, or else the tokenizer's."""
+        if self.config.eos_id is not None:
+            return self.config.eos_id
+        return None if self.tokenizer is None else self.tokenizer.eos_id
+
+    @property
     def device(self) -> torch.device:
         return self.network.embedding.weight.device
 
@@ -132,12 +139,28 @@ def resolve(path: str | Path) -> Path:
             return path
         if steps := checkpoints(path):
             return steps[-1]
+        if inside := models_inside(path):
+            names = ", ".join(str(folder) for folder in inside)
+            what = "a model" if len(inside) == 1 else f"{len(inside)} models"
+            which = "it" if len(inside) == 1 else "one"
+            raise UserError(f"{path} holds {what}, but is none itself; give {which}: {names}")
         if not path.exists():
             raise UserError(f"{path} does not exist; give a run, a checkpoint or a model folder")
         os.listdir(path) if path.is_dir() else None
     if (path / CHECKPOINTS).is_dir() or (path / "recipe.yaml").is_file():
         raise UserError(f"{path} is a run without a checkpoint yet; train it first")
     raise UserError(f"{path} is not a model: it has no {CONFIG}")
+
+
+def models_inside(path: Path) -> list[Path]:
+    """The runs and model folders that lie in a folder, in the order of their names."""
+    if not path.is_dir():
+        return []
+    found = []
+    for folder in sorted(path.iterdir()):
+        if (folder / CONFIG).is_file() or checkpoints(folder):
+            found.append(folder)
+    return [folder for folder in found if not folder.name.startswith(".") and folder.name != "checkpoints"]
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -12,6 +12,7 @@ begin token is added.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -180,7 +181,10 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of `ids`. Special tokens, and ids without a token (the mask), stand for no text."""
-        return self._inner.decode([int(i) for i in ids if 0 <= i < self.vocab_size], skip_special_tokens=True)
+        known = [int(i) for i in ids if 0 <= i < self.vocab_size]
+        if self._byte_tokens and not self._byte_tokens.isdisjoint(known):
+            return self._decode_bytes(known)
+        return self._inner.decode(known, skip_special_tokens=True)
 
     def token_text(self, token_id: int) -> str:
         """One token for display: its text, `\\xe2` for half a character, the name of a special token."""
@@ -252,6 +256,26 @@ class Tokenizer:
             if token.get("eos"):  # written by _mark_eos
                 return int(token["id"])
         return next((ids[name] for name in WELL_KNOWN_EOS if name in ids), None)
+
+    def _decode_bytes(self, ids: Sequence[int]) -> str:
+        """Where single bytes are tokens, the library's decoder gives up a run of them whole when its last character is
+        not complete; here the characters before it stay."""
+        tokens = [token for i in ids if not self._added.get(i) and (token := self._tokens[i]) is not None]
+        pieces: list[str] = []
+        for are_bytes, run in itertools.groupby(tokens, lambda token: _BYTE_TOKEN.fullmatch(token) is not None):
+            piece = list(run)
+            spelled = b"".join(map(self._token_bytes, piece)) if are_bytes else b""
+            text = spelled.decode(errors="replace")
+            pieces += piece if text.encode() == spelled or not are_bytes else [text]
+        return str(self._inner.decoder.decode(pieces))
+
+    @cached_property
+    def _byte_tokens(self) -> frozenset[int]:
+        """Ids of single bytes, where the decoder puts them together."""
+        if '"ByteFallback"' not in json.dumps(self._fields.get("decoder")):
+            return frozenset()
+        found = (i for i, token in enumerate(self._tokens) if token is not None and _BYTE_TOKEN.fullmatch(token))
+        return frozenset(found)
 
     @cached_property
     def _added(self) -> dict[int, bool]:
