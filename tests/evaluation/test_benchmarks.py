@@ -134,7 +134,7 @@ def test_paired_differences(folder: Path) -> None:
         "b": 0.75,
         "difference": 0.25,
         "se": pytest.approx(0.25),
-        "interval": [pytest.approx(0.25 - 3.182 * 0.25), pytest.approx(0.25 + 3.182 * 0.25)],
+        "interval": [pytest.approx(0.25 - 3.182446 * 0.25), pytest.approx(0.25 + 3.182446 * 0.25)],
         "n": 4,
     }
 

@@ -21,9 +21,7 @@ from unmask.evaluation.generation_quality import (
     entropy,
     held_out,
     infilled,
-    mean,
     measure,
-    ratio,
     repetition,
     spans,
 )
@@ -54,18 +52,6 @@ def test_distinct_leaves_out_one_sample_at_a_time() -> None:
         without = [distinct(samples[:i] + samples[i + 1 :], n).value for i in range(12)]
         assert found.se == pytest.approx(np.sqrt(11 / 12 * np.sum((np.array(without) - np.mean(without)) ** 2)))
     assert math.isnan(distinct([[1, 2, 3]], 2).se)
-
-
-def test_the_error_of_a_ratio_is_that_of_many_repetitions() -> None:
-    rng = np.random.default_rng(1)
-
-    def once() -> tuple[np.ndarray, np.ndarray]:
-        below = rng.integers(5, 40, 50).astype(float)
-        return below * rng.normal(3, 0.5, 50) + rng.normal(0, 4, 50), below
-
-    stated, values = zip(*((found.se, found.value) for found in (ratio(*once()) for _ in range(600))), strict=True)
-    assert np.mean(stated) == pytest.approx(np.std(values), rel=0.1)
-    assert mean([1.0, 3.0]).to_dict() == {"value": 2.0, "se": 1.0}
 
 
 def test_the_judge_is_the_likelihood_of_its_model() -> None:

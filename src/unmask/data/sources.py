@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from unmask.errors import UserError, nearest
+from unmask.hub import reason, settle
 
 BUILT_IN = ("sotu",)
 # name of the file or line, and why it is left out
@@ -150,6 +151,9 @@ class Corpus:
             raise UserError(f"{part.name} is not a readable parquet file: {error}") from error
 
     def _hub_documents(self, part: HubSet) -> Iterator[Document]:
+        local = Path(part.name).exists()
+        if not local:
+            settle()
         try:
             import datasets
         except ImportError as error:
@@ -165,7 +169,8 @@ class Corpus:
         except (UserError, GeneratorExit):
             raise
         except Exception as error:  # offline, no such data set, config or split: the library raises many kinds
-            why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            why = first if local else reason(error)
             raise UserError(f"{part.spec} cannot be read: {why}") from error
 
     def _record_document(self, record: dict[str, Any], name: str) -> Document:

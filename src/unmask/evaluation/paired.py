@@ -19,7 +19,7 @@ from typing import Any
 from unmask.errors import UserError
 from unmask.evaluation.provenance import KIND, SCHEMA_VERSION
 from unmask.evaluation.request_store import first_difference
-from unmask.likelihood.estimators import student_975
+from unmask.statistics import interval
 
 ESTIMATION = ("estimator", "guidance", "seed", "until_se")
 
@@ -80,13 +80,12 @@ def paired(a: list[float], b: list[float]) -> dict[str, Any]:
     differences = [y - x for x, y in zip(a, b, strict=True)]
     mean = sum(differences) / n
     se = math.sqrt(sum((d - mean) ** 2 for d in differences) / (n - 1) / n) if n > 1 else None
-    half = None if se is None else student_975(n - 1) * se
     return {
         "a": sum(a) / n,
         "b": sum(b) / n,
         "difference": mean,
         "se": se,
-        "interval": None if half is None else [mean - half, mean + half],
+        "interval": interval(mean, se, n),
         "n": n,
     }
 

@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 from unmask._version import __version__
 from unmask.errors import UserError
 from unmask.files import replace_folder, sync_folder, write_tensors
+from unmask.hub import not_here
 from unmask.model.config import ModelConfig
 from unmask.model.defaults import read_defaults
 from unmask.model.tokenizers import Tokenizer
@@ -124,7 +125,7 @@ def resolve(path: str | Path) -> Path:
     if steps:
         return steps[-1]
     if not path.exists():
-        raise UserError(f"{path} does not exist; give a run, a checkpoint or a model folder")
+        raise UserError(not_here(path, "give a run, a checkpoint or a model folder"))
     if (path / "checkpoints").is_dir() or (path / "recipe.yaml").is_file():
         raise UserError(f"{path} is a run without a checkpoint yet; train it first")
     raise UserError(f"{path} is not a model: it has no {CONFIG}")

@@ -31,6 +31,7 @@ from unmask.errors import UserError
 from unmask.model.flops import training_flops_per_token
 from unmask.model.folder import Model
 from unmask.model.lora import adapter_metadata, merged_weights
+from unmask.statistics import said
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import Ranks, shard
 from unmask.training.metrics import LEVEL_BUCKETS, Metrics, Silence, level_means, matmul_peak, peak_memory
@@ -271,7 +272,8 @@ class Run:
         spent = {"step": progress.step, "seconds": round(progress.seconds, 3), "flops": progress.flops}
         self.metrics.write("validation", **spent, **self.validation)
         loss, se = self.validation["loss"], self.validation["se"]
-        self.metrics.say(f"step {progress.step} | validation {loss:.4f} nats/token (se {se:.4f})")
+        within = said(self.validation["interval"])
+        self.metrics.say(f"step {progress.step} | validation {loss:.4f} nats/token (se {se:.4f}){within}")
 
     def _describe(self) -> None:
         """What is about to run, before the first step."""

@@ -41,7 +41,7 @@ class Task(Protocol):
         """What the summed loss of a whole batch is divided by."""
 
     def validate(self, model: Model) -> dict[str, Any]:
-        """Held-out `loss` (nats per scored token) and its standard error `se`."""
+        """Held-out `loss` (nats per scored token), its standard error `se` and 95% `interval`."""
 
 
 class Ahead:
