@@ -31,7 +31,8 @@ def test_intervals_of_few_draws_hold_the_exact_value(model: Model, method: str, 
     order = {"order": "random"} if method == "chain-rule" else {}
     held = []
     for seed in range(40):
-        for found, truth in zip(score(model, PAIRS, method=method, draws=draws, seed=seed, **order), exact, strict=True):
+        scores = score(model, PAIRS, method=method, draws=draws, seed=seed, **order)
+        for found, truth in zip(scores, exact, strict=True):
             low, high = found.interval
             held.append(low <= truth <= high)
             assert high - found.logprob == pytest.approx(student_975(found.groups - 1) * found.se)

@@ -19,7 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from unmask.errors import UserError
 from unmask.evaluation.generation_arguments import read_arguments
@@ -30,14 +30,16 @@ from unmask.evaluation.harness import (
     in_one_line,
     local_manager,
     names_in,
+    tame,
     task_manager,
 )
-from unmask.evaluation.lm_eval_adapter import UnmaskLM, Writing, usable_device
-from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, versions, write_result
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.hub import is_reachable
-from unmask.model.folder import Model, load
 from unmask.statistics import interval, said
+
+if TYPE_CHECKING:
+    from unmask.evaluation.lm_eval_adapter import UnmaskLM
+    from unmask.model.folder import Model
 
 
 @dataclass(frozen=True)
@@ -83,8 +85,6 @@ def evaluate(
     `UserError` for an unknown task, for one whose data is missing (naming where it is), and for answers of another
     protocol in the way.
     """
-    import lm_eval
-
     if not tasks:
         raise UserError(f"tasks is empty; give some of {', '.join(PAPER)}, or the harness's own")
     if limit is not None and limit < 1:
@@ -92,8 +92,14 @@ def evaluate(
     began = time.monotonic()
     quiet_harness()
     chosen = [choose(name) for name in dict.fromkeys(tasks)]
-    model = path if isinstance(path, Model) else load(path, usable_device(device))
     loaded = {task: load_task(task) for _, task, _ in chosen}  # before anything is asked: all data must be there
+    import lm_eval
+
+    from unmask.evaluation.lm_eval_adapter import UnmaskLM, usable_device
+    from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, versions, write_result
+    from unmask.model.folder import Model, load
+
+    model = path if isinstance(path, Model) else load(path, usable_device(device))
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
@@ -156,14 +162,12 @@ def choose(name: str) -> tuple[str, str, Way]:
 
 def load_task(task: str) -> list[Any]:
     """The harness's task objects of a task, a group or a tag, their data read and their arguments checked."""
-    from lm_eval.tasks import TaskManager
-
-    manager: TaskManager
+    tame()
     own, harness = (names_in(folder)[1] for folder in (TASKS, harness_folder()))
     if task in own:
         manager, spec = local_manager(), task
-    elif task in harness:  # one file, without the index
-        manager, spec = local_manager(), str(harness[task])
+    elif task in harness or Path(task).is_file():  # one file, without the index
+        manager, spec = local_manager(), str(harness.get(task, task))
     else:
         manager, spec = task_manager(), task
     with contextlib.redirect_stdout(sys.stderr), in_one_line(task):
@@ -221,7 +225,7 @@ def entry(found: Any, task: str, lm: UnmaskLM, seconds: float) -> dict[str, Any]
         "tokens": sum(getattr(answer, "n_tokens", 0) for answer in told),
         "contexts_cut": sum(getattr(answer, "dropped", 0) > 0 for answer in told),
         "answers_in_pieces": sum(getattr(answer, "pieces", 1) > 1 for answer in told),
-        "texts_shortened": sum(isinstance(answer, Writing) and answer.length < answer.wanted for answer in told),
+        "texts_shortened": sum(getattr(answer, "length", 0) < getattr(answer, "wanted", 0) for answer in told),
         "seconds": seconds,
         "items": list(items.values()),
     }

@@ -3,31 +3,39 @@
     check_names(["gsm8k", "unmask_piqa"], [TASKS])        # a second, where the harness reads its index for 15
     with in_one_line(): ...                               # what it raises for bad input as a `UserError`
 
-Imported by what runs the harness only. It changes two things in the harness's own modules: where a task loads a data
-set, the hub is asked by the rule of `unmask.hub`; and the git revision it notes is asked for in silence.
+Neither the harness nor torch is imported before a name is known to be right. Two things in the harness's own modules
+are changed: where a task loads a data set, the hub is asked by the rule of `unmask.hub`; and the git revision that it
+notes is asked for in silence.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError, nearest
+from unmask.evaluation.generation_arguments import read_arguments
 from unmask.hub import reason, settle
 
 TASKS = Path(__file__).parent / "tasks"
+MISSING = "the benchmarks need lm-evaluation-harness: pip install 'unmask[eval]'"
 # Where a task file says a name: its own, its group's, its tags, or an entry of a list of them.
 _NAMED = re.compile(
     rb"""^[ \t]*(?:["']?(?:task|group|tag)["']?[ \t]*:|-(?:[ \t]*["']?task["']?[ \t]*:)?)[ \t]*(.+?)[ \t]*\r?$""", re.M
 )
 _OWN = re.compile(rb"""^["']?task["']?[ \t]*:[ \t]*["']?([^\s"'#\[]+)""", re.M)
 _WORD = re.compile(rb"""[^\s"'\[\],]+""")
+NO_TEMPLATE = (
+    "the model has no chat template; leave it out, and write the turns' marks into the task's own text (doc_to_text)"
+)
 NO_TASKS = (".py", ".pyc", ".md", ".json", ".jsonl", ".txt", ".csv", ".tsv")
 
 
@@ -73,9 +81,11 @@ def names_in(folder: Path) -> tuple[frozenset[str], dict[str, Path]]:
 
 
 def harness_folder() -> Path:
-    import lm_eval.tasks
-
-    return Path(lm_eval.tasks.__file__).parent
+    """Where its task files lie, found without importing it. Raises `UserError` where it is not installed."""
+    found = importlib.util.find_spec("lm_eval")
+    if found is None or not found.submodule_search_locations:
+        raise UserError(MISSING)
+    return Path(found.submodule_search_locations[0], "tasks")
 
 
 def check_names(names: Sequence[str], folders: Iterable[Path], more: Sequence[str] = ()) -> None:
@@ -91,6 +101,44 @@ def check_names(names: Sequence[str], folders: Iterable[Path], more: Sequence[st
         raise UserError(f"task '{name}' is unknown{hint}; unmask lm-eval ls tasks lists the harness's, docs our own")
 
 
+# ------------------------------------------------------------------ the command line
+
+
+def command(argv: list[str]) -> int:
+    """`unmask lm-eval ARGS`: the harness's command line, with the model `unmask` and the tasks `unmask_*` known.
+
+    Raises `UserError` in place of the harness's tracebacks for bad input, and before it begins for a task that is
+    unknown and for generation arguments that cannot be followed.
+    """
+    harness_folder()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    words = list(argv)
+    given = any(word.partition("=")[0] == "--include_path" for word in words)
+    if any(word.startswith("-") and word not in ("--help", "-h") for word in words) and not given:
+        words += ["--include_path", str(TASKS)]
+    sys.argv = ["lm-eval", *words]
+
+    from lm_eval._cli import HarnessCLI
+    from lm_eval.utils import setup_logging
+
+    setup_logging()
+    parser = HarnessCLI()
+    args = vars(parsed := parser.parse_args())
+    if args.get("model") == "unmask":
+        if args.get("apply_chat_template"):
+            raise UserError(f"--apply_chat_template: {NO_TEMPLATE}")
+        if args.get("gen_kwargs"):
+            read_arguments(args["gen_kwargs"])
+    if isinstance(tasks := args.get("tasks"), list):
+        folders = [Path(args["include_path"])] if args.get("include_path") else []
+        check_names([name for entry in tasks for name in str(entry).split(",")], folders)
+    import unmask.evaluation.lm_eval_adapter  # noqa: F401 (the harness knows the model from here on)
+
+    with in_one_line():
+        parser.execute(parsed)
+    return 0
+
+
 # ------------------------------------------------------------------ data, errors, noise
 
 
@@ -99,12 +147,11 @@ def in_one_line(task: str | None = None) -> Iterator[None]:
     """What the harness raises for bad input, in one line. LMEVAL_LOG_LEVEL=DEBUG keeps its traceback."""
     try:
         yield
-    except (UserError, BrokenPipeError):
-        raise
-    except (ValueError, KeyError, ImportError, NotImplementedError, OSError, AssertionError) as error:
-        if os.environ.get("LMEVAL_LOG_LEVEL", "").upper() == "DEBUG" or (
-            isinstance(error, OSError) and error.errno is not None
-        ):
+    except Exception as error:  # tasks are code and data of anybody's
+        # Memory and disks are the command line's to tell; NotImplementedError is a RuntimeError.
+        ours = isinstance(error, UserError | MemoryError) or (isinstance(error, OSError) and error.errno is not None)
+        ours |= isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError)
+        if ours or os.environ.get("LMEVAL_LOG_LEVEL", "").upper() == "DEBUG":
             raise
         why = next(iter(str(error).strip().splitlines()), "")
         named = type(error).__name__ + (f": {why}" if why else "")

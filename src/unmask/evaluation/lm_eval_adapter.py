@@ -11,8 +11,6 @@ belonging to the continuation, as the harness demands. Masked diffusion models a
 from __future__ import annotations
 
 import inspect
-import os
-import sys
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -25,13 +23,14 @@ try:
     from lm_eval.api.registry import register_model
 except ImportError as missing:
     from unmask.errors import UserError as _UserError
+    from unmask.evaluation.harness import MISSING
 
-    raise _UserError("the benchmarks need lm-evaluation-harness: pip install 'unmask[eval]'") from missing
+    raise _UserError(MISSING) from missing
 
 from unmask.decoding import generate
 from unmask.errors import UserError, nearest
 from unmask.evaluation.generation_arguments import Wanted, cut_before, fit, read_arguments
-from unmask.evaluation.harness import TASKS, check_names, in_one_line, tame, task_manager
+from unmask.evaluation.harness import NO_TEMPLATE, tame, task_manager
 from unmask.evaluation.provenance import model_facts
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.evaluation.status import StatusLine
@@ -42,7 +41,7 @@ from unmask.likelihood.scoring import error_of_total, score_pairs
 from unmask.model.folder import Model, load
 from unmask.statistics import interval
 
-__all__ = ["Answer", "UnmaskLM", "Writing", "command", "task_manager", "usable_device"]
+__all__ = ["Answer", "UnmaskLM", "Writing", "task_manager", "usable_device"]
 CHUNK = 64  # requests between two looks at the clock; answers of one question stay together
 IGNORED = ("batch_size", "max_batch_size")  # the harness passes these to every model; batches go by tokens here
 tame()
@@ -316,10 +315,7 @@ class UnmaskLM(LM):
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Raises `UserError`: a model folder holds no chat template."""
-        raise UserError(
-            "--apply_chat_template: the model has no chat template; leave it out, and write the turns' marks into the "
-            "task's own text (doc_to_text)"
-        )
+        raise UserError(f"apply_chat_template: {NO_TEMPLATE}")
 
 
 def tasks_of(requests: list[Any]) -> str:
@@ -335,34 +331,3 @@ def usable_device(device: str | None) -> str:
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
     return "cpu" if str(device).startswith("cuda") and not torch.cuda.is_available() else str(device)
-
-
-def command(argv: list[str]) -> int:
-    """`unmask lm-eval ARGS`: the harness's command line, with the model `unmask` and the tasks `unmask_*` known.
-
-    Raises `UserError` in place of the harness's tracebacks for bad input, and before it begins for a task that is
-    unknown and for generation arguments that cannot be followed.
-    """
-    from lm_eval._cli import HarnessCLI
-    from lm_eval.utils import setup_logging
-
-    words = list(argv)
-    given = any(word.partition("=")[0] == "--include_path" for word in words)
-    if any(word.startswith("-") and word not in ("--help", "-h") for word in words) and not given:
-        words += ["--include_path", str(TASKS)]
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    sys.argv = ["lm-eval", *words]
-    setup_logging()
-    parser = HarnessCLI()
-    args = vars(parsed := parser.parse_args())
-    if args.get("model") == "unmask":
-        if args.get("apply_chat_template"):
-            UnmaskLM.apply_chat_template(None, [])  # type: ignore[arg-type]
-        if args.get("gen_kwargs"):
-            read_arguments(args["gen_kwargs"])
-    if isinstance(tasks := args.get("tasks"), list):
-        folders = [Path(args["include_path"])] if args.get("include_path") else []
-        check_names([name for entry in tasks for name in str(entry).split(",")], folders)
-    with in_one_line():
-        parser.execute(parsed)
-    return 0
