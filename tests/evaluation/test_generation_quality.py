@@ -74,6 +74,19 @@ def test_the_judge_is_the_likelihood_of_its_model() -> None:
     assert "perplexity" not in measure(samples, None)
 
 
+def test_the_judge_counts_the_bytes_that_it_reads() -> None:
+    """Also where its tokens straddle prompt and text, and where a text is read in pieces."""
+    tokenizer = Tokenizer.train_bpe(300, ["the United States and the United Kingdom. " * 50])
+    config = ModelConfig(
+        n_layer=1, n_head=2, n_embd=16, vocab_size=tokenizer.vocab_size, block_size=32, eos_id=0, causal=True
+    )
+    judge = Judge("me", Model(Transformer(config, seed=1).eval(), tokenizer))
+    long = "ited Kingdom." + " the United States." * 30
+    (split, whole, pieces) = judge.read([("the Un", "ited"), ("the", " United"), ("the Un", long)])
+    assert split == whole and split[2] == 7, "one token, seven bytes"
+    assert pieces[2] == len((" Un" + long).encode())
+
+
 def test_who_cannot_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mdm = bytes_model(causal=False)
     with pytest.raises(UserError, match="judge .* is no autoregressive model with a tokenizer"):

@@ -242,6 +242,14 @@ def test_errors_come_with_their_interval(mdm: Model) -> None:
         ({"metod": "exact"}, r"model_args: 'metod' is unknown \(did you mean 'method'"),
         ({"method": "exakt"}, "method 'exakt' is unknown"),
         ({"draws": 1}, "draws is 1"),
+        ({"seed": "x"}, "model_args: seed is 'x'; give a whole number"),
+        ({"seed": 1.5}, "model_args: seed is 1.5"),
+        ({"guidance": "abc"}, "model_args: guidance is 'abc'; give a number"),
+        ({"guidance": float("nan")}, "guidance is nan; give a finite number"),
+        ({"greedy": "no"}, "model_args: greedy is 'no'; give True or False"),
+        ({"until_se": -1}, "until_se is -1; give a standard error in nats above 0"),
+        ({"until_se": 1.0, "method": "chain-rule"}, "until_se does not concern method chain-rule"),
+        ({"batch_tokens": 0}, "batch_tokens is 0; give a whole number of at least 1"),
     ],
 )
 def test_bad_settings_are_named(model: Model, options: dict[str, Any], message: str) -> None:
@@ -255,3 +263,5 @@ def test_paths_and_devices(mdm: Model) -> None:
     lm = UnmaskLM.create_from_arg_string(f"path={mdm.path},guidance=0.5", {"batch_size": 1, "device": "cuda:0"})
     assert lm.guidance == 0.5 and lm.model.device.type in ("cpu", "cuda")
     assert usable_device("cpu") == "cpu"
+    with pytest.raises(UserError, match="device is 'foo'; give cpu or cuda"):
+        usable_device("foo")

@@ -29,11 +29,13 @@ from unmask.evaluation.harness import (
     harness_folder,
     in_one_line,
     local_manager,
+    matching,
     names_in,
     tame,
     task_manager,
 )
 from unmask.evaluation.request_store import RequestStore, request_key
+from unmask.files import check_writable
 from unmask.hub import is_reachable
 from unmask.statistics import interval, said
 
@@ -89,9 +91,11 @@ def evaluate(
         raise UserError(f"tasks is empty; give some of {', '.join(PAPER)}, or the harness's own")
     if limit is not None and limit < 1:
         raise UserError(f"limit is {limit}; give at least 1, or leave it out for all questions")
+    if out is not None and Path(out).parent.is_dir():  # a folder that is missing is made
+        check_writable([out])
     began = time.monotonic()
     quiet_harness()
-    chosen = [choose(name) for name in dict.fromkeys(tasks)]
+    chosen = [choose(name) for task in dict.fromkeys(tasks) for name in matching(task)]
     loaded = {task: load_task(task) for _, task, _ in chosen}  # before anything is asked: all data must be there
     import lm_eval
 

@@ -11,6 +11,7 @@ notes is asked for in silence.
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import importlib.util
 import os
 import re
@@ -88,6 +89,14 @@ def harness_folder() -> Path:
     return Path(found.submodule_search_locations[0], "tasks")
 
 
+def matching(name: str) -> list[str]:
+    """The tasks that a pattern such as ``unmask_*`` stands for; any other name as it is."""
+    if not any(sign in name for sign in "*?["):
+        return [name]
+    known = {*names_in(TASKS)[1], *names_in(harness_folder())[1]}
+    return sorted(fnmatch.filter(known, name)) or [name]
+
+
 def check_names(names: Sequence[str], folders: Iterable[Path], more: Sequence[str] = ()) -> None:
     """Raises `UserError` for the first that is no task: neither in the folders, nor of the harness, nor a file.
 
@@ -95,7 +104,9 @@ def check_names(names: Sequence[str], folders: Iterable[Path], more: Sequence[st
     """
     places = [*folders, harness_folder()]
     for name in names:
-        if any(sign in name for sign in "*?[") or Path(name).exists() or any(name in names_in(p)[0] for p in places):
+        if Path(name).is_dir() and "/" in name:
+            raise UserError(f"task '{name}' is a folder; give its files, or --include_path with unmask lm-eval")
+        if matching(name) != [name] or Path(name).exists() or any(name in names_in(p)[0] for p in places):
             continue
         hint = nearest(name, more) or nearest(name, sorted(set().union(*(names_in(place)[0] for place in places))))
         raise UserError(f"task '{name}' is unknown{hint}; unmask lm-eval ls tasks lists the harness's, docs our own")
@@ -132,7 +143,11 @@ def command(argv: list[str]) -> int:
     if isinstance(tasks := args.get("tasks"), list):
         folders = [Path(args["include_path"])] if args.get("include_path") else []
         check_names([name for entry in tasks for name in str(entry).split(",")], folders)
-    import unmask.evaluation.lm_eval_adapter  # noqa: F401 (the harness knows the model from here on)
+    if str(args.get("model") or "").startswith(("hf", "huggingface")):
+        settle()
+    import lm_eval.models  # noqa: F401 (its models are registered before ours, or not at all)
+
+    import unmask.evaluation.lm_eval_adapter  # noqa: F401 (from here on the harness knows ours)
 
     with in_one_line():
         parser.execute(parsed)

@@ -15,6 +15,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,9 @@ from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.evaluation.status import StatusLine
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.pairs import Pair
+from unmask.likelihood.passes import batch_size, check_guidance
 from unmask.likelihood.rolling import rolling
-from unmask.likelihood.scoring import error_of_total, score_pairs
+from unmask.likelihood.scoring import MAX_DRAWS, check_until, error_of_total, score_pairs
 from unmask.model.folder import Model, load
 from unmask.statistics import interval
 
@@ -114,11 +116,19 @@ class UnmaskLM(LM):
             model = load(path, device=usable_device(device))
         self.model = model
         self.estimator = Estimator("exact") if model.kind == "arm" else Estimator(method, draws, order)
-        self.guidance, self.seed, self.until_se, self.greedy = float(guidance), int(seed), until_se, bool(greedy)
-        if model.kind == "arm":
-            Estimator(method, draws, order)  # a mistake is one for either kind
-            if self.guidance:
-                raise UserError("guidance needs a masked diffusion model; leave it out for an autoregressive one")
+        asked = Estimator(method, draws, order)  # a mistake is one for either kind
+        for name, value, kind in (("guidance", guidance, Real), ("seed", seed, Integral)):
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise UserError(f"model_args: {name} is {value!r}; give a {'whole ' * (kind is Integral)}number")
+        for name, switch in (("greedy", greedy), ("progress", progress)):
+            if not isinstance(switch, bool):
+                raise UserError(f"model_args: {name} is {switch!r}; give True or False")
+        check_guidance(model, float(guidance))
+        batch_size(model, batch_tokens)
+        if until_se is not None:
+            check_until(asked, until_se, MAX_DRAWS)
+        read_arguments({} if steps is None else {"steps": steps})
+        self.guidance, self.seed, self.until_se, self.greedy = float(guidance), int(seed), until_se, greedy
         self.batch_tokens, self.steps, self.decoding_order = batch_tokens, steps, decoding_order
         self.progress = progress
         self.protocol = {
@@ -330,4 +340,8 @@ def usable_device(device: str | None) -> str:
 
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    return "cpu" if str(device).startswith("cuda") and not torch.cuda.is_available() else str(device)
+    try:
+        kind = torch.device(device).type
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"device is {device!r}; give cpu or cuda") from error
+    return "cpu" if kind == "cuda" and not torch.cuda.is_available() else str(device)

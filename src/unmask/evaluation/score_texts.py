@@ -49,6 +49,11 @@ def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]
     elif options.context or options.guidance or options.greedy:
         name = "context" if options.context else "guidance" if options.guidance else "greedy"
         raise UserError(f"--{name} does not go with --rolling, which scores whole texts; leave one of them out")
+    for number, text in enumerate(texts):
+        if not text:
+            place = number - len(options.texts)
+            what = f"--file {options.file[place]}" if place >= 0 else f"text {number + 1}"
+            raise UserError(f"{what} is empty, which leaves an empty continuation; give at least a character to score")
     model = load(options.model)
     names = ("method", "order", "draws", "seed", "until_se")
     shared: dict[str, Any] = {name: getattr(options, name) for name in names}

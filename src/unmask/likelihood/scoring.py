@@ -186,7 +186,7 @@ def score_pairs(
     if causal:
         estimator = Estimator("exact")
     elif until_se is not None:
-        _check_until(estimator, until_se, max_draws)
+        check_until(estimator, until_se, max_draws)
     known: dict[int, Drawn] = {}
     wanted: dict[int, list[int]] = {}  # sizes of the groups to draw next of each item
     for item, pair in enumerate(made):
@@ -248,10 +248,10 @@ def error_of_total(pairs: Sequence[Pair], scores: Sequence[Score]) -> tuple[floa
     return error_of_sum(errors.values())
 
 
-def _check_until(estimator: Estimator, until_se: float, max_draws: int) -> None:
+def check_until(estimator: Estimator, until_se: float, max_draws: int) -> None:
     if not estimator.sampled:
         raise UserError(f"until_se does not concern method {estimator.method}, which draws nothing; leave it out")
-    if not isinstance(until_se, int | float) or not until_se > 0:
+    if not isinstance(until_se, int | float) or isinstance(until_se, bool) or not until_se > 0:
         raise UserError(f"until_se is {until_se!r}; give a standard error in nats above 0")
     if max_draws < (least := 2 * ORDER_PASSES):
         raise UserError(f"max_draws is {max_draws}; give at least {least}")
