@@ -117,6 +117,10 @@ def test_score_as_text_and_as_json(model: Path) -> None:
             f"{-score.logprob:.3f} nats (se {score.se:.3f})" in line and f"{score.bits_per_byte:.4f} bits/byte" in line
         )
         assert line.startswith("-log p <=" if score.is_bound else "-log p = ")
+        low, high = score.interval
+        within = f", 95% [{-high:.3f}, {-low:.3f}], " if score.groups else ", "
+        assert f"(se {score.se:.3f}){within}{score.nats_per_token:.4f} nats/token" in line
+    assert [s["interval"] for s in listed] == [pytest.approx(list(s.interval), rel=1e-6) for s in same]
 
 
 def test_score_of_files_in_windows_and_until_an_error(model: Path, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_whole_run(twins: Twins, tmp_path: Path) -> None:
     for row in rows.values():
         assert row["quality"]["samples"] == 4 and row["quality"]["perplexity"]["value"] > 1
         assert len(row["speed"]["1"]["tokens_per_second"]["rounds"]) == 2 and row["speed"]["1"]["first_commit"]
-    assert cell["real_text"]["tokens"] == {"value": 8.0, "se": 0.0}
+    assert cell["real_text"]["tokens"] == {"value": 8.0, "se": 0.0, "interval": [8.0, 8.0], "groups": 4}
     gaps = {row["setting"]: row for row in result["infill"]["rows"]}
     assert set(gaps) == {"threshold 0.5", "ARM"} and result["infill"]["real_bits_per_byte"]["value"] > 0
     for row in gaps.values():

@@ -333,6 +333,8 @@ def test_held_out_loss_is_that_of_score(make: Any, bases: Path) -> None:
         scores = unmask.score(model, pairs, draws=8, seed=20410)
         assert found["loss"] == pytest.approx(-sum(s.logprob for s in scores) / 9)
         assert found["se"] == pytest.approx(math.hypot(*(s.se for s in scores)) / 9)
+        low, high = found["interval"]
+        assert low < found["loss"] < high if kind == "mdm" else low == found["loss"] == high
         assert (found["tokens"], found["answers"]) == (9, 2)
         assert found["method"] == ("exact" if kind == "arm" else "mc-fixed")
 

@@ -28,6 +28,7 @@ from unmask.likelihood.estimators import EXACT_LIMIT, Estimator
 from unmask.likelihood.pairs import Pair, make_pairs
 from unmask.likelihood.scoring import Score, score_pairs
 from unmask.model.folder import Model, load
+from unmask.statistics import interval
 from unmask.terminal import say
 
 SCHEMA_VERSION = 1
@@ -132,7 +133,7 @@ def ask(
     passes = float(np.mean([[score.draws for score in scores] for scores in found]))
     if estimator.method in ("chain-rule", "order-mixture"):
         passes = options.length * max(1.0, passes)
-    row = {
+    row: dict[str, Any] = {
         "bias": float(errors_RN.mean()),
         "bias_se": float(errors_RN.mean(0).std(ddof=1) / math.sqrt(len(pairs))) if repeats == 1 else spread(errors_RN),
         "sd": float(np.sqrt(errors_RN.var(0, ddof=1).mean())) if repeats > 1 else 0.0,
@@ -140,6 +141,7 @@ def ask(
         "passes": passes,
         "seconds": seconds,
     }
+    row["bias_interval"] = interval(row["bias"], row["bias_se"], 1 + len(pairs) * max(1, repeats - 1))
     if estimator.sampled:
         sampled = [(s, e) for scores in found for s, e in zip(scores, exact, strict=True) if s.groups]
         held = [s.interval[0] <= -e <= s.interval[1] for s, e in sampled]
@@ -149,6 +151,7 @@ def ask(
             "coverage_se": float(np.sqrt(np.mean(held) * (1 - np.mean(held)) / len(held))) if held else 0.0,
             "intervals": len(held),
         }
+        row["coverage_interval"] = interval(row["coverage"], row["coverage_se"], len(held))
     return row
 
 

@@ -27,6 +27,7 @@ from unmask.evaluation.judge import SMOLLM2
 from unmask.files import file_sha256, parse_json
 from unmask.model.defaults import FILE, read_file, remove_defaults, write_defaults
 from unmask.model.folder import WEIGHTS, resolve
+from unmask.statistics import said
 
 TARGETS = ("speed", "quality")
 USUAL = "ancestral, L steps"  # what a model without defaults does
@@ -194,7 +195,8 @@ def in_words(result: dict[str, Any]) -> str:
             f"  {speed['median']:,.0f} [{speed['q1']:,.0f}, {speed['q3']:,.0f}] useful tokens/s{faster}; "
             f"prompt {measured['prompt']}, length {measured['length']}, batch {measured['batch']}, "
             f"{measured['threads']} threads",
-            f"  bits/byte {quality['bits_per_byte']['value']:.3f} +-{quality['bits_per_byte']['se']:.3f}, perplexity "
+            f"  bits/byte {quality['bits_per_byte']['value']:.3f} (se {quality['bits_per_byte']['se']:.3f})"
+            f"{said(quality['bits_per_byte'].get('interval'), '.3f')}, perplexity "
             f"{quality['perplexity']['value']:,.1f}, entropy {quality['entropy']['value']:.2f} (held-out text "
             f"{measured['real_text']['bits_per_byte']['value']:.3f}, {measured['real_text']['entropy']['value']:.2f})",
         ]

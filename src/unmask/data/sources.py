@@ -26,6 +26,7 @@ from unmask.data.finding import FoundFile, files_of
 from unmask.data.opening import NotText, OpenText
 from unmask.data.records import Skip, json_kind, json_records, no_field, read_records, table_kind
 from unmask.errors import UserError
+from unmask.hub import reason, settle
 
 BUILT_IN = ("sotu",)
 _DATE = re.compile(r"([12]\d{3})(-(0[1-9]|1[0-2])(-(0[1-9]|[12]\d|3[01]))?)?(?!\d)")
@@ -117,6 +118,9 @@ class Corpus:
                 yield text
 
     def _hub_documents(self, part: HubSet, skip: Skip) -> Iterator[Document]:
+        local = Path(part.name).exists()
+        if not local:
+            settle()
         try:
             import datasets
         except ImportError as error:
@@ -132,7 +136,8 @@ class Corpus:
         except (UserError, GeneratorExit):
             raise
         except Exception as error:  # offline, no such data set, config or split: the library raises many kinds
-            why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            first = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            why = first if local else reason(error)
             raise UserError(f"{part.spec} cannot be read: {why}") from error
 
     def _record_document(self, record: Any, name: str, skip: Skip) -> Iterator[Document]:

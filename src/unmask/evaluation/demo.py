@@ -25,6 +25,7 @@ from unmask.errors import UserError
 from unmask.evaluation.stages import Stages, Stopped, run_together
 from unmask.files import write_whole
 from unmask.settings import RECIPES, read_yaml
+from unmask.statistics import said
 from unmask.terminal import heed_interrupts, say
 
 SCHEMA_VERSION = 1
@@ -216,7 +217,9 @@ def in_words(summary: dict[str, Any], out: Path) -> str:
     lines = ["", "bits per byte of held-out text (lower is better)"]
     for name in ("mdm", "arm", "unigram", "xz"):
         entry = summary[name]
-        note = f" (upper bound; se {entry['bits_per_byte_se']:.4f})" if entry.get("is_bound") else ""
+        note = ""
+        if entry.get("is_bound"):
+            note = f" (upper bound; se {entry['bits_per_byte_se']:.4f}{said(entry['bits_per_byte_interval'])})"
         lines.append(f"  {name:<8} {entry['bits_per_byte']:.3f}{note}")
     lines.append("one hidden token guessed right")
     for name in ("mdm", "arm", "unigram"):

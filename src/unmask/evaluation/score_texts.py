@@ -14,6 +14,7 @@ from unmask.errors import UserError
 from unmask.evaluation.status import StatusLine
 from unmask.likelihood import RollingScore, Score, rolling, score
 from unmask.model.folder import load
+from unmask.statistics import said
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,11 @@ def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]
     elif options.context or options.guidance or options.greedy:
         name = "context" if options.context else "guidance" if options.guidance else "greedy"
         raise UserError(f"--{name} does not go with --rolling, which scores whole texts; leave one of them out")
+    for number, text in enumerate(texts):
+        if not text:
+            place = number - len(options.texts)
+            what = f"--file {options.file[place]}" if place >= 0 else f"text {number + 1}"
+            raise UserError(f"{what} is empty, which leaves an empty continuation; give at least a character to score")
     model = load(options.model, verify=options.verify)
     names = ("method", "order", "draws", "seed", "until_se")
     shared: dict[str, Any] = {name: getattr(options, name) for name in names}
@@ -71,13 +77,14 @@ def in_words(results: list[tuple[str, Score | RollingScore]], greedy: bool = Fal
         sign = "<=" if found.is_bound else "= "
         per_byte = f"{found.bits_per_byte:.4f} bits/byte, " if found.bits_per_byte is not None else ""
         method = found.method + (f" {found.order}" if found.method == "chain-rule" else "")
-        extra = ""
+        extra, within = "", said([-nats for nats in reversed(found.interval)], ".3f")
         if isinstance(found, RollingScore):
             extra = f", {found.windows} windows of {found.window} overlapping {found.overlap}"
         elif greedy:
             extra = ", greedy decoding writes it" if found.greedy else ", greedy decoding writes another"
         lines.append(
-            f"-log p {sign} {-found.logprob:.3f} nats (se {found.se:.3f}), {found.nats_per_token:.4f} nats/token, "
+            f"-log p {sign} {-found.logprob:.3f} nats (se {found.se:.3f}){within}, "
+            f"{found.nats_per_token:.4f} nats/token, "
             f"{per_byte}{found.n_tokens} tokens, {method}{extra}: {text[:60]!r}"
         )
     return "\n".join(lines)

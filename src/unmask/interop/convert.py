@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unmask.errors import UserError
+from unmask.hub import is_name, not_here
 from unmask.interop import gguf, llama, smdm
 from unmask.model.folder import Model, load
 
@@ -20,6 +21,8 @@ def bring_in(format: str, source: str, out: str, **options: str) -> Model:
 
     options: `tokenizer` for all formats; for smdm `config` or `size`, and `rope`.
     """
+    if not Path(source).exists() and (format == "llama" or is_name(source)):
+        raise UserError(not_here(source, "give the folder or file of the published weights"))
     if format == "smdm":
         if ("config" in options) == ("size" in options):
             raise UserError("give exactly one of --config JSON and --size NAME")

@@ -29,6 +29,7 @@ from safetensors.torch import load_file
 from unmask._version import __version__
 from unmask.errors import UserError
 from unmask.files import clear_leftovers, parse_json, reading, replace_folder, sync_folder, write_tensors
+from unmask.hub import not_here
 from unmask.model.checkpoints import CHECKPOINTS, FILES, checkpoints, refuse_damage
 from unmask.model.config import ModelConfig
 from unmask.model.defaults import read_defaults
@@ -145,7 +146,7 @@ def resolve(path: str | Path) -> Path:
             which = "it" if len(inside) == 1 else "one"
             raise UserError(f"{path} holds {what}, but is none itself; give {which}: {names}")
         if not path.exists():
-            raise UserError(f"{path} does not exist; give a run, a checkpoint or a model folder")
+            raise UserError(not_here(path, "give a run, a checkpoint or a model folder"))
         os.listdir(path) if path.is_dir() else None
     if (path / CHECKPOINTS).is_dir() or (path / "recipe.yaml").is_file():
         raise UserError(f"{path} is a run without a checkpoint yet; train it first")

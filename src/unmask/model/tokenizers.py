@@ -24,6 +24,7 @@ import numpy as np
 
 from unmask.errors import UserError, nearest
 from unmask.files import parse_json
+from unmask.hub import reason, settle
 from unmask.model.cutting import cuts_plainly, encode_pieces, training_pieces
 
 EOS = "<|endoftext|>"
@@ -84,6 +85,7 @@ class Tokenizer:
     @classmethod
     def from_hub(cls, name: str) -> Tokenizer:
         """The tokenizer of a Hugging Face repository; its files are cached by `huggingface_hub`."""
+        settle()
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError
 
@@ -98,7 +100,7 @@ class Tokenizer:
         except Exception as error:  # offline, unknown name, gated, no such file: all the user's to mend
             raise UserError(
                 f"tokenizer '{name}' is no local folder and could not be fetched from the hub "
-                f"({_first_line(error)}); give `bytes`, `bpe:SIZE`, or a folder with a {FILE}"
+                f"({reason(error)}); give `bytes`, `bpe:SIZE`, or a folder with a {FILE}"
             ) from error
         return cls(_mark_eos(path.read_text(encoding="utf-8"), _declared_eos(sides), name), name)
 

@@ -14,7 +14,6 @@ Shapes: M examples, B rows of a micro-batch (an example each, or several where t
 from __future__ import annotations
 
 import itertools
-import math
 from typing import Any
 
 import numpy as np
@@ -27,8 +26,11 @@ from unmask.diffusion.noise import PROMPT_DRAW, uniforms
 from unmask.diffusion.objective import Inputs, Objective
 from unmask.errors import UserError
 from unmask.likelihood import score
+from unmask.likelihood.pairs import make_pairs
+from unmask.likelihood.scoring import error_of_total
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
+from unmask.statistics import interval
 from unmask.training.recipe import Recipe, ValidationFields
 
 
@@ -258,9 +260,12 @@ class FineTuning:
         # Answers so short that all their masks are no more than the draws are enumerated: the same number, exactly.
         scores = score(model, self._pairs, draws=self._validation.draws, seed=self._validation.seed)
         n_tokens = sum(found.n_tokens for found in scores)
+        loss = -sum(found.logprob for found in scores) / n_tokens
+        se, groups = error_of_total(make_pairs(model, self._pairs), scores)
         return {
-            "loss": -sum(found.logprob for found in scores) / n_tokens,
-            "se": math.sqrt(sum(found.se**2 for found in scores)) / n_tokens,
+            "loss": loss,
+            "se": se / n_tokens,
+            "interval": interval(loss, se / n_tokens, groups),
             "tokens": n_tokens,
             "answers": len(scores),
             "method": "exact" if self._causal else "mc-fixed",

@@ -30,6 +30,7 @@ from unmask.files import NO_ROOM, REFUSED
 from unmask.model.flops import StepCost
 from unmask.model.folder import Model
 from unmask.model.lora import adapter_metadata, merged_weights
+from unmask.statistics import said
 from unmask.terminal import say
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import LAUNCHER_GONE, Ranks, reshard, shard
@@ -312,7 +313,8 @@ class Run:
         spent = {"step": progress.step, "seconds": round(progress.seconds, 3), "flops": progress.flops}
         self._write("validation", **spent, **self.validation)
         loss, se = self.validation["loss"], self.validation["se"]
-        self.metrics.say(f"step {progress.step} | validation {loss:.4f} nats/token (se {se:.4f})")
+        within = said(self.validation["interval"])
+        self.metrics.say(f"step {progress.step} | validation {loss:.4f} nats/token (se {se:.4f}){within}")
 
     def _describe(self) -> None:
         """What is about to run, before the first step."""

@@ -43,7 +43,7 @@ class Task(Protocol):
         """What the summed loss of a whole batch is divided by; `n_tokens`: what its samples stand for, if known."""
 
     def validate(self, model: Model) -> dict[str, Any]:
-        """Held-out `loss` (nats per scored token) and its standard error `se`."""
+        """Held-out `loss` (nats per scored token), its standard error `se` and 95% `interval`."""
 
 
 @dataclass
