@@ -162,13 +162,13 @@ class UnmaskLM(LM):
         answers = self.answers([request.args for request in requests])
         told = tasks_of(requests)
         if cut := sum(answer.dropped > 0 for answer in answers):
-            self._tell(f"{told}{cut} of {len(answers)} contexts are cut on the left", "")
+            self._tell(f"{told}{cut} of {len(answers)} contexts are cut on the left")
         if pieces := sum(answer.pieces > 1 for answer in answers):
-            self._tell(f"{told}{pieces} of {len(answers)} continuations are scored in pieces", "")
+            self._tell(f"{told}{pieces} of {len(answers)} continuations are scored in pieces")
         return [(answer.logprob, answer.greedy) for answer in answers]
 
-    def _tell(self, what: str, more: str) -> None:
-        warnings.warn(f"{what} to fit the model's {self.model.config.block_size} tokens{more}", stacklevel=3)
+    def _tell(self, what: str) -> None:
+        warnings.warn(f"{what} to fit the model's {self.model.config.block_size} tokens", stacklevel=3)
 
     def answers(self, pairs: list[tuple[str, str]]) -> list[Answer]:
         """An `Answer` for each (context, continuation); those of the store are not asked again."""
@@ -261,15 +261,14 @@ class UnmaskLM(LM):
         prompt, settings, and how often they were asked before in this call.
         """
         written = self.writings([request.args[:2] for request in requests])
-        told, block = tasks_of(requests), self.model.config.block_size
         cut = sum(one.dropped > 0 for one in written)
         short = [one for one in written if one.length < one.wanted]
         notes = [f"{cut} of {len(written)} prompts are cut on the left"] if cut else []
         if short:
-            notes.append(f"{len(short)} of {len(written)} texts have at most {min(one.length for one in short)} tokens")
+            least, most = min(one.length for one in short), max(one.wanted for one in short)
+            notes.append(f"{len(short)} of {len(written)} texts have at most {least} tokens where {most} are asked for")
         if notes:
-            asked = max(one.wanted for one in written if one.dropped or one.length < one.wanted)
-            self._tell(f"{told}{' and '.join(notes)}", f", {asked} of them to be written" if asked < block else "")
+            self._tell(f"{tasks_of(requests)}{', and '.join(notes)}{',' * bool(short)}")
         return [one.text for one in written]
 
     def writings(self, asked: list[tuple[str, dict[str, Any]]]) -> list[Writing]:
