@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 
 from unmask.errors import UserError
-from unmask.files import write_tensors, write_whole
+from unmask.files import parse_json, write_tensors, write_whole
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -58,3 +58,35 @@ def test_the_same_tensors_are_the_same_bytes(tmp_path):
     with safe_open(tmp_path / "0.safetensors", "pt") as file:
         assert file.metadata() == metadata
         assert torch.equal(file.get_tensor("x"), tensors["x"])
+
+
+def test_json_of_others_is_refused_in_one_line():
+    assert parse_json('\ufeff{"a": [1]}') == parse_json(b'{"a": [1]}') == {"a": [1]}
+    for text in ("[" * 50_000 + "]" * 50_000, '{"a":' * 50_000 + "1" + "}" * 50_000, "1" * 5000, "{", ""):
+        with pytest.raises(ValueError) as caught:
+            parse_json(text)
+        assert "\n" not in str(caught.value)
+
+
+DEEP = '{"schema_version": 1, "model": ' + "[" * 50_000 + "]" * 50_000 + "}"
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        ("from unmask.model.folder import read_config as f; f(folder)", "config.json"),
+        ("from unmask.model.defaults import read_file as f; f(folder)", "generation.json"),
+        ("from unmask.interop.files import read_object as f; f(folder / 'config.json')", "config.json"),
+        ("from unmask.evaluation.paired import read_result as f; f(folder / 'result.json')", "result.json"),
+        ("from unmask.bench.tune import read_sweep as f; f(folder / 'result.json', folder)", "result.json"),
+        ("from unmask.data.manifest import Manifest; Manifest.load(folder)", "manifest.json"),
+        ("from unmask.model.tokenizers import Tokenizer; Tokenizer.from_file(folder)", "tokenizer.json"),
+        ("from unmask.model.tokenizers import _declared_eos as f; f([folder / 'config.json'])", "config.json"),
+        ("from unmask.decoding.trace import load_trace as f; f(folder / 'trace.json')", "trace.json"),
+    ],
+)
+def test_deep_json_is_one_line_wherever_a_file_is_read(tmp_path, call, name):
+    (tmp_path / name).write_text(DEEP)
+    with pytest.raises(UserError, match=name) as caught:
+        exec(call, {"folder": tmp_path})
+    assert "\n" not in str(caught.value) and "deep" in str(caught.value).lower() or "recursion" in str(caught.value)
