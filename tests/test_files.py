@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 
 from unmask.errors import UserError
-from unmask.files import clear_leftovers, write_tensors, write_whole
+from unmask.files import clear_leftovers, parse_json, write_tensors, write_whole
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
 from unmask.model.transformer import Transformer
@@ -122,3 +122,33 @@ def test_a_model_folder_whose_writer_was_killed(tmp_path, when):
     network = Transformer(ModelConfig(n_layer=1, n_head=2, n_embd=8, block_size=16, vocab_size=20))
     save(tmp_path / "model", network)
     assert [p.name for p in tmp_path.iterdir()] == ["model"]
+def test_json_of_others_is_refused_in_one_line():
+    assert parse_json('\ufeff{"a": [1]}') == parse_json(b'{"a": [1]}') == {"a": [1]}
+    for text in ("[" * 50_000 + "]" * 50_000, '{"a":' * 50_000 + "1" + "}" * 50_000, "1" * 5000, "{", ""):
+        with pytest.raises(ValueError) as caught:
+            parse_json(text)
+        assert "\n" not in str(caught.value)
+
+
+DEEP = '{"schema_version": 1, "model": ' + "[" * 50_000 + "]" * 50_000 + "}"
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        ("from unmask.model.folder import read_config as f; f(folder)", "config.json"),
+        ("from unmask.model.defaults import read_file as f; f(folder)", "generation.json"),
+        ("from unmask.interop.files import read_object as f; f(folder / 'config.json')", "config.json"),
+        ("from unmask.evaluation.paired import read_result as f; f(folder / 'result.json')", "result.json"),
+        ("from unmask.bench.tune import read_sweep as f; f(folder / 'result.json', folder)", "result.json"),
+        ("from unmask.data.manifest import Manifest; Manifest.load(folder)", "manifest.json"),
+        ("from unmask.model.tokenizers import Tokenizer; Tokenizer.from_file(folder)", "tokenizer.json"),
+        ("from unmask.model.tokenizers import _declared_eos as f; f([folder / 'config.json'])", "config.json"),
+        ("from unmask.decoding.trace import load_trace as f; f(folder / 'trace.json')", "trace.json"),
+    ],
+)
+def test_deep_json_is_one_line_wherever_a_file_is_read(tmp_path, call, name):
+    (tmp_path / name).write_text(DEEP)
+    with pytest.raises(UserError, match=name) as caught:
+        exec(call, {"folder": tmp_path})
+    assert "\n" not in str(caught.value) and "deep" in str(caught.value).lower() or "recursion" in str(caught.value)

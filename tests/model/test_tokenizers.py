@@ -83,19 +83,10 @@ def test_long_texts_in_pieces_give_the_same_ids(monkeypatch):
     text = "".join(TEXTS) * 5 + "\n\n  a\nb\n\nc d\n'll\nre 12\n34" * 20
     whole = [BPE.encode(text), BYTES.encode(text)]
     trained = Tokenizer.train_bpe(320, [text]).hash
-    monkeypatch.setattr(room, "PIECE_CHARS", 7)
-    assert len(list(room._pieces(text))) > 20
+    monkeypatch.setattr(room, "PIECE_CHARS", 40)
+    assert len(list(BPE.encode_parts([text]))) > 20
     assert [BPE.encode(text), BYTES.encode(text)] == whole
     assert Tokenizer.train_bpe(320, [text]).hash == trained
-
-
-@given(text=st.text(alphabet=" \n\tab1'_.é\xa0\u2003\x1c"))
-def test_a_cut_is_a_token_boundary(text):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "PIECE_CHARS", 1)
-        pieces = list(room._pieces(text))
-    assert "".join(pieces) == text
-    assert [i for piece in pieces for i in BPE.encode(piece)] == BPE.encode(text)
 
 
 def test_half_a_surrogate_pair_is_bad_input():

@@ -19,6 +19,8 @@ import torch
 from safetensors.torch import load_file
 
 from unmask.errors import UserError
+from unmask.model.folder import load, save
+from unmask.model.transformer import Transformer
 from unmask.training.loop import train
 from unmask.training.recipe import Recipe, build
 from unmask.training.run_folder import flat
@@ -30,6 +32,7 @@ MAY = {
     "max_skipped": (3, "exact"),
     "checkpoint.every": (2, "exact"),
     "checkpoint.keep": (1, "exact"),
+    "checkpoint.verify": ("sizes", "exact"),
     "device": ("cpu", "exact"),
     "profile": (1, "exact"),
     "threads": (2, "close"),
@@ -39,7 +42,7 @@ MAY = {
     "parallel.kind": ("fsdp", "close"),
 }
 # Tried by tests of their own below.
-MAY_APART = {"out", "data", "parallel.shard", "wandb"}
+MAY_APART = {"out", "data", "init", "parallel.shard", "wandb"}
 MUST_NOT = {
     "seed": 1,
     "context": 8,
@@ -83,7 +86,6 @@ MUST_NOT = {
     "precision": "bf16",
 }
 TUNED = {
-    "init": "other",
     "sft.format": "pairs",
     "sft.fields.prompt": "q",
     "sft.fields.completion": "a",
@@ -228,7 +230,6 @@ def tuned(whole: Recipe, tmp_path_factory: pytest.TempPathFactory) -> tuple[Reci
     folder = tmp_path_factory.mktemp("tuned")
     rows = [{"prompt": f"p{i}", "completion": f"c{i}"} for i in range(20)]
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    shutil.copytree(whole.out, folder / "other")
     recipe = dataclasses.replace(whole, init=whole.out, model=type(whole.model)(), data=str(folder / "rows.jsonl"))
     recipe = dataclasses.replace(recipe, out=str(folder / "run"))
     recipe = build(Recipe, {**changed(recipe, "sft", {"padding": "ignore"}).to_dict(), "lora": {"rank": 2}}, "")
@@ -248,3 +249,24 @@ def test_what_changes_fine_tuning_is_refused(
     with pytest.raises(UserError, match=rf"{re.escape(name)}|without a field '{TUNED[name]}'"):
         train(changed(recipe, name, TUNED[name]), resume=True)
     assert snapshot(Path(recipe.out)) == before, "and the run is as it was"
+
+
+@pytest.mark.parametrize("adapters", [True, False])
+def test_the_model_that_a_run_began_with_may_move_and_not_be_another(
+    tuned: tuple[Recipe, dict[str, bytes]], tmp_path: Path, adapters: bool
+) -> None:
+    recipe = dataclasses.replace(tuned[0], out=str(tmp_path / "run"))
+    if not adapters:
+        recipe = dataclasses.replace(recipe, lora=None)
+        train(recipe)
+        shutil.rmtree(tmp_path / "run" / "checkpoints" / f"step-{STEPS:08d}")
+    else:
+        shutil.copytree(tuned[0].out, tmp_path / "run")
+    before, other = snapshot(tmp_path / "run"), tmp_path / "other"
+    network = Transformer(load(str(recipe.init)).config, seed=9)
+    save(other, network, load(str(recipe.init)).tokenizer)
+    with pytest.raises(UserError, match="base" if adapters else f"init {other} is another model than"):
+        train(dataclasses.replace(recipe, init=str(other)), resume=True)
+    assert snapshot(tmp_path / "run") == before, "and the run is as it was"
+    shutil.copytree(str(recipe.init), tmp_path / "moved")
+    assert train(dataclasses.replace(recipe, init=str(tmp_path / "moved")), resume=True).step == STEPS

@@ -38,9 +38,10 @@ def files_of(spec: str, tell: Tell | None = None, known: Iterable[str] = (), oth
     tell: is given a line for what is left out. known, others: what else a caller takes, for the message.
     """
     search = _Search()
-    found = search.files(spec)
+    found = _each_once(search.files(spec))
     if search.left and tell is not None:
-        for why, paths in search.left.items():
+        for why, unsorted in search.left.items():
+            paths = sorted(unsorted)
             more = f" and {len(paths) - TOLD} more" if len(paths) > TOLD else ""
             tell(f"left out {', '.join(paths[:TOLD])}{more}: {why}")
     if found:
@@ -57,6 +58,17 @@ def files_of(spec: str, tell: Tell | None = None, known: Iterable[str] = (), oth
         raise UserError(f"source '{spec}' is {what}; give a file or a folder")
     kinds = f"a file, a folder, a glob, {others}" if others else "a file, a folder or a glob"
     raise UserError(f"source '{spec}' does not exist{nearest(spec, known)}; give {kinds}")
+
+
+def _each_once(files: list[FoundFile]) -> list[FoundFile]:
+    """A file that is also linked, or reached by two patterns, stands once: by its own name where that is among them."""
+    chosen: dict[str, FoundFile] = {}
+    for file in files:
+        real = os.path.realpath(file.path)
+        if real not in chosen or os.path.abspath(file.path) == real:
+            chosen[real] = file
+    kept = set(map(id, chosen.values()))
+    return [file for file in files if id(file) in kept]
 
 
 class _Search:

@@ -53,8 +53,9 @@ class NotText(UserError):
 class OpenText:
     """A file being read. Raises `UserError` where it is not there or cut short, `NotText` where it is no text."""
 
-    def __init__(self, path: str | Path, name: str | None = None) -> None:
+    def __init__(self, path: str | Path, name: str | None = None, wanted: str = "") -> None:
         self.path, self.name = Path(path), str(path) if name is None else name
+        self._wanted = wanted  # " as ..." in messages
         self.kind: str | None = None  # what packed it
         self.head = b""  # its first CHUNK, as UTF-8 without a mark
         self.whole = False  # whether that is all of it
@@ -113,16 +114,16 @@ class OpenText:
             raise NotText(self.name, f"is not UTF-8 (byte {before - pending})")
 
     def lines(self) -> Iterator[bytes]:
-        """The same, cut behind each line feed."""
+        """The same in lines without their line feeds, where alone it is cut."""
         rest: list[bytes] = []  # of a line that is longer than a chunk
         for chunk in self.chunks():
             first, *others = chunk.split(b"\n")
             rest.append(first)
             if others:
-                yield b"".join(rest) + b"\n"
-                for line in others[:-1]:
-                    yield line + b"\n"
-                rest = [others[-1]]
+                line, rest = b"".join(rest), [others.pop()]
+                yield line
+                del line  # which may be long
+                yield from others
         if last := b"".join(rest):
             yield last
 
@@ -136,7 +137,7 @@ class OpenText:
         """Raises the one line where `error` is of the file and not yet one."""
         if isinstance(error, _ERRORS):
             why = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
-            raise UserError(f"{self.name} cannot be read: {why}") from error
+            raise UserError(f"{self.name} cannot be read{self._wanted}: {why}") from error
 
     def _unpacked(self, raw: IO[bytes]) -> Iterator[bytes]:
         begin = raw.read(16)
@@ -183,7 +184,7 @@ class OpenText:
 
 def read_text(path: str | Path, name: str | None = None) -> str:
     """A file's whole text. Raises `UserError`."""
-    with OpenText(path, name) as file:
+    with OpenText(path, name, " as UTF-8 text") as file:
         return "".join(file.parts())
 
 
@@ -192,7 +193,7 @@ def read_lines(path: str | Path, name: str | None = None) -> Iterator[tuple[int,
     with OpenText(path, name) as file:
         for number, line in enumerate(file.lines(), 1):
             try:
-                yield number, line.decode().removesuffix("\n").removesuffix("\r")
+                yield number, line.decode().removesuffix("\r")
             except UnicodeDecodeError as error:
                 raise NotText(f"{file.name}:{number}", "is not UTF-8") from error
 

@@ -137,20 +137,19 @@ def _line_records(file: OpenText, skip: Skip | None, told: Told | None) -> Itera
     for number, line in enumerate(file.lines(), 1):
         if told is not None:
             told(file.done)
-        if not line.strip():
+        if not line or line.isspace():
             continue
         where = f":{number}"
         try:
-            text = line.decode()
+            record = parse_json(line.decode())
         except UnicodeDecodeError as error:
             if skip is None:
                 raise NotText(file.name + where, "is not UTF-8") from error
             skip(file.name + where, "is not UTF-8")
             continue
-        try:
-            record = parse_json(text)
         except ValueError as error:
             raise UserError(f"{file.name}{where} is not a line of JSON: {error}") from error
+        del line  # which may be long
         yield where, record
 
 

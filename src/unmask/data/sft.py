@@ -3,8 +3,8 @@
     examples = read_examples("gsm8k/train.jsonl", SFTFields(format="gsm8k"), tokenizer, eos_id, context=256)
     examples.ids(0), examples.learned(0)        # int64 [T], bool [T]: True where the model learns to write
 
-A line holds `prompt` and `completion`, or `messages`, a list of `role` and `content` (`sft.fields` renames them all;
-`records.py` tells of files). `format: gsm8k` makes the two examples of arXiv 2410.18514: question to thought, and question
+A line holds `prompt` and `completion`, or `messages`, a list of `role` and `content` (`sft.fields` renames them all,
+`records.py` reads them). `format: gsm8k` makes the two examples of arXiv 2410.18514: question to thought, and question
 with thought to "#### answer". Prompts and answers are tokenised apart, as they are when a prompt is completed. What
 cannot be used is counted and skipped with its reason; a line that is not JSON is an error.
 """

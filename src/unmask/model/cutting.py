@@ -157,10 +157,16 @@ class _Window:
     ids: list[int]
     spans: list[tuple[int, int]]  # characters of each token
     words: list[int | None]
+    length: int  # characters
 
     def clean(self, index: int) -> bool:
         """Whether a token begins where a character does."""
         return index == 0 or self.spans[index - 1][1] <= self.spans[index][0]
+
+    def gapless(self) -> bool:
+        """Whether every character is in a token. What a model drops would shift all spans behind it in a word."""
+        ends = [0, *(end for _, end in self.spans)]
+        return all(start <= end for (start, _), end in zip(self.spans, ends, strict=False)) and ends[-1] == self.length
 
     def begins(self, index: int) -> bool:
         return index == 0 or self.words[index] != self.words[index - 1]
@@ -219,7 +225,7 @@ def _seam(one: _Window, two: _Window, begin: int, limit: int, merges: bool) -> t
         if one.begins(index) and one.clean(index) and two.clean(other):
             seam = index, other, True
         index, other = index - 1, other - 1
-    if seam is None and merges and _one_word(one, two, begin):
+    if seam is None and merges and _one_word(one, two, begin) and one.gapless() and two.gapless():
         for index, other in alike[len(alike) // 2 : -1]:  # the token before it is alike too
             if one.clean(index) and two.clean(other):
                 return index, other, False
@@ -239,7 +245,7 @@ def _one_word(one: _Window, two: _Window, begin: int) -> bool:
 
 def _encoded(inner: Any, text: str) -> _Window:
     found = inner.encode_batch([text], add_special_tokens=False)[0]
-    return _Window(found.ids, found.offsets, found.word_ids)
+    return _Window(found.ids, found.offsets, found.word_ids, len(text))
 
 
 def _ids(inner: Any, text: str) -> np.ndarray:

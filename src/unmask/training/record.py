@@ -24,13 +24,13 @@ from unmask.errors import UserError, nearest
 from unmask.files import write_whole
 from unmask.model.config import ModelConfig
 from unmask.model.folder import read_config
-from unmask.settings import RECIPES, read_yaml, shipped
+from unmask.settings import RECIPES, read_json, read_yaml, shipped
 from unmask.training.checkpoint import newest_checkpoint
 from unmask.training.optimizer import decay_steps
 from unmask.training.overrides import apply, parsed
 from unmask.training.recipe import BUDGETS, SCHEMA_VERSION, Recipe, build, load_recipe, settings_of
 
-RECIPE = "recipe.yaml"
+RECIPE, INIT = "recipe.yaml", "init.json"  # and what tells the model that a run began with
 BESIDE = ("versions.json", "metrics.jsonl", ".lock")  # of a recipe.yaml that is a run's own
 PATHS = ("data", "out", "init", "sft.validation")
 
@@ -197,14 +197,21 @@ def keep(path: Path, recipe: Recipe, lengths: Lengths, step: int) -> str | None:
     return f"made longer at step {step}: {lengths.steps} steps instead of {lengths.before}"
 
 
-def refuse_other_base(recipe: Recipe, record: Record, config: ModelConfig) -> None:
-    """Raises `UserError` where a run goes on with an `init` at another place that cannot be the one it began with.
+def refuse_other_base(recipe: Recipe, record: Record, config: ModelConfig, base: str | None) -> None:
+    """Raises `UserError` where a run goes on with an `init` at another place that is not the one it began with.
 
-    `config`: of that init. From a checkpoint on the weights are the run's own and only the shape matters; the base of
-    adapters is known by its sum (lora.json).
+    `config` and `base`: shape and SHA-256 of the weights of that init. At its old place it may have been trained on
+    since: from a checkpoint on the weights are the run's own. Of a run that did not record the sum the shape must do;
+    the base of adapters is known by its own (lora.json).
     """
     then = paths_of(record.settings).get("init")
     if recipe.init is None or then is None or os.path.abspath(then) == os.path.abspath(recipe.init) or recipe.lora:
+        return
+    known = Path(recipe.out, INIT)
+    weights = read_json(known).get("weights") if known.is_file() else None
+    if weights is not None and weights != base:
+        raise UserError(f"init {recipe.init} is another model than {then}, which {recipe.out} began with; give that")
+    if weights is not None:
         return
     if (newest := newest_checkpoint(Path(recipe.out))) is None:
         raise UserError(f"init was {then}, is {recipe.init}, and {recipe.out} has no checkpoint yet; give the first")

@@ -33,7 +33,7 @@ from unmask.training.batches import Batches
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.finetune import FineTuning
 from unmask.training.recipe import SCHEMA_VERSION, ModelFields, Recipe, refuse_contradictions
-from unmask.training.record import Lengths, lengths_of, read_record, refuse_other_base
+from unmask.training.record import INIT, Lengths, lengths_of, read_record, refuse_other_base
 from unmask.training.run_folder import TOKENIZER_SUM
 from unmask.training.task import Task
 
@@ -93,14 +93,16 @@ def prepare(
                     f"prepare it with --tokenizer {start.path}"
                 )
         task = Batches(recipe, data, config)
-    if recipe.lora is not None and start is not None and start.path is not None:
-        base = file_sha256(start.path / WEIGHTS)
+    base = None if start is None or start.path is None else file_sha256(start.path / WEIGHTS)
+    if base is not None:
+        records[INIT] = {"schema_version": SCHEMA_VERSION, "weights": base}
+    if recipe.lora is not None and base is not None:
         records["lora.json"] = {"schema_version": SCHEMA_VERSION, "base_sha256": base, **vars(recipe.lora)}
         add_adapters(network, recipe.lora, recipe.seed)
         trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
         lines.append(f"{trained:,} trained parameters: adapters of rank {recipe.lora.rank} on {recipe.lora.targets}")
     if record is not None:
-        refuse_other_base(recipe, record, config)
+        refuse_other_base(recipe, record, config, base)
     lengths = lengths_of(recipe, record, lambda some: planned_steps(some, config, task)[0])
     steps, flops_per_token = planned_steps(recipe, config, task)
     share_of(np.arange(recipe.batch_size), ranks, recipe.micro_batch)  # raises where it does not divide
