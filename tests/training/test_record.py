@@ -163,11 +163,15 @@ def test_a_base_and_held_out_rows_may_move_too(lab: Any, tmp_path: Path) -> None
     with pytest.raises(UserError, match="sft.validation .*held.jsonl, which"):
         resume(tmp_path / "sft", init=str(tmp_path / "moved"))
     there = {"sft__validation": str(tmp_path / "there.jsonl")}
+    with pytest.raises(UserError, match="other is another model than"):
+        resume(tmp_path / "sft", init=str(tmp_path / "other"), **there)
+    (tmp_path / "sft" / "init.json").unlink()  # as of a run begun before there were such records
     with pytest.raises(UserError, match="other is of another shape than"):
         resume(tmp_path / "sft", init=str(tmp_path / "other"), **there)
     assert resume(tmp_path / "sft", init=str(tmp_path / "moved"), **there).step == 4
     assert saved(tmp_path / "sft")["init"] == str(tmp_path / "moved")
     shutil.rmtree(tmp_path / "sft" / "checkpoints")
+    (tmp_path / "sft" / "init.json").unlink(missing_ok=True)
     with pytest.raises(UserError, match="has no checkpoint yet; give the first"):
         resume(tmp_path / "sft", init=str(tmp_path / "other"))
     (tmp_path / "there.jsonl").write_text('{"prompt": "other", "completion": "rows"}\n' * 3)
