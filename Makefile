@@ -33,6 +33,11 @@ help:
 
 setup: $(STAMP)
 
+# Extras that are asked for are installed whatever was before: the stamp knows of the usual ones alone.
+ifneq ($(origin EXTRAS),file)
+.PHONY: $(STAMP)
+endif
+
 $(STAMP):
 	@command -v $(PYTHON) >/dev/null || { echo "unmask needs Python 3.11 or newer, and '$(PYTHON)' was not found:" \
 		"name yours with 'make setup PYTHON=/path/to/python3.11'" >&2; exit 1; }

@@ -74,6 +74,9 @@ def test_setup_installs_torch_first_and_only_once(workshop):
     again = make(folder, "setup", python)
     assert again.returncode == 0 and "Nothing to be done" in again.stdout
     assert len((folder / "installs.log").read_text().splitlines()) == 2
+    # Other extras are installed although the usual ones are.
+    assert make(folder, "setup", "EXTRAS=dev,eval", python).returncode == 0
+    assert "-e .[dev,eval]" in (folder / "installs.log").read_text().splitlines()[-1]
 
 
 def test_setup_keeps_a_torch_that_is_there(workshop):
