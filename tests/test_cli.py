@@ -17,7 +17,7 @@ import pytest
 
 import unmask
 from unmask.arguments import build_parser
-from unmask.cli import FUNCTIONS, main, overrides, parted
+from unmask.cli import FUNCTIONS, main, overrides, parted, warn
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
@@ -225,6 +225,24 @@ def test_bad_input_is_one_line_and_status_2(
     assert ended.value.code == 2
     assert shown.err.startswith("unmask: error: ") and message in shown.err
     assert shown.err.count("\n") == 1 and shown.out == ""
+
+
+def test_what_libraries_tell_their_developers_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    import warnings
+
+    class Ours(FutureWarning):
+        __module__ = "unmask.errors"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = warn
+        for category in (DeprecationWarning, PendingDeprecationWarning, FutureWarning):
+            warnings.warn("`broadcast_buffers` will be removed", category, stacklevel=1)
+        warnings.warn("TypedStorage is deprecated", UserWarning, stacklevel=1)
+        warnings.warn("a name of ours is deprecated; use the new one", Ours, stacklevel=1)
+        warnings.warn("the driver is too old", UserWarning, stacklevel=1)
+    lines = [line.removeprefix("unmask: warning: ") for line in capsys.readouterr().err.splitlines()]
+    assert lines == ["a name of ours is deprecated; use the new one", "the driver is too old"]
 
 
 def test_a_warning_is_one_line(mdm: Path) -> None:

@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -198,7 +199,9 @@ def state(run: Path, step: int) -> dict[str, torch.Tensor]:
         return found | load_file(folder / "train_state/optimizer.safetensors")
     listed = dcp.FileSystemReader(shards).read_metadata().state_dict_metadata
     sharded = {name: torch.zeros(told.size, dtype=told.properties.dtype) for name, told in listed.items()}
-    dcp.load(sharded, checkpoint_id=shards, no_dist=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dcp.load(sharded, checkpoint_id=shards, no_dist=True)
     return found | sharded
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
 import re
 import signal
 import socket
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 from typing import Any
@@ -89,7 +92,14 @@ def test_a_rank_that_leaves_with_an_error_has_said_it_for_all(tmp_path: Path) ->
     assert lives(tmp_path, "none", 1, "refuses") == ["unmask: error: a reason of its own"]
 
 
-def test_without_their_launcher_ranks_stop_after_a_step_saved(lab: Any) -> None:
+def begun(run: Path) -> bool:
+    """Whether a step has been taken."""
+    return (run / "metrics.jsonl").is_file() and "\n" in (run / "metrics.jsonl").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
+def test_without_their_launcher_ranks_stop_after_a_step_saved(lab: Any, number: int) -> None:
+    """Killed, which tells them nothing, or hung up with its terminal, which it hands on."""
     run = lab.folder / "orphans"
     recipe = lab.file("orphans", steps=100000, log_every=1, checkpoint__every=100000, validation__every=100000)
     launcher = subprocess.Popen(
@@ -97,24 +107,43 @@ def test_without_their_launcher_ranks_stop_after_a_step_saved(lab: Any) -> None:
     )
     ranks = []
     deadline = time.monotonic() + 60
-    while not (run / "metrics.jsonl").is_file() or not (run / "metrics.jsonl").read_text().count("\n"):
+    while not begun(run):
         assert launcher.poll() is None and time.monotonic() < deadline
         ranks = psutil.Process(launcher.pid).children()
         time.sleep(0.02)
-    launcher.send_signal(signal.SIGKILL)
+    launcher.send_signal(number)
     assert len(ranks) == 2
     gone, left = psutil.wait_procs(ranks, timeout=30)
     for process in left:
         process.kill()
     assert not left, "they train on"
     said = launcher.communicate(timeout=30)[1]
-    assert "unmask: error" not in said and "Traceback" not in said, said
-    stopped = re.search(r"the launcher is gone: stopped after step (\d+); saved, go on with --resume", said)
+    assert "unmask: error" not in said, said
+    stopped = re.search(r"launcher or terminal is gone: stopped after step (\d+); saved, go on with --resume", said)
     newest = newest_checkpoint(run)
     assert stopped and newest is not None and newest.name == f"step-{int(stopped[1]):08d}", said
     assert checkpoints(run) == [newest]
     assert json.loads((newest / "train_state/state.json").read_text())["step"] == int(stopped[1])
     assert len(shard_names(newest / "train_state/shards")) == 45, "three of each parameter"
+
+
+def test_a_run_whose_terminal_closes_is_saved(lab: Any) -> None:
+    """The terminal's other end goes away: what is written there fails from then on."""
+    recipe = lab.file("closed", steps=100000, log_every=1, checkpoint__every=100000, validation__every=100000)
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        lab.command("train", recipe), stdout=theirs, stderr=theirs, stdin=theirs, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
+    os.close(theirs)
+    deadline = time.monotonic() + 60
+    while not begun(lab.folder / "closed"):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.close(ours)
+    assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    (saved,) = checkpoints(lab.folder / "closed")
+    assert newest_checkpoint(lab.folder / "closed") == saved
 
 
 def test_a_process_that_lives_is_not_said_to_have_died() -> None:

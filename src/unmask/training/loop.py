@@ -40,7 +40,7 @@ from unmask.training.recipe import Recipe
 from unmask.training.record import keep, refuse_extension
 from unmask.training.run_folder import RunFolder
 from unmask.training.setup import Setup, autocast_for, choose_device, compile_layers, prepare
-from unmask.training.step import Engine
+from unmask.training.step import SIGNALS, Engine
 from unmask.training.task import Ahead, Batch
 from unmask.training.tracking import Trace, WandbRun, require_wandb
 
@@ -69,7 +69,7 @@ class Result:
 
 
 def train(recipe: Recipe, resume: bool = False) -> Result:
-    """Runs a recipe to its budget, or until SIGTERM or SIGINT, which saves a checkpoint first.
+    """Runs a recipe to its budget, or until SIGTERM, SIGINT or SIGHUP, which saves a checkpoint first.
 
     Under `torchrun` every process calls it. Raises `UserError` for bad input, a full disk, a diverging run, and a rank
     that died.
@@ -232,7 +232,7 @@ class Run:
             where = f"after step {progress.step}; saved, go on with --resume"
             if not progress.step:
                 where = "before the first step; there was nothing to save, and --resume starts at step 0"
-            why = f"stopped by signal {stop}" if stop != LAUNCHER_GONE else "the launcher is gone: stopped"
+            why = f"stopped by signal {stop}" if stop != LAUNCHER_GONE else "launcher or terminal is gone: stopped"
             self.metrics.say(f"{why} {where}")
         return stop if stop != LAUNCHER_GONE else signal.SIGTERM
 
@@ -350,20 +350,25 @@ def _fail(text: str) -> None:
 
 
 class StopSignals:
-    """While open, SIGTERM and SIGINT ask the loop to stop after its step; a second one of a kind acts at once."""
+    """While open, SIGTERM, SIGINT, SIGHUP ask the loop to stop after its step; a second one of a kind acts at once."""
 
     def __init__(self, speaks: bool = True) -> None:
         self.signal, self._speaks = 0, speaks
         self._before: dict[int, Any] = {}
+        self._terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
 
     def __enter__(self) -> StopSignals:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._note)
+        for number in SIGNALS:
+            if number != signal.SIGHUP or signal.getsignal(number) == signal.SIG_DFL:  # not under nohup
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
         signal.signal(number, self._before[number])
+        if number == signal.SIGHUP:  # what is written to a terminal that is gone would end the run before it is saved
+            for terminal in self._terminals:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), terminal)
         if self._speaks:
             say("stopping after this step")
 

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -49,7 +50,9 @@ def shard_names(folder: Path) -> list[str]:
 
 def load_shards(tensors: dict[str, torch.Tensor], folder: Path, ranks: Ranks) -> None:
     """Fills tensors of any placement; every rank calls it. Raises `dcp.CheckpointException` on all ranks alike."""
-    dcp.load(tensors, checkpoint_id=folder, no_dist=not ranks.joined)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)  # as it is in one process
+        dcp.load(tensors, checkpoint_id=folder, no_dist=not ranks.joined)
 
 
 def reason_of(error: BaseException) -> str:
