@@ -502,3 +502,26 @@ def test_a_lock_of_an_earlier_version_goes(make, texts, tmp_path):
     (tmp_path / "data" / ".lock").touch()
     assert not make(sources=[texts], out=tmp_path / "data").created
     assert not (tmp_path / "data" / ".lock").exists()
+
+
+def test_a_kill_while_the_folder_gets_its_name_leaves_it_whole(make, texts, tmp_path):
+    """Ended between the folder's name and all that follows it, by the command's own process."""
+    code = f"""
+import os
+from pathlib import Path
+from unmask.data.prepare import PrepareOptions, prepare
+rename = Path.rename
+def last(self, target):
+    rename(self, target)
+    os._exit(7)
+Path.rename = last
+prepare(PrepareOptions([{str(texts)!r}], {str(tmp_path / "data")!r}, tokenizer="bytes", split="random:0.5"))
+"""
+    assert run(code, stderr=subprocess.DEVNULL).wait() == 7
+    assert sorted(os.listdir(tmp_path / "data")) == [
+        "manifest.json",
+        "tokenizer.json",
+        "train-00000.bin",
+        "validation-00000.bin",
+    ]
+    assert not make(sources=[texts], out=tmp_path / "data").created

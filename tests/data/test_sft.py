@@ -218,7 +218,8 @@ def test_what_is_not_text_is_called_so(tmp_path: Path, value: Any) -> None:
 
 def test_half_a_surrogate_pair_is_skipped_with_its_row(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", {"prompt": "a", "completion": "\ud800"}, {"prompt": "a", "completion": "b"})
-    assert read(path).skipped == {"whose 'completion' holds half of a surrogate pair, which UTF-8 cannot": ["a.jsonl:1"]}
+    why = "whose 'completion' holds half of a surrogate pair, which UTF-8 cannot"
+    assert read(path).skipped == {why: ["a.jsonl:1"]}
 
 
 def test_what_cannot_be_a_row_is_one_line(tmp_path: Path) -> None:
