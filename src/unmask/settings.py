@@ -57,9 +57,11 @@ def read_yaml(path: str | Path) -> Any:
     """What a YAML file holds. Raises `UserError` for what is none, nests too deeply or gives a key twice."""
     path = Path(path)
     try:
-        if (size := path.stat().st_size) > LARGEST:
-            raise UserError(f"{path} is no settings file: it has {size:,} bytes; give a YAML file")
-        return parse_yaml(path.read_bytes(), str(path))
+        with reading():
+            if (size := path.stat().st_size) > LARGEST:
+                raise UserError(f"{path} is no settings file: it has {size:,} bytes; give a YAML file")
+            text = path.read_bytes()
+        return parse_yaml(text, str(path))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}; give a YAML file") from error
 

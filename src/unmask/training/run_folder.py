@@ -59,6 +59,7 @@ class RunFolder:
         """
         path, made, lock = Path(recipe.out), False, None
         try:
+            made = not path.exists()
             if (path / RECIPE).is_file() and not resume:
                 raise UserError(ALREADY.format(path))
             path.mkdir(parents=True, exist_ok=True)
