@@ -53,7 +53,7 @@ def test_none_is_a_bare_canvas(mdm: Model, arm: Model, make_model) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert generate(bare, None, length=8, order="confidence")[0].canvas == plain[0].canvas
-    with pytest.raises(UserError, match='prompt 1 is None, a bare canvas, which an autoregressive model does not have'):
+    with pytest.raises(UserError, match="prompt 1 is None, a bare canvas, which an autoregressive model does not have"):
         generate(arm, [[1], None], length=3)
 
 

@@ -210,7 +210,7 @@ def sample_lines(
     """Writes a result for every line that is a prompt; names the others on stderr. Returns how many lines there were,
     and the numbers of those without a result."""
     runner = Runner(model, defaults, out, name)
-    with LiveLine() as progress:
+    with LiveLine(seconds=15.0) as progress:
         started = time.monotonic()
         for line in lines:
             runner.add(line)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from numbers import Integral
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 
 from unmask.errors import UserError
 from unmask.model.folder import Model
+from unmask.model.tokenizers import Tokenizer
 
 # A blank takes the space before it along, since in most vocabularies a word's token holds that space, and then begins
 # with a token that does: the text keeps its word boundary.
@@ -96,7 +98,13 @@ def encode_behind(model: Model, piece: str) -> list[int]:
 def tokens_with_a_space(model: Model) -> torch.Tensor:
     """Bool [V]: tokens whose text begins with a space; all of them where the vocabulary has none such."""
     assert model.tokenizer is not None
-    texts = (model.tokenizer.token_text(token) for token in range(model.config.vocab_size))
+    return spaced_tokens(model.tokenizer, model.config.vocab_size)
+
+
+@lru_cache(maxsize=8)
+def spaced_tokens(tokenizer: Tokenizer, vocab_size: int) -> torch.Tensor:
+    """Kept for the next call: a vocabulary takes tens of milliseconds."""
+    texts = (tokenizer.token_text(token) for token in range(vocab_size))
     found_V = torch.tensor([text.startswith(" ") for text in texts])
     return found_V if found_V.any() else ~found_V
 

@@ -92,9 +92,7 @@ def in_one_batch(options: SampleOptions, model: Model, given: dict[str, Any], us
         found = generate(model, prompts, seed=options.seed, fill=gap, watch=watch, **given)
     settings = {"model": options.model, **used, **given, "seed": options.seed}
     settings |= {} if gap is None else {"gap": gap}
-    rows = [
-        {source: prompt, "settings": settings, **row.to_dict()} for prompt, row in zip(prompts, found, strict=True)
-    ]
+    rows = [{source: prompt, "settings": settings, **row.to_dict()} for prompt, row in zip(prompts, found, strict=True)]
     if options.trace:
         save_trace(options.trace, found, model, settings, rows)
     if options.html:
