@@ -2,8 +2,8 @@
 #
 #   make setup      .venv with unmask (editable) and its extras dev, data and demo, at the versions of constraints.txt
 #   make demo       trains two small models on real English and writes runs/demo/report.html
-#   make test       the fast tests, two files at a time (make test ARGS='-k name' hands more to pytest; JOBS=4)
-#   make test-slow  the slow ones
+#   make test       the fast tests, and what was skipped and why (make test ARGS='-k name' hands more to pytest; JOBS=4)
+#   make test-slow  the slow ones, and how long each took
 #   make lint       ruff and mypy
 #   make clean      removes build products and caches
 #   make distclean  removes .venv too
@@ -33,6 +33,11 @@ help:
 
 setup: $(STAMP)
 
+# Extras that are asked for are installed whatever was before: the stamp knows of the usual ones alone.
+ifneq ($(origin EXTRAS),file)
+.PHONY: $(STAMP)
+endif
+
 $(STAMP):
 	@command -v $(PYTHON) >/dev/null || { echo "unmask needs Python 3.11 or newer, and '$(PYTHON)' was not found:" \
 		"name yours with 'make setup PYTHON=/path/to/python3.11'" >&2; exit 1; }
@@ -61,10 +66,10 @@ demo: $(STAMP)
 	$(PY) -m unmask.evaluation.demo --out runs/demo
 
 test: $(STAMP)
-	$(TEST_ENV) $(PY) -m pytest -q -n $(JOBS) --dist loadfile $(ARGS)
+	$(TEST_ENV) $(PY) -m pytest -q -rs -n $(JOBS) --dist loadfile $(ARGS)
 
 test-slow: $(STAMP)
-	$(TEST_ENV) $(PY) -m pytest -q -m slow $(ARGS)
+	$(TEST_ENV) $(PY) -m pytest -q -rs -m slow --durations=0 --durations-min=1 $(ARGS)
 
 lint: $(STAMP)
 	$(PY) -m ruff check src tests

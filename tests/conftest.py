@@ -38,6 +38,17 @@ def root() -> Path:
     return ROOT
 
 
+@pytest.fixture(params=["own", "handed"])
+def published(request: pytest.FixtureRequest) -> Path:
+    """Tiny models in the published SMDM layout with what they compute: by plain NumPy of our own, which every clone has
+    (interop/published.py), and by the original code, where that is at hand.
+    """
+    if request.param == "own":
+        return ROOT / "tests" / "fixtures" / "smdm"
+    folder: Path = request.getfixturevalue("shared") / "fixtures" / "smdm"
+    return folder
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Fixtures and data beside the repository, or at $UNMASK_SHARED; the test skips where there are none."""

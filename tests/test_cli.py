@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 import unmask
-from unmask.cli import main, overrides, warn
+from unmask.arguments import build_parser
+from unmask.cli import FUNCTIONS, main, overrides, parted, warn
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
@@ -116,6 +117,10 @@ def test_score_as_text_and_as_json(model: Path) -> None:
             f"{-score.logprob:.3f} nats (se {score.se:.3f})" in line and f"{score.bits_per_byte:.4f} bits/byte" in line
         )
         assert line.startswith("-log p <=" if score.is_bound else "-log p = ")
+        low, high = score.interval
+        within = f", 95% [{-high:.3f}, {-low:.3f}], " if score.groups else ", "
+        assert f"(se {score.se:.3f}){within}{score.nats_per_token:.4f} nats/token" in line
+    assert [s["interval"] for s in listed] == [pytest.approx(list(s.interval), rel=1e-6) for s in same]
 
 
 def test_score_of_files_in_windows_and_until_an_error(model: Path, tmp_path: Path) -> None:
@@ -174,6 +179,12 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["score", "MODEL", "x", "--draws", "1"], "draws is 1"),
         (["score", "MODEL", "x" * 128], "the continuation has 128 tokens, the context of 128 holds 127"),
         (["train", "nowhere.yaml"], "nowhere.yaml does not exist; give a recipe"),
+        (["train", "demo-mdm", "--lr", "3"], "lr is not a recipe key; lr is optimizer.lr (--optimizer.lr VALUE)"),
+        (["train", "demo-mdm", "--steps", "3", "--steps", "4"], "--steps is given twice, as 3 and as 4"),
+        (["train", "--steps", "0", "demo-mdm"], "steps is 0; give at least 1"),
+        (["train", "demo-mdm", "stray", "--steps", "1"], "'stray' is not understood"),
+        (["train", "demo-mdm", "--resum"], "--resum has no value (did you mean '--resume'?)"),
+        (["train", "MODEL"], "is a folder and no run: it has no recipe.yaml"),
         (["convert", "smdm", "WEIGHTS", "--out", "x"], "give exactly one of --config JSON and --size NAME"),
         (["convert", "llama", "MODEL", "--out", "x", "--size", "6M"], "--size does not concern llama; leave it out"),
         (["convert", "gguf", "MODEL", "--export", "--out", "x"], "models are not written as gguf"),
@@ -259,14 +270,30 @@ def test_too_little_memory_is_one_line(mdm: Path, tmp_path: Path, capsys: pytest
     assert error.startswith("unmask: error: out of memory (") and error.count("\n") == 1
 
 
-def test_ctrl_c_is_status_130(mdm: Path) -> None:
+@pytest.mark.parametrize("inherited", [signal.SIG_DFL, signal.SIG_IGN])
+def test_ctrl_c_is_status_130(mdm: Path, inherited: signal.Handlers) -> None:
+    """Also of a process that a script has started in the background, which inherits the signal as ignored."""
     words = ("score", mdm, "a rather long text " * 6, "--draws", "1000000")
-    process = subprocess.Popen(command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(*words), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, inherited),
+    )  # fmt: skip
     time.sleep(4)
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=30)
     assert process.returncode == 130
     assert out == "" and "Traceback" not in error
+
+
+def test_any_verb_can_be_interrupted_though_it_inherits_the_signal_as_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unmask.cli.run", lambda words: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main(["any"])
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.value.code == 130
 
 
 def test_a_reader_that_goes_away_is_no_traceback(mdm: Path) -> None:
@@ -281,12 +308,41 @@ def test_version() -> None:
     assert run("--version").stdout == f"unmask {unmask.__version__}\n"
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["demo-mdm", "--steps", "3", "--resume", "--lora={rank: 4, alpha: 8}", "--lr", "-1", "--json"],
+        ["--steps", "3", "--json", "--lora={rank: 4, alpha: 8}", "--lr", "-1", "demo-mdm", "--resume"],
+        ["--resume", "--steps", "3", "demo-mdm", "--lora={rank: 4, alpha: 8}", "--json", "--lr", "-1"],
+    ],
+)
+def test_keys_of_the_recipe_stand_anywhere(words: list[str]) -> None:
+    parser = build_parser(FUNCTIONS)[1]["train"]
+    known, settings = parted(words, parser)
+    assert sorted(known) == ["--json", "--resume", "demo-mdm"]
+    assert overrides(settings) == {"steps": "3", "lora": "{rank: 4, alpha: 8}", "lr": "-1"}
+
+
+def test_train_without_a_recipe_lists_those_that_are_shipped() -> None:
+    shown, helped = run("train", "--resume"), run("train", "--help")
+    assert shown.returncode == 2 and shown.stdout == ""
+    first, *lines = shown.stderr.splitlines()
+    assert first.startswith("unmask: error: no recipe is given; give a YAML file, a run with --resume, or one of")
+    assert [line.split()[0] for line in lines] == ["demo-arm", "demo-mdm", "gsm8k-sft"]
+    assert all(line in helped.stdout for line in lines)
+    assert "--model.n_layer 4" in helped.stdout and "--dry-run" in helped.stdout
+
+
 def test_overrides() -> None:
     assert overrides(["--model.n_layer", "4", "--steps=10", "--lr", "-1"]) == {
         "model.n_layer": "4",
         "steps": "10",
         "lr": "-1",
     }
+    with pytest.raises(UserError, match="--steps is given twice, as 3 and as 4; leave out one"):
+        overrides(["--steps", "3", "--seed", "1", "--steps=4"])
+    with pytest.raises(UserError, match="--steps has no value"):
+        overrides(["--steps", "--seed", "1"])
     with pytest.raises(UserError, match="'stray' is not understood"):
         overrides(["stray"])
     with pytest.raises(UserError, match="--steps has no value"):

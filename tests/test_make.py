@@ -74,6 +74,9 @@ def test_setup_installs_torch_first_and_only_once(workshop):
     again = make(folder, "setup", python)
     assert again.returncode == 0 and "Nothing to be done" in again.stdout
     assert len((folder / "installs.log").read_text().splitlines()) == 2
+    # Other extras are installed although the usual ones are.
+    assert make(folder, "setup", "EXTRAS=dev,eval", python).returncode == 0
+    assert "-e .[dev,eval]" in (folder / "installs.log").read_text().splitlines()[-1]
 
 
 def test_setup_keeps_a_torch_that_is_there(workshop):
@@ -97,5 +100,42 @@ def test_every_makefile_target_is_known_to_help(workshop):
 def test_ci_runs_the_make_targets():
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
-    commands = [line.split()[:2] for line in script.read_text().splitlines() if line.startswith("make ")]
-    assert commands == [["make", "setup"], ["make", "lint"], ["make", "test"]]
+    commands = re.findall(r"^(?:within .*)?\bmake (\S+)", script.read_text(), re.M)
+    assert commands == ["setup", "lint", "test-slow", "test"]
+
+
+@pytest.mark.parametrize(
+    ("fails", "status", "told"),
+    [
+        ("", 0, ""),
+        ("lint", 2, ""),
+        ("test-slow", 2, ""),
+        ("test", 2, ""),
+        ("hangs", 124, "'make test-slow' was ended after 1 s"),
+    ],
+)
+def test_ci_runs_all_of_it_whatever_fails_and_ends_what_hangs(tmp_path, fails, status, told):
+    """The script itself, with a stand-in for make that notes its target."""
+    (tmp_path / ".ci").mkdir()
+    text = (ROOT / ".ci" / "run").read_text()
+    assert "HOUR=3600 SLOW=1800" in text
+    script = tmp_path / ".ci" / "run"
+    script.write_text(text.replace("SLOW=1800", "SLOW=1") if fails == "hangs" else text)
+    stand_in = tmp_path / "bin" / "make"
+    stand_in.parent.mkdir()
+    hang = 'if [ "$1" = test-slow ]; then sleep 60; fi\n' if fails == "hangs" else ""
+    stand_in.write_text(f'#!/bin/sh\necho "$1" >> made.log\n{hang}[ "$1" != "{fails}" ] || exit 2\n')
+    stand_in.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{stand_in.parent}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", script], env=environment, capture_output=True, text=True, timeout=50)
+    assert done.returncode == status and told in done.stdout
+    assert (tmp_path / "made.log").read_text().split() == ["setup", "lint", "test-slow", "test"]
+
+
+def test_skipped_tests_are_told_with_their_reason(workshop):
+    folder, stand_in = workshop
+    stand_in(".venv/bin/python")
+    for target in ("test", "test-slow"):
+        printed = make(folder, "-n", target, stand_in("python")).stdout
+        (command,) = [line for line in printed.splitlines() if " -m pytest " in line]
+        assert " -rs " in command

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import importlib
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -35,7 +36,7 @@ ROOMS = (
     *("cli", "arguments", "bench", "serving", "scaling", "evaluation", "training", "decoding", "likelihood"),
     *("interop", "data", "diffusion", "model"),
 )
-COMMON = ("errors", "files", "terminal", "_version")
+COMMON = ("errors", "files", "hub", "settings", "statistics", "terminal", "_version")
 
 # Modules that cost time or memory to import: no business of `import unmask` or `unmask --help`.
 HEAVY = {
@@ -210,36 +211,73 @@ def test_constraints_pin_everything_declared_within_its_range():
 
 # ---------------------------------------------------------------- the wheel
 
+PIP = [sys.executable, "-m", "pip", "-q"]
 
-def test_wheel_installs_and_runs_in_a_clean_environment(tmp_path):
-    """Without a network: built with this environment's setuptools; a path file lends the dependencies."""
-    tree = tmp_path / "tree"
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory) -> Path:
+    """Built from a copy of the tree, without a network: by this environment's setuptools."""
+    folder = tmp_path_factory.mktemp("wheel")
+    tree = folder / "tree"
     tree.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
     shutil.copytree(SRC, tree / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
-    pip = [sys.executable, "-m", "pip", "-q"]
-    built = run(*pip, "wheel", "--no-deps", "--no-build-isolation", "-w", tmp_path, tree)
+    built = run(*PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, tree)
     assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    packed = set(zipfile.ZipFile(wheel).namelist())
-    kept = {p.relative_to(tree / "src").as_posix() for p in (tree / "src").rglob("*") if p.is_file()}
-    kept = {name for name in kept if ".egg-info" not in name}
-    assert kept == {name for name in packed if ".dist-info/" not in name}
-    assert any(name.endswith("licenses/LICENSE") for name in packed)
+    (found,) = folder.glob("*.whl")
+    return found
 
-    run(sys.executable, "-m", "venv", "--without-pip", tmp_path / "clean", check=True)
-    python = tmp_path / "clean" / "bin" / "python"
-    installed = run(*pip, "--python", python, "install", "--no-deps", "--no-index", wheel)
+
+@pytest.fixture(scope="module")
+def clean_python(wheel, tmp_path_factory) -> Path:
+    """The interpreter of an environment that has the wheel; a path file lends it the dependencies."""
+    folder = tmp_path_factory.mktemp("clean")
+    run(sys.executable, "-m", "venv", "--without-pip", folder, check=True)
+    python = folder / "bin" / "python"
+    installed = run(*PIP, "--python", python, "install", "--no-deps", "--no-index", wheel)
     assert installed.returncode == 0, installed.stderr
     home = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip())
     # Folders named by a path file come last and their own path files are not read, so this tree stays unseen.
     (home / "lent.pth").write_text("\n".join({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}))
-
     code = "import unmask; print(unmask.__file__); [getattr(unmask, name) for name in unmask.__all__]"
-    shown = run(python, "-I", "-c", code, cwd=tmp_path)  # no PYTHONPATH of whoever runs the tests
+    shown = run(python, "-I", "-c", code, cwd=folder)  # no PYTHONPATH of whoever runs the tests
     assert shown.returncode == 0, shown.stderr
     assert Path(shown.stdout.strip()).is_relative_to(home)
-    command = python.with_name("unmask")
-    assert unmask.__version__ in run(command, "--version", cwd=tmp_path, check=True).stdout
-    assert "usage" in run(command, "train", "--help", cwd=tmp_path, check=True).stdout.lower()
+    return python
+
+
+def test_wheel_holds_the_package_and_nothing_else(wheel):
+    tree = wheel.parent / "tree" / "src"
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    kept = {p.relative_to(tree).as_posix() for p in tree.rglob("*") if p.is_file() and ".egg-info" not in str(p)}
+    assert kept == {name for name in packed if ".dist-info/" not in name}
+    assert any(name.endswith("licenses/LICENSE") for name in packed)
+    assert {f"unmask/recipes/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")} <= packed
+
+
+def test_wheel_trains_samples_scores_and_knows_the_demo_in_a_clean_environment(clean_python, tmp_path):
+    """In an empty folder, by the installed command alone: a recipe is found by its name."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+    def unmask_there(*words: str | Path) -> str:
+        done = run(clean_python.with_name("unmask"), *words, cwd=tmp_path, env=environment)
+        assert done.returncode == 0, (words, done.stderr)
+        return done.stdout
+
+    assert unmask.__version__ in unmask_there("--version")
+    helped = unmask_there("train", "--help")
+    assert "usage" in helped.lower() and "demo-mdm" in helped and "gsm8k-sft" in helped
+    (tmp_path / "text").mkdir()
+    for i in range(30):
+        (tmp_path / "text" / f"{i}.txt").write_text(f"Speech {i}. " + "The state of the union is strong. " * 12)
+    unmask_there("prepare", "text", "--out", "data", "--tokenizer", "bpe:300", "--split", "random:0.3")
+    trained = unmask_there("train", "demo-mdm", "--data", "data", "--out", "runs/mdm", "--steps", "3")
+    assert trained.startswith("runs/mdm: step 3 of 3, validation ")
+    assert unmask_there("sample", "runs/mdm", "--prompt", "The state", "--length", "8").startswith("The state")
+    assert "nats/token" in unmask_there("score", "runs/mdm", "The state of the union.", "--draws", "4")
+    program = [clean_python, "-m", "unmask.evaluation.demo", "--out", "demo", "--source", "text", "--flops", "1e8"]
+    small = ["--tokenizer", "bpe:300", "--split", "random:0.3", "--windows", "2", "--draws", "2", "--json"]
+    done = run(*program, *small, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "demo" / "report.html").is_file() and '"bits_per_byte"' in done.stdout

@@ -2,6 +2,7 @@
 
 model = unmask.load("runs/demo/mdm")
 unmask.generate(model, ["The state of the Union"], length=64, steps=32, order="confidence")
+unmask.infill(model, ["The ____ of the Union"], gap=2)
 unmask.score(model, [("My fellow", " Americans")])
 """
 
@@ -15,6 +16,7 @@ from unmask.errors import UserError
 
 if TYPE_CHECKING:
     from unmask.decoding import Generation, generate
+    from unmask.decoding.generate import infill
     from unmask.likelihood import Greedy, RollingScore, Score, greedy, rolling, score
     from unmask.model.config import ModelConfig
     from unmask.model.folder import Model, load
@@ -31,6 +33,7 @@ _HOMES = {
     "Transformer": "unmask.model.transformer",
     "generate": "unmask.decoding",
     "greedy": "unmask.likelihood",
+    "infill": "unmask.decoding.generate",
     "load": "unmask.model.folder",
     "rolling": "unmask.likelihood",
     "score": "unmask.likelihood",
@@ -48,6 +51,7 @@ __all__ = [
     "__version__",
     "generate",
     "greedy",
+    "infill",
     "load",
     "rolling",
     "score",

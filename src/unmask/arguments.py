@@ -13,12 +13,26 @@ from typing import Any, NoReturn
 
 from unmask._version import __version__
 from unmask.errors import UserError
+from unmask.settings import listed_recipes
 
 Function = Callable[[Any], int | None]
 ORDERS = "ancestral, first-hitting, confidence, margin, entropy, high-entropy, random, left-to-right, dilated"
 QUOTAS = "paper, even, threshold:0.9, factor:1, entropy-bounded:0.1, klass"
 REVISIONS = "remdm-cap, remdm-rescale, remdm-conf, remdm-loop, p2, edit"
 TASKS = "hellaswag, race, siqa, arc_easy, piqa, openbookqa, boolq, lambada"
+
+TRAIN_EPILOG = """\
+Any key of the recipe can be given, before or behind it, with a dot between a group and its key:
+
+  unmask train demo-mdm --data data/sotu --out runs/mdm --steps 200 --model.n_layer 4 --optimizer.lr 1e-3
+  unmask train runs/mdm --resume
+  unmask train runs/mdm --resume --steps 400      (longer; schedules constant and wsd)
+
+Values are as in YAML: numbers, true, null, words, '{rank: 16, alpha: 32}' for a whole group. The budget (steps, tokens,
+flops or epochs) replaces the recipe's. All keys with their defaults are in docs/training.md.
+
+recipes:
+"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -32,7 +46,15 @@ class Help(argparse.ArgumentDefaultsHelpFormatter):
     """Shows the defaults that say something."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        if isinstance(action, argparse.BooleanOptionalAction):
+            return f"{action.help} (default: {action.option_strings[0 if action.default else -1]})"
+        # A flag says what it changes, an empty list or text nothing.
+        says_nothing = action.nargs == 0 or action.default in (None, False, [], "")
+        return action.help if says_nothing else super()._get_help_string(action)
+
+
+class HelpInLines(Help, argparse.RawDescriptionHelpFormatter):
+    """The same, with lines that stay as they are around the options."""
 
 
 def add_rules(p: argparse.ArgumentParser) -> None:
@@ -59,6 +81,12 @@ def add_rules(p: argparse.ArgumentParser) -> None:
     p.add_argument("--force", action="append", default=None, metavar="PLACE:TOKEN", help="this token there; repeatable")
     p.add_argument("--pattern", default=None, metavar="REGEX", help="what the new text (or each gap) must match")
     p.add_argument("--choice", action="append", default=None, metavar="TEXT", help="one of these texts; repeatable")
+
+
+def add_verify(p: argparse.ArgumentParser) -> None:
+    """Of what loads a model."""
+    words = "check the files of a checkpoint against their sums; by default those of at most 1 GiB"
+    p.add_argument("--verify", action=argparse.BooleanOptionalAction, default=None, help=words)
 
 
 def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Parser]]:
@@ -92,18 +120,24 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--force", action="store_true", help="replace a folder prepared otherwise")
 
     p = verb("train", "train an MDM or ARM by a recipe")
-    p.usage = "unmask train RECIPE [--resume] [--json] [--KEY VALUE ...]"
-    p.epilog = (
-        "Any key of the recipe can be given: --steps 200 --model.n_layer 4 --optimizer.lr 1e-3 (docs/training.md)"
-    )
-    p.add_argument("recipe", metavar="RECIPE", help="a YAML file; see recipes/")
+    p.usage = "unmask train RECIPE [--KEY VALUE ...] [--resume] [--dry-run] [--json]"
+    p.formatter_class = HelpInLines
+    p.epilog = TRAIN_EPILOG + listed_recipes().replace("%", "%%")
+    what = "a YAML file, the name of a recipe below, or with --resume a run's folder"
+    p.add_argument("recipe", nargs="?", metavar="RECIPE", help=what)
     p.add_argument("--resume", action="store_true", help="go on from the newest checkpoint, bit-exactly")
+    p.add_argument("--dry-run", action="store_true", help="only show the resolved recipe and what it will take")
 
     p = verb("sample", "generate text, or fill gaps in one")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
     p.add_argument("--prompt", action="append", default=None, help="may be given several times: one batch")
+    p.add_argument("--ids", action="append", default=None, metavar="IDS", help="token ids: '1 2 3'; repeatable")
     p.add_argument("--fill", action="append", default=None, metavar="TEXT", help="a text with gaps: The ____ of")
     p.add_argument("--gap", type=int, default=None, help="tokens a gap; by default 3")
+    p.add_argument("--prompts", default=None, metavar="FILE", help="a prompt a line, -: stdin; results are JSON lines")
+    p.add_argument("--jsonl", action="store_true", help="--prompts are JSON, as those named .jsonl (docs/decoding.md)")
+    p.add_argument("--out", default=None, metavar="FILE", help="of --prompts: where results go; a killed run goes on")
+    p.add_argument("--batch", type=int, default=None, help="of --prompts: lines at once, which changes no result; 16")
     p.add_argument("--length", type=int, default=None, help="new tokens; by default 64 or what fits, with --fill none")
     add_rules(p)
     p.add_argument("--samples", type=int, default=1, help="of each prompt")
@@ -111,6 +145,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--watch", action="store_true", help="show the canvas filling in")
     p.add_argument("--trace", default=None, metavar="FILE", help="what was written when, as JSON")
     p.add_argument("--html", default=None, metavar="FILE", help="the same as a page, step by step")
+    add_verify(p)
 
     p = verb("score", "likelihood of text: a bound (MDM) or exact (ARM)")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
@@ -127,6 +162,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--until-se", type=float, default=None, metavar="NATS", help="draw until the error is that small")
     p.add_argument("--greedy", action="store_true", help="say whether greedy decoding writes the text")
     p.add_argument("--seed", type=int, default=0, help="of the masks")
+    add_verify(p)
 
     p = verb("eval", "the paper's benchmarks, each number with its protocol")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
@@ -139,6 +175,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--seed", type=int, default=0, help="of the masks")
     p.add_argument("--device", default=None, help="cpu or cuda; by default cuda where there is one")
     p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON; a killed evaluation goes on")
+    add_verify(p)
 
     p = verb("compare", "two results of eval: paired differences")
     p.add_argument("first", metavar="A.json", help="a file that unmask eval --out wrote")
@@ -156,6 +193,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--rope", default=None, choices=["bf16", "fp32"], help="smdm: rotary tables, by default bf16")
     p.add_argument("--tokenizer", help="a folder or tokenizer.json to put beside")
     p.add_argument("--out", required=True, metavar="OUT", help="the folder to make (with --export smdm: the file)")
+    add_verify(p)
 
     p = verb("plan", "memory, steps, FLOPs and time of a run, on paper")
     p.add_argument("size", metavar="SIZE", help="6M .. 2121M")
@@ -195,6 +233,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--out", default=None, metavar="FILE", help="the sweep as JSON; a stopped one goes on")
     p.add_argument("--show", action="store_true", help="only say what the model's defaults are")
     p.add_argument("--reset", action="store_true", help="take them away")
+    add_verify(p)
 
     p = verb("bench", "measure side by side")
     subjects = p.add_subparsers(dest="subject", metavar="SUBJECT", required=True, parser_class=Parser)
@@ -203,6 +242,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
         made = subjects.add_parser(name, help=help, formatter_class=Help)
         if model:
             made.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
+            add_verify(made)
         made.add_argument("--threads", type=int, default=0, help="0: all cores")
         made.add_argument("--json", action="store_true", help="print the result as JSON")
         verbs[f"bench {name}"] = made

@@ -1,7 +1,7 @@
 """The `unmask` command: one function a verb, no logic, no heavy import before a verb runs.
 
     unmask prepare sotu --out data/sotu --tokenizer bpe:1024
-    unmask train recipes/demo-mdm.yaml --data data/sotu --out runs/mdm
+    unmask train demo-mdm --data data/sotu --out runs/mdm
 
 Results go to stdout (``--json`` for machines), progress and errors to stderr. Exit status: 0; 2 for bad input; 130 and
 143 when stopped by Ctrl-C or SIGTERM.
@@ -10,7 +10,6 @@ Results go to stdout (``--json`` for machines), progress and errors to stderr. E
 from __future__ import annotations
 
 import argparse
-import errno
 import io
 import json
 import os
@@ -22,15 +21,16 @@ from typing import Any, NoReturn
 
 from unmask.arguments import build_parser
 from unmask.errors import SaidElsewhere, UserError, nearest
-
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+from unmask.files import NO_ROOM, REFUSED
+from unmask.settings import listed_recipes
+from unmask.terminal import heed_interrupts, say
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs the command line and exits with its status."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be what the terminal can write
         sys.stdout.reconfigure(errors="backslashreplace")
+    heed_interrupts()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warn
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         time.sleep(1)  # the launcher ends all ranks once one has ended; let the one that speaks be first
         status = 2
     except UserError as error:
-        print(f"unmask: error: {error}", file=sys.stderr, flush=True)
+        say(f"unmask: error: {error}")
         status = 2
     except KeyboardInterrupt:
         status = 130
@@ -52,13 +52,13 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         mend = "take a smaller model, or fewer tokens at once (micro_batch, --samples)"
-        print(f"unmask: error: out of memory ({reason}); {mend}", file=sys.stderr)
+        say(f"unmask: error: out of memory ({reason}); {mend}")
         status = 2
     except OSError as error:
         if error.errno not in (*NO_ROOM, *REFUSED):
             raise
         mend = "free some space" if error.errno in NO_ROOM else "check the path, and who may read and write it"
-        print(f"unmask: error: {error.filename or 'a file'}: {error.strerror}; {mend}", file=sys.stderr)
+        say(f"unmask: error: {error.filename or 'a file'}: {error.strerror}; {mend}")
         status = 2
     sys.exit(status)
 
@@ -73,7 +73,7 @@ def warn(message: Warning | str, category: type[Warning] = UserWarning, *where: 
     ours = category.__module__.partition(".")[0] == "unmask"
     if not ours and (developers or "deprecated" in str(message).lower()):
         return
-    print(f"unmask: warning: {message}", file=sys.stderr, flush=True)
+    say(f"unmask: warning: {message}")
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -89,12 +89,15 @@ def run(argv: list[str]) -> int:
     words = [word for word in argv if not word.startswith("-")]
     if words and argv[0] == words[0] and words[0] not in verbs:
         raise UserError(f"'{words[0]}' is not a verb{nearest(words[0], verbs)}; verbs: {', '.join(verbs)}")
+    settings: list[str] = []
+    if argv[:1] == ["train"]:
+        argv, settings = parted(argv, verbs["train"])
     args, rest = parser.parse_known_args(argv)
     if args.verb is None:
         parser.print_help()
         return 0
     if args.verb == "train":
-        args.overrides = overrides(rest)
+        args.overrides = overrides(settings + rest)
     elif rest:
         name = f"{args.verb} {args.subject}" if "subject" in args else args.verb
         options = [o for action in verbs[name]._actions for o in action.option_strings]
@@ -102,8 +105,24 @@ def run(argv: list[str]) -> int:
     return int(args.function(args) or 0)
 
 
+def parted(argv: list[str], parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
+    """What the parser of `train` knows, and the recipe's keys with their values, which stand anywhere between."""
+    flags = [option for action in parser._actions for option in action.option_strings]
+    known, settings = [], []
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        if not word.startswith("--") or word.partition("=")[0] in flags:
+            known.append(word)
+            continue
+        settings.append(word)
+        if "=" not in word and words and not words[0].startswith("--"):
+            settings.append(words.pop(0))
+    return known, settings
+
+
 def overrides(rest: list[str]) -> dict[str, str]:
-    """``--model.n_layer 4 --steps=10`` as a mapping."""
+    """``--model.n_layer 4 --steps=10`` as a mapping. Raises `UserError` for a key that is given twice."""
     found: dict[str, str] = {}
     words = list(rest)
     while words:
@@ -111,15 +130,19 @@ def overrides(rest: list[str]) -> dict[str, str]:
         if not name.startswith("--"):
             raise UserError(f"'{name}' is not understood; settings are given as --key value")
         if not equals:
-            if not words:
-                raise UserError(f"{name} has no value; give {name} VALUE")
+            if not words or words[0].startswith("--"):
+                hint = nearest(name, ("--resume", "--dry-run", "--json", "--help"))
+                raise UserError(f"{name} has no value{hint}; give {name} VALUE")
             value = words.pop(0)
+        if name[2:] in found:
+            raise UserError(f"{name} is given twice, as {found[name[2:]]} and as {value}; leave out one")
         found[name[2:]] = value
     return found
 
 
 def emit(args: argparse.Namespace, result: Any, text: str) -> None:
-    print(json.dumps(result, ensure_ascii=False) if args.json else text)
+    utf8 = str(sys.stdout.encoding or "utf-8").lower().startswith("utf")  # elsewhere "\\xe9" would stand in the JSON
+    print(json.dumps(result, ensure_ascii=not utf8) if args.json else text)
 
 
 def prepare(args: argparse.Namespace) -> None:
@@ -138,10 +161,18 @@ def prepare(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> int:
     """Trains by a recipe; every key of it can be given as --key value."""
+    if args.recipe is None:
+        raise UserError(f"no recipe is given; give a YAML file, a run with --resume, or one of\n{listed_recipes()}")
+    from unmask.training.dry_run import dry_run
     from unmask.training.loop import train as run_training
-    from unmask.training.recipe import load_recipe
+    from unmask.training.record import chosen_recipe
 
-    result = run_training(load_recipe(args.recipe, args.overrides), resume=args.resume)
+    recipe = chosen_recipe(args.recipe, args.overrides, args.resume)
+    if args.dry_run:
+        if (found := dry_run(recipe, resume=args.resume)) is not None:
+            emit(args, found.to_dict(), found.in_words())
+        return 0
+    result = run_training(recipe, resume=args.resume)
     loss = "" if result.validation is None else f", validation {result.validation['loss']:.4f} nats/token"
     if result.rank == 0:
         emit(args, result.to_dict(), f"{result.run}: step {result.step} of {result.steps}{loss}")
@@ -150,58 +181,15 @@ def train(args: argparse.Namespace) -> int:
 
 def sample(args: argparse.Namespace) -> None:
     """Generates text in any order (MDM) or from left to right (ARM), or fills the gaps of a text."""
-    from contextlib import nullcontext
+    from unmask.decoding.sample import SampleOptions
+    from unmask.decoding.sample import sample as run_sample
 
-    import unmask
-    from unmask.decoding import infill
-    from unmask.decoding.page import write_html
-    from unmask.decoding.trace import save_trace
-    from unmask.decoding.watch import Watcher
-    from unmask.files import check_writable
-
-    check_writable([args.trace, args.html])
-    if args.fill and args.prompt:
-        raise UserError("--fill and --prompt do not go together; put the prompt before the gap: 'We the ____'")
-    if args.gap is not None and not args.fill:
-        raise UserError("--gap says how long the gaps of --fill are; give --fill, or --length for a continuation")
-    if args.samples < 1:
-        raise UserError(f"--samples is {args.samples}; give at least 1")
-    model = unmask.load(args.model)
-    rules = ("length", "steps", "order", "quota", "threshold", "order_noise", "block", "revise", "cache")
-    words = ("temperature", "top_p", "top_k", "eos", "stop", "pattern", "seed", "guidance", "negative")
-    guidance = ("guidance_mode", "guidance_schedule", "guidance_interval")
-    shared = {name: getattr(args, name) for name in (*rules, *words, *guidance)}
-    shared |= {"banned": args.ban, "choices": args.choice, "forced": read_places(args.force)}
-    said = {"model": args.model, **shared}
-    texts = [text for text in args.fill or args.prompt or [""] for _ in range(args.samples)]
-    with Watcher(model, steps=args.steps) if args.watch else nullcontext() as watch:
-        shared["watch"] = watch
-        if args.fill:
-            results = infill(model, texts, **shared, **({} if args.gap is None else {"gap": args.gap}))
-        else:
-            results = unmask.generate(model, texts, **shared)
-    if args.trace:
-        save_trace(args.trace, results, model, said)
-    if args.html:
-        write_html(args.html, results, model, said)
-    shown = []
-    for text, result in zip(texts, results, strict=True):
-        body = result.text if result.text is not None else " ".join(map(str, result.tokens))
-        shown.append(body if args.fill else f"{text}{body}")
-    emit(args, [result.to_dict() for result in results], "\n---\n".join(shown))
-
-
-def read_places(given: list[str] | None) -> dict[int, str] | None:
-    """``["0:The"]`` as ``{0: "The"}``."""
-    if given is None:
-        return None
-    found = {}
-    for entry in given:
-        place, colon, token = entry.partition(":")
-        if not colon or not place.isdigit():
-            raise UserError(f"--force {entry} is not understood; give PLACE:TOKEN, such as 0:The")
-        found[int(place)] = token
-    return found
+    own = SampleOptions.__dataclass_fields__
+    fields = {name: value for name, value in vars(args).items() if name not in ("verb", "function", "json")}
+    rules = {name: value for name, value in fields.items() if name not in own}
+    found = run_sample(SampleOptions(**{name: fields[name] for name in fields if name in own}, rules=rules))
+    if found is not None:  # else the lines are out
+        emit(args, found.rows, "\n---\n".join(found.texts))
 
 
 def score(args: argparse.Namespace) -> None:
@@ -235,7 +223,7 @@ def compare(args: argparse.Namespace) -> None:
 
 def lm_eval(args: list[str] | argparse.Namespace) -> int:
     """lm-evaluation-harness's command line; its model `unmask` takes --model_args path=RUN,method=...,guidance=..."""
-    from unmask.evaluation.lm_eval_adapter import command
+    from unmask.evaluation.harness import command
 
     return command(args if isinstance(args, list) else [])
 
@@ -246,7 +234,7 @@ def convert(args: argparse.Namespace) -> None:
 
     options = {name: value for name in ("config", "size", "rope", "tokenizer") if (value := getattr(args, name))}
     if args.export:
-        out = send_out(args.format, args.source, args.out, **options)
+        out = send_out(args.format, args.source, args.out, verify=args.verify, **options)
         emit(args, {"out": str(out), "format": args.format}, f"{out}: written in the {args.format} layout")
         return
     model = bring_in(args.format, args.source, args.out, **options)

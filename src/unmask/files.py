@@ -9,18 +9,24 @@ owner alone and orders a header's metadata anew each time.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unmask.errors import UserError
 
 if TYPE_CHECKING:
     import torch
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
 def write_whole(path: str | Path, text: str) -> Path:
@@ -28,6 +34,7 @@ def write_whole(path: str | Path, text: str) -> Path:
     check_writable([path])
     path = Path(path)
     target = path.resolve()  # what a link names, not the link
+    clear_leftovers(target)
     partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
     try:
         partial.write_text(text, encoding="utf-8")
@@ -95,6 +102,14 @@ def _sort_metadata(path: Path) -> None:
         file.write(text.ljust(length))
 
 
+def parse_json(text: str | bytes) -> Any:
+    """`json.loads` for what others wrote: a byte order mark goes, and all it refuses is a ValueError in one line."""
+    try:
+        return json.loads(text.removeprefix("\ufeff") if isinstance(text, str) else text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def file_sha256(path: Path) -> str:
     """What names a file's content, such as the weights that a number or a run rests on."""
     with path.open("rb") as file:
@@ -109,6 +124,59 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def clear_leftovers(target: Path) -> None:
+    """Removes what writers of `target` that were killed have left beside it.
+
+    A folder that one of them had set aside and not yet replaced comes back. A writer counts as dead where no process of
+    its number lives on this machine: what machines share, a run folder, has a lock besides.
+    """
+    pattern = re.compile(rf"\.{re.escape(target.name)}\.(partial|old)-(\d+)")
+    try:
+        found = [pattern.fullmatch(name) for name in os.listdir(target.parent)]
+    except OSError:
+        return  # whoever writes there says why it cannot
+    for match in found:
+        if match is not None and not _alive(int(match[2])):
+            left = target.with_name(match[0])
+            if match[1] == "old" and not os.path.lexists(target):
+                left.rename(target)
+            else:
+                remove(left)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
+
+
+def remove(path: Path) -> None:
+    """Takes a file, a link or a folder away as far as that can be done."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
+
+
+def no_permission(error: PermissionError) -> UserError:
+    """The line for something that is there and that this user may not read."""
+    return UserError(f"no permission to read {error.filename}; ask its owner, or check who may read it (chmod)")
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """Calls a missing permission by its name: to the libraries that read tensors it is a file that is not there."""
+    try:
+        yield
+    except PermissionError as error:
+        raise no_permission(error) from error
 
 
 def replace_folder(partial: Path, folder: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_whole_run(twins: Twins, tmp_path: Path) -> None:
     for row in rows.values():
         assert row["quality"]["samples"] == 4 and row["quality"]["perplexity"]["value"] > 1
         assert len(row["speed"]["1"]["tokens_per_second"]["rounds"]) == 2 and row["speed"]["1"]["first_commit"]
-    assert cell["real_text"]["tokens"] == {"value": 8.0, "se": 0.0}
+    assert cell["real_text"]["tokens"] == {"value": 8.0, "se": 0.0, "interval": [8.0, 8.0], "groups": 4}
     gaps = {row["setting"]: row for row in result["infill"]["rows"]}
     assert set(gaps) == {"threshold 0.5", "ARM"} and result["infill"]["real_bits_per_byte"]["value"] > 0
     for row in gaps.values():
@@ -154,3 +154,27 @@ def test_models_that_do_not_belong_together(twins: Twins) -> None:
         bench_decode(options(twins, model=twins.arm))
     with pytest.raises(UserError, match="mdm is no autoregressive model with a tokenizer"):
         bench_decode(options(twins, arm=twins.mdm))
+
+
+def test_without_a_prompt_texts_begin_where_the_twins_do(twins: Twins) -> None:
+    """Behind an end of sequence, in every arm; that takes a place of the context."""
+    mdm, arm = unmask.load(twins.mdm), unmask.load(twins.arm)
+    (setting,) = (s for s in mdm_settings(8, (1.0,), guided=False) if s.name == "ancestral, L steps")
+    (written,) = Ours(mdm, setting).generate([[]], 8, seed=3)
+    (same,) = Ours(mdm, setting).generate([[mdm.eos_id or 0]], 8, seed=3)
+    assert written.tokens == same.tokens
+    context = mdm.config.block_size
+    assert cells(options(twins, prompt=[0], length=[context - 1]), mdm, arm) == [(0, context - 1)]
+    with pytest.raises(UserError, match="fits into the context"):
+        cells(options(twins, prompt=[0], length=[context]), mdm, arm)
+    result = bench_decode(options(twins, prompt=[0], only=["ancestral, L steps"], batch=[1], gaps=0, rounds=1))
+    names = {row["setting"] for row in result["cells"][0]["rows"]}
+    assert names == {"ancestral, L steps", "ARM", "ARM, T 0.7", "ARM, T 0.5"}
+
+
+def test_transformers_too_begins_behind_an_end_of_sequence(twins: Twins) -> None:
+    pytest.importorskip("transformers")
+    arm = unmask.load(twins.arm)
+    theirs = Theirs(arm, temperature=0.0)
+    (empty,), (named,) = theirs.generate([[]], 4, 0), theirs.generate([[arm.eos_id or 0]], 4, 0)
+    assert empty.tokens == named.tokens

@@ -34,6 +34,21 @@ def test_both_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "1x2x16: batch 8 over batch 1" in text and "ceiling" in text
 
 
+def test_against_the_published_sampler_both_begin_from_a_bare_canvas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    generate = engine.generate
+
+    def noted(model: Any, prompts: Any, *more: Any, **how: Any) -> Any:
+        seen.append(prompts)
+        return generate(model, prompts, *more, **how)
+
+    monkeypatch.setattr(engine, "generate", noted)
+    bench_engine(EngineBenchOptions(**SMALL, grid=False, rounds=1))
+    assert seen and all(prompts == [None] for prompts in seen)
+
+
 def test_turns_that_are_known_are_not_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
 

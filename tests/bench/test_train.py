@@ -20,7 +20,7 @@ from unmask.data.shards import TokenData
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
-from unmask.model.flops import training_flops_per_token
+from unmask.model.flops import StepCost, training_flops_per_token
 from unmask.model.transformer import Transformer
 from unmask.training.distribution import Ranks
 from unmask.training.recipe import ModelFields, OptimizerFields, Recipe
@@ -97,15 +97,16 @@ def test_llama_sees_both_directions_where_ours_does(causal):
     assert first_moves != causal
 
 
-def test_needed_flops_are_the_rule_on_average(arm_of):
-    """Counted from the masks at hand, they agree with the expectation that budgets use."""
+def test_needed_flops_are_those_of_a_step_on_average(arm_of):
+    """Counted from the masks at hand, they agree with the expectation; a budget's rule counts whole layers."""
     arm = arm_of("ours", random_length=0.0, batch_size=64)
     for _ in range(2):
         arm.step(_)
     share = arm.recipe.objective.head_share(32)
-    expected = training_flops_per_token(arm.config, 32, share)
+    expected = StepCost(arm.config).of(1, 32, share * 32) / 32
     assert arm.tally.tokens == 2 * 64 * 32
     assert arm.tally.flops / arm.tally.tokens == pytest.approx(expected, rel=0.02)
+    assert expected < training_flops_per_token(arm.config, 32, share)
 
 
 def test_phases_add_up_and_leave_the_arm_as_it_was(arm_of):

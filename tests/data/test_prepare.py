@@ -257,15 +257,56 @@ def test_a_skipped_file_is_named_once_in_two_passes(make, texts, tmp_path, recor
 
 def test_splits_that_would_be_empty(make, tmp_path):
     (tmp_path / "1999.txt").write_text("only one")
-    for split, side in (
-        ("random:0.0001", "validation"),
-        ("random:0.9999", "train"),
-        ("date:2000", "validation"),
-    ):
-        wanted = rf"--split {split}: the {side} split would be empty \(1 document.*several files"
-        with pytest.raises(UserError, match=wanted):
-            make(sources=[tmp_path / "1999.txt"], out=tmp_path / "data", split=split, tokenizer="bpe:300")
+    with pytest.raises(UserError, match=r"--split date:2000: the validation split would be empty \(1 document"):
+        make(sources=[tmp_path / "1999.txt"], out=tmp_path / "data", split="date:2000", tokenizer="bpe:300")
+    (tmp_path / "1999.txt").write_text("x")
+    with pytest.raises(UserError, match=r"--split random:0.5: the .* split would be empty .*; give more text"):
+        make(sources=[tmp_path / "1999.txt"], out=tmp_path / "data")
     assert os.listdir(tmp_path) == ["1999.txt"]
+
+
+# ---------------------------------------------------------------------- too few documents to hold some out
+
+
+@pytest.mark.parametrize("tokenizer", ["bytes", "bpe:300"])
+@pytest.mark.parametrize("long", [False, True])
+def test_one_text_file_is_split_by_a_share(make, tmp_path, recorder, monkeypatch, tokenizer, long):
+    text = "".join(f"line {number} of the one file\n" for number in range(1000))
+    (tmp_path / "input.txt").write_text(text)
+    if long:
+        monkeypatch.setattr("unmask.data.sources.LONG", 1000)
+    out = tmp_path / "data"
+    manifest = make(sources=[tmp_path / "input.txt"], out=out, tokenizer=tokenizer, split="random:0.05")
+    (train,), (validation,) = documents(out, "train"), documents(out, "validation")
+    assert train + validation == text and train.endswith("\n")
+    tokens = {name: split.tokens for name, split in manifest.splits.items()}
+    assert abs(tokens["validation"] / sum(tokens.values()) - 0.05) < 0.01
+    assert recorder.notes[0] == (
+        "too few to hold some out whole (one document): the last 5% of the text is held out"
+    )
+    assert not make(sources=[tmp_path / "input.txt"], out=out, tokenizer=tokenizer, split="random:0.05").created
+
+
+def test_the_tokenizer_does_not_see_what_is_held_out(make, tmp_path):
+    (tmp_path / "in.txt").write_text("a b " * 900 + "secretword " * 10)
+    make(sources=[tmp_path / "in.txt"], out=tmp_path / "data", tokenizer="bpe:400", split="random:0.05")
+    tokenizer = TokenData(tmp_path / "data").tokenizer()
+    assert not any("ret" in tokenizer.token_text(token) for token in range(tokenizer.vocab_size))
+
+
+def test_few_documents_on_one_side(make, texts, tmp_path, recorder):
+    for split in ("random:0.000001", "random:0.999999"):
+        manifest = make(sources=[texts], out=tmp_path / split, split=split)
+        counts = [facts.documents for facts in manifest.splits.values()]
+        assert sum(counts) == 41 and min(counts) == 1  # one of 40 is cut in two
+        assert "(40 documents, all on one side)" in recorder.notes[-1]
+        held = "".join(documents(tmp_path / split, "train") + documents(tmp_path / split, "validation"))
+        assert sorted(held) == sorted("".join(path.read_text() for path in texts.rglob("*.txt")))
+
+
+def test_limit_docs_counts_before_the_cut(make, texts, tmp_path):
+    manifest = make(sources=[texts], out=tmp_path / "data", limit_docs=1)
+    assert [split.documents for split in manifest.splits.values()] == [1, 1]
 
 
 def test_sources_without_text(make, tmp_path):
@@ -383,7 +424,9 @@ def test_killed_at_any_moment(make, texts, tmp_path):
 
 def test_interrupted_by_the_keyboard(texts, tmp_path):
     code = STOPPING.format(texts=str(texts), out=str(tmp_path / "data"), workers=2)
-    process = run(code, stderr=subprocess.PIPE, start_new_session=True)
+    # What runs the tests may itself ignore the signal (`nohup make test &`), and would hand that down.
+    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    process = run(code, stderr=subprocess.PIPE, start_new_session=True, **heeding)
     assert process.stdout.readline() == "half\n"
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     _, said = process.communicate(timeout=30)
@@ -405,3 +448,80 @@ def test_progress_counts_up_to_the_whole(make, texts, tmp_path, recorder):
     assert {total for _, _, total in recorder.updates} == {size}
     assert recorder.updates[-1] == ("encoding", size, size)
     assert {phase for phase, _, _ in recorder.updates} == {"reading for the tokenizer", "encoding"}
+
+
+# ---------------------------------------------------------------------- many files, prepared folders, long learning
+
+
+def test_work_grows_with_the_number_of_files_and_no_faster(make, tmp_path):
+    """Calls of Python and C counted: the size of all files was asked for once a document."""
+    counts = []
+    for number in (60, 240):
+        folder = tmp_path / f"in{number}"
+        folder.mkdir()
+        for i in range(number):
+            (folder / f"{i}.txt").write_text(f"file {i} of the people")
+        calls = 0
+
+        def count(frame, event, argument):
+            nonlocal calls
+            calls += event in ("call", "c_call")
+
+        sys.setprofile(count)
+        try:
+            make(sources=[folder], out=tmp_path / f"out{number}", tokenizer="bpe:300")
+        finally:
+            sys.setprofile(None)
+        counts.append(calls)
+    assert counts[1] < 5 * counts[0]
+
+
+def test_prepared_folders_in_the_source_are_left_out(make, texts, tmp_path, recorder):
+    make(sources=[texts], out=texts / "prepared")  # the output inside the source
+    before = {path.read_text() for path in texts.rglob("*.txt")}
+    manifest = make(sources=[texts], out=tmp_path / "data")
+    assert recorder.notes == [f"left out {texts / 'prepared'}: a folder of prepared data"]
+    assert sum(split.documents for split in manifest.splits.values()) == len(before) == 40
+    assert not make(sources=[texts], out=texts / "prepared").created  # and the same source as before
+    with pytest.raises(UserError, match="prepared' holds no text: .* a folder of prepared data"):
+        make(sources=[texts / "prepared"], out=tmp_path / "again")
+
+
+def test_learning_shows_that_it_is_at_work(make, tmp_path, recorder, monkeypatch):
+    monkeypatch.setattr("unmask.data.progress.TICK_SECONDS", 0.01)
+    letters = "".join(np.random.default_rng(0).choice(list("abcdefghij"), 300_000))
+    (tmp_path / "in.txt").write_text(letters)
+    make(sources=[tmp_path / "in.txt"], out=tmp_path / "data", tokenizer="bpe:1000")
+    told = [update for update in recorder.updates if update[0].startswith("learning")]
+    assert told and set(told) == {("learning 1,000 tokens from", 150_000, None)}
+
+
+def test_a_lock_of_an_earlier_version_goes(make, texts, tmp_path):
+    make(sources=[texts], out=tmp_path / "data")
+    assert not (tmp_path / "data" / ".lock").exists()
+    (tmp_path / "data" / ".lock").touch()
+    assert not make(sources=[texts], out=tmp_path / "data").created
+    assert not (tmp_path / "data" / ".lock").exists()
+
+
+def test_a_kill_while_the_folder_gets_its_name_leaves_it_whole(make, texts, tmp_path):
+    """Ended between the folder's name and all that follows it, by the command's own process."""
+    code = f"""
+import os
+from pathlib import Path
+from unmask.data.prepare import PrepareOptions, prepare
+rename = Path.rename
+def last(self, target):
+    rename(self, target)
+    os._exit(7)
+Path.rename = last
+prepare(PrepareOptions([{str(texts)!r}], {str(tmp_path / "data")!r}, tokenizer="bytes", split="random:0.5"))
+"""
+    assert run(code, stderr=subprocess.DEVNULL).wait() == 7
+    assert sorted(os.listdir(tmp_path / "data")) == [
+        "manifest.json",
+        "tokenizer.json",
+        "train-00000.bin",
+        "validation-00000.bin",
+    ]
+    assert not make(sources=[texts], out=tmp_path / "data").created

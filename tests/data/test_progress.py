@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
 import sys
 
 import pytest
 
+from screen import on_a_terminal
 from unmask.data import progress as room
 from unmask.data.progress import StderrProgress, describe
 
@@ -20,6 +18,7 @@ from unmask.data.progress import StderrProgress, describe
         (1_000_000, 100_000_000, 1.0, "encoding 1.0 of 100.0 MB (1%), 1.0 MB/s, 1:39 left"),
         (3_000_000, None, 2.0, "encoding 3.0 MB, 1.5 MB/s"),
         (0, 10_000_000, 0.0, "encoding 0.0 of 10.0 MB (0%), 0.0 MB/s"),
+        (1_000_000, 6_000_000_000, 1.0, "encoding 1.0 of 6000.0 MB (0%), 1.0 MB/s, 1:39:59 left"),
         (12_000_000, 10_000_000, 1.0, "encoding 12.0 of 10.0 MB (100%), 12.0 MB/s, 0:00 left"),
     ],
 )
@@ -51,12 +50,7 @@ def test_a_live_line_on_a_terminal():
         "    p.update('encoding', 0, 9_000_000); time.sleep(0.15)\n"
         "    p.update('encoding', 3_000_000, 9_000_000); p.note('odd [red] file')\n"
     )
-    ours, theirs = pty.openpty()
-    env = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
-    done = subprocess.run([sys.executable, "-c", code], stderr=theirs, stdout=subprocess.PIPE, env=env, check=True)
-    os.close(theirs)
-    shown = os.read(ours, 100_000).decode()
-    os.close(ours)
-    assert done.stdout == b""
-    assert "prepare: encoding 3.0 of 9.0 MB (33%)" in shown and "prepare: odd [red] file" in shown
-    assert "\x1b[?25l" in shown and "\x1b[?25h" in shown  # the cursor is hidden, and given back
+    shown = on_a_terminal([sys.executable, "-c", code], 100)
+    assert shown.stdout == b""
+    assert "prepare: encoding 3.0 of 9.0 MB (33%)" in shown.written
+    assert shown.lines == ["prepare: odd [red] file", ""]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import subprocess
 import sys
 
 import pytest
 
+from unmask.data import publish
 from unmask.data.publish import building
 from unmask.errors import UserError
 
@@ -66,12 +69,49 @@ def test_leavings_of_the_killed_are_cleared(tmp_path):
     (tmp_path / ".out.old" / "before").write_text("kept")
     with pytest.raises(ValueError):  # killed between its two renames: what was there before comes back
         with building(tmp_path / "out", replace=True) as partial:
-            assert names(partial) == [".lock"]
+            assert names(partial) == []
             raise ValueError
     assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["before"]
 
 
 def test_two_writers(tmp_path):
+    with building(tmp_path / "out", replace=False) as partial:
+        (partial / "mine").write_text("mine")
+        with pytest.raises(UserError, match="another process is writing"):
+            with building(tmp_path / "out", replace=False):
+                pass
+        assert names(partial) == ["mine"]
+    assert names(tmp_path / "out") == ["mine"]
+
+
+def test_a_kill_right_after_the_name_leaves_no_lock(tmp_path):
+    """A real process that ends between naming the folder and all that follows."""
+    code = f"""
+import os
+from pathlib import Path
+from unmask.data.publish import building
+rename = Path.rename
+def last(self, target):
+    rename(self, target)
+    os._exit(7)
+Path.rename = last
+with building(Path({str(tmp_path / "out")!r}), replace=False) as partial:
+    (partial / "a").write_text("a")
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 7
+    assert names(tmp_path) == ["out"] and names(tmp_path / "out") == ["a"]
+
+
+def test_where_folders_cannot_be_locked(tmp_path, monkeypatch):
+    """As on NFS: a file is locked instead, which is gone at the end."""
+    flock = publish.fcntl.flock
+
+    def files_only(handle, how):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        flock(handle, how)
+
+    monkeypatch.setattr(publish.fcntl, "flock", files_only)
     with building(tmp_path / "out", replace=False) as partial:
         (partial / "mine").write_text("mine")
         with pytest.raises(UserError, match="another process is writing"):

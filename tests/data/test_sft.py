@@ -105,6 +105,24 @@ def test_gsm8k_makes_the_papers_two_examples(tmp_path: Path) -> None:
     assert examples.rows.tolist() == [0, 0]
 
 
+def test_lines_as_in_gsm8k_are_read_whole(tmp_path: Path) -> None:
+    """Their shape: sums in angles, thoughts of several lines, numbers with commas and signs; the real ones follow."""
+    rows = [
+        {
+            "question": f"Ann has {i} pens and buys {7 * i}. How many has she?" + " She counts." * (i % 9),
+            "answer": f"She has {i}.\nThen {i}+{7 * i}=<<{i}+{7 * i}={8 * i}>>{8 * i} pens.\n#### {8000 * i:,}",
+        }
+        for i in range(60)
+    ]
+    path = write(tmp_path / "test.jsonl", *rows)
+    examples = read(path, 100_000, format="gsm8k")
+    assert (examples.n_rows, len(examples), examples.skipped) == (60, 120, {})
+    assert shown(examples, 119).endswith("=472>>472 pens.\n[#### 472,000$]")
+    short = read(path, 150, format="gsm8k")
+    left_out = len(short.skipped["longer than the context"])
+    assert len(short) + left_out == 120 and 0 < left_out < 120 and short.lengths.max() <= 150
+
+
 def test_real_gsm8k_is_read_whole(shared: Path) -> None:
     spec = str(shared / "data" / "gsm8k" / "test.jsonl")
     examples = read_examples(spec, SFTFields(format="gsm8k"), TOKENIZER, EOS, 100_000)
@@ -157,6 +175,79 @@ def test_no_usable_row_and_broken_files_are_errors(tmp_path: Path) -> None:
         read(tmp_path / "c.jsonl.gz")
     with pytest.raises(UserError, match="does not exist"):
         read(tmp_path / "nowhere.jsonl")
+
+
+ROWS = [{"prompt": f"Q{i} \u2028", "completion": f"A{i}\x85"} for i in range(3)]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.txt", "a"])
+@pytest.mark.parametrize("layout", ["lines", "array", "pretty", "crlf"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_rows_are_read_by_what_the_file_holds(tmp_path: Path, name: str, layout: str, encoding: str) -> None:
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS)
+    texts = {
+        "lines": lines,
+        "array": json.dumps(ROWS),
+        "pretty": json.dumps(ROWS, indent=2),
+        "crlf": lines.replace("}\n", "}\r\n"),
+    }
+    (tmp_path / name).write_bytes(gzip.compress(texts[layout].encode(encoding)))
+    found = read(tmp_path / name)
+    assert [TOKENIZER.decode(found.ids(i)) for i in range(3)] == [f"Q{i} \u2028\nA{i}\x85" for i in range(3)]
+
+
+def test_rows_of_parquet(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    rows = [CHAT | {"id": 1}, CHAT | {"id": 2}]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "chat.parquet")
+    assert len(read(tmp_path / "chat.parquet")) == 2
+    assert shown(read(tmp_path / "chat.parquet"), 0) == shown(read(write(tmp_path / "chat.jsonl", CHAT)), 0)
+
+
+@pytest.mark.parametrize("value", [0, False, 0.0, [], {}, 7, True])
+def test_what_is_not_text_is_called_so(tmp_path: Path, value: Any) -> None:
+    """Zero and false were taken for answers that are not there."""
+    path = write(tmp_path / "a.jsonl", {"prompt": "1-1?", "completion": value}, {"prompt": "a", "completion": "b"})
+    assert read(path).skipped == {"whose 'completion' is not text": ["a.jsonl:1"]}
+    chat = {"messages": [{"role": "user", "content": value}, {"role": "assistant", "content": "x"}]}
+    path = write(tmp_path / "b.jsonl", chat, {"prompt": "a", "completion": "b"})
+    assert read(path).skipped == {"whose 'content' is not text": ["b.jsonl:1"]}
+
+
+def test_half_a_surrogate_pair_is_skipped_with_its_row(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", {"prompt": "a", "completion": "\ud800"}, {"prompt": "a", "completion": "b"})
+    why = "whose 'completion' holds half of a surrogate pair, which UTF-8 cannot"
+    assert read(path).skipped == {why: ["a.jsonl:1"]}
+
+
+def test_what_cannot_be_a_row_is_one_line(tmp_path: Path) -> None:
+    deep = '{"prompt": "a", "completion": ' + "[" * 50_000 + "]" * 50_000 + "}\n"
+    for name, data, message in (
+        ("deep.jsonl", b'{"prompt": "a", "completion": "b"}\n' + deep.encode(), r"deep.jsonl:2 is not .*too deeply"),
+        ("zip.jsonl", b"PK\x03\x04", "zip.jsonl is a zip archive"),
+        ("latin.jsonl", b'{"prompt": "\xe9"}\n', "latin.jsonl:1 is not UTF-8; convert it"),
+        ("wide.jsonl", '{"prompt": "a"}\n'.encode("utf-16-le"), "wide.jsonl seems to be UTF-16 without"),
+    ):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(UserError, match=message) as caught:
+            read(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_folder_with_links(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "other").mkdir()
+    write(tmp_path / "in" / "a.jsonl", {"prompt": "a", "completion": "b"})
+    write(tmp_path / "other" / "b.jsonl", {"prompt": "c", "completion": "d"})
+    (tmp_path / "in" / "more").symlink_to("../other")
+    (tmp_path / "in" / "loop").symlink_to(".")
+    (tmp_path / "in" / "gone.jsonl").symlink_to("nowhere")
+    for spec in (tmp_path / "in", tmp_path / "in" / "*"):
+        examples = read(spec)
+        assert [shown(examples, i) for i in range(len(examples))] == ["a\n[b$]", "c\n[d$]"]
+        assert "gone.jsonl" in examples.summary() and "a link to nothing" in examples.summary()
 
 
 def test_a_split_keeps_rows_whole_and_depends_on_the_seed_alone(tmp_path: Path) -> None:

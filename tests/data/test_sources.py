@@ -270,3 +270,69 @@ def test_the_output_is_no_part_of_the_source(tmp_path):
 )
 def test_dates(value, date):
     assert iso_date(value) == date
+
+
+# ---------------------------------------------------------------------- by what they hold
+
+
+def test_c4_gives_its_documents_and_nothing_else(tmp_path):
+    """Its shards are JSON lines named .json.gz; Dolma's too."""
+    rows = [{"text": f"page {i} \u2028 é", "timestamp": "2019-04-25T12:57:54Z", "url": f"x/{i}"} for i in range(3)]
+    path = write_lines(tmp_path / "c4-train.00000-of-01024.json.gz", rows)
+    assert [d.text for d in read([path])[0]] == [row["text"] for row in rows]
+    assert [d.date for d in read([path], date_field="timestamp")[0]] == ["2019-04-25"] * 3
+    (tmp_path / "array.json").write_text(json.dumps(rows))
+    assert [d.text for d in read([tmp_path / "array.json"])[0]] == [row["text"] for row in rows]
+    (tmp_path / "plain").write_bytes(path.read_bytes())  # not even the name says so
+    assert [d.text for d in read([tmp_path / "plain"])[0]] == [row["text"] for row in rows]
+    with pytest.raises(UserError, match="json.gz:1 has no field 'body'; it has text, timestamp, url; name one with"):
+        read([path], field="body")
+
+
+def test_a_json_file_is_one_of_records(tmp_path):
+    (tmp_path / "page.json").write_text(json.dumps({"text": "one page", "id": 7}, indent=1))
+    assert [d.text for d in read([tmp_path])[0]] == ["one page"]
+    (tmp_path / "package.json").write_text(json.dumps({"name": "x"}, indent=1))
+    with pytest.raises(UserError, match="package.json record 1 has no field 'text'; it has name; name one"):
+        read([tmp_path])
+
+
+def test_other_encodings_and_coats(tmp_path):
+    (tmp_path / "a.txt").write_text("one é", encoding="utf-16")
+    (tmp_path / "b.jsonl").write_text('{"text": "two\u2028\x85"}\r\n{"text": "three"}\r\n', encoding="utf-16")
+    (tmp_path / "c.txt").write_bytes("no mark".encode("utf-16-le"))
+    (tmp_path / "d.docx").write_bytes(b"PK\x03\x04...")
+    documents, skipped = read([tmp_path])
+    assert [d.text for d in documents] == ["one é", "two\u2028\x85", "three"]
+    assert skipped == [
+        (str(tmp_path / "c.txt"), "seems to be UTF-16 without a byte order mark"),
+        (str(tmp_path / "d.docx"), "is a zip archive, which is not read; unpack it"),
+    ]
+
+
+def test_a_long_document_is_read_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr("unmask.data.sources.LONG", 100)
+    monkeypatch.setattr("unmask.data.opening.CHUNK", 64)
+    texts = {"1999-a.txt": "é" * 300, "b.txt.gz": "words " * 90, "c.txt": "short"}
+    for name, text in texts.items():
+        data = b"\xef\xbb\xbf" + text.encode()
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    (tmp_path / "bad.txt").write_bytes(b"x" * 500 + b"\xff")
+    documents, skipped = read([tmp_path])
+    assert ["".join(d.parts()) for d in documents] == list(texts.values())
+    assert [d.again is not None for d in documents] == [True, True, False] and documents[0].date == "1999"
+    assert [d.facts.n_bytes for d in documents] == [len(text.encode()) for text in texts.values()]
+    assert skipped == [(str(tmp_path / "bad.txt"), "is not UTF-8 (byte 500)")]
+
+
+def test_folders_that_were_prepared_and_links_are_told(tmp_path):
+    (tmp_path / "a.txt").write_text("a")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "manifest.json").write_text('{"schema_version": 1,\n "settings": {}}')
+    (tmp_path / "gone").symlink_to("nowhere")
+    corpus = open_corpus([str(tmp_path), f"{tmp_path}/*"])
+    assert [part.name for part in corpus.parts] == [str(tmp_path / "a.txt")]
+    assert sorted(corpus.left_out) == [
+        f"left out {tmp_path}/data: a folder of prepared data",
+        f"left out {tmp_path}/gone: a link to nothing",
+    ]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unmask.decoding import Generation, generate, infill
+from unmask.decoding import Generation, generate
+from unmask.decoding.generate import infill
 from unmask.errors import UserError
 from unmask.model.folder import Model
 from unmask.model.tokenizers import Tokenizer

@@ -181,3 +181,71 @@ def test_stop_strings_where_decoding_drops_a_space() -> None:
     assert found is not None and before(META, ids, found) == "the s"
     found = StopStrings(META, [" th"]).find(ids)
     assert found is not None and before(META, ids, found) == ""
+
+
+def test_stop_strings_that_overlap_wait_for_each_other() -> None:
+    tokenizer = Tokenizer.plain_bytes()
+    stops = StopStrings(tokenizer, ["bc", "abcd"])
+    ids = tokenizer.encode("xabcdy")
+    assert [stops.find(ids[:n], last=False) for n in range(5)] == [None] * 5  # "abc" may become "abcd"
+    assert stops.find(ids[:5], last=False) == stops.find(ids) == Stop(1, 1)
+    assert stops.find(ids[:4]) == Stop(2, 1)  # nothing comes behind: "bc" it is
+    assert stops.find(tokenizer.encode("xabce"), last=False) == Stop(2, 1)
+    assert stops.find([*ids[:4], 0], last=False) == Stop(2, 1)  # nor over a special token
+    assert StopStrings(tokenizer, ["ab", "abc"]).find(ids[:3], last=False) == Stop(1, 1)  # both begin there
+
+
+def fallback() -> Tokenizer:
+    """Single bytes for what has no token, as Llama-2's vocabulary has it."""
+    vocab = {"<unk>": 0, "</s>": 1} | {f"<0x{byte:02X}>": 2 + byte for byte in range(256)}
+    for piece in ("▁", "a", "b", ".", "▁the"):
+        vocab[piece] = len(vocab)
+    inner = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocab, merges=[], byte_fallback=True, unk_token="<unk>"))
+    parts = [tokenizers.normalizers.Prepend("▁"), tokenizers.normalizers.Replace(" ", "▁")]
+    inner.normalizer = tokenizers.normalizers.Sequence(parts)
+    steps = [tokenizers.decoders.Replace("▁", " "), tokenizers.decoders.ByteFallback(), tokenizers.decoders.Fuse()]
+    inner.decoder = tokenizers.decoders.Sequence([*steps, tokenizers.decoders.Strip(" ", 1, 0)])
+    inner.add_special_tokens(["<unk>", "</s>"])
+    return Tokenizer(inner.to_str())
+
+
+def test_the_byte_before_a_stop_string_is_kept() -> None:
+    """A run of single bytes that ends within a character loses that one alone, not what stands before it."""
+    tokenizer = fallback()
+    for text, stops in (("a日é.", ["é"]), ("日本", ["本"]), ("aé€b", ["€b"]), ("ü€", ["€"]), ("a日.", ["."])):
+        ids = tokenizer.encode(text)
+        found = StopStrings(tokenizer, stops).find(ids)
+        assert found is not None and before(tokenizer, ids, found) == text[: text.index(stops[0])]
+
+
+def test_why_a_text_cannot_be_banned() -> None:
+    for entry, message in (
+        ("the", "banned text 'the' has no token without a space before it; give ' the', or ids"),
+        ("theb", "banned text 'theb' is 5 tokens, not one"),
+        (" a", "banned text ' a' has no token with a space before it; give 'a', or ids"),
+    ):
+        with pytest.raises(UserError, match=message):
+            read_constraints(fallback(), 270, [Run(8)], banned=[entry])
+    vocab = {"[UNK]": 0, "we": 1}
+    inner = tokenizers.Tokenizer(tokenizers.models.WordPiece(vocab, unk_token="[UNK]"))
+    inner.normalizer = tokenizers.normalizers.Lowercase()
+    with pytest.raises(UserError, match="banned text 'We' is read as the token 'we'; give that, or its id 1"):
+        read_constraints(Tokenizer(inner.to_str()), 2, [Run(8)], banned=["We"])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "length", "eos_id", "message"),
+    [
+        ("[ab]{4,}", 3, None, "cannot be written in exactly 3 tokens, but in 4 or more; give it so many"),
+        ("[ab]{4}", 3, 0, "cannot be written in exactly 3 tokens, but in 4 or more"),  # the rest is the end of sequence
+        ("([ab]{2}|[ab]{5,})", 3, None, "but in 2 or 5 or more"),
+        ("([ab]{2})+", 3, None, "but in 2 or 4;"),
+        ("[ab]{5,7}", 3, None, "but in 5 or 6;"),
+        ("[ab]{3,}", 1, None, "cannot be written in exactly 1 token, but in 3 or more"),
+    ],
+)
+def test_which_numbers_of_tokens_a_pattern_can_have(
+    pattern: str, length: int, eos_id: int | None, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        read_constraints(Tokenizer.plain_bytes(), 257, [Run(length, eos_id=eos_id)], pattern=pattern)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unmask.decoding import generate
+from unmask.model.tokenizers import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +61,44 @@ def test_each_row_has_its_own_end(ender) -> None:
     found = generate(ender, [[1]] * 4, length=30, eos=modes, seed=[(1, 0)] * 4, order="left-to-right", quota="even")
     assert len(found[0].tokens) == len(found[3].tokens) == 30
     assert found[1].tokens == found[2].tokens and len(found[1].tokens) < 30
+
+
+@pytest.fixture(scope="module")
+def speller(make_model):
+    tokenizer = Tokenizer.plain_bytes()
+    return make_model(vocab_size=tokenizer.vocab_size, tokenizer=tokenizer, eos_id=0)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"order": "left-to-right", "quota": "even"},
+        {"order": "confidence", "quota": "even", "steps": 6},
+        {"order": "random", "block": 3},
+        {"order": "left-to-right", "quota": "even", "eos": "stop"},
+        {"order": "confidence", "quota": "even", "revise": "p2"},
+        None,
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("text", "stops"),
+    [
+        ("xabcdy", ["bc", "abcd"]),  # the one that begins first is complete last
+        ("xabcdy", ["c", "bcd", "abcdy"]),
+        ("xabcey", ["bc", "abcd"]),  # it only begins
+        ("xyzabc", ["c", "abcd"]),  # and the text ends
+        ("ababac", ["b", "abac"]),
+        ("xé€y..", ["€", "é€y"]),
+        ("aaaaab", ["aab", "aaaa"]),
+    ],
+)
+def test_overlapping_stop_strings_end_at_the_one_that_begins_first(make_model, speller, text, stops, rules) -> None:
+    """Where the text is cut does not depend on which one was complete first, nor on when one looks."""
+    model, tokenizer = speller, speller.tokenizer
+    if rules is None:
+        model = make_model(vocab_size=tokenizer.vocab_size, tokenizer=tokenizer, eos_id=0, causal=True)
+    length = len(text.encode())
+    (g,) = generate(model, ["On"], length=length, choices=[text], stop=stops, **(rules or {}))
+    at = min(found for stop in stops if (found := text.find(stop)) >= 0)
+    assert (g.text, g.stopped) == (text[:at], "stop")

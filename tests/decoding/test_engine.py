@@ -180,7 +180,7 @@ def test_head_in_pieces_gives_the_same(mdm: Model, monkeypatch: pytest.MonkeyPat
     assert [g.tokens for g in pieces] == [g.tokens for g in whole]
 
 
-def test_the_published_greedy_samples(shared, tmp_path) -> None:
+def test_the_published_greedy_samples(published, tmp_path) -> None:
     """The reference's outputs: paper quota, guidance, temperature 0, and the ARM's greedy continuation."""
     import json
 
@@ -189,7 +189,7 @@ def test_the_published_greedy_samples(shared, tmp_path) -> None:
     import unmask
 
     smdm = pytest.importorskip("unmask.interop.smdm")
-    folder = shared / "fixtures" / "smdm"
+    folder = published
     models = {}
     for kind in ("mdm", "arm"):
         smdm.convert(folder / f"{kind}.safetensors", folder / "config.json", tmp_path / kind, rope="fp32")

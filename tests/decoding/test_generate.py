@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import warnings
 
 import numpy as np
 import pytest
 import tokenizers
 import torch
 
-from unmask.decoding import Generation, generate, infill
+import unmask
+from unmask.decoding import Generation, generate
+from unmask.decoding.generate import infill
 from unmask.errors import UserError
 from unmask.model.folder import Model
 from unmask.model.tokenizers import Tokenizer
@@ -186,7 +190,7 @@ def test_bad_settings(mdm: Model, options, message: str) -> None:
         (["text"], "no tokenizer.json"),
         ([[8]], "token id 8"),
         ([[-1]], "token id -1"),
-        ([[1], None], "prompt 1 is None; give a text or a list of token ids"),
+        ([[1], {}], "prompt 1 is {}; give a text or a list of token ids"),
         ([1.5], "prompt 0 is 1.5"),
     ],
 )
@@ -219,3 +223,79 @@ def test_a_gap_with_a_space_before_it_begins_with_one(writer: Model) -> None:
         assert all(0 < p <= 1 for g in found for p in g.probabilities)
     free = infill(writer, ["The____"] * 20, gap=2)
     assert any(g.canvas[3] != space for g in free)
+
+
+def test_infill_is_public_and_its_old_name_forwards(writer: Model) -> None:
+    assert "infill" in unmask.__all__ and unmask.infill is infill
+    (g,) = unmask.infill(writer, ["The ____ of __."], gap=2, seed=3, order="confidence")
+    assert (g.text or "").startswith("The") and (g.text or "").endswith(".") and len(g.tokens) == 4
+    assert (g.text, g.seed) == (writer.decode(g.canvas), (3, 0))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert unmask.decoding.infill(writer, ["The ____ of __."], gap=2, seed=3, order="confidence") == [g]
+        assert unmask.decoding.infill(writer, ["a __"], 4)[0].nfe <= 4  # steps stood third
+    assert [warning.category for warning in caught] == [DeprecationWarning] * 2
+    assert "unmask.decoding.infill is now unmask.infill" in str(caught[0].message)
+    assert "\n" not in str(caught[0].message)
+
+
+def test_gaps_of_a_length_each(writer: Model) -> None:
+    found = unmask.infill(writer, ["a __", "a __"], gap=[2, 5])
+    assert [len(g.tokens) for g in found] == [2, 5]
+    mixed = generate(writer, ["a __ b", "a __ b"], fill=[3, None], length=[0, 4], order="confidence")
+    assert [len(g.tokens) for g in mixed] == [3, 4] and mixed[1].canvas[:6] == writer.encode("a __ b")
+    (alone,) = generate(writer, ["a __ b"], fill=3, order="confidence")
+    assert mixed[0].tokens == alone.tokens and mixed[0].steps == alone.steps  # the quota of each is its own
+    with pytest.raises(UserError, match="fill has 1 entries for 2 prompts"):
+        unmask.infill(writer, ["a __", "a __"], gap=[2])
+
+
+def test_forced_tokens_are_no_masks_to_take_steps_for(mdm: Model) -> None:
+    """By default a step for each mask, as if the forced tokens had been given in the prompt."""
+    forced = {0: 1, 1: 2, 4: 3}
+    (g,) = generate(mdm, [[5]], length=8, order="left-to-right", quota="paper", forced=forced)
+    assert max(g.steps) == 4 and g.steps.count(-1) == 3
+    (ancestral,) = generate(mdm, [[5]], length=8, forced=forced)
+    mask = mdm.config.vocab_size
+    (given,) = generate(mdm, [[5, 1, 2, mask, mask, 3, mask, mask, mask]], length=0)
+    assert max(ancestral.steps) <= 4 and max(given.steps) <= 4
+    tuned = dataclasses.replace(mdm, defaults={"steps_per_token": 0.4, "order": "confidence", "quota": "even"})
+    assert generate(tuned, [[5]], length=8, forced=forced)[0].nfe == 2
+    seven = dict.fromkeys(range(7), 1)
+    assert generate(mdm, [[5]], length=8, block=4, order="confidence", quota="even", forced=seven)[0].nfe == 1
+
+
+def test_forced_tokens_are_no_part_of_the_noise_level(mdm: Model) -> None:
+    """Guidance from a noise level on: half of a canvas is forced, and all that was a mask still is one."""
+    half = {"forced": dict.fromkeys(range(4), 1), "guidance": 1.0, "guidance_interval": (0.9, 1.0)}
+    (g,) = generate(mdm, [[5]], length=8, order="left-to-right", quota="even", **half)
+    assert g.nfe == 4 + 1  # its first pass alone is guided
+
+
+def test_a_rows_defaults_do_not_depend_on_its_neighbours(mdm: Model) -> None:
+    """A model's own rules hold for a row that names none, whatever the row beside it names."""
+    tuned = dataclasses.replace(mdm, defaults={"order": "left-to-right", "quota": "even", "steps_per_token": 0.5})
+    first, second = generate(tuned, [[1], [1]], length=8, order=[None, "confidence"])
+    (alone,) = generate(tuned, [[1]], length=8)
+    assert (first.tokens, first.steps, first.nfe) == (alone.tokens, alone.steps, 4)
+    assert second.nfe > 4
+
+
+def test_a_negative_prompt_needs_guidance(mdm: Model, arm: Model) -> None:
+    for options in ({}, {"guidance": 0.0}):
+        with pytest.raises(UserError, match="negative is given without guidance.*give guidance, such as 1.0"):
+            generate(mdm, [[1, 2]], length=4, negative=[3], **options)
+    with pytest.raises(UserError, match="prompt 1 has a negative prompt without guidance"):
+        generate(mdm, [[1], [1]], length=4, negative=[[3], [4]], guidance=[1.0, 0.0])
+    generate(mdm, [[1], [1]], length=4, negative=[[3], None], guidance=[1.0, 0.0])
+    with pytest.raises(UserError, match="negative needs a masked diffusion model"):
+        generate(arm, [[1]], length=4, negative=[3])
+
+
+def test_what_is_printed_is_read_again(mdm: Model) -> None:
+    (g,) = generate(mdm, [[1, 2]], length=6)
+    row = {"ids": [1, 2], "settings": {"length": 6}, **g.to_dict()}
+    assert row["tokens_per_pass"] == g.tokens_per_pass and Generation.from_dict(row) == g
+    assert Generation.from_dict({**row, "index": 0, "settings_hash": "x", "note": "mine"}) == g
+    with pytest.raises(UserError, match="generation.note is unknown"):
+        Generation.from_dict({**row, "note": "mine"})

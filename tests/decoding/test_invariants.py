@@ -93,6 +93,9 @@ def test_a_thousand_combinations_of_rules(rows: list[Request], seed: int) -> Non
         single = {name: column[last:] for name, column in columns.items()}
         alone = generate(MODEL, [rows[last]["prompt"]], seed=[(seed, last)], **single)
     for request, g in zip(rows, found, strict=True):
+        # Behind an empty prompt a document begins; what follows looks at the rest of the row.
+        if not request["prompt"]:
+            request["prompt"], request["added"] = [EOS], 1
         new = [i for i, token in enumerate(request["prompt"]) if token == MASK]
         new += range(len(request["prompt"]), len(request["prompt"]) + request["length"])
         check_tokens(request, g, new)
@@ -125,6 +128,7 @@ def check_tokens(request: Request, g: Generation, new: list[int]) -> None:
 def check_ending(request: Request, g: Generation, new: list[int]) -> None:
     """Rows end behind their first end of sequence, or not at all; each says why."""
     start = len(request["prompt"])
+    assert g.canvas[: request.get("added", 0)] == [EOS] * request.get("added", 0)
     behind = g.canvas[start:]
     ended = EOS in behind
     if request["eos"] in ("truncate", "stop"):
@@ -165,8 +169,8 @@ def check_passes(request: Request, g: Generation, new: list[int]) -> None:
     blocks = -(-len(new) // size)
     revise = request["revise"] or ""
     adaptive = request["quota"] in ADAPTIVE or request["order"] == "first-hitting"
-    steps = request["steps"] or (masks if adaptive else max(min(len(new), 128), blocks))
-    given = any(token != MASK for token in request["prompt"])
+    steps = request["steps"] or (masks if adaptive else max(min(masks, 128), blocks))
+    given = any(token != MASK for token in request["prompt"][request.get("added", 0) :])
     most = steps if revise.startswith(("remdm", "p2")) else min(steps, masks)
     most += EDITS * blocks if revise.startswith("edit") else 0
     assert g.nfe <= most * (2 if request["guidance"] and given else 1)

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from unmask.decoding import generate, infill
+from unmask.decoding import generate
+from unmask.decoding.generate import infill
 from unmask.decoding.generation import Generation
 from unmask.decoding.page import MASK, page_data, render, write_html
 from unmask.decoding.trace import Trace, load_trace, save_trace

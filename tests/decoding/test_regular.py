@@ -14,14 +14,16 @@ from unmask.decoding.regular import MOST_STATES, compile_choices, compile_patter
 from unmask.errors import UserError
 
 # Few characters, so that random texts often match; some of each length in UTF-8.
-ALPHABET = "ab-1_ \n.é€𝄞"
+ALPHABET = "ab-1_ \n.é€𝄞\0\b"
 TEXTS = st.text(alphabet=ALPHABET, max_size=6)
 
 
 def atoms() -> st.SearchStrategy[str]:
     literal = st.sampled_from(ALPHABET).map(re.escape)
     escape = st.sampled_from([r"\d", r"\D", r"\w", r"\W", r"\s", r"\S", ".", r"\n", r"\x61", r"\u20ac", r"\."])
-    member = st.one_of(literal, st.sampled_from([r"\d", r"\W", "a-b", "é-𝄞", r"\x00-\x61", "."]))
+    escape |= st.sampled_from([r"\0", r"\012", r"\05x", r"\141", r"\08"])
+    ranges = ["a-b", "é-𝄞", r"\x00-\x61", r"\141-\142"]
+    member = st.one_of(literal, st.sampled_from([r"\d", r"\W", ".", r"\0", r"\12", r"\b", *ranges]))
     classes = st.builds(
         lambda negated, members, tail: f"[{negated}{''.join(members)}{tail}]",
         st.sampled_from(["", "^"]),
@@ -181,3 +183,28 @@ def test_too_many_states_is_said_soon(pattern: str) -> None:
     with pytest.raises(UserError, match=f"needs more than {MOST_STATES} states; use smaller counts"):
         compile_pattern(pattern)
     assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    "pattern", [r"\0", r"\07", r"a\0b", r"\012", r"\0123", r"\101", r"[\1]", r"[\101-\103]", r"[^\0]", r"[\b]", r"\08"]
+)
+def test_octal_escapes_are_those_of_re(pattern: str) -> None:
+    r"""\0 is NUL, not a reference to a group, and in a class every number is a character."""
+    automaton = compile_pattern(pattern)
+    for text in ("\0", "\7", "a\0b", "\n", "\n3", "A", "C", "\1", "\b", "\x008", "0", "8", ""):
+        assert automaton.matches(text) == bool(re.fullmatch(pattern, text)), (pattern, text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        (r"a\400", r"has \\400, over \\377, at position 1; write \\uHHHH"),
+        (r"[\777]", r"has \\777, over \\377, at position 1"),
+        (r"[\8]", r"has \\8 in a class at position 1; write 8 for the digit"),
+        (r"(a)\1", r"\\1 \(a reference to a group\) is not supported at position 3"),
+        (r"(a)\18", r"\\1 \(a reference to a group\)"),
+    ],
+)
+def test_numbers_that_are_no_characters(pattern: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        compile_pattern(pattern)

@@ -203,3 +203,42 @@ def test_editing_mends_clashes() -> None:
     plain, mended = (generate(model, [[]] * 200, **rules, revise=revise) for revise in (None, "edit:0.5"))
     faulty = [sum(SHARP.log_probability(g.tokens) < -60 for g in found) for found in (plain, mended)]
     assert faulty[1] < faulty[0]
+
+
+@pytest.mark.parametrize(
+    ("revise", "block"), [("remdm-cap:0.3", None), ("remdm-rescale:0.4", None), ("remdm-conf", None), ("remdm-conf", 8)]
+)
+def test_a_position_taken_back_waits_like_any_other(revise: str, block: int | None) -> None:
+    """`random` takes the masks in uniformly random order: how often a commitment falls on a position that was taken
+    back is the share of such positions among the masks, step by step."""
+    rules = {"order": "random", "quota": "paper", "steps": 32, "block": block, "revise": revise}
+    found = generate(oracle(COINS, context=24), [None] * 150, length=16, **rules)
+    hits, expected, variance = 0, 0.0, 0.0
+    for g in found:
+        masks, taken_back = set(range(16)), set[int]()
+        events = list(g.trace or [])
+        while events:
+            step = events[0]["step"]
+            now = [event for event in events if event["step"] == step]
+            events = events[len(now) :]
+            at = {p for p in masks if block is None or p // block == now[0]["position"] // block}
+            written = [event["position"] for event in now if event["token"] != COINS.size]
+            back, n, k = len(taken_back & at), len(at), len(written)
+            hits += sum(position in taken_back for position in written)
+            if k:
+                expected += k * back / n
+                variance += k * back / n * (1 - back / n) * ((n - k) / (n - 1) if n > 1 else 0)
+            masks -= set(written)
+            taken_back -= set(written)
+            opened = {event["position"] for event in now if event["token"] == COINS.size}
+            masks, taken_back = masks | opened, taken_back | opened
+    assert expected > 50 and abs(hits - expected) < 4 * variance**0.5, (hits, expected, variance**0.5)
+
+
+def test_the_order_of_positions_opened_again_is_a_function_of_the_seed() -> None:
+    """The same alone and in a batch."""
+    rules = {"order": "random", "steps": 24, "revise": "remdm-cap:0.3", "length": 12}
+    model = oracle(COINS, context=16)
+    together = generate(model, [None] * 6, seed=5, **rules)
+    for row in (0, 3):
+        assert generate(model, [None], seed=[(5, row)], **rules)[0] == together[row]

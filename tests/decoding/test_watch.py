@@ -58,6 +58,20 @@ def test_colours_on_a_terminal(make_model, monkeypatch: pytest.MonkeyPatch) -> N
     assert "We the" in shown and "░" in shown and "\x1b[" in shown and "1 more rows" in shown
 
 
+def test_rows_are_numbered_where_there_are_several(make_model) -> None:
+    tokenizer = Tokenizer.plain_bytes()
+    model = make_model(vocab_size=tokenizer.vocab_size, tokenizer=tokenizer)
+
+    def shown(*prompts: str) -> list[str]:
+        canvas = Canvas.of([tokenizer.encode(text) for text in prompts], [1] * len(prompts), model.config.vocab_size)
+        watch = Watcher(model, io.StringIO(), rows=3)
+        watch(canvas)
+        return [str(line) for line in watch.render(canvas, 0.0).renderables]
+
+    assert [line[:5] for line in shown("We", "A", "x", "y")[:3]] == ["1: We", "2: A░", "3: x░"]
+    assert shown("We", "A", "x", "y")[3].endswith("1 more rows") and shown("We")[0].startswith("We")
+
+
 def test_a_token_cannot_steer_the_terminal(make_model) -> None:
     tokenizer = Tokenizer.plain_bytes()
     model = make_model(vocab_size=tokenizer.vocab_size, tokenizer=tokenizer)

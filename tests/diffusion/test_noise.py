@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.diffusion.noise import GOLDEN, LENGTH_DRAW, noise_levels, sample_lengths, uniforms
+from unmask.diffusion.noise import GOLDEN, LENGTH_DRAW, noise_levels, sample_lengths, uniform_rows, uniforms
 
 SEEDS = st.integers(0, 2**64 - 1)
 GOLDEN_LEVELS = [0.44858458875223994, 0.06661857750213473, 0.6846525662520296]
@@ -54,6 +54,13 @@ def test_uniforms_are_uniform_and_differ_by_every_argument() -> None:
 
 def test_prefixes_agree() -> None:
     assert np.array_equal(uniforms(5, 9, 100)[:40], uniforms(5, 9, 40))
+
+
+@given(SEEDS, st.lists(st.integers(0, 2**64 - 1), max_size=5), st.integers(0, 9), st.integers(0, 2**64 - 1))
+def test_rows_are_the_samples_own(seed: int, k: list[int], n: int, draw: int) -> None:
+    rows = uniform_rows(seed, np.array(k, dtype=np.uint64), n, draw)
+    assert rows.shape == (len(k), n)
+    assert all(np.array_equal(row, uniforms(seed, index, n, draw)) for row, index in zip(rows, k, strict=True))
 
 
 def test_random_lengths() -> None:

@@ -58,6 +58,7 @@ def test_each_task_is_asked_in_the_papers_way(folder: Path) -> None:
     assert acc["value"] == pytest.approx(sum(values) / 6)
     spread = math.sqrt(sum((v - acc["value"]) ** 2 for v in values) / 5 / 6)
     assert acc["se"] == pytest.approx(spread)
+    assert acc["interval"] == pytest.approx([acc["value"] - 2.570582 * spread, acc["value"] + 2.570582 * spread])
     assert "unmask_boolq" in in_words(result) and f"{acc['value']:.4f} (se {acc['se']:.4f})" in in_words(result)
     arm = read(folder / "arm.json")["tasks"]["unmask_boolq"]["protocol"]
     assert arm["estimator"]["method"] == "exact" and arm["guidance"] == 0.0
@@ -90,7 +91,11 @@ def test_settings_of_ones_own(folder: Path) -> None:
         "target": "nelbo",
     }
     assert (protocol["guidance"], protocol["seed"]) == (0.0, 3)
-    assert all(se > 0 for item in result["tasks"]["unmask_boolq"]["items"] for se in item["se"])
+    items = result["tasks"]["unmask_boolq"]["items"]
+    assert all(se > 0 for item in items for se in item["se"])
+    for item in items:
+        assert all(low < p < high for (low, high), p in zip(item["interval"], item["logprob"], strict=True))
+    assert "unmask_boolq" in evaluate(folder / "mdm", ["unmask_bool*"], limit=1)["tasks"], "a pattern"
 
 
 def test_a_killed_evaluation_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +139,7 @@ def test_paired_differences(folder: Path) -> None:
         "b": 0.75,
         "difference": 0.25,
         "se": pytest.approx(0.25),
-        "interval": [pytest.approx(0.25 - 3.182 * 0.25), pytest.approx(0.25 + 3.182 * 0.25)],
+        "interval": [pytest.approx(0.25 - 3.182446 * 0.25), pytest.approx(0.25 + 3.182446 * 0.25)],
         "n": 4,
     }
 
@@ -161,6 +166,22 @@ def test_what_cannot_be_compared_is_refused(folder: Path, tmp_path: Path) -> Non
         compare_results(folder / "mdm.json", tmp_path / "x.json")
     with pytest.raises(UserError, match="absent.json cannot be read as JSON"):
         compare_results(tmp_path / "absent.json", folder / "mdm.json")
+    assert compare_results(folder / "mdm.json", folder / "other.json")["tasks"]
+    for damage, where in (
+        ({"tasks": []}, "schema_version, model.kind or tasks"),
+        ({"schema_version": "x"}, "schema_version, model.kind or tasks"),
+        ({"model": {}}, "schema_version, model.kind or tasks"),
+        ({"tasks": {"unmask_boolq": {}}}, "tasks.unmask_boolq.protocol"),
+        ({"tasks": {"unmask_boolq": {**whole["tasks"]["unmask_boolq"], "items": [1]}}}, "tasks.unmask_boolq.items"),
+    ):
+        (tmp_path / "damaged.json").write_text(json.dumps({**whole, **damage}))
+        with pytest.raises(UserError, match=f"damaged.json is damaged: it lacks {where}; evaluate again"):
+            compare_results(folder / "mdm.json", tmp_path / "damaged.json")
+    short = json.loads(json.dumps(whole))
+    short["tasks"]["unmask_boolq"]["items"].pop()
+    (tmp_path / "short.json").write_text(json.dumps(short))
+    with pytest.raises(UserError, match="one result has 6 questions, the other 5"):
+        compare_results(folder / "mdm.json", tmp_path / "short.json")
     (tmp_path / "y.json").write_text(json.dumps({**whole, "tasks": {"piqa": {}}}))
     with pytest.raises(UserError, match="have no task in common"):
         compare_results(folder / "mdm.json", tmp_path / "y.json")
@@ -174,6 +195,12 @@ def test_bad_input_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ):
         with pytest.raises(UserError, match=message):
             evaluate(folder / "mdm", tasks, limit=1)
+    with pytest.raises(UserError, match="is a folder; give a file"):
+        evaluate(folder / "mdm", ["unmask_boolq"], limit=1, out=folder)
+    with pytest.raises(UserError, match="device is 'foo'"):
+        evaluate(folder / "mdm", ["unmask_boolq"], limit=1, device="foo")
+    with pytest.raises(UserError, match="is a folder; give its files"):
+        evaluate(folder / "mdm", [str(folder)], limit=1)
     with pytest.raises(UserError, match="limit is 0"):
         evaluate(folder / "mdm", ["boolq"], limit=0)
     with pytest.raises(UserError, match="method 'exakt' is unknown"):

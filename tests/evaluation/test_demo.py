@@ -23,6 +23,12 @@ def test_every_number_the_issue_asks_for(demo_run: Path, summary: dict[str, Any]
     for name in ("mdm", "arm", "unigram", "xz"):
         assert 0.1 < summary[name]["bits_per_byte"] < 12
     assert summary["mdm"]["bits_per_byte_se"] > 0 and summary["mdm"]["is_bound"]
+    for entry, what in ((summary["mdm"], "bits_per_byte"), (summary["mdm"], "nats_per_token")):
+        half = 3.182446 * entry[f"{what}_se"]  # four draws
+        assert entry[f"{what}_interval"] == pytest.approx([entry[what] - half, entry[what] + half])
+    assert summary["arm"]["bits_per_byte_interval"] == [summary["arm"]["bits_per_byte"]] * 2
+    for point in summary["curves"]["mdm"]:
+        assert point["bits_per_byte_interval"][0] < point["bits_per_byte"] < point["bits_per_byte_interval"][1]
     assert summary["arm"]["bits_per_byte_se"] == 0 and not summary["arm"]["is_bound"]
     for name in ("prepare", "mdm", "arm", "evaluate", "samples", "speed", "pictures"):
         stage = summary["stages"][name]
@@ -109,7 +115,7 @@ def test_bad_input_is_one_line_and_status_2(demo: Any, corpus: Path, tmp_path: P
     (recipes / "demo-arm.yaml").write_text(yaml.safe_dump({**arm, "context": 32}))
     cases = [
         (["--out", tmp_path / "file" / "x"], "cannot be written"),
-        (["--recipes", tmp_path], "demo-mdm.yaml does not exist; run in a clone of the repository, or give --recipes"),
+        (["--recipes", tmp_path], "demo-mdm.yaml does not exist; give --recipes a FOLDER with both"),
         (["--recipes", recipes], "context is 64 in"),
         (["--source", tmp_path / "empty"], "prepare: "),
         (["--windows", "1"], "--windows is 1; give at least 2"),

@@ -21,9 +21,7 @@ from unmask.evaluation.generation_quality import (
     entropy,
     held_out,
     infilled,
-    mean,
     measure,
-    ratio,
     repetition,
     spans,
 )
@@ -56,18 +54,6 @@ def test_distinct_leaves_out_one_sample_at_a_time() -> None:
     assert math.isnan(distinct([[1, 2, 3]], 2).se)
 
 
-def test_the_error_of_a_ratio_is_that_of_many_repetitions() -> None:
-    rng = np.random.default_rng(1)
-
-    def once() -> tuple[np.ndarray, np.ndarray]:
-        below = rng.integers(5, 40, 50).astype(float)
-        return below * rng.normal(3, 0.5, 50) + rng.normal(0, 4, 50), below
-
-    stated, values = zip(*((found.se, found.value) for found in (ratio(*once()) for _ in range(600))), strict=True)
-    assert np.mean(stated) == pytest.approx(np.std(values), rel=0.1)
-    assert mean([1.0, 3.0]).to_dict() == {"value": 2.0, "se": 1.0}
-
-
 def test_the_judge_is_the_likelihood_of_its_model() -> None:
     model = bytes_model(causal=True)
     texts = [("so it", " is"), ("", "We the people"), ("a", "longer than the context of thirty-two tokens, twice" * 2)]
@@ -86,6 +72,19 @@ def test_the_judge_is_the_likelihood_of_its_model() -> None:
     assert found["tokens"]["value"] == 8 and "distinct_3" in found and "distinct_4" in found
     assert measure([Sample("x", "", [])], Judge("me", model)) == {"samples": 1, "empty": 1}
     assert "perplexity" not in measure(samples, None)
+
+
+def test_the_judge_counts_the_bytes_that_it_reads() -> None:
+    """Also where its tokens straddle prompt and text, and where a text is read in pieces."""
+    tokenizer = Tokenizer.train_bpe(300, ["the United States and the United Kingdom. " * 50])
+    config = ModelConfig(
+        n_layer=1, n_head=2, n_embd=16, vocab_size=tokenizer.vocab_size, block_size=32, eos_id=0, causal=True
+    )
+    judge = Judge("me", Model(Transformer(config, seed=1).eval(), tokenizer))
+    long = "ited Kingdom." + " the United States." * 30
+    (split, whole, pieces) = judge.read([("the Un", "ited"), ("the", " United"), ("the Un", long)])
+    assert split == whole and split[2] == 7, "one token, seven bytes"
+    assert pieces[2] == len((" Un" + long).encode())
 
 
 def test_who_cannot_judge(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

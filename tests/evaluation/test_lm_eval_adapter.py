@@ -139,12 +139,117 @@ def test_a_killed_evaluation_goes_on(mdm: Model, tmp_path: Path, monkeypatch: py
         UnmaskLM(model=mdm, draws=8, store=tmp_path / "s.jsonl")
 
 
+def asked(kind: str, repeats: int, *arguments: tuple[Any, ...]) -> list[Instance]:
+    """As the harness asks: each question so many times in a row."""
+    made = [Instance(kind, {}, args, i, metadata=("a_task", i, repeats)) for i, args in enumerate(arguments)]  # type: ignore[arg-type]
+    return [one for one in made for _ in range(repeats)]
+
+
+SAMPLED = {"do_sample": True, "temperature": 1.0, "max_gen_toks": 8, "until": []}
+
+
+def test_repeats_are_drawn_anew_and_again_the_same(model: Model, tmp_path: Path) -> None:
+    questions = [("The state", SAMPLED), ("We", SAMPLED), ("The state", SAMPLED)]  # two are alike
+    lm = UnmaskLM(model=model, seed=1, progress=False)
+    texts = lm.generate_until(asked("generate_until", 4, *questions))
+    assert len(set(texts[:4] + texts[8:])) == 8 and len(set(texts[4:8])) == 4
+    kept = UnmaskLM(model=model, seed=1, store=tmp_path / "s.jsonl", progress=False)
+    assert kept.generate_until(asked("generate_until", 2, *questions[:2])) == [*texts[:2], *texts[4:6]]
+    kept.store.close()
+    again = UnmaskLM(model=model, seed=1, store=tmp_path / "s.jsonl", progress=False)
+    assert again.generate_until(asked("generate_until", 4, *questions)) == texts, "from the store and beyond it"
+    again.store.close()
+    other = UnmaskLM(model=model, seed=2, progress=False)
+    assert not set(other.generate_until(asked("generate_until", 4, *questions))) & set(texts)
+    greedy = {**SAMPLED, "do_sample": False}
+    assert len(set(lm.generate_until(asked("generate_until", 3, ("We", greedy))))) == 1
+
+
+def test_sampling_arguments_are_followed(model: Model) -> None:
+    lm = UnmaskLM(model=model, progress=False)
+    order = {} if model.kind == "arm" else {"order": "confidence"}
+    settings = {"do_sample": True, "top_k": 1, "max_new_tokens": 4}
+    (text,) = lm.generate_until(asked("generate_until", 1, ("We", settings)))
+    assert text == unmask.generate(model, ["We"], length=4, top_k=1, **order)[0].text
+    assert lm.generate_until(asked("generate_until", 1, ("We", {"max_gen_toks": 0}))) == [""]
+    for wrong in ({"wibble": 1}, {"num_beams": 4}):
+        with pytest.raises(UserError, match="generation_kwargs: "):
+            lm.generate_until(asked("generate_until", 1, ("We", wrong)))
+    if model.kind == "mdm":
+        (text,) = lm.generate_until(asked("generate_until", 1, ("We", {"max_gen_toks": 6, "order": "left-to-right"})))
+        assert text == unmask.generate(model, ["We"], length=6, order="left-to-right", temperature=0)[0].text
+
+
+def test_cuts_are_told_once_with_their_count(model: Model) -> None:
+    lm = UnmaskLM(model=model, draws=4, progress=False)
+    long, settings = "so it is " * 20, {"max_gen_toks": 40}
+    with pytest.warns(UserWarning) as told:
+        lm.generate_until(asked("generate_until", 2, ("We", settings), (long, settings)))
+    assert [str(one.message) for one in told] == [
+        "a_task: 2 of 4 prompts are cut on the left, and 2 of 4 texts have at most 24 tokens "
+        "where 40 are asked for, to fit the model's 48 tokens"
+    ]
+    order = {} if model.kind == "arm" else {"order": "confidence"}
+    (whole,) = unmask.generate(model, [model.encode(long)[-24:]], length=24, temperature=0, **order)
+    assert lm.writings([(long, settings)])[0].text == whole.text
+    with pytest.warns(UserWarning) as told:
+        lm.loglikelihood(asked("loglikelihood", 1, (long, " it"), ("We", " do"), ("We", " do" * 30)))
+    assert [str(one.message) for one in told] == [
+        "a_task: 1 of 3 contexts are cut on the left to fit the model's 48 tokens",
+        "a_task: 1 of 3 continuations are scored in pieces to fit the model's 48 tokens",
+    ]
+
+
+def test_what_is_empty_has_no_nats(model: Model) -> None:
+    lm = UnmaskLM(model=model, draws=8, progress=False)
+    found = lm.loglikelihood(ask("loglikelihood", ("so", ""), ("", ""), ("so ", ""), ("so", " it")))
+    assert found[:2] == [(0.0, True), (0.0, True)]
+    assert found[2][0] == pytest.approx(lm.answers([("so", " ")])[0].logprob), "spaces belong to the continuation"
+    assert lm.loglikelihood_rolling(ask("loglikelihood_rolling", ("",), ("so",), ("",)))[::2] == [0.0, 0.0]
+    assert len(lm.generate_until(ask("generate_until", ("", {"max_gen_toks": 4})))) == 1
+
+
+def test_messages_name_the_request(tmp_path: Path) -> None:
+    config = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=257, block_size=48, causal=True)
+    lm = UnmaskLM(model=Model(Transformer(config, seed=3).eval(), Tokenizer.plain_bytes()), progress=False)
+    with pytest.raises(UserError, match="loglikelihood request 1 has no context and the model no eos_id"):
+        lm.loglikelihood(ask("loglikelihood", ("so", " it"), ("", "it")))
+    with pytest.raises(UserError, match="rolling likelihood needs one"):
+        lm.loglikelihood_rolling(ask("loglikelihood_rolling", ("so",)))
+
+
+def test_chat_templates_are_refused_in_one_line(model: Model) -> None:
+    lm = UnmaskLM(model=model)
+    assert lm.chat_template() == ""
+    for ask_for in (lambda: lm.chat_template(True), lambda: lm.apply_chat_template([{"role": "user", "content": "x"}])):
+        with pytest.raises(UserError, match="the model has no chat template; leave it out"):
+            ask_for()
+
+
+def test_errors_come_with_their_interval(mdm: Model) -> None:
+    lm = UnmaskLM(model=mdm, draws=4, progress=False)
+    one, pieces = lm.answers([("so", " it is that"), ("so", " it is" * 20)])
+    assert one.groups == 3 and one.interval is not None
+    assert one.interval[1] - one.logprob == pytest.approx(4.302653 * one.se, rel=1e-5)
+    assert pieces.pieces == 5 and pieces.interval is not None and pieces.groups >= 3
+    (text,) = lm.rolled(["so it is " * 12])
+    assert text.logprob == rolling(mdm, ["so it is " * 12], draws=4)[0].logprob and text.interval is not None
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"metod": "exact"}, r"model_args: 'metod' is unknown \(did you mean 'method'"),
         ({"method": "exakt"}, "method 'exakt' is unknown"),
         ({"draws": 1}, "draws is 1"),
+        ({"seed": "x"}, "model_args: seed is 'x'; give a whole number"),
+        ({"seed": 1.5}, "model_args: seed is 1.5"),
+        ({"guidance": "abc"}, "model_args: guidance is 'abc'; give a number"),
+        ({"guidance": float("nan")}, "guidance is nan; give a finite number"),
+        ({"greedy": "no"}, "model_args: greedy is 'no'; give True or False"),
+        ({"until_se": -1}, "until_se is -1; give a standard error in nats above 0"),
+        ({"until_se": 1.0, "method": "chain-rule"}, "until_se does not concern method chain-rule"),
+        ({"batch_tokens": 0}, "batch_tokens is 0; give a whole number of at least 1"),
     ],
 )
 def test_bad_settings_are_named(model: Model, options: dict[str, Any], message: str) -> None:
@@ -158,3 +263,5 @@ def test_paths_and_devices(mdm: Model) -> None:
     lm = UnmaskLM.create_from_arg_string(f"path={mdm.path},guidance=0.5", {"batch_size": 1, "device": "cuda:0"})
     assert lm.guidance == 0.5 and lm.model.device.type in ("cpu", "cuda")
     assert usable_device("cpu") == "cpu"
+    with pytest.raises(UserError, match="device is 'foo'; give cpu or cuda"):
+        usable_device("foo")

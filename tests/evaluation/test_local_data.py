@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import importlib.util
 import json
 from pathlib import Path
@@ -100,6 +101,44 @@ def test_race_from_a_file_of_either_layout(tmp_path: Path, monkeypatch: pytest.M
         assert doc["query"] == preprocess_race.doc_to_text(hub)
         assert doc["choices"] == preprocess_race.doc_to_choice(hub)
         assert doc["gold"] == preprocess_race.doc_to_target(hub)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("layout", ["lines", "crlf", "array", "pretty", "gz"])
+def test_race_from_any_file_of_records(tmp_path: Path, layout: str, encoding: str) -> None:
+    rows = [{"article": f"A \u2028 text\x85 {i}.", "problems": PROBLEMS} for i in range(2)]
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    text = {"crlf": lines.replace("}\n", "}\r\n"), "array": json.dumps(rows), "pretty": json.dumps(rows, indent=1)}
+    data = text.get(layout, lines).encode(encoding)
+    (tmp_path / "race").write_bytes(gzip.compress(data) if layout == "gz" else data)
+    (docs,) = local_data.race(race_file=str(tmp_path / "race")).values()
+    assert [doc["query"].partition("\n\n")[0] for doc in docs] == [f"Article: A \u2028 text\x85 {i}." for i in range(2)]
+
+
+PROBLEM = {"question": "Q", "options": ["a", "b"], "answer": "A"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"article": 5, "problems": [PROBLEM]},
+        {"article": "A", "problems": [PROBLEM | {"answer": ""}]},
+        {"article": "A", "problems": [PROBLEM | {"answer": "AB"}]},
+        {"article": "A", "problems": [PROBLEM | {"answer": "C"}]},
+        {"article": "A", "problems": [PROBLEM | {"options": [1, "b"]}]},
+        {"article": "A", "problems": [PROBLEM | {"question": None}]},
+        {"article": "A", "problems": "(" * 50_000 + ")" * 50_000},
+        {"article": "A", "problems": 5},
+        ["A"],
+        None,
+    ],
+)
+def test_what_is_no_article_names_its_line(tmp_path: Path, row: Any) -> None:
+    good = {"article": "A", "problems": [PROBLEM]}
+    (tmp_path / "bad").write_text(json.dumps(good) + "\n" + json.dumps(row) + "\n")
+    with pytest.raises(UserError, match="bad, line 2 is not an article of RACE") as caught:
+        local_data.race(race_file=str(tmp_path / "bad"))
+    assert "\n" not in str(caught.value)
 
 
 def test_missing_data_says_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

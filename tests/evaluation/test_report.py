@@ -112,6 +112,54 @@ def test_text_without_a_held_out_sentence(summary: dict[str, Any]) -> None:
     assert "Held-out sentences" not in render(summary)
 
 
+def test_phrases_of_the_text_are_shown_filled(summary: dict[str, Any]) -> None:
+    assert "A fixed list" not in render(summary)
+    frames = summary["samples"]["unmasking"]["steps_shown"]
+    summary["samples"]["phrases"] = [{"title": "The ____", "text": "The end", "nfe": 1, "steps_shown": frames}] * 2
+    assert "A fixed list, all of it shown" in Page(render(summary)).text
+
+
+def test_the_page_has_a_dark_side_and_no_colour_of_its_own_in_the_pictures(summary: dict[str, Any]) -> None:
+    page = render(summary)
+    assert "color-scheme: light dark" in page and "@media (prefers-color-scheme: dark)" in page
+    parts = page.split("@media (prefers-color-scheme")[:2]
+    light, dark = (dict(re.findall(r"--(\w+): (#\w+)", part)) for part in parts)
+    named = set(re.findall(r"var\(--(\w+)", page)) - {"colour"}
+    assert named <= light.keys() and {"mdm", "arm", "unigram", "xz", "ink", "soft", "line"} <= dark.keys() & named
+    for svg in re.findall(r"<svg.*?</svg>", page, re.S):
+        bare = re.sub(r"var\(--\w+, #\w+\)", "", svg)
+        assert not re.search(r"(fill|stroke): #\w", bare), "every colour follows the page"
+
+
+def contrast(a: str, b: str) -> float:
+    """WCAG 2's ratio of two colours' luminance."""
+
+    def luminance(colour: str) -> float:
+        colour = colour if len(colour) == 7 else "#" + "".join(2 * digit for digit in colour[1:])
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(a), luminance(b)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_and_lines_stand_out_by_day_and_by_night(summary: dict[str, Any]) -> None:
+    parts = render(summary).split("@media (prefers-color-scheme")[:2]
+    for colours in (dict(re.findall(r"--(\w+): (#\w+)", part)) for part in parts):
+        for paper in (colours["paper"], colours["tint"]):
+            assert contrast(colours["ink"], paper) > 7 and contrast(colours["soft"], paper) > 4.5
+        assert all(contrast(colours[name], colours["paper"]) > 3 for name in ("mdm", "arm", "unigram", "xz"))
+
+
+def test_wide_tables_name_their_columns_in_every_cell(summary: dict[str, Any]) -> None:
+    """On a narrow screen they become lists of named values: nothing runs off the page."""
+    page = Page(render(summary))
+    named = [attributes["data-name"] for tag, attributes in page.tags if tag == "td" and "data-name" in attributes]
+    assert named[:6] == ["", "bits/byte", "Monte Carlo se", "nats/token", "of unigram", "what it is"]
+    assert [attributes.get("class") for tag, attributes in page.tags if tag == "table"].count("stack") == 3
+
+
 def test_colours_and_powers() -> None:
     assert confidence_colour(0) == "rgb(248, 180, 170)" and confidence_colour(1) == "rgb(158, 217, 165)"
     assert confidence_colour(-1) == confidence_colour(0) and confidence_colour(0.4) != confidence_colour(0.6)

@@ -5,12 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import unmask
 from unmask.data.shards import TokenData
 from unmask.decoding import generate
-from unmask.evaluation.samples import GAPPED, HIDDEN_WORDS, frames, held_out_gaps, measure_speed, write_samples
+from unmask.evaluation.samples import (
+    GAPPED,
+    HIDDEN_WORDS,
+    PROMPTS,
+    frames,
+    held_out_gaps,
+    measure_speed,
+    own_prompts,
+    phrases,
+    write_samples,
+)
 from unmask.model.folder import Model
 
 
@@ -61,8 +72,37 @@ def test_frames_go_from_masks_to_the_text(models: dict[str, Model]) -> None:
     assert plain(shown[-1]) == "".join(tokenizer.token_text(token) for token in found.canvas)
 
 
-def test_all_phrases_are_shown_filled(summary: dict[str, Any]) -> None:
-    shown = summary["samples"]["phrases"]
+def test_what_is_of_another_text_is_left_out(models: dict[str, Model], demo_run: Path, summary: dict[str, Any]) -> None:
+    """The fixed prompts and phrases are those of the State of the Union; this run read something else."""
+    held_out = TokenData(demo_run / "data", "validation")
+    text = held_out.tokenizer().decode(held_out.read(0, held_out.n_tokens))
+    samples = summary["samples"]
+    empty, *prompts = [entry["prompt"] for entry in samples["continuations"]["prompts"]]
+    assert empty == "" and len(set(prompts)) == 2 and all(prompt and prompt in text for prompt in prompts)
+    assert samples["guidance"]["prompt"] == samples["unmasking"]["prompt"] == prompts[0]
+    assert samples["phrases"] == [] and samples["sentences"]
+    page, words = (demo_run / "report.html").read_text(encoding="utf-8"), (demo_run / "stdout").read_text()
+    for phrase in (*PROMPTS, *GAPPED, "A fixed list"):
+        assert phrase not in page and phrase not in words
+    assert "first words of held-out sentences" in page and samples["sentences"][0]["truth"] in words
+    known = write_samples(models["mdm"], models["arm"], demo_run / "data", seed=1234, source="sotu")
+    assert [entry["prompt"] for entry in known["continuations"]["prompts"]] == ["", *PROMPTS]
+
+
+@pytest.mark.parametrize("text", ["no sentence\nat all\n", "  \n\n  ", "x" * 500])
+def test_prompts_of_a_text_without_sentences(models: dict[str, Model], text: str) -> None:
+    class Held:
+        n_tokens = len(models["mdm"].encode(text))
+
+        def read(self, start: int, n: int) -> Any:
+            return np.array(models["mdm"].encode(text)[start : start + n])
+
+    prompts = own_prompts(models["mdm"], Held(), 12, seed=0)  # type: ignore[arg-type]
+    assert prompts and all(0 < len(models["mdm"].encode(prompt)) <= 12 for prompt in prompts)
+
+
+def test_all_phrases_are_shown_filled(models: dict[str, Model]) -> None:
+    shown = phrases(models["mdm"], seed=1234)
     assert [sample["title"] for sample in shown] == list(GAPPED)
     for sample in shown:
         before, after = sample["title"].split(" ____")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from screen import on_a_terminal
 from unmask.errors import UserError
 from unmask.evaluation.stages import Stages, run_together
 
@@ -28,6 +30,32 @@ def test_children_run_at_once_and_their_json_comes_back(tmp_path: Path, capfd: p
     assert kept["a"]["note"] == 7 and "note" not in kept["b"]
     assert 2 <= kept["a"]["seconds"] < 4
     assert sorted(capfd.readouterr().err.splitlines()) == ["a: here I am", "b: here I am"]
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_steps_of_all_children_share_one_live_line(tmp_path: Path, columns: int) -> None:
+    steps = "import sys, time\nfor i in range(1, 9):\n    print(f'step {i}00/800 | loss 4.1234 | 1:02:03 left | 12,345 "
+    steps += "tokens/s | 99% of matmul peak', file=sys.stderr, flush=True)\n    time.sleep(0.1)\n"
+    steps += "print('step 800 | validation 4.2 nats/token', file=sys.stderr)\nprint(1)"
+    program = "from pathlib import Path; from unmask.evaluation.stages import *; import sys\n"
+    program += "commands = {name: [sys.executable, '-c', sys.argv[1]] for name in ('mdm', 'arm')}\n"
+    program += "print(run_together(commands, Stages(Path(sys.argv[2]))))"
+    shown = on_a_terminal([sys.executable, "-c", program, steps, str(tmp_path / "stages.json")], columns)
+    assert shown.stdout == b"{'mdm': 1, 'arm': 1}\n"
+    assert re.search(r"\r(mdm|arm) [1-8]00/800, loss 4.1234, 1:0", shown.written)
+    assert 0 < shown.widest_live < columns
+    stand = "".join(shown.lines)
+    assert sorted(stand.replace("arm", "mdm").split("mdm: ")) == ["", *2 * ["step 800 | validation 4.2 nats/token"]]
+
+
+@pytest.mark.parametrize("columns", [80, 40])
+def test_the_line_of_an_evaluation(columns: int) -> None:
+    program = "import time; from unmask.evaluation.status import *\n"
+    program += "with StatusLine(80000, 'requests of 漢字 ' * 4) as s:\n"
+    program += "    s.update(1); time.sleep(0.3); s.update(2000); time.sleep(0.3); s.update(4000)\n"
+    shown = on_a_terminal([sys.executable, "-c", program], columns)
+    assert shown.lines == [""] and 0 < shown.widest_live < columns
+    assert "eval: 2000 of 80000" in shown.written and "eval: 1 of" not in shown.written
 
 
 def test_peak_memory_is_that_of_the_child(tmp_path: Path) -> None:

@@ -162,3 +162,24 @@ def test_what_llama_has_no_place_for(tmp_path: Path) -> None:
         export_llama(tmp_path / "arm", tmp_path / "out")
     with pytest.raises(UserError, match="holds the published model itself"):
         import_llama(tmp_path / "out", tmp_path / "out")
+
+
+def test_weights_of_a_compiled_model_lose_its_prefix(tmp_path: Path) -> None:
+    config = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=60, block_size=16, causal=True)
+    save(tmp_path / "arm", Transformer(config, seed=0))
+    weights = export_llama(tmp_path / "arm", tmp_path / "theirs") / "model.safetensors"
+    save_file({f"_orig_mod.{name}": tensor for name, tensor in load_file(weights).items()}, weights)
+    after = unmask.load(import_llama(tmp_path / "theirs", tmp_path / "back")).network.state_dict()
+    before = unmask.load(tmp_path / "arm").network.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [('{"model_type": "llama", "model_type": "llama"}', "model_type is given twice"), ("[" * 99999, "it nests too")],
+)
+def test_a_config_that_cannot_be_relied_on_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match=f"config.json.*{message}") as caught:
+        import_llama(tmp_path, tmp_path / "out")
+    assert "\n" not in str(caught.value)

@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from unmask.errors import UserError
@@ -23,7 +23,6 @@ from unmask.likelihood.estimators import (
     fixed_mask,
     group_sizes,
     stratified_levels,
-    student_975,
 )
 from unmask.likelihood.estimators import looks as looks_of
 
@@ -49,13 +48,14 @@ def test_levels_are_stratified_within_every_group(seed: int, key: int, size: int
 
 
 @given(st.integers(1, 70), st.integers(2, 300), st.integers(0, 10**6))
+@example(40, 2, 0)
 def test_an_order_meets_every_count_evenly_and_every_token_once(length: int, draws: int, seed: int) -> None:
     estimator = Estimator("mc-fixed", draws)
     stride, orders = estimator.stride(length, draws), len(estimator.groups(length, draws))
     passes = looks("mc-fixed", length, draws, seed, 3)
-    assert len(passes) <= max(draws, 2 * -(-length // stride) + 1) and orders >= max(2, min(8, (draws - 1) // 8))
+    assert len(passes) <= draws and orders >= max(2, min(8, (draws - 1) // 8))
     assert 1 <= stride <= length
-    if stride > 1:
+    if stride > 1 and draws > 2:
         baseline = passes.pop(0)
         assert baseline.is_baseline and len(baseline.masked) == len(baseline.scored) == length
     for order in range(orders):
@@ -180,11 +180,6 @@ def test_a_mixture_of_orders_lies_below_their_mean() -> None:
     assert mixture == pytest.approx(-math.log((math.exp(-3) + math.exp(-4)) / 3)) and mixture < nats.mean()
     p = np.exp(-nats)
     assert se == pytest.approx(p.std(ddof=1) / math.sqrt(3) / p.mean())
-
-
-@pytest.mark.parametrize(("degrees", "expected"), [(1, 12.706), (4, 2.776), (5, 2.571), (7, 2.365), (15, 2.131)])
-def test_students_t(degrees: int, expected: float) -> None:
-    assert student_975(degrees) == pytest.approx(expected, abs=6e-3)
 
 
 def test_what_each_method_targets() -> None:

@@ -69,12 +69,12 @@ def test_an_arm_writes_from_left_to_right(make_model) -> None:
     assert [s.greedy for s in score(model, pairs)] == [True, False], "no pass of its own"
 
 
-def test_published_greedy_target(shared, tmp_path) -> None:
+def test_published_greedy_target(published, tmp_path) -> None:
     from safetensors.torch import load_file
 
     from unmask.interop.smdm import convert
 
-    folder = shared / "fixtures" / "smdm"
+    folder = published
     model = unmask.load(convert(folder / "mdm.safetensors", folder / "config.json", tmp_path / "m", rope="fp32"))
     ids = load_file(folder / "tensors.safetensors")["ids"].tolist()
     expected = json.loads((folder / "expected.json").read_text())

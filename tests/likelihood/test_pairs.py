@@ -40,6 +40,42 @@ def test_a_token_across_the_border_is_scored(make_model) -> None:
     assert spaced.ids_T.tolist() == tokenizer.encode("the state")
 
 
+def test_the_bytes_of_a_token_across_the_border_are_counted(make_model) -> None:
+    """All 7 bytes of " United" are scored where its "ited" is asked for: bits are per scored byte."""
+    tokenizer = Tokenizer.train_bpe(300, ["the United States and the United Kingdom. " * 50])
+    assert len(tokenizer.encode(" United")) == 1
+    model = make_model(tokenizer.vocab_size, tokenizer=tokenizer)
+    pair = Pair.make(model, "the Un", "ited States", 0)
+    assert pair.start == len(tokenizer.encode("the")) and pair.n_bytes == len(" United States")
+    found, whole = score(model, [("the Un", "ited"), ("the", " United")], draws=300)
+    assert found.n_bytes == whole.n_bytes == 7
+    assert found.bits_per_byte == pytest.approx(whole.bits_per_byte)
+    assert Pair.make(model, "", "ited", 0).n_bytes == 4
+    # A context of which nothing stays: all of it is scored.
+    assert Pair.make(model, " Un", "ited", 0).n_bytes == 7
+
+
+@pytest.mark.parametrize("context", ["the Un", "and the", ""])
+def test_pieces_count_the_bytes_of_their_tokens(make_model, context: str) -> None:
+    tokenizer = Tokenizer.train_bpe(300, ["the United States and the United Kingdom. " * 50])
+    model = make_model(tokenizer.vocab_size, tokenizer=tokenizer)
+    text = "ited Kingdom. é" + " the United States." * 20
+    pieces = Pair.make_pieces(model, context, text, 0)
+    assert len(pieces) > 2
+    counted = [tokenizer.n_bytes(piece.ids_T[piece.start :]) for piece in pieces]
+    assert [piece.n_bytes for piece in pieces] == counted
+    assert sum(counted) == len(text.encode()) + (3 if context == "the Un" else 0)
+
+
+def test_nothing_to_score_has_no_pieces(writers: dict[str, Model]) -> None:
+    model = writers["mdm"]
+    assert Pair.make_pieces(model, "so", "", 0) == Pair.make_pieces(model, "", "", 0) == []
+    (spaces,) = Pair.make_pieces(model, "so  ", "", 0)
+    assert spaces.n_tokens == spaces.n_bytes == 2, "spaces at the border belong to the continuation"
+    with pytest.raises(UserError, match="text 3 of the judge: the continuation holds the mask"):
+        Pair.make_pieces(model, [1], [model.config.vocab_size], "text 3 of the judge")
+
+
 def test_ids_stand_as_they_are(writers: dict[str, Model]) -> None:
     model = writers["mdm"]
     pair = Pair.make(model, [5, 6], [7, 8, 0], 0)

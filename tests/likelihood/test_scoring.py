@@ -281,10 +281,10 @@ def test_a_score_carries_its_protocol(mdm: Model) -> None:
     assert unmask.score is score
 
 
-def test_published_chain_rule_numbers(shared, tmp_path) -> None:
+def test_published_chain_rule_numbers(published, tmp_path) -> None:
     from unmask.interop.smdm import convert
 
-    folder = shared / "fixtures" / "smdm"
+    folder = published
     model = unmask.load(convert(folder / "mdm.safetensors", folder / "config.json", tmp_path / "m", rope="fp32"))
     from safetensors.torch import load_file
 

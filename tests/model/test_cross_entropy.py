@@ -110,3 +110,31 @@ def test_tokens_and_logits_never_stand_together(monkeypatch: pytest.MonkeyPatch)
     total, _ = weighted_cross_entropy(*material())
     total.backward()
     assert len(sizes) == 6 and max(sizes) == 4 * V
+
+
+@pytest.mark.parametrize("columns, kept", [(5, V), (16, 7 * V), (64, 1 << 20)])
+@pytest.mark.parametrize("n", [0, 1, N])
+def test_bf16_on_a_cpu_goes_over_columns(monkeypatch: pytest.MonkeyPatch, columns: int, kept: int, n: int) -> None:
+    monkeypatch.setattr(cross_entropy, "COLUMNS", columns)
+    monkeypatch.setattr(cross_entropy, "KEPT_CPU", kept)
+    hidden_NE, weight_VE, targets_N, weights_N = material(n)
+    rounded = [x.detach().bfloat16().float().requires_grad_() for x in (hidden_NE, weight_VE)]
+    plain_N = F.cross_entropy(rounded[0] @ rounded[1].T, targets_N, reduction="none")
+    wanted = gradients(3 * (plain_N * weights_N).sum(), *rounded)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        total, ce_N = weighted_cross_entropy(hidden_NE, weight_VE, targets_N, weights_N)
+    got = gradients(3 * total, hidden_NE, weight_VE)
+    torch.testing.assert_close(ce_N, plain_N.detach(), atol=0.02, rtol=0.005)
+    for mine, theirs in zip(got, wanted, strict=True):
+        assert mine.dtype == torch.float32 and mine.shape == theirs.shape
+        assert float((mine - theirs).norm()) <= 0.006 * float(theirs.norm())
+
+
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_bf16_with_a_frozen_side(frozen: int) -> None:
+    leaves = material()
+    leaves[frozen].requires_grad_(False)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        total, _ = weighted_cross_entropy(*leaves)
+    total.backward()
+    assert leaves[frozen].grad is None and leaves[1 - frozen].grad is not None

@@ -181,3 +181,46 @@ def test_published_bf16_weights_load_as_fp32(saved: Path) -> None:
 def test_a_model_can_be_put_together_by_hand() -> None:
     model = Model(network(causal=True))
     assert (model.kind, model.mask_id, model.path, str(model.device)) == ("arm", None, None, "cpu")
+
+
+@pytest.mark.parametrize("where", ["_orig_mod.{}", "module._orig_mod.{}", "{}"], ids=["compiled", "both", "inside"])
+def test_what_a_wrapper_puts_before_names_is_taken_off(saved: Path, where: str) -> None:
+    before = unmask.load(saved).network.state_dict()
+    inside = where == "{}"
+    renamed = {
+        name.replace("layers.0.", "layers.0._orig_mod.") if inside else where.format(name): tensor
+        for name, tensor in load_file(saved / "model.safetensors").items()
+    }
+    save_file(renamed, saved / "model.safetensors")
+    after = unmask.load(saved).network.state_dict()
+    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
+    save_file({**renamed, "norm.weight": torch.zeros(8)}, saved / "model.safetensors")
+    if not inside:  # two tensors for one name: neither is taken
+        with pytest.raises(UserError, match="lacks the tensor|has the unknown tensor"):
+            unmask.load(saved)
+
+
+def test_a_folder_that_holds_models_names_them(tmp_path: Path) -> None:
+    demo = tmp_path / "demo"
+    save(demo / "mdm" / "checkpoints" / "step-00000010", network())
+    with pytest.raises(UserError, match=f"{demo} holds a model, but is none itself; give it: {demo / 'mdm'}$"):
+        load(demo)
+    save(demo / "arm", network(causal=True))
+    (demo / "data").mkdir()
+    with pytest.raises(UserError, match=f"demo holds 2 models, .* give one: {demo / 'arm'}, {demo / 'mdm'}$") as caught:
+        load(demo)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match="is not a model: it has no config.json"):
+        load(demo / "data")
+
+
+def test_from_python_a_model_is_on_the_cpu_unless_told(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert str(unmask.load(saved).device) == "cpu"
+    assert str(unmask.load(saved, device="meta").device) == "meta"
+
+
+def test_what_ends_a_text_is_the_configs_word_or_the_tokenizers() -> None:
+    tokenizer = Tokenizer.plain_bytes()
+    assert Model(network(eos_id=3), tokenizer).eos_id == 3 and Model(network(), tokenizer).eos_id == tokenizer.eos_id
+    assert Model(network()).eos_id is None

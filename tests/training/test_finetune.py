@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 import shutil
@@ -16,10 +17,12 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 import unmask
-from unmask.data.sft import SFTFields, read_examples
+from unmask.data.sft import Examples, SFTFields, read_examples
 from unmask.diffusion.objective import Inputs, Objective, ObjectiveConfig
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
@@ -31,6 +34,7 @@ from unmask.training.distribution import Ranks, share_of
 from unmask.training.finetune import FineTuning
 from unmask.training.loop import train
 from unmask.training.recipe import Recipe
+from unmask.training.run_folder import checksums
 
 TOKENIZER = Tokenizer.plain_bytes()
 EOS, MASK, CONTEXT = 0, 257, 24
@@ -215,8 +219,49 @@ def test_buckets_hold_every_sample_of_their_pool_once_and_like_lengths(make: Any
     )
 
 
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(2, 60), st.integers(1, 20), st.integers(1, 9), st.integers(0, 2**32))
+def test_buckets_show_every_example_once_an_epoch_whatever_divides(
+    make: Any, n: int, batch: int, buckets: int, seed: int
+) -> None:
+    lengths = np.random.default_rng(seed).integers(2, CONTEXT, n)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    learned = np.ones(starts[-1], dtype=bool)
+    learned[starts[:-1]] = False
+    examples = Examples(np.ones(starts[-1], dtype=np.int32), learned, starts, np.arange(n), n)
+    recipe = make(sft__bucket_batches=buckets, batch_size=batch, seed=seed)
+    made = FineTuning(recipe, network().config, EOS, examples, examples)
+    whole = made.windows(np.arange(4 * n))
+    for epoch in whole.reshape(4, n):
+        assert sorted(epoch) == list(range(n))
+    again = FineTuning(recipe, network().config, EOS, examples, examples)
+    some = np.random.default_rng(0).permutation(4 * n)[:20]
+    assert again.windows(some).tolist() == whole[some].tolist(), "a function of (seed, k)"
+    # Batches inside one epoch and one pool are a run of the sorted lengths: none of another lies between.
+    size = buckets * batch
+    for pool in range(4 * n // size):
+        for epoch_ in range(4):
+            inside = [k for k in range(pool * size, (pool + 1) * size) if k // n == epoch_]
+            spans = [lengths[whole[[k for k in inside if k // batch == b]]] for b in {k // batch for k in inside}]
+            ordered = sorted((int(s.min()), int(s.max())) for s in spans)
+            assert all(a[1] <= b[0] for a, b in itertools.pairwise(ordered))
+
+
+def test_the_held_out_are_named(make: Any, capfd: Any) -> None:
+    result = train(make(steps=1))
+    report = json.loads((Path(result.run) / "sft.json").read_text())
+    (row,) = report["held_out"]["rows"]
+    assert report["held_out"] == {"examples": 1, "trained_on": 17, "rows": [row]} and 1 <= row <= 18
+    told = capfd.readouterr().err
+    assert f"trained on 17, the other 1 (row {row}) are held out for validation" in told
+    assert not [name for name in checksums(report) if name.startswith("held_out")], "older runs resume"
+    held = task(make())._examples
+    assert row - 1 not in held.rows and len(held) == 17
+
+
 def test_every_epoch_has_every_example_once(make: Any) -> None:
-    for fields in ({}, {"packing": True, "padding": "ignore"}):
+    fields: dict[str, Any]
+    for fields in ({}, {"packing": True, "padding": "ignore"}, {"bucket_batches": 2}):
         made = task(make(sft={"template": "raw", **fields}))
         for epoch in range(3):
             k = np.arange(epoch * made.n_samples, (epoch + 1) * made.n_samples)
@@ -288,6 +333,8 @@ def test_held_out_loss_is_that_of_score(make: Any, bases: Path) -> None:
         scores = unmask.score(model, pairs, draws=8, seed=20410)
         assert found["loss"] == pytest.approx(-sum(s.logprob for s in scores) / 9)
         assert found["se"] == pytest.approx(math.hypot(*(s.se for s in scores)) / 9)
+        low, high = found["interval"]
+        assert low < found["loss"] < high if kind == "mdm" else low == found["loss"] == high
         assert (found["tokens"], found["answers"]) == (9, 2)
         assert found["method"] == ("exact" if kind == "arm" else "mc-fixed")
 

@@ -21,7 +21,7 @@ from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.model.flops import training_flops_per_token
 from unmask.model.transformer import Transformer
-from unmask.training import checkpoint, step
+from unmask.training import checkpoint, loop, step
 from unmask.training.loop import train
 from unmask.training.validation import validate, validation_windows
 
@@ -141,6 +141,64 @@ def test_a_signal_saves_and_is_the_exit_status(lab: Any, tmp_path: Path, number:
     assert "go on with --resume" in said
     newest = checkpoint.newest_checkpoint(tmp_path / "run")
     assert newest is not None and unmask.load(tmp_path / "run").kind == "mdm"
+
+
+class Stopped:
+    """`StopSignals` of a process that has been sent one already."""
+
+    signal = int(signal.SIGTERM)
+
+    def __init__(self, speaks: bool = True) -> None: ...
+
+    def __enter__(self) -> Stopped:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+
+def test_saved_is_said_of_what_is_saved(
+    lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    recipe = lab.recipe("run", checkpoint__every=5)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "StopSignals", Stopped)
+        for resume in (False, True):
+            result = train(lab.recipe("run", checkpoint__every=5), resume=resume)
+            said = capfd.readouterr().err.splitlines()[-1]
+            assert (result.signal, result.step) == (signal.SIGTERM, 0)
+            assert said == (
+                "stopped by signal 15 before the first step; there was nothing to save, and --resume starts at step 0"
+            )
+            assert checkpoint.checkpoints(tmp_path / "run") == []
+        patch.undo()
+        train(recipe, resume=True)
+        patch.setattr(loop, "StopSignals", Stopped)
+        capfd.readouterr()
+        train(recipe, resume=True)
+        assert "stopped by signal 15 after step 12; saved, go on with --resume\n" in capfd.readouterr().err
+    poison_save(monkeypatch)
+    monkeypatch.setattr(loop, "StopSignals", Soon)
+    with pytest.raises(UserError, match="step-0000000[12] cannot be written: No space left on device"):
+        train(lab.recipe("full", checkpoint__every=5))
+    assert "saved" not in capfd.readouterr().err
+
+
+class Soon(Stopped):
+    """A signal that comes in one of the first steps."""
+
+    asked = 0
+
+    @property
+    def signal(self) -> int:  # type: ignore[override]
+        self.asked += 1
+        return int(signal.SIGTERM) if self.asked > 2 else 0
+
+
+def poison_save(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, tensors: dict) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_tensors", full)
 
 
 def test_micro_batches_give_the_same_run(lab: Any, tmp_path: Path) -> None:
@@ -302,7 +360,7 @@ def test_a_checkpoint_cut_short_falls_back_to_the_one_before(
     capfd.readouterr()
     train(recipe, resume=True)
     said = capfd.readouterr().err
-    assert f"step-00000012 is cut short ({name} has " in said and "going back to step-00000008" in said
+    assert f"step-00000012 is damaged: {name} is cut short (" in said and "going back to step-00000008" in said
     assert "resumed at step 8" in said
     assert same(weights(tmp_path / "run"), whole)
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,12 +15,12 @@ import torch
 from unmask import errors
 from unmask.diffusion.objective import Objective, ObjectiveConfig
 from unmask.model.config import ModelConfig
-from unmask.model.flops import training_flops_per_token
+from unmask.model.flops import StepCost, training_flops_per_token
 from unmask.model.presets import preset
 from unmask.model.transformer import Transformer
 from unmask.training.distribution import Ranks
 from unmask.training.optimizer import build_optimizer
-from unmask.training.plan import PlanOptions, block_bytes_per_token, device_memory, duration, plan
+from unmask.training.plan import USES, PlanOptions, block_bytes_per_token, describe, device_memory, duration, plan
 from unmask.training.recipe import OptimizerFields
 from unmask.training.step import Engine
 
@@ -122,7 +123,10 @@ def test_steps_flops_and_time():
     share = ObjectiveConfig(random_length=0.0).head_share(512)
     per_token = training_flops_per_token(preset("6M", block_size=512), 512, share)
     assert found.flops["exact"] == pytest.approx(per_token * found.tokens)
-    assert found.seconds == pytest.approx(found.flops["exact"] / (2 * 0.5e12 * 0.25))
+    assert found.flops["executed"] == pytest.approx(found.steps * 8 * StepCost(found.config).of(1, 512, share * 512))
+    assert 0.9 < found.flops["executed"] / found.flops["exact"] < 1, "the last layer ends at masked positions"
+    assert found.seconds == pytest.approx(found.flops["executed"] / (2 * 0.5e12 * 0.25))
+    assert f"{found.flops['executed']:.4g} executed" in describe(found)
     assert not found.peak_measured
     assert plan(dataclasses.replace(options, peak=None)).peak_measured
 
@@ -143,6 +147,17 @@ def test_steps_flops_and_time():
 def test_bad_input_names_the_option(fields, named):
     with pytest.raises(errors.UserError, match=named):
         plan(PlanOptions(**{"size": "6M", "tokens": 1e6, "peak": 1.0} | fields))
+
+
+def test_every_part_of_the_memory_is_explained():
+    found = plan(PlanOptions("6M", 1e8, gpus=2, parallel="fsdp", peak=1.0))
+    lines = describe(found).splitlines()
+    assert found.memory.keys() == USES.keys() and all(found.memory.values())
+    for name, meaning in USES.items():
+        assert [line for line in lines if line.startswith(f"  {name} ") and line.endswith(f"  {meaning}")]
+    guide = (Path(__file__).parents[2] / "docs" / "performance.md").read_text(encoding="utf-8")
+    table = guide.partition("`unmask plan`: on paper")[2]
+    assert all(f"| `{name}` |" in table for name in USES)
 
 
 def test_durations():

@@ -30,7 +30,7 @@ from unmask.diffusion.noise import sample_lengths
 from unmask.diffusion.objective import Inputs, Objective
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
-from unmask.model.flops import forward_flops
+from unmask.model.flops import StepCost
 from unmask.model.transformer import Transformer
 from unmask.training.batches import Batches
 from unmask.training.distribution import Ranks, share_of
@@ -60,25 +60,24 @@ class Arm(ABC):
         self.recipe, self.device, self.ranks = recipe, device, ranks
         self.config = model_config(recipe, data.vocab_size, data.eos_id)
         self.batches = Batches(recipe, data, self.config)
-        self.ahead = Ahead(self.batches, self.micro_batches, device)
+        self.ahead = Ahead(self.batches, recipe.batch_size, self.share, device)
         self.autocast = autocast_for(recipe.precision, device)
-        self.tally = Tally()
+        self.cost, self.tally = StepCost(self.config), Tally()
 
     def samples(self, step: int) -> np.ndarray:
         return np.arange(step * self.recipe.batch_size, (step + 1) * self.recipe.batch_size)
 
-    def micro_batches(self, step: int) -> list[np.ndarray]:
-        return share_of(self.batches.order(self.samples(step)), self.ranks, self.recipe.micro_batch)
+    def share(self, k: np.ndarray) -> list[np.ndarray]:
+        return share_of(k, self.ranks, self.recipe.micro_batch)
 
     def step(self, step: int) -> float:
         """Trains on a step's samples; its loss, over all ranks."""
         started = time.perf_counter()
-        divisor = self.batches.divisor(self.samples(step))
-        parts = self.ahead.step(step)
+        batch = self.ahead.step(step)
         self.tally.waited += time.perf_counter() - started
-        for inputs in parts:
+        for inputs in batch.parts:
             self._count(inputs)
-        return self._train(parts, divisor, learning_rate(step, self.recipe.steps, self.recipe.optimizer))
+        return self._train(batch.parts, batch.divisor, learning_rate(step, self.recipe.steps, self.recipe.optimizer))
 
     @abstractmethod
     def _train(self, parts: list[Inputs], divisor: float, rate: float) -> float:
@@ -88,7 +87,7 @@ class Arm(ABC):
         scored_B = torch.bincount(inputs.rows_N.cpu(), minlength=len(inputs.lengths_B))
         for length, scored in zip(inputs.lengths_B.tolist(), scored_B.tolist(), strict=True):
             self.tally.tokens += length
-            self.tally.flops += 3 * forward_flops(self.config, length, scored)
+            self.tally.flops += self.cost.of(1, length, scored)
 
     def close(self) -> None:
         self.ahead.__exit__(None, None, None)

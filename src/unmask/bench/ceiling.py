@@ -15,7 +15,7 @@ import torch
 
 from unmask.bench.reference_sampler import EPSILON
 from unmask.model.config import ModelConfig
-from unmask.model.flops import forward_flops
+from unmask.model.flops import finish_flops, forward_flops
 
 
 def ceiling(config: ModelConfig, prompt: int, length: int, steps: int, order: str) -> dict[str, Any]:
@@ -43,9 +43,3 @@ def asked_for(length: int, steps: int, order: str) -> tuple[float, float]:
             passes, asked = passes + 1, asked + left  # every open position is a candidate
         left -= count
     return float(passes), float(asked)
-
-
-def finish_flops(config: ModelConfig) -> float:
-    """Of one layer at one position, what follows its attention."""
-    heads = config.n_head * config.head_dim
-    return 2.0 * (heads * config.n_embd + 3 * config.n_embd * config.intermediate_size)

@@ -25,7 +25,7 @@ import torch
 from unmask.bench import clock
 from unmask.bench.decode_arms import Ours, Writer, transformers_arms
 from unmask.bench.decode_gaps import gaps
-from unmask.bench.decode_options import BASELINE, Bench, DecodeBenchOptions, chosen, say, shared_context
+from unmask.bench.decode_options import BASELINE, Bench, DecodeBenchOptions, chosen, shared_context
 from unmask.bench.decode_settings import STOP, Setting, arm_settings, mdm_settings
 from unmask.bench.train import machine, spread
 from unmask.data.shards import TokenData
@@ -36,6 +36,7 @@ from unmask.evaluation.judge import open_judge
 from unmask.evaluation.provenance import model_facts, versions, write_result
 from unmask.evaluation.request_store import RequestStore
 from unmask.model.folder import Model, load
+from unmask.terminal import say
 
 SCHEMA_VERSION = 1
 KIND = "unmask-bench-decode"
@@ -54,7 +55,7 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
-        "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in ("out", "plot")},
+        "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in ("out", "plot", "verify")},
         "models": {"mdm": model_facts(mdm), "arm": model_facts(arm) if arm else None},
         "data": {"folder": Path(options.data).name, "fingerprint": data.manifest.fingerprint, "split": data.split},
         "judge": judge.to_dict() if judge else None,
@@ -83,7 +84,8 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
 
 def open_models(options: DecodeBenchOptions) -> tuple[Model, Model | None, TokenData]:
     """The two models and the held-out text; raises `UserError` where they do not belong together."""
-    mdm, arm = plain(options.model), plain(options.arm) if options.arm else None
+    mdm = plain(options.model, options.verify)
+    arm = plain(options.arm, options.verify) if options.arm else None
     for model, path, kind in ((mdm, options.model, "mdm"), (arm, options.arm, "arm")):
         if model is not None and (model.kind != kind or model.tokenizer is None):
             what = {"mdm": "masked diffusion", "arm": "autoregressive"}[kind]
@@ -95,9 +97,9 @@ def open_models(options: DecodeBenchOptions) -> tuple[Model, Model | None, Token
     return mdm, arm, data
 
 
-def plain(path: str) -> Model:
+def plain(path: str, verify: bool | None = None) -> Model:
     """The model without its own defaults of decoding, which would stand in for what a setting leaves out."""
-    return dataclasses.replace(load(path), defaults={})
+    return dataclasses.replace(load(path, verify=verify), defaults={})
 
 
 def cells(options: DecodeBenchOptions, mdm: Model, arm: Model | None) -> list[tuple[int, int]]:
@@ -106,12 +108,13 @@ def cells(options: DecodeBenchOptions, mdm: Model, arm: Model | None) -> list[tu
     if options.gaps and options.span > context - 1:
         raise UserError(f"--span is {options.span}; give at most {context - 1}, so that a token is left to see")
     pairs = [(p, n) for p in options.prompt or [context // 4] for n in options.length or [context // 2]]
-    fitting = [(prompt, length) for prompt, length in pairs if prompt + length <= context]
+    # An empty prompt is the end of sequence behind which a text begins.
+    fitting = [(prompt, length) for prompt, length in pairs if max(1, prompt) + length <= context]
     if not fitting:
         raise UserError(f"no prompt with its length fits into the context of {context}; give shorter ones")
     for prompt, length in pairs:
         if (prompt, length) not in fitting:
-            say(f"prompt {prompt} with length {length} exceeds the context of {context}: left out")
+            say(f"bench: prompt {prompt} with length {length} exceeds the context of {context}: left out")
     return fitting
 
 
@@ -162,12 +165,12 @@ def quality(
     """Numbers of the samples an arm writes, its warm-up too; None where it refuses, which is noted."""
     key, found = bench.known("quality", prompt, length, writer.name, setting.to_dict())
     if found is None:
-        say(f"{where}: quality of {writer.name}")
+        say(f"bench: {where}: quality of {writer.name}")
         try:
             texts = written(writer, [piece[:prompt] for piece in pieces], length, bench.options.seed)
         except UserError as error:
             bench.refused[writer.name] = str(error)
-            say(f"{writer.name} is left out: {error}")
+            say(f"bench: {writer.name} is left out: {error}")
             return None
         found = read(bench, pieces, texts, prompt)
         bench.store.put(key, found)
@@ -212,7 +215,7 @@ def speeds(
             bench.store.put(key, known)
         for name in names:
             turns[name].append(known[name])
-        say(f"prompt {prompt}, length {length}, batch {batch}: round {index + 1} of {bench.options.rounds}")
+        say(f"bench: prompt {prompt}, length {length}, batch {batch}: round {index + 1} of {bench.options.rounds}")
     rates = {name: np.array([t["tokens"] / t["seconds"] for t in found]) for name, found in turns.items()}
     return {name: summary(found, rates[name], rates.get(BASELINE)) for name, found in turns.items()}
 

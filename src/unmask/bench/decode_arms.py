@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from unmask.bench.decode_settings import STOP, Setting
 from unmask.decoding import generate
-from unmask.decoding.prompts import end_of_sequence
+from unmask.decoding.prompts import end_of_sequence, start_ids
 from unmask.model.folder import Model
 
 
@@ -69,10 +69,16 @@ class Theirs:
         logging.disable_progress_bar()
         self.name, self._inner = "transformers, static cache", TransformersGenerate(model)
         self._temperature, self._stops = temperature, stops
+        self._model = model
 
     def generate(self, prompts: Sequence[list[int]], length: int, seed: int) -> list[Written]:
         rows = self._inner.generate(
-            prompts, length, temperature=self._temperature, cache="static", stop_at_eos=self._stops, seed=seed
+            [prompt or start_ids(self._model) for prompt in prompts],
+            length,
+            temperature=self._temperature,
+            cache="static",
+            stop_at_eos=self._stops,
+            seed=seed,
         )
         eos_id = self._inner.eos_id if self._stops else None
         return [Written(useful(row, eos_id), len(row), None, None) for row in rows]

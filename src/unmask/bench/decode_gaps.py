@@ -18,12 +18,13 @@ import numpy as np
 import torch
 
 from unmask.bench import clock
-from unmask.bench.decode_options import BASELINE, Bench, chosen, say, shared_context
+from unmask.bench.decode_options import BASELINE, Bench, chosen, shared_context
 from unmask.bench.decode_settings import Setting
 from unmask.bench.train import spread
 from unmask.errors import UserError
 from unmask.evaluation.generation_quality import fill_gaps, held_out, infilled, judged, spans
 from unmask.model.folder import Model
+from unmask.terminal import say
 
 CONTEXT = 256  # tokens of a piece, at most
 JUDGED = 128  # pieces whose text the judge reads
@@ -55,7 +56,7 @@ def gaps(bench: Bench) -> dict[str, Any]:
     for setting, model in arms:
         key, found = bench.known("gaps", len(pieces[0]), options.span, options.gaps, setting.name, setting.to_dict())
         if found is None:
-            say(f"gaps of {options.span} tokens: {setting.name}")
+            say(f"bench: gaps of {options.span} tokens: {setting.name}")
             found = quality(bench, model, pieces, setting)
             bench.store.put(key, found)
         rows[setting.name] = {"setting": setting.name, "kind": model.kind, **found, "speed": {}}

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -43,6 +42,7 @@ class DecodeBenchOptions:
     threads: int = 0
     out: str | None = None
     plot: str | None = None
+    verify: bool | None = None  # as of `unmask.load`
 
     def check(self) -> None:
         """Raises `UserError` for what cannot be measured."""
@@ -84,7 +84,3 @@ def shared_context(mdm: Model, arm: Model | None) -> int:
 
 def chosen(name: str, patterns: Sequence[str]) -> bool:
     return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def say(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)

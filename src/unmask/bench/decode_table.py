@@ -19,7 +19,7 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"threads: {result['threads']}, {machine['cpu']}, torch {result['versions']['torch']}; {judge}; "
         f"{options['samples']} samples a setting, {options['rounds']} rounds, medians [quartiles]; "
-        "useful tokens only, +- one standard error"
+        "useful tokens only, +- half the 95% interval over samples"
     ]
     for cell in result["cells"]:
         for batch in map(str, options["batch"]):
@@ -59,15 +59,14 @@ def _cell(cell: dict[str, Any], batch: str) -> list[str]:
 
 
 def _quality(found: dict[str, Any]) -> str:
-    def shown(name: str, form: str, error: str | None = None) -> str:
+    def shown(name: str, form: str, error: bool = False) -> str:
         if name not in found:
             return ""
-        text = format(found[name]["value"], form)
-        return text if error is None else f"{text} +-{format(found[name]['se'], error)}"
+        return _error(found[name], form) if error else format(found[name]["value"], form)
 
     return (
-        f"{shown('perplexity', ',.1f', ',.1f'):>18}{shown('bits_per_byte', '.3f', '.3f'):>14}"
-        f"{shown('entropy', '.3f', '.3f'):>14}{shown('distinct_2', '.3f'):>8}{shown('repetition', '.3f'):>8}"
+        f"{shown('perplexity', ',.1f', True):>18}{shown('bits_per_byte', '.3f', True):>14}"
+        f"{shown('entropy', '.3f', True):>14}{shown('distinct_2', '.3f'):>8}{shown('repetition', '.3f'):>8}"
     )
 
 
@@ -90,7 +89,7 @@ def _verdict(good: list[Point], twin: Point) -> str:
 
 
 def _bits(point: Point) -> str:
-    return f"{point.bits:.3f} +-{point.se:.3f} bits/byte"
+    return f"{_error({'value': point.bits, 'interval': point.interval}, '.3f')} bits/byte"
 
 
 def _infill(found: dict[str, Any]) -> list[str]:
@@ -117,5 +116,7 @@ def _infill(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _error(found: dict[str, float], form: str) -> str:
-    return f"{format(found['value'], form)} +-{format(found['se'], form)}"
+def _error(found: dict[str, Any], form: str) -> str:
+    """With half the width of the 95% interval, which a single sample and a result of an older version do not have."""
+    text, within = format(found["value"], form), found.get("interval")
+    return text if within is None else f"{text} +-{format((within[1] - within[0]) / 2, form)}"

@@ -29,7 +29,6 @@ import torch
 from unmask.bench import clock
 from unmask.bench.ceiling import ceiling
 from unmask.bench.decode_arms import Ours, Writer, transformers_arms
-from unmask.bench.decode_options import say
 from unmask.bench.decode_settings import Setting
 from unmask.bench.reference_sampler import reference_sample
 from unmask.bench.train import machine, model_fields, spread
@@ -41,6 +40,7 @@ from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
 from unmask.model.presets import preset
 from unmask.model.transformer import Transformer
+from unmask.terminal import say
 
 SCHEMA_VERSION = 1
 KIND = "unmask-bench-engine"
@@ -146,7 +146,8 @@ def samplers(
     def ours(order: str, steps: int) -> Any:
         quota = {"quota": "paper"} if order == "confidence" else {}
         call = {"steps": steps, "order": order, "seed": options.seed, "trace": False, **quota, **how}
-        return generate(model, [prompt_BP[0].tolist()], options.length, **call)[0].nfe
+        # The published sampler begins from a bare canvas.
+        return generate(model, [prompt_BP[0].tolist() or None], options.length, **call)[0].nfe
 
     rows = []
     for order in ORDERS:
@@ -239,7 +240,7 @@ def in_turns(store: RequestStore, calls: Calls, rounds: int, *what: Any) -> dict
         for name in names:
             turns[name].append(known[name])
         times = ", ".join(f"{name} {known[name]['seconds']:.2f} s" for name in names)
-        say(f"{' '.join(map(str, what))}, round {index + 1} of {rounds}: {times}")
+        say(f"bench: {' '.join(map(str, what))}, round {index + 1} of {rounds}: {times}")
     return turns
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,8 @@ from unmask.likelihood.estimators import EXACT_LIMIT, Estimator
 from unmask.likelihood.pairs import Pair, make_pairs
 from unmask.likelihood.scoring import Score, score_pairs
 from unmask.model.folder import Model, load
+from unmask.statistics import interval
+from unmask.terminal import say
 
 SCHEMA_VERSION = 1
 SETTINGS = [
@@ -60,6 +61,7 @@ class StudyOptions:
     threads: int = 0
     out: str | None = None
     plot: str | None = None
+    verify: bool | None = None  # as of `unmask.load`
 
 
 def study(options: StudyOptions) -> dict[str, Any]:
@@ -71,18 +73,18 @@ def study(options: StudyOptions) -> dict[str, Any]:
             raise UserError(f"{name} is {getattr(options, name)}; give at least {least}")
     if options.threads:
         torch.set_num_threads(options.threads)
-    model = load(options.model)
+    model = load(options.model, verify=options.verify)
     if model.kind != "mdm":
         raise UserError(f"{options.model} is autoregressive, its likelihood exact; give a masked diffusion model")
     pairs = pieces(model, options)
-    say(f"exact NELBO of {len(pairs)} pieces of {options.length} tokens")
+    say(f"bench: exact NELBO of {len(pairs)} pieces of {options.length} tokens")
     exact = np.array([-found.logprob for found in score_pairs(model, pairs, Estimator("exact"))])
     rows = []
     for method, order, draws in SETTINGS:
         estimator = Estimator(method, draws, order)
-        say(f"{method} {order if method == 'chain-rule' else ''} {draws or ''}")
+        say(f"bench: {method} {order if method == 'chain-rule' else ''} {draws or ''}")
         rows.append({"method": method, "order": order, "draws": draws, **ask(model, pairs, exact, estimator, options)})
-    say(f"until-se {options.until_se}")
+    say(f"bench: until-se {options.until_se}")
     stopped = ask(model, pairs, exact, Estimator("mc-fixed"), options, options.until_se)
     result = {
         "schema_version": SCHEMA_VERSION,
@@ -131,7 +133,7 @@ def ask(
     passes = float(np.mean([[score.draws for score in scores] for scores in found]))
     if estimator.method in ("chain-rule", "order-mixture"):
         passes = options.length * max(1.0, passes)
-    row = {
+    row: dict[str, Any] = {
         "bias": float(errors_RN.mean()),
         "bias_se": float(errors_RN.mean(0).std(ddof=1) / math.sqrt(len(pairs))) if repeats == 1 else spread(errors_RN),
         "sd": float(np.sqrt(errors_RN.var(0, ddof=1).mean())) if repeats > 1 else 0.0,
@@ -139,6 +141,7 @@ def ask(
         "passes": passes,
         "seconds": seconds,
     }
+    row["bias_interval"] = interval(row["bias"], row["bias_se"], 1 + len(pairs) * max(1, repeats - 1))
     if estimator.sampled:
         sampled = [(s, e) for scores in found for s, e in zip(scores, exact, strict=True) if s.groups]
         held = [s.interval[0] <= -e <= s.interval[1] for s, e in sampled]
@@ -148,6 +151,7 @@ def ask(
             "coverage_se": float(np.sqrt(np.mean(held) * (1 - np.mean(held)) / len(held))) if held else 0.0,
             "intervals": len(held),
         }
+        row["coverage_interval"] = interval(row["coverage"], row["coverage_se"], len(held))
     return row
 
 
@@ -230,7 +234,3 @@ def in_words(result: dict[str, Any]) -> str:
             f"{row['passes']:>7.0f} {1000 * row['seconds']:>8.2f}"
         )
     return "\n".join(lines)
-
-
-def say(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)

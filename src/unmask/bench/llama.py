@@ -10,7 +10,6 @@ lm-evaluation-harness's own classes, ours and its `HFLM`, in turns.
 from __future__ import annotations
 
 import statistics
-import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from unmask.evaluation.provenance import model_facts, versions
 from unmask.evaluation.tasks import local_data
 from unmask.interop.llama import export_llama
 from unmask.model.folder import load
+from unmask.terminal import say
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class LlamaBenchOptions:
     items: int = 200
     rounds: int = 4  # the items are cut into so many turns
     batch_size: int = 8  # of transformers
+    verify: bool | None = None  # as of `unmask.load`
     threads: int = 0
 
 
@@ -48,7 +49,7 @@ def bench_llama(options: LlamaBenchOptions) -> dict[str, Any]:
     from lm_eval.models.huggingface import HFLM
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = load(options.model)
+    model = load(options.model, verify=options.verify)
     if model.kind != "arm" or model.tokenizer is None:
         raise UserError(f"{options.model} is no autoregressive model with a tokenizer; give one that is")
     docs = list(local_data.lambada()["test"].select(range(options.items)))
@@ -74,7 +75,7 @@ def bench_llama(options: LlamaBenchOptions) -> dict[str, Any]:
             start = clock(torch.get_num_threads())
             answers[name] += arm.loglikelihood(part)
             seconds[name].append(clock(torch.get_num_threads()) - start)
-        print(f"bench: turn {turn + 1} of {options.rounds}", file=sys.stderr, flush=True)
+        say(f"bench: turn {turn + 1} of {options.rounds}")
     ratios = [b / a for a, b in zip(seconds["unmask"], seconds["transformers"], strict=True)]
     pairs = list(zip(answers["unmask"], answers["transformers"], strict=True))
     return {

@@ -29,6 +29,7 @@ class Point:
     bits: float | None  # per byte; None without a judge
     se: float
     entropy: float
+    interval: Sequence[float] | None = None  # 95%, of `bits`
 
     def flattered(self, entropy: float) -> bool:
         """Its tokens have clearly less entropy than those of real text."""
@@ -49,7 +50,8 @@ def points(cell: dict[str, Any], batch: str) -> list[Point]:
             bits = row["quality"].get("bits_per_byte", {"value": None, "se": math.nan})
             speed = row["speed"][batch]["tokens_per_second"]["median"]
             entropy = row["quality"]["entropy"]["value"]
-            found.append(Point(row["setting"], row["kind"], speed, bits["value"], bits["se"], entropy))
+            within = bits.get("interval")
+            found.append(Point(row["setting"], row["kind"], speed, bits["value"], bits["se"], entropy, within))
     return found
 
 

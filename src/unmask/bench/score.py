@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import math
 import statistics
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -39,6 +38,7 @@ from unmask.likelihood.scoring import score_pairs
 from unmask.model.folder import Model, load
 from unmask.model.presets import preset
 from unmask.model.transformer import Transformer
+from unmask.terminal import say
 
 SCHEMA_VERSION = 1
 OUR_DRAWS = (3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -59,6 +59,7 @@ class ScoreBenchOptions:
     threads: int = 0
     seed: int = 0
     out: str | None = None
+    verify: bool | None = None  # as of `unmask.load`
 
 
 def bench_score(options: ScoreBenchOptions) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def bench_score(options: ScoreBenchOptions) -> dict[str, Any]:
             raise UserError(f"{name} is {getattr(options, name)}; give at least {least}")
     if options.threads:
         torch.set_num_threads(options.threads)
-    model = load(options.model)
+    model = load(options.model, verify=options.verify)
     if model.kind != "mdm" or model.tokenizer is None:
         raise UserError(f"{options.model} is no masked diffusion model with a tokenizer; give one that is")
     questions = {"hellaswag": hellaswag_pairs(model, options.items), "lambada": lambada_pairs(model, options.items)}
@@ -110,7 +111,7 @@ def fitting(model: Model, texts: list[tuple[str, str]]) -> list[Pair]:
 
 def monte_carlo(model: Model, pairs: list[Pair], options: ScoreBenchOptions) -> dict[str, Any]:
     """Errors and times of both ways on these pairs."""
-    say(f"truth of {len(pairs)} requests")
+    say(f"bench: truth of {len(pairs)} requests")
     short = [pair.n_tokens <= EXACT_LIMIT - 3 for pair in pairs]
     exact = score_pairs(
         model, [pair for pair, is_short in zip(pairs, short, strict=True) if is_short], Estimator("exact")
@@ -132,7 +133,7 @@ def monte_carlo(model: Model, pairs: list[Pair], options: ScoreBenchOptions) -> 
         found = score_pairs(model, pairs, Estimator("mc-fixed", draws), seed=seed)
         return -np.array([score.logprob for score in found])
 
-    say("errors")
+    say("bench: errors")
     seeds = [options.seed + 1 + r for r in range(options.repeats)]
     ours_rmse = {draws: rmse([ours(draws, seed) - truth for seed in seeds]) for draws in OUR_DRAWS}
     against = []
@@ -140,7 +141,7 @@ def monte_carlo(model: Model, pairs: list[Pair], options: ScoreBenchOptions) -> 
         theirs_rmse = rmse([reference(theirs, seed) - truth for seed in seeds])
         enough = [draws for draws in OUR_DRAWS if ours_rmse[draws] <= theirs_rmse]
         draws = min(enough) if enough else max(OUR_DRAWS)
-        say(f"times: {draws} draws against {theirs}")
+        say(f"bench: times: {draws} draws against {theirs}")
         arms: dict[str, Callable[[], Any]] = {
             "reference": partial(reference, theirs, 1),
             "ours": partial(ours, draws, 1),
@@ -175,7 +176,7 @@ def chain_rule(size: str, shapes: list[Pair], options: ScoreBenchOptions) -> dic
         Pair(rng.integers(0, config.vocab_size, len(shape.ids_T)), shape.start, shape.start, None, 0)
         for shape in shapes
     ]
-    say(f"chain rule at {size}, {sum(pair.n_tokens for pair in pairs)} answer tokens")
+    say(f"bench: chain rule at {size}, {sum(pair.n_tokens for pair in pairs)} answer tokens")
     estimator = Estimator("chain-rule")
     arms: dict[str, Callable[[], Any]] = {
         "reference": lambda: np.array([reference_chain(model, pair) for pair in pairs]),
@@ -232,7 +233,3 @@ def in_words(result: dict[str, Any]) -> str:
                 lines.append(f"{size:<6} {value['median']:.2f}x ({low:.2f}-{high:.2f}) faster than {what}")
         lines.append(f"{'':<6} leaving out logits alone can give {found['head_alone_bound']:.2f}x")
     return "\n".join(lines)
-
-
-def say(text: str) -> None:
-    print(f"bench: {text}", file=sys.stderr, flush=True)

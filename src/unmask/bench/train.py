@@ -36,6 +36,7 @@ from unmask.bench.corpus import random_corpus
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError, nearest
 from unmask.model.presets import PRESETS
+from unmask.terminal import say
 from unmask.training.recipe import ModelFields, OptimizerFields, Recipe
 from unmask.training.run_folder import versions
 from unmask.training.setup import model_config
@@ -302,7 +303,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -14,7 +14,6 @@ caller names no rule.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +24,10 @@ from unmask.bench.decode_options import DecodeBenchOptions
 from unmask.bench.pareto import Point, points
 from unmask.errors import UserError, nearest
 from unmask.evaluation.judge import SMOLLM2
-from unmask.files import file_sha256
+from unmask.files import file_sha256, parse_json
 from unmask.model.defaults import FILE, read_file, remove_defaults, write_defaults
 from unmask.model.folder import WEIGHTS, resolve
+from unmask.statistics import said
 
 TARGETS = ("speed", "quality")
 USUAL = "ancestral, L steps"  # what a model without defaults does
@@ -56,6 +56,7 @@ class TuneOptions:
     seed: int = 0
     threads: int = 0
     out: str | None = None
+    verify: bool | None = None  # as of `unmask.load`
 
     def check(self) -> None:
         """Raises `UserError` for what cannot be tuned for."""
@@ -114,7 +115,7 @@ def sweep(options: TuneOptions, folder: Path) -> dict[str, Any]:
             length=[] if options.length is None else [options.length],
             prompt=[] if options.prompt is None else [options.prompt],
             temperature=[options.temperature], rounds=options.rounds, only=options.only, gaps=0, seed=options.seed,
-            threads=options.threads, out=options.out,
+            threads=options.threads, out=options.out, verify=options.verify,
         )
     )  # fmt: skip
 
@@ -122,7 +123,7 @@ def sweep(options: TuneOptions, folder: Path) -> dict[str, Any]:
 def read_sweep(path: Path, folder: Path) -> dict[str, Any]:
     """A result of `unmask bench decode` on the weights in `folder`. Raises `UserError` for any other file."""
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        result = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(result, dict) or (result.get("kind"), result.get("schema_version")) != (KIND, SCHEMA_VERSION):
@@ -194,7 +195,8 @@ def in_words(result: dict[str, Any]) -> str:
             f"  {speed['median']:,.0f} [{speed['q1']:,.0f}, {speed['q3']:,.0f}] useful tokens/s{faster}; "
             f"prompt {measured['prompt']}, length {measured['length']}, batch {measured['batch']}, "
             f"{measured['threads']} threads",
-            f"  bits/byte {quality['bits_per_byte']['value']:.3f} +-{quality['bits_per_byte']['se']:.3f}, perplexity "
+            f"  bits/byte {quality['bits_per_byte']['value']:.3f} (se {quality['bits_per_byte']['se']:.3f})"
+            f"{said(quality['bits_per_byte'].get('interval'), '.3f')}, perplexity "
             f"{quality['perplexity']['value']:,.1f}, entropy {quality['entropy']['value']:.2f} (held-out text "
             f"{measured['real_text']['bits_per_byte']['value']:.3f}, {measured['real_text']['entropy']['value']:.2f})",
         ]

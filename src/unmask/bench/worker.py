@@ -20,6 +20,7 @@ import torch
 from unmask.bench.arms import Arm, Tally, build_arm, exactness_seconds
 from unmask.bench.profile import phases, profile
 from unmask.errors import UserError
+from unmask.terminal import say
 from unmask.training.distribution import Ranks
 from unmask.training.metrics import matmul_peak, peak_memory
 from unmask.training.recipe import Recipe, build
@@ -54,7 +55,7 @@ def main() -> None:
         device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
         bare = peak_memory(device)
         with Ranks(device) as ranks:
-            arm = build_arm(spec["arm"], recipe, device, ranks, lambda text: print(text, file=sys.stderr))
+            arm = build_arm(spec["arm"], recipe, device, ranks, say)
             answer(bare=bare, exactness=exactness_seconds(arm), parameters=arm.config.n_params, device=str(device))
             step = 0
             for line in sys.stdin:

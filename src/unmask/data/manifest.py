@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError
+from unmask.files import parse_json
 
 FILE = "manifest.json"
 SCHEMA_VERSION = 1
@@ -91,7 +92,7 @@ class Manifest:
         if not folder.is_dir():
             raise UserError(f"data folder {folder} does not exist; make it with `unmask prepare SOURCE --out {folder}`")
         try:
-            fields = json.loads(path.read_text(encoding="utf-8"))
+            fields = parse_json(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise UserError(
                 f"{folder} has no {FILE}, so `unmask prepare` did not make it (or did not finish)"

@@ -3,17 +3,16 @@
     unmask prepare sotu --out data/sotu --tokenizer bpe:1024 --split date:2005
     prepare(PrepareOptions(sources=["sotu"], out="data/sotu", tokenizer="bpe:1024"))
 
-Documents are read in order, exact duplicates dropped, each put into train or validation, encoded (on
-several processes where that pays), and written as shards with the end-of-sequence token after each
-document. A BPE is trained on documents of the training split only. The folder appears when it is whole;
-asked for again, nothing is done. With several workers, a script calls `prepare` under ``if __name__ ==
-"__main__"``, as multiprocessing demands.
+Documents are read in order, exact duplicates dropped, each put into train or validation, encoded (on several processes
+where that pays), and written as shards with the end-of-sequence token after each document. Where there are too few
+documents to hold some out, the end of the text is. A BPE is trained on documents of the training split only. The folder
+appears when it is whole; asked for again, nothing is done. With several workers, a script calls `prepare` under
+``if __name__ == "__main__"``, as multiprocessing demands.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import os
 import platform
@@ -25,17 +24,19 @@ from pathlib import Path
 from typing import Any
 
 from unmask._version import __version__
+from unmask.data.document import Document
 from unmask.data.encoding import encode_batches
 from unmask.data.manifest import FILE as MANIFEST_FILE
 from unmask.data.manifest import SPLITS, Manifest, Split
-from unmask.data.progress import Progress, StderrProgress
-from unmask.data.publish import building
+from unmask.data.progress import Progress, StderrProgress, ticking
+from unmask.data.publish import building, clear_lock
 from unmask.data.shards import ShardWriter, check_shards, narrowest_dtype
-from unmask.data.sources import Corpus, Document, iso_date, open_corpus
+from unmask.data.sources import Corpus, open_corpus
+from unmask.data.split import TRAIN, VALIDATION, SplitRule, held_out_end
 from unmask.errors import UserError
-from unmask.model.tokenizers import Tokenizer, bpe_size
+from unmask.model.cutting import plain_pieces
+from unmask.model.tokenizers import PIECE_CHARS, Tokenizer, bpe_size
 
-TRAIN, VALIDATION = range(2)
 NAMED_SKIPS = 20  # on stderr; the manifest names all
 AUTO_BYTES = 16_000_000  # text that is worth a process of its own
 
@@ -78,47 +79,6 @@ class PrepareOptions:
         return {n: getattr(self, n) for n in names if n not in ("out", "workers", "strict", "force")}
 
 
-@dataclass(frozen=True)
-class SplitRule:
-    """Which documents are held out: a share of them by hash of text and seed, or those dated since a day.
-
-    By hash, a document's side depends on nothing but its text and the seed: adding documents moves none.
-    """
-
-    kind: str
-    fraction: float = 0.0
-    since: str = ""
-    seed: int = 0
-
-    @classmethod
-    def parse(cls, spec: str, seed: int) -> SplitRule:
-        kind, _, value = spec.partition(":")
-        if kind == "random":
-            try:
-                fraction = float(value)
-            except ValueError:
-                fraction = 0.0
-            if 0.0 < fraction < 1.0:
-                return cls(kind, fraction=fraction, seed=seed)
-        elif kind == "date" and iso_date(value) == value:
-            return cls(kind, since=value)
-        raise UserError(
-            f"--split is '{spec}'; write random:FRACTION (0 to 1), as random:0.05, or date:YEAR[-MONTH[-DAY]]"
-        )
-
-    def side(self, document: Document, digest: bytes) -> int:
-        if self.kind == "date":
-            if document.date is None:
-                raise UserError(
-                    f"--split date: {document.name} has no date (a file name that begins with one, "
-                    "or a field named date); use random:0.05"
-                )
-            return VALIDATION if document.date >= self.since else TRAIN
-        key = (self.seed % (1 << 64)).to_bytes(8, "little")
-        draw = int.from_bytes(hashlib.blake2b(digest, key=key, digest_size=8).digest(), "little")
-        return VALIDATION if draw < self.fraction * 2.0**64 else TRAIN
-
-
 @dataclass
 class Tally:
     documents: list[int] = field(default_factory=lambda: [0, 0])
@@ -137,8 +97,10 @@ def prepare(options: PrepareOptions, progress: Progress | None = None) -> Manife
     if (existing := _existing(options, corpus)) is not None:
         progress.note(f"{options.out} is already prepared with these settings; nothing to do")
         return existing
+    for line in corpus.left_out:
+        progress.note(line)
     with building(Path(options.out), replace=options.force) as partial:
-        manifest = _write(options, corpus, partial, progress)
+        manifest = _Writing(options, corpus, progress).write(partial)
     return dataclasses.replace(manifest, folder=Path(options.out), created=True)
 
 
@@ -153,6 +115,7 @@ def _existing(options: PrepareOptions, corpus: Corpus) -> Manifest | None:
         raise UserError(f"{out} cannot be read: {error.strerror}; give another --out") from error
     if not finished:  # never replace what this program did not make
         raise UserError(f"{out} exists and is not a prepared data folder; give another --out")
+    clear_lock(out)
     if options.force:
         return None
     manifest = Manifest.load(out)
@@ -185,109 +148,152 @@ def _differences(options: PrepareOptions, manifest: Manifest) -> list[str]:
     return differing
 
 
-def _write(options: PrepareOptions, corpus: Corpus, partial: Path, progress: Progress) -> Manifest:
-    named: set[str] = set()
-    tokenizer = _tokenizer(options, corpus, progress, named)
-    if tokenizer.eos_id is None:
-        raise UserError(
-            f"tokenizer '{options.tokenizer}' has no end-of-sequence token; name its eos_token in tokenizer_config.json"
+class _Writing:
+    """One making of a folder: the documents are gone through for the split, for the tokenizer, and to be encoded."""
+
+    def __init__(self, options: PrepareOptions, corpus: Corpus, progress: Progress) -> None:
+        self._options, self._corpus, self._progress = options, corpus, progress
+        self._total = corpus.n_bytes  # once: it is a sum over all files
+        self._named: set[str] = set()  # skips that were told
+        self._chars = 0  # of all text, where its end is held out
+        corpus.watch = lambda: progress.update("reading", corpus.position, self._total)
+
+    def write(self, partial: Path) -> Manifest:
+        options, corpus = self._options, self._corpus
+        self._look_for_both_sides()
+        tokenizer = self._tokenizer()
+        if tokenizer.eos_id is None:
+            raise UserError(
+                f"tokenizer '{options.tokenizer}' has no end-of-sequence token; "
+                "name its eos_token in tokenizer_config.json"
+            )
+        tokenizer.save(partial)
+        dtype = narrowest_dtype(tokenizer.vocab_size)
+        writers = [ShardWriter(partial, name, dtype, options.shard_tokens) for name in SPLITS]
+        tally = Tally()
+        try:
+            with closing(writers[TRAIN]), closing(writers[VALIDATION]):
+                for encoded in encode_batches(self._sided(tally), tokenizer, _workers(options.workers, self._total)):
+                    for writer, ids in zip(writers, encoded, strict=True):
+                        writer.write(ids)
+                    self._progress.update("encoding", corpus.position, self._total)
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a worker process died; give --workers 1, "
+                "or (from Python) call prepare under `if __name__ == '__main__'`"
+            ) from error
+        if tally.skipped:
+            self._progress.note(
+                f"{len(tally.skipped)} file(s) or line(s) that are not UTF-8 were skipped; "
+                "with --strict that would be fatal"
+            )
+        _check_sides(options, tally)
+        manifest = Manifest(
+            settings=options.settings(),
+            fingerprint=corpus.fingerprint,
+            tokenizer_hash=tokenizer.hash,
+            vocab_size=tokenizer.vocab_size,
+            eos_id=tokenizer.eos_id,
+            dtype=dtype,
+            splits={
+                name: Split(tally.documents[side], writers[side].n_tokens, tally.bytes[side], writers[side].shards)
+                for side, name in enumerate(SPLITS)
+            },
+            duplicates=tally.duplicates,
+            empty=tally.empty,
+            skipped=tally.skipped,
+            versions=_versions(),
         )
-    tokenizer.save(partial)
-    dtype = narrowest_dtype(tokenizer.vocab_size)
-    writers = [ShardWriter(partial, name, dtype, options.shard_tokens) for name in SPLITS]
-    tally = Tally()
-    texts = ((side, document.text) for side, document in _chosen(options, corpus, tally, progress, named))
-    total = corpus.n_bytes
-    try:
-        with closing(writers[TRAIN]), closing(writers[VALIDATION]):
-            for encoded in encode_batches(texts, tokenizer, _workers(options.workers, total)):
-                for writer, ids in zip(writers, encoded, strict=True):
-                    writer.write(ids)
-                progress.update("encoding", corpus.position, total)
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a worker process died; give --workers 1, or (from Python) call prepare under `if __name__ == '__main__'`"
-        ) from error
-    if tally.skipped:
-        progress.note(
-            f"{len(tally.skipped)} file(s) or line(s) that are not UTF-8 were skipped; "
-            "with --strict that would be fatal"
-        )
-    _check_sides(options, tally)
-    manifest = Manifest(
-        settings=options.settings(),
-        fingerprint=corpus.fingerprint,
-        tokenizer_hash=tokenizer.hash,
-        vocab_size=tokenizer.vocab_size,
-        eos_id=tokenizer.eos_id,
-        dtype=dtype,
-        splits={
-            name: Split(tally.documents[side], writers[side].n_tokens, tally.bytes[side], writers[side].shards)
-            for side, name in enumerate(SPLITS)
-        },
-        duplicates=tally.duplicates,
-        empty=tally.empty,
-        skipped=tally.skipped,
-        versions=_versions(),
-    )
-    with open(partial / MANIFEST_FILE, "w", encoding="utf-8") as file:
-        file.write(manifest.to_json())
-        file.flush()
-        os.fsync(file.fileno())
-    return manifest
+        with open(partial / MANIFEST_FILE, "w", encoding="utf-8") as file:
+            file.write(manifest.to_json())
+            file.flush()
+            os.fsync(file.fileno())
+        return manifest
 
-
-def _tokenizer(options: PrepareOptions, corpus: Corpus, progress: Progress, named: set[str]) -> Tokenizer:
-    if bpe_size(options.tokenizer) is None:
-        return Tokenizer.resolve(options.tokenizer)
-
-    def texts() -> Iterator[str]:
-        seen = 0
-        for side, document in _chosen(options, corpus, Tally(), progress, named):
-            if side == TRAIN:
-                seen += len(document.text.encode())
-                yield document.text
-            progress.update("reading for the tokenizer", corpus.position, corpus.n_bytes)
-            if seen >= options.tokenizer_bytes:
+    def _look_for_both_sides(self) -> None:
+        """Reads on until there is a document on each side; where there is none, the end of the text is held out."""
+        rule = self._options.rule
+        if rule.kind != "random":
+            return  # what is dated says itself where it belongs
+        sides: set[int] = set()
+        count = chars = 0
+        for document in self._documents(Tally()):
+            sides.add(rule.side(document, document.facts.digest))
+            if len(sides) == 2:
                 return
+            count, chars = count + 1, chars + document.facts.chars
+        if chars > 1:
+            self._chars = chars
+            what = "one document" if count == 1 else f"{count} documents, all on one side"
+            self._progress.note(
+                f"too few to hold some out whole ({what}): the last {100 * rule.fraction:.4g}% of the text is held out"
+            )
 
-    tokenizer = Tokenizer.resolve(options.tokenizer, texts())
-    if tokenizer.vocab_size < (size := bpe_size(options.tokenizer) or 0):
-        progress.note(f"the text has no more than {tokenizer.vocab_size} pieces to learn; {size} were asked for")
-    return tokenizer
+    def _tokenizer(self) -> Tokenizer:
+        options, progress = self._options, self._progress
+        if (size := bpe_size(options.tokenizer)) is None:
+            return Tokenizer.resolve(options.tokenizer)
+        read: list[int] = []  # bytes of the sample, once it is whole
 
+        def texts() -> Iterator[str]:
+            seen = 0
+            for side, document in self._sided(Tally()):
+                if side == TRAIN:
+                    whole = document.again is None
+                    for text, _ in [(document.text, True)] if whole else plain_pieces(document.parts(), PIECE_CHARS):
+                        seen += document.facts.n_bytes if whole else len(text.encode())
+                        yield text
+                        progress.update("reading for the tokenizer", self._corpus.position, self._total)
+                        if seen >= options.tokenizer_bytes:
+                            break
+                if seen >= options.tokenizer_bytes:
+                    break
+            read.append(seen)
 
-def _chosen(
-    options: PrepareOptions, corpus: Corpus, tally: Tally, progress: Progress, named: set[str]
-) -> Iterator[tuple[int, Document]]:
-    """Documents that are kept, with their side; counts them and what was dropped. `named`: skips told."""
+        with ticking(progress, f"learning {size:,} tokens from", lambda: read[0] if read else None):
+            tokenizer = Tokenizer.resolve(options.tokenizer, texts(), progress.note)
+        if tokenizer.vocab_size < size:
+            progress.note(f"the text has no more than {tokenizer.vocab_size} pieces to learn; {size} were asked for")
+        return tokenizer
 
-    def skip(name: str, why: str) -> None:
-        if options.strict:
-            raise UserError(f"{name} {why}; convert it, or leave out --strict to skip it")
-        tally.skipped.append(name)
-        if name not in named and len(named) < NAMED_SKIPS:
-            named.add(name)
-            progress.note(f"{name} {why}: skipped")
+    def _sided(self, tally: Tally) -> Iterator[tuple[int, Document]]:
+        """Documents that are kept, with their side; counts them and what was dropped."""
+        options, documents = self._options, self._documents(tally)
+        if self._chars:
+            sided = held_out_end(documents, options.rule.fraction, self._chars)
+        else:
+            sided = ((options.rule.side(document, document.facts.digest), document) for document in documents)
+        for side, document in sided:
+            tally.documents[side] += 1
+            tally.bytes[side] += document.facts.n_bytes
+            yield side, document
 
-    digests: set[bytes] = set()
-    for document in corpus.documents(skip):
-        if not document.text.strip():
-            tally.empty += 1
-            continue
-        data = document.text.encode()
-        digest = hashlib.blake2b(data, digest_size=16).digest()
-        if options.dedup:
-            if digest in digests:
-                tally.duplicates += 1
+    def _documents(self, tally: Tally) -> Iterator[Document]:
+        """What the source holds but empty documents, copies of earlier ones, and what is not text."""
+
+        def skip(name: str, why: str) -> None:
+            if self._options.strict:
+                raise UserError(f"{name} {why}; convert it, or leave out --strict to skip it")
+            tally.skipped.append(name)
+            if name not in self._named and len(self._named) < NAMED_SKIPS:
+                self._named.add(name)
+                self._progress.note(f"{name} {why}: skipped")
+
+        digests: set[bytes] = set()
+        count = 0
+        for document in self._corpus.documents(skip):
+            if document.facts.blank:
+                tally.empty += 1
                 continue
-            digests.add(digest)
-        side = options.rule.side(document, digest)
-        tally.documents[side] += 1
-        tally.bytes[side] += len(data)
-        yield side, document
-        if sum(tally.documents) == options.limit_docs:
-            return
+            if self._options.dedup:
+                if document.facts.digest in digests:
+                    tally.duplicates += 1
+                    continue
+                digests.add(document.facts.digest)
+            yield document
+            count += 1
+            if count == self._options.limit_docs:
+                return
 
 
 def _check_sides(options: PrepareOptions, tally: Tally) -> None:
@@ -297,12 +303,8 @@ def _check_sides(options: PrepareOptions, tally: Tally) -> None:
         raise UserError(f"source {' '.join(options.sources)} holds no text; {tally.empty} document(s) were empty")
     for side, name in enumerate(SPLITS):
         if not tally.documents[side]:
-            mend = "another fraction or --seed, or more documents" if options.rule.kind == "random" else "another date"
-            if total == 1:
-                mend = "more documents: a plain text file is one, so cut it into several files, or give JSON lines"
-            raise UserError(
-                f"--split {options.split}: the {name} split would be empty ({total} document(s)); give {mend}"
-            )
+            mend = "give more text" if options.rule.kind == "random" else "give another date, or random:0.05"
+            raise UserError(f"--split {options.split}: the {name} split would be empty ({total} document(s)); {mend}")
 
 
 def _workers(asked: int, n_bytes: int | None) -> int:

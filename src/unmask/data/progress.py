@@ -7,12 +7,16 @@ with StderrProgress() as progress:
 
 from __future__ import annotations
 
-import sys
+import contextlib
+import threading
 import time
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from unmask.terminal import LiveLine, clock
 
 PLAIN_SECONDS = 5.0
-LIVE_SECONDS = 0.1
+TICK_SECONDS = 2.0
 
 
 class Progress(Protocol):
@@ -32,43 +36,44 @@ class StderrProgress:
 
     def __init__(self, prefix: str = "prepare") -> None:
         self._prefix = prefix
-        self._phase = ""
-        self._began = self._printed = 0.0
-        self._live: Any = None
+        self._phase, self._began = "", 0.0
+        self._line = LiveLine(PLAIN_SECONDS)
 
     def __enter__(self) -> StderrProgress:
-        if sys.stderr.isatty():
-            from rich.console import Console
-            from rich.live import Live
-
-            self._live = Live(console=Console(stderr=True), transient=True, auto_refresh=False)
-            self._live.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._live is not None:
-            self._live.stop()
+        self._line.clear()
 
     def update(self, phase: str, done: int, total: int | None) -> None:
         now = time.monotonic()
         if phase != self._phase:
-            self._phase, self._began, self._printed = phase, now, now
-        if now - self._printed < (PLAIN_SECONDS if self._live is None else LIVE_SECONDS):
-            return
-        self._printed = now
-        line = f"{self._prefix}: {describe(phase, done, total, now - self._began)}"
-        if self._live is None:
-            print(line, file=sys.stderr, flush=True)
-        else:
-            from rich.text import Text
-
-            self._live.update(Text(line), refresh=True)
+            self._phase, self._began = phase, now
+            self._line.wait()
+        if self._line.due:
+            self._line.show(f"{self._prefix}: {describe(phase, done, total, now - self._began)}")
 
     def note(self, line: str) -> None:
-        if self._live is None:
-            print(f"{self._prefix}: {line}", file=sys.stderr, flush=True)
-        else:
-            self._live.console.print(f"{self._prefix}: {line}", markup=False, highlight=False)
+        self._line.say(f"{self._prefix}: {line}")
+
+
+@contextlib.contextmanager
+def ticking(progress: Progress, phase: str, done: Callable[[], int | None]) -> Iterator[None]:
+    """Shows that a block is at work which does not come back to say so: `done` bytes it works on, None for not yet."""
+    ended = threading.Event()
+
+    def tick() -> None:
+        while not ended.wait(TICK_SECONDS):
+            if (count := done()) is not None:
+                progress.update(phase, count, None)
+
+    thread = threading.Thread(target=tick, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def describe(phase: str, done: int, total: int | None, seconds: float) -> str:
@@ -79,6 +84,5 @@ def describe(phase: str, done: int, total: int | None, seconds: float) -> str:
     share = min(1.0, done / total)
     line = f"{phase} {done / 1e6:.1f} of {total / 1e6:.1f} MB ({share:.0%}), {rate / 1e6:.1f} MB/s"
     if rate > 0:
-        left = round(max(0, total - done) / rate)
-        line += f", {left // 60}:{left % 60:02d} left"
+        line += f", {clock(max(0, total - done) / rate)} left"
     return line

@@ -4,8 +4,9 @@
         (partial / "manifest.json").write_text(...)
     # now data/sotu is there; after an exception, a kill or a power cut it is not
 
-The sibling is ``.sotu.partial``. A lock in it tells a writer that is still at work from one that was killed,
-whose leavings the next writer clears.
+The sibling is ``.sotu.partial``. A lock on it tells a writer that is still at work from one that was killed, whose
+leavings the next writer clears. The folder itself is locked; only where the file system cannot (NFS), a file ``.lock``
+in it is, which goes when the folder has its name.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def building(out: Path, *, replace: bool) -> Iterator[Path]:
                 elif out.exists():
                     out.rmdir()  # an empty folder may be filled; any other raises
                 partial.rename(out)
-                (out / LOCK).unlink()
+                (out / LOCK).unlink(missing_ok=True)
                 shutil.rmtree(aside, ignore_errors=True)
                 _sync(out.parent)
             except BaseException:
@@ -60,22 +61,42 @@ def building(out: Path, *, replace: bool) -> Iterator[Path]:
         raise UserError(f"cannot write {out}: {error.strerror or error}; {mend}, or give another --out") from error
 
 
+def clear_lock(out: Path) -> None:
+    """Takes away the lock that a finished folder kept of a writer who was killed right after naming it."""
+    with contextlib.suppress(OSError):
+        (out / LOCK).unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def _locked(partial: Path) -> Iterator[None]:
     while True:
         partial.mkdir(parents=True, exist_ok=True)
-        lock = open(partial / LOCK, "w")  # noqa: SIM115
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            place, handle = partial, os.open(partial, os.O_RDONLY)
+        except FileNotFoundError:  # finished and renamed in between
+            continue
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise
+            except OSError:  # the file system locks no folders
+                os.close(handle)
+                place, handle = partial / LOCK, os.open(partial / LOCK, os.O_RDWR | os.O_CREAT, 0o666)
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            lock.close()
+            os.close(handle)
             raise UserError(f"another process is writing {partial}; wait for it, or give another --out") from error
         # Between opening and locking, the folder may have been finished and renamed by its writer.
-        if (partial / LOCK).exists() and os.path.samestat(os.fstat(lock.fileno()), (partial / LOCK).stat()):
+        if place.exists() and os.path.samestat(os.fstat(handle), place.stat()):
             break
-        lock.close()
-    with lock:
+        os.close(handle)
+    try:
+        if place == partial:
+            (partial / LOCK).unlink(missing_ok=True)  # as earlier versions made it
         yield
+    finally:
+        os.close(handle)
 
 
 def _clear(partial: Path) -> None:

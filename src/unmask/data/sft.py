@@ -3,27 +3,25 @@
     examples = read_examples("gsm8k/train.jsonl", SFTFields(format="gsm8k"), tokenizer, eos_id, context=256)
     examples.ids(0), examples.learned(0)        # int64 [T], bool [T]: True where the model learns to write
 
-A line holds `prompt` and `completion`, or `messages`, a list of `role` and `content` (`sft.fields` renames them all; a
-file name may end in .gz). `format: gsm8k` makes the two examples of arXiv 2410.18514: question to thought, and question
+A line holds `prompt` and `completion`, or `messages`, a list of `role` and `content` (`sft.fields` renames them all,
+`records.py` reads them). `format: gsm8k` makes the two examples of arXiv 2410.18514: question to thought, and question
 with thought to "#### answer". Prompts and answers are tokenised apart, as they are when a prompt is completed. What
 cannot be used is counted and skipped with its reason; a line that is not JSON is an error.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from unmask.data.chat import ROLES, Part, Template, TemplateFields, Turn, render, template
+from unmask.data.finding import Tell, files_of
 from unmask.data.order import WindowSampler
-from unmask.data.sources import files_of
+from unmask.data.records import read_records
 from unmask.errors import UserError, nearest
 from unmask.model.tokenizers import Tokenizer
 
@@ -93,6 +91,7 @@ class Examples:
     rows: np.ndarray  # int64 [n]: the row each comes from, from 0
     n_rows: int
     skipped: dict[str, list[str]] = field(default_factory=dict)  # reason: names of rows, such as train.jsonl:17
+    left_out: list[str] = field(default_factory=list)  # lines on what of the folder was not read
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -164,6 +163,7 @@ class Examples:
         return (
             f"{len(self):,} examples of {self.n_rows:,} rows, {int(self.starts[-1]):,} tokens, "
             f"{int(self.flat_learned.sum()):,} of them learned" + (f"; skipped {left_out}" if left_out else "")
+            + "".join(f"; {line}" for line in self.left_out)
         )
 
 
@@ -178,8 +178,9 @@ def read_examples(spec: str, fields: SFTFields, tokenizer: Tokenizer, eos_id: in
     lengths: list[int] = []
     rows: list[int] = []
     skipped: dict[str, list[str]] = {}
+    left_out: list[str] = []
     row = -1
-    for row, (name, record) in enumerate(read_rows(spec)):  # noqa: B007
+    for row, (name, record) in enumerate(read_rows(spec, left_out.append)):  # noqa: B007
         try:
             made = [_tokens(parts, tokenizer, eos_id) for parts in _conversations(record, fields, words)]
         except _Unusable as reason:
@@ -197,25 +198,17 @@ def read_examples(spec: str, fields: SFTFields, tokenizer: Tokenizer, eos_id: in
         why = _reasons(skipped) or "it is empty"
         raise UserError(f"{spec} has no row to learn from: {why}; check sft.format, sft.fields and context {context}")
     starts = np.cumsum([0, *lengths], dtype=np.int64)
-    return Examples(np.concatenate(ids), np.concatenate(learned), starts, np.array(rows), row + 1, skipped)
+    return Examples(np.concatenate(ids), np.concatenate(learned), starts, np.array(rows), row + 1, skipped, left_out)
 
 
-def read_rows(spec: str) -> Iterator[tuple[str, Any]]:
-    """(``file:line``, the line's JSON value) of every line that is not blank."""
-    for file in files_of(spec):
-        try:
-            with open(file.path, "rb") as raw:
-                stream: IO[bytes] = gzip.open(raw) if file.path.name.lower().endswith(".gz") else raw  # type: ignore[assignment]
-                for number, line in enumerate(stream, 1):
-                    if not line.strip():
-                        continue
-                    name = f"{file.path.name}:{number}"
-                    try:
-                        yield name, json.loads(line.decode("utf-8").removeprefix("\ufeff"))
-                    except ValueError as error:
-                        raise UserError(f"{file.path}:{number} is not a line of JSON: {error}") from error
-        except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"{file.path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+def read_rows(spec: str, tell: Tell | None = None) -> Iterator[tuple[str, Any]]:
+    """(``file:line``, the value) of every record of a file, a folder or a glob; see `records.py`.
+
+    tell: is given a line for what of a folder is left out. Raises `UserError` naming file and line.
+    """
+    for file in files_of(spec, tell):
+        for where, record in read_records(file.path, str(file.path)):
+            yield f"{file.path.name}{where}", record
 
 
 class _Unusable(Exception):
@@ -233,9 +226,14 @@ def _reasons(skipped: dict[str, list[str]]) -> str:
 def _text(record: dict[str, Any], name: str) -> str:
     if name not in record:
         raise _Unusable(f"without a field '{name}'")
-    if not isinstance(record[name] or "", str):
+    text = "" if record[name] is None else record[name]
+    if not isinstance(text, str):
         raise _Unusable(f"whose '{name}' is not text")
-    return record[name] or ""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:  # JSON can spell it
+        raise _Unusable(f"whose '{name}' holds half of a surrogate pair, which UTF-8 cannot") from error
+    return text
 
 
 def _conversations(record: Any, fields: SFTFields, words: Template) -> Iterator[list[Part]]:

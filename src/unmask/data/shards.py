@@ -23,6 +23,7 @@ import numpy as np
 
 from unmask.data.manifest import DTYPES, SPLITS, Manifest, Shard
 from unmask.errors import UserError, nearest
+from unmask.files import parse_json, write_whole
 from unmask.model.tokenizers import Tokenizer
 
 VERIFIED_FILE = ".verified.json"
@@ -158,14 +159,12 @@ def _reopen(folder: Path, split: str) -> TokenData:
 
 def _read_record(path: Path) -> dict[str, list]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
 
 
 def _write_record(path: Path, record: dict[str, list]) -> None:
-    partial = path.with_name(f"{path.name}.{os.getpid()}")
-    with contextlib.suppress(OSError):  # a read-only folder is checked anew at each opening
-        partial.write_text(json.dumps(record), encoding="utf-8")
-        partial.replace(path)
+    with contextlib.suppress(UserError):  # a read-only folder is checked anew at each opening
+        write_whole(path, json.dumps(record))

@@ -1,12 +1,18 @@
 """Decoding: one loop over a canvas (score, propose, select, revise), order rules, guidance, the autoregressive twin."""
 
-from unmask.decoding.generate import generate, infill
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from unmask.decoding.generate import DEFAULT_GAP, generate
 from unmask.decoding.generation import Generation
 from unmask.decoding.orders import ORDERS
 from unmask.decoding.page import write_html
 from unmask.decoding.quotas import QUOTAS
 from unmask.decoding.trace import load_trace, save_trace
 from unmask.decoding.watch import Watcher
+from unmask.model.folder import Model
 
 __all__ = [
     "ORDERS",
@@ -19,3 +25,14 @@ __all__ = [
     "save_trace",
     "write_html",
 ]
+
+
+def infill(
+    model: Model, texts: Any, steps: int | None = None, gap: int = DEFAULT_GAP, **options: Any
+) -> list[Generation]:
+    """`unmask.infill` under its old name, for one release."""
+    from unmask.decoding.generate import infill as fill_gaps
+
+    moved = "unmask.decoding.infill is now unmask.infill; this name goes in the next release"
+    warnings.warn(moved, DeprecationWarning, stacklevel=2)
+    return fill_gaps(model, texts, gap, steps=steps, **options)

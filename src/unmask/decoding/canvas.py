@@ -29,6 +29,7 @@ class Canvas:
         lengths_B: torch.Tensor,
         starts_B: torch.Tensor,
         mask_id: int,
+        added_B: torch.Tensor | None = None,
     ) -> None:
         rows = len(tokens_BL)
         self.mask_id = mask_id
@@ -38,6 +39,8 @@ class Canvas:
         self.forced_BL = torch.zeros_like(new_BL)  # those filled by the caller's word
         self.lengths_B = lengths_B  # a row's positions; beyond lies padding
         self.starts_B = starts_B  # where a row's continuation begins: the length of its prompt
+        # How many tokens of it the caller did not give: the end of sequence behind which a text begins.
+        self.added_B = torch.zeros_like(starts_B) if added_B is None else added_B
         self.rank_BL = new_BL.cumsum(1) - 1  # index among the row's new positions; meaningless elsewhere
         self.probability_BL = torch.zeros(tokens_BL.shape, dtype=torch.float64)
         self.step_BL = torch.full(tokens_BL.shape, -1)
@@ -60,6 +63,7 @@ class Canvas:
         mask_id: int,
         seeds: Sequence[tuple[int, int]] | None = None,
         trace: bool = False,
+        added: Sequence[int] | None = None,
     ) -> Canvas:
         """Rows of `prompts` (in which `mask_id` marks a blank), each followed by so many new positions."""
         starts_B = torch.tensor([len(prompt) for prompt in prompts])
@@ -68,7 +72,8 @@ class Canvas:
         for row, prompt in enumerate(prompts):
             tokens_BL[row, : len(prompt)] = torch.tensor(prompt, dtype=torch.int64)
         inside_BL = torch.arange(tokens_BL.shape[1]) < lengths_B[:, None]
-        canvas = cls(tokens_BL, inside_BL & (tokens_BL == mask_id), lengths_B, starts_B, mask_id)
+        added_B = None if added is None else torch.tensor(list(added))
+        canvas = cls(tokens_BL, inside_BL & (tokens_BL == mask_id), lengths_B, starts_B, mask_id, added_B)
         if seeds is not None:
             canvas.seeds = list(seeds)
         if trace:
@@ -82,8 +87,9 @@ class Canvas:
 
     @property
     def given_BL(self) -> torch.Tensor:
-        """Positions of the prompt that hold a token: what guidance hides."""
-        return self.inside_BL & ~self.new_BL
+        """Positions of the prompt that hold a token of the caller's: what guidance hides, in `score` as here."""
+        theirs_BL = torch.arange(self.tokens_BL.shape[1]) >= self.added_B[:, None]
+        return self.inside_BL & ~self.new_BL & theirs_BL
 
     @property
     def inside_BL(self) -> torch.Tensor:

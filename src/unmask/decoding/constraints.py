@@ -99,10 +99,21 @@ def read_banned(tokenizer: Tokenizer | None, vocab_size: int, banned: Iterable[i
             for token, spelled in enumerate(known.spellings):  # a special token goes by its name
                 with_text.setdefault(spelled or known.token_text(token).encode(), []).append(token)
         if entry.encode() not in with_text:
-            pieces = len(known.encode(entry))
-            raise UserError(f"banned text {entry!r} is {pieces} tokens, not one; give texts of single tokens, or ids")
+            raise UserError(f"banned text {entry!r} {not_one_token(known, entry, with_text)}")
         found.update(with_text[entry.encode()])
     return frozenset(found)
+
+
+def not_one_token(tokenizer: Tokenizer, text: str, with_text: Mapping[bytes, Sequence[int]]) -> str:
+    """Why a text cannot be banned, and what can: the same word with or without a space is another token."""
+    if f" {text}".encode() in with_text:
+        return f"has no token without a space before it; give {f' {text}'!r}, or ids"
+    if text[:1] == " " and text[1:].encode() in with_text:
+        return f"has no token with a space before it; give {text[1:]!r}, or ids"
+    ids = tokenizer.encode(text)
+    if len(ids) == 1:  # a tokenizer that rewrites what it reads, to lower case for one
+        return f"is read as the token {tokenizer.token_text(ids[0])!r}; give that, or its id {ids[0]}"
+    return f"is {len(ids)} tokens, not one; give texts of single tokens, or ids"
 
 
 def read_forced(
@@ -214,17 +225,25 @@ class StopStrings:
             raise UserError("stop holds an empty text; leave it out")
         self.stops = [text.encode() for text in stops]
 
-    def find(self, ids: Sequence[int]) -> Stop | None:
-        """The first stop string in the text of `ids`, the settled tokens of a row; None if there is none.
+    def find(self, ids: Sequence[int], last: bool = True) -> Stop | None:
+        """The stop string that begins first in the text of `ids`, the settled tokens of a row; None if there is none.
 
-        Found from the start each time, since tokens may be taken back: microseconds for hundreds of tokens.
+        last: nothing comes behind them. Else an earlier one that has only begun may yet come to its end, and is waited
+        for: where a text is cut does not depend on when one looks. Found from the start each time, since tokens may be
+        taken back: microseconds for hundreds of tokens.
         """
         spellings, size = self.tokenizer.spellings, self.tokenizer.vocab_size
         pieces = [(spellings[token] if 0 <= token < size else None) or self.BREAK for token in ids]
         text = b"".join(pieces)
         at = min((found for stop in self.stops if (found := text.find(stop)) >= 0), default=None)
-        if at is None:
+        if at is None or (not last and self.begun(text) < at):
             return None
         ends = list(accumulate(map(len, pieces)))
         token = bisect_right(ends, at)
         return Stop(token, len(text[at : ends[token]].decode(errors="replace")))
+
+    def begun(self, text: bytes) -> int:
+        """Where the earliest stop string begins that the end of the text cuts off; its length if there is none."""
+        longest = max(map(len, self.stops))
+        starts = range(max(0, len(text) - longest + 1), len(text))
+        return next((at for at in starts if any(stop.startswith(text[at:]) for stop in self.stops)), len(text))

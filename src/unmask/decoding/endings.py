@@ -8,8 +8,8 @@ truncate  a row ends once everything before its first end of sequence is written
 stop      what lies behind an end of sequence is dropped as soon as one is written anywhere, and never run again
 suppress  the end of sequence is not written (see `limits`)
 
-A stop string ends a row once the text up to it is settled. While tokens may still be taken back (`revise`), a row's
-text is settled at the end of a block only.
+A stop string ends a row once the text up to it is settled, the one that begins first where several overlap. While
+tokens may still be taken back (`revise`), a row's text is settled at the end of a block only.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Endings:
             stop = self.stops[row]
             if stop is not None and canvas.ended[row] != "stop":
                 start, length = int(canvas.starts_B[row]), int(canvas.lengths_B[row])
-                found = stop.find(canvas.tokens_BL[row, start : min(until, length)].tolist())
+                ids = canvas.tokens_BL[row, start : min(until, length)].tolist()
+                found = stop.find(ids, last=until >= length)
                 if found is not None and start + found.token < eos:
                     canvas.cut(row, start + found.token + 1, "stop")
                     self.surplus[row] = found.surplus

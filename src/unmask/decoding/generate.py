@@ -15,36 +15,39 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import Any
+
+import torch
 
 from unmask.decoding import autoregressive, engine
 from unmask.decoding.canvas import Canvas
 from unmask.decoding.conditions import read_conditions
+from unmask.decoding.endings import Endings
 from unmask.decoding.generation import Generation, results
 from unmask.decoding.guidance import Guidance
+from unmask.decoding.limits import Limits
 from unmask.decoding.prompts import (
     Prompt,
     Seed,
     as_list,
-    blanks,
     end_of_sequence,
+    read_prompt,
     row_seeds,
-    start_token,
+    start_ids,
 )
-from unmask.decoding.request import Request, read_requests
+from unmask.decoding.request import Request, per_row, read_requests
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
 DEFAULT_LENGTH, DEFAULT_GAP, MOST_STEPS = 64, 3, 128
-# A model's own defaults (`unmask tune`) hold together; whoever names one of these says all of them.
-RULES = ("order", "quota", "threshold", "order_noise", "steps", "steps_per_token", "block", "revise", "cache")
+NO_START = "the model has no end-of-sequence token to begin behind: an empty prompt is a bare canvas"
 
 
 def generate(
     model: Model,
-    prompts: Prompt | Sequence[Prompt],
+    prompts: Prompt | Sequence[Prompt | None] | None,
     length: int | Sequence[int] | None = None,
     steps: int | Sequence[int | None] | None = None,
     order: str | Sequence[str] | None = None,
@@ -70,7 +73,7 @@ def generate(
     forced: Mapping[int, int | str] | Sequence[Mapping[int, int | str] | None] | None = None,
     pattern: str | Sequence[str | None] | None = None,
     choices: Sequence[Any] | None = None,
-    fill: int | None = None,
+    fill: int | Sequence[int | None] | None = None,
     trace: bool = True,
     watch: Callable[[Canvas], object] | None = None,
 ) -> list[Generation]:
@@ -79,18 +82,20 @@ def generate(
     Every option is one value for all prompts, or a list with an entry for each; a row's result does not depend on the
     others. None is the model's own default (`unmask tune` writes them), or else what stands here.
 
-    prompts: texts or token ids, of any lengths; for an MDM, mask ids among them are blanks to be filled. An empty
-        prompt is allowed (an ARM then starts from the end-of-sequence token).
+    prompts: texts or token ids, of any lengths; for an MDM, mask ids among them are blanks to be filled. Behind an
+        empty prompt, and behind nothing where a text begins with a gap, a document begins: a clean end-of-sequence
+        token is put before it, as `score` does, which does not count as new (an MDM without such a token does
+        without, said once). None in place of a prompt is a bare canvas, for an MDM.
     length: new tokens behind the prompt (64, or what the context leaves; 0 with `fill`).
-    steps: of the reverse process (as many as there are masks, at most 128). Steps that commit nothing cost no pass, so
-        `nfe` may be less. With an adaptive quota a bound on the passes (none).
+    steps: of the reverse process (as many as there are masks, forced tokens left out, at most 128). Steps that commit
+        nothing cost no pass, so `nfe` may be less. With an adaptive quota a bound on the passes (none).
     order, quota, block, revise, cache: which positions are committed ("ancestral"), how many a step ("paper"), in
         blocks of how many positions from left to right, what is taken back, and what is not run again; see `orders`,
         `quotas`, `revise` and `score`. Parameters: "threshold:0.8", "klass:threshold=0.9,kl=0.01". An ARM knows only
         one order: `steps`, `order`, `quota` and `cache` do not concern it.
     threshold: short for that of quota "threshold" (or "klass"). order_noise: annealed randomness of a judged order.
     guidance: w of logits = u + (1 + w)(c - u), MDM only (0: off, one pass instead of two); guidance_mode,
-        guidance_schedule, guidance_interval, negative: see `guidance`.
+        guidance_schedule, guidance_interval, negative: see `guidance`; a negative prompt without guidance is refused.
     temperature, top_p, top_k: of the tokens drawn (1); temperature 0 takes the most likely one.
     seed: row i draws from (seed, i); or one seed, or pair (seed, i), per row.
     eos: "fill" (default of an MDM), "truncate", "stop" (of an ARM), "suppress"; see `endings`. stop: texts before
@@ -105,88 +110,137 @@ def generate(
     watch: called with the `Canvas` after every pass, and once more at the end with `canvas.done`.
     """
     options = {name: value for name, value in locals().items() if name not in NOT_OPTIONS and value is not None}
-    given = as_list(prompts)
-    if not given:
-        raise UserError('prompts is empty; give at least one, "" for text from nothing')
-    if fill is not None and (not isinstance(fill, Integral) or isinstance(fill, bool) or fill < 1):
-        raise UserError(f"fill is {fill!r}; give a whole number of at least 1")
-    if fill is not None and model.kind == "arm":
-        raise UserError("fill needs a masked diffusion model; this one is autoregressive")
-    defaults = model.defaults
-    if any(name in options for name in RULES):
-        defaults = {name: value for name, value in defaults.items() if name not in RULES}
-    usual_quota = "paper" if fill is None else "even"
-    requests = read_requests(len(given), model.kind, usual_quota, **{**defaults, **options})
-    eos_id = end_of_sequence(model)
-    gapped: list[tuple[list[int], list[int]]]
-    gapped = [(model.encode(prompt), []) if fill is None else blanks(model, prompt, fill) for prompt in given]
-    rows, word_starts = [row for row, _ in gapped], [starts for _, starts in gapped]
+    ready = prepare(model, prompts, options, seed=seed, negative=negative, fill=fill, trace=trace)
+    canvas, limits, endings = ready.canvas, ready.limits, ready.endings
     if model.kind == "arm":
-        rows = [row or [start_token(eos_id)] for row in rows]
-    requests = [
-        replace(request, length=new_tokens(model, number, row, request.length, fill))
-        for number, (row, request) in enumerate(zip(rows, requests, strict=True))
-    ]
-    mask_id = model.config.vocab_size  # no token of either kind of model
-    canvas = Canvas.of(rows, [request.length or 0 for request in requests], mask_id, row_seeds(seed, len(rows)), trace)
-    limits, endings = read_conditions(model, canvas, requests, eos_id, word_starts)
-    endings.close(canvas.rows, settled=True)  # forced tokens may end a row before its first pass
-    if model.kind == "arm":
-        autoregressive.fill(model.network, canvas, requests, limits, endings, watch)
+        autoregressive.fill(model.network, canvas, ready.requests, limits, endings, watch)
     else:
-        share = defaults.get("steps_per_token")
-        requests = [with_steps(row, canvas, request, share) for row, request in enumerate(requests)]
-        guidances = make_guidances(model, canvas, requests, negative)
-        engine.fill(model.network, canvas, requests, guidances, limits, endings, watch)
+        engine.fill(model.network, canvas, ready.requests, ready.guidances, limits, endings, watch)
     canvas.done = True
     if watch is not None:
         watch(canvas)
-    return results(canvas, model, eos_id, endings.surplus)
+    return results(canvas, model, endings.eos_id, endings.surplus)
 
 
 NOT_OPTIONS = ("model", "prompts", "seed", "negative", "fill", "trace", "watch")
 
 
 def infill(
-    model: Model, texts: Prompt | Sequence[Prompt], steps: int | None = None, gap: int = DEFAULT_GAP, **options: Any
+    model: Model,
+    texts: Prompt | Sequence[Prompt],
+    gap: int | Sequence[int | None] = DEFAULT_GAP,
+    *,
+    seed: int | Sequence[Seed] = 0,
+    **options: Any,
 ) -> list[Generation]:
-    """Fills the blanks of texts: every run of two or more underscores becomes `gap` tokens, its space included.
+    """Fills the gaps of texts: every run of two or more underscores becomes `gap` tokens, its space included.
 
-    `Generation.text` is the whole text, `.tokens` the new tokens, `.positions` their places in `.canvas`. Options
-    are those of `generate`.
+    `Generation.text` is the whole text, gaps filled; `.tokens` are the new tokens, `.positions` their places in
+    `.canvas`. gap: tokens, one number or one per text. seed and the other options are those of `generate`; with
+    `length` a text also goes on behind its end. Raises `UserError` for a text without a gap, and as `generate` does.
     """
-    return generate(model, texts, steps=steps, fill=gap, **options)
+    return generate(model, texts, seed=seed, fill=gap, **options)
 
 
-# ------------------------------------------------------------------ small parts
+# ------------------------------------------------------------------ before the first pass
 
 
-def new_tokens(model: Model, number: int, row: list[int], length: int | None, fill: int | None) -> int:
+@dataclass
+class Prepared:
+    """Rows that can be filled: all that was asked for is read, and nothing about it is wrong."""
+
+    canvas: Canvas
+    requests: list[Request]
+    limits: Limits
+    endings: Endings
+    guidances: list[Guidance]  # none for an ARM
+
+
+def prepare(
+    model: Model,
+    prompts: Prompt | Sequence[Prompt | None] | None,
+    options: Mapping[str, Any],
+    *,
+    seed: int | Sequence[Seed] = 0,
+    negative: Prompt | Sequence[Prompt | None] | None = None,
+    fill: int | Sequence[int | None] | None = None,
+    trace: bool = True,
+    names: Sequence[str] | None = None,
+    warn: bool = True,
+) -> Prepared:
+    """What `generate` does before its first pass, its options (None left out) in a mapping.
+
+    names: how errors call the prompts ("prompt 0", ...). warn: say what has no effect. Raises `UserError`.
+    """
+    given = as_list(prompts)
+    if not given:
+        raise UserError('prompts is empty; give at least one, "" for text from nothing')
+    names = names or [f"prompt {number}" for number in range(len(given))]
+    fills = per_row("fill", fill, len(given))
+    for gap in fills:
+        if gap is not None and (not isinstance(gap, Integral) or isinstance(gap, bool) or gap < 1):
+            raise UserError(f"fill is {gap!r}; give a whole number of at least 1")
+    if any(gap is not None for gap in fills) and model.kind == "arm":
+        raise UserError("fill needs a masked diffusion model; this one is autoregressive")
+    quotas = ["paper" if gap is None else "even" for gap in fills]
+    requests = read_requests(len(given), model.kind, quotas, model.defaults, **options)
+    eos_id = end_of_sequence(model)
+    rows = [read_prompt(model, prompt, gap, name) for prompt, gap, name in zip(given, fills, names, strict=True)]
+    ids = [row.ids for row in rows]
+    requests = [
+        replace(request, length=new_tokens(model, name, row.ids, row.added, request.length, gap is not None))
+        for name, row, request, gap in zip(names, rows, requests, fills, strict=True)
+    ]
+    mask_id = model.config.vocab_size  # no token of either kind of model
+    lengths = [request.length or 0 for request in requests]
+    canvas = Canvas.of(ids, lengths, mask_id, row_seeds(seed, len(rows)), trace, [row.added for row in rows])
+    limits, endings = read_conditions(model, canvas, requests, eos_id, [row.word_starts for row in rows])
+    endings.close(canvas.rows, settled=True)  # forced tokens may end a row before its first pass
+    guidances: list[Guidance] = []
+    if model.kind == "mdm":
+        requests = [with_steps(row, canvas, request) for row, request in enumerate(requests)]
+        guidances, idle = make_guidances(model, canvas, requests, negative, names)
+        if idle and warn:
+            warnings.warn("guidance has no effect without a prompt; sampling without it", stacklevel=3)
+        elif warn and any(row.bare for row in rows):
+            warnings.warn(NO_START, stacklevel=3)
+    elif negative is not None:
+        raise UserError("negative needs a masked diffusion model; this one is autoregressive")
+    return Prepared(canvas, requests, limits, endings, guidances)
+
+
+def new_tokens(model: Model, name: str, row: list[int], added: int, length: int | None, filled: bool) -> int:
     """How many tokens go behind a prompt. Raises `UserError` if they do not fit, or there is nothing to do."""
     context = model.config.block_size
     if length is None:
-        length = 0 if fill is not None else max(1, min(DEFAULT_LENGTH, context - len(row)))
+        length = 0 if filled else max(1, min(DEFAULT_LENGTH, context - len(row)))
     if len(row) + length > context:
+        what = f"has {counted(len(row) - added)}" if len(row) > added else "is empty"
+        what += " and stands behind an end-of-sequence token" if added else ""
         raise UserError(
-            f"prompt {number} has {len(row)} tokens, with length {length} that exceeds the context of {context}; "
-            "shorten prompt or length"
+            f"{name} {what}, with length {length} that exceeds the context of {context}; shorten prompt or length"
         )
     if not length and model.config.vocab_size not in row:
-        raise UserError(f"prompt {number} has no blank and length is 0: nothing to generate; write ____ in it")
+        raise UserError(f"{name} has no blank and length is 0: nothing to generate; write ____ in it")
     return int(length)
 
 
-def with_steps(row: int, canvas: Canvas, request: Request, share: float | None = None) -> Request:
-    """The request with its number of steps: the given, or the model's own `share` of its masks, or one per mask up to
-    128, at least one a block; rules that go on for as long as it takes have none unless told."""
-    new = int(canvas.new_BL[row].sum())
+def counted(tokens: int) -> str:
+    return "1 token" if tokens == 1 else f"{tokens} tokens"
+
+
+def with_steps(row: int, canvas: Canvas, request: Request) -> Request:
+    """The request with its number of steps: the given, or the model's own share of its masks, or one per mask up to
+    128, at least one a block; rules that go on for as long as it takes have none unless told. Forced tokens are no
+    masks."""
+    new, masks = int(canvas.new_BL[row].sum()), int(canvas.open_BL[row].sum())
     blocks = -(-new // (request.block or new))
-    if request.steps is None and share is not None:
-        return replace(request, steps=max(math.ceil(share * new), blocks))
+    if request.steps is None and request.steps_per_token is not None:
+        return replace(request, steps=max(math.ceil(request.steps_per_token * masks), blocks))
     if request.steps is None and (request.adaptive or request.order.of.one_by_one):
         return request
     if request.steps is None:
-        return replace(request, steps=max(min(new, MOST_STEPS), blocks))
+        return replace(request, steps=max(min(masks, MOST_STEPS), blocks))
     if request.steps < blocks:
         raise UserError(
             f"steps {request.steps} is fewer than the {blocks} blocks of {request.block}; "
@@ -196,34 +250,53 @@ def with_steps(row: int, canvas: Canvas, request: Request, share: float | None =
 
 
 def make_guidances(
-    model: Model, canvas: Canvas, requests: Sequence[Request], negative: Prompt | Sequence[Prompt | None] | None
-) -> list[Guidance]:
-    """Each row's guidance. Says once where it can have no effect. Raises `UserError` for views that cannot be made."""
-    rows = len(requests)
-    against: list[Prompt | None] = [None] * rows
-    if negative is not None:
-        if not isinstance(negative, Sequence):
-            raise UserError(f"negative is {negative!r}; give a text, token ids, or one of them per prompt")
-        alike = isinstance(negative, str) or all(isinstance(entry, Integral) for entry in negative)
-        against = [negative] * rows if alike else list(negative)  # type: ignore[list-item, arg-type]
-        if len(against) != rows:
-            raise UserError(f"negative has {len(against)} entries for {rows} prompts; give one, or one per prompt")
+    model: Model,
+    canvas: Canvas,
+    requests: Sequence[Request],
+    negative: Prompt | Sequence[Prompt | None] | None,
+    names: Sequence[str],
+) -> tuple[list[Guidance], bool]:
+    """Each row's guidance, and whether it can have no effect somewhere. Raises `UserError` for views that cannot be
+    made, and for a negative prompt that nothing leads away from."""
+    against = read_negative(negative, len(requests))
+    if negative is not None and all(request.guidance == 0 for request in requests):
+        raise UserError("negative is given without guidance, which gets away from it; give guidance, such as 1.0")
+    each = negative is not None and not is_one(negative)
     made, idle = [], False
     for row, (request, prompt) in enumerate(zip(requests, against, strict=True)):
-        ids = None if prompt is None else tuple(model.encode(prompt))
+        if each and prompt is not None and request.guidance == 0:
+            raise UserError(f"{names[row]} has a negative prompt without guidance; give guidance, such as 1.0")
+        ids = None if prompt is None else tuple(model.encode(prompt) or start_ids(model))
         shifts = request.guidance != 0 and (ids is not None or request.guidance_mode == "drop")
         if shifts and bool(canvas.new_BL[row, : int(canvas.starts_B[row])].any()):
             what = "negative" if ids is not None else "guidance_mode 'drop'"
-            raise UserError(f"prompt {row} has blanks in it, which {what} would move; use guidance_mode 'mask'")
+            raise UserError(f"{names[row]} has blanks in it, which {what} would move; use guidance_mode 'mask'")
         if ids is not None and request.guidance != 0 and len(ids) + (request.length or 0) > model.config.block_size:
             raise UserError(
-                f"negative of prompt {row} has {len(ids)} tokens, with length {request.length} that exceeds the "
+                f"negative of {names[row]} has {counted(len(ids))}, with length {request.length} that exceeds the "
                 f"context of {model.config.block_size}; shorten it"
             )
         idle |= request.guidance != 0 and ids is None and not bool(canvas.given_BL[row].any())
         made.append(
             Guidance(request.guidance, request.guidance_mode, request.guidance_schedule, request.guidance_interval, ids)
         )
-    if idle:
-        warnings.warn("guidance has no effect without a prompt; sampling without it", stacklevel=3)
-    return made
+    return made, idle
+
+
+def is_one(prompt: Prompt | Sequence[Prompt | None]) -> bool:
+    """Whether it is one text, or the ids of one."""
+    return isinstance(prompt, str) or (len(prompt) > 0 and all(isinstance(entry, Integral) for entry in prompt))
+
+
+def read_negative(negative: Prompt | Sequence[Prompt | None] | None, rows: int) -> list[Prompt | None]:
+    """One for each row, None where a row has none."""
+    if negative is None:
+        return [None] * rows
+    if isinstance(negative, torch.Tensor):
+        negative = negative.tolist()
+    if not isinstance(negative, Sequence):
+        raise UserError(f"negative is {negative!r}; give a text, token ids, or one of them per prompt")
+    against = [negative] * rows if is_one(negative) else list(negative)
+    if len(against) != rows:
+        raise UserError(f"negative has {len(against)} entries for {rows} prompts; give one, or one per prompt")
+    return against  # type: ignore[return-value]

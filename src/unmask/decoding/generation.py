@@ -23,6 +23,7 @@ from unmask.model.folder import Model
 
 SCHEMA_VERSION = 2
 READABLE_VERSIONS = (1, 2)  # in 1 a trace was a list, and there were no times
+BESIDE = ("tokens_per_pass", "prompt", "ids", "fill", "settings")  # what a printed row holds besides
 COLUMNS: dict[str, type] = {"step": int, "position": int, "token": int, "probability": float}
 
 
@@ -40,7 +41,7 @@ class Generation:
     positions: list[int]  # where the new tokens stand in `canvas`
     steps: list[int]  # the step that committed each token last; -1 for a token the caller forced
     probabilities: list[float]  # p(token) when it was committed, at temperature 1, guidance included
-    canvas: list[int]  # prompt and new tokens
+    canvas: list[int]  # prompt and new tokens, behind an end of sequence where the text begins with new ones
     seed: tuple[int, int]  # `generate(..., seed=[generation.seed])` draws this row again
     trace: list[dict[str, Any]] | None = None  # events in order, or None if they were not kept
     seconds: float | None = dataclasses.field(default=None, compare=False)  # wall time until this row was done
@@ -58,17 +59,22 @@ class Generation:
         fields["seed"] = list(self.seed)
         if self.trace is not None:
             fields["trace"] = {name: [event[name] for event in self.trace] for name in COLUMNS}
-        return {"schema_version": SCHEMA_VERSION, **fields}
+        return {"schema_version": SCHEMA_VERSION, "tokens_per_pass": self.tokens_per_pass, **fields}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Generation:
-        """Raises `UserError` naming the field that is missing, unknown or misshapen."""
-        fields = dict(fields)
+        """What `to_dict` made, or a row that `unmask sample` printed, without what it says of prompt and settings.
+
+        Raises `UserError` naming the field that is missing, unknown or misshapen.
+        """
+        known_fields = {field.name: field for field in dataclasses.fields(cls)}
+        fields = {name: value for name, value in fields.items() if name not in BESIDE}
+        if "settings_hash" in fields:  # of --prompts: the user's own keys may stand there too
+            fields = {name: fields[name] for name in (*known_fields, "schema_version") if name in fields}
         version = fields.pop("schema_version", None)
         if version not in READABLE_VERSIONS:
             known = " and ".join(map(str, READABLE_VERSIONS))
             raise UserError(f"generation.schema_version is {version!r}; this release reads {known}")
-        known_fields = {field.name: field for field in dataclasses.fields(cls)}
         if unknown := sorted(set(fields) - set(known_fields)):
             raise UserError(f"generation.{unknown[0]} is unknown; the file is of another program or damaged")
         for name, field in known_fields.items():
@@ -119,7 +125,8 @@ def results(canvas: Canvas, model: Model, eos_id: int | None, surplus: Sequence[
         tokens = canvas.tokens_BL[row, :length].tolist()
         blanks = bool(positions) and positions[0] < start
         stopped = canvas.ended[row] or ("eos" if eos < width else "length" if length > start else "filled")
-        text = model.decode(tokens[:eos]) if blanks else continuation(model, tokens[:eos], start)
+        added = int(canvas.added_B[row])
+        text = model.decode(tokens[added:eos]) if blanks else continuation(model, tokens[:eos], start)
         if text is not None:
             text = text[: max(len(text) - surplus[row], 0)]
         found.append(

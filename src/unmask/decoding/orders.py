@@ -14,7 +14,7 @@ first-hitting  the same process with infinitely many steps (arXiv 2409.02908): t
 confidence     highest p(x0) of the token drawn (MaskGIT, arXiv 2202.04200; the paper's greedy sampler)
 margin         highest p1 - p2 (arXiv 2502.06768)
 entropy        lowest entropy;  high-entropy: the other end (arXiv 2411.06438)
-random         uniformly random
+random         uniformly random, also among masks that were tokens before (`revise`)
 left-to-right  lowest position
 dilated        positions of the block in bit-reversed order: neighbours come late, when much stands around them
 
@@ -32,7 +32,7 @@ from dataclasses import dataclass, field
 import torch
 
 from unmask.decoding.rules import Parameter, Registered
-from unmask.decoding.turn import UNMASKING, Turn
+from unmask.decoding.turn import ORDERING, UNMASKING, Turn
 
 LAST_T = 1e-5
 # Relative; of float32 networks the rounding in another batch is a tenth of it.
@@ -61,6 +61,13 @@ class Order(Registered):
 
 def by_key(turn: Turn) -> torch.Tensor:
     return turn.keys_RL
+
+
+def at_random(turn: Turn) -> torch.Tensor:
+    """One random order of a row's positions; where remasking opens some of them again, a new one each step: under the
+    old one what came first would, taken back, be the first to come again, and even under a new key of its own it would
+    stand before masks that are left because theirs are low."""
+    return turn.keys_RL if turn.share_R is None else turn.uniforms(ORDERING)
 
 
 def by_position(turn: Turn) -> torch.Tensor:
@@ -94,7 +101,7 @@ ORDERS: dict[str, Order] = {
     "margin": Order(judge="margin"),
     "entropy": Order(judge="entropy", sign=-1.0),
     "high-entropy": Order(judge="entropy"),
-    "random": Order(blind=by_key),
+    "random": Order(blind=at_random),
     "left-to-right": Order(blind=by_position),
     "dilated": Order(blind=by_reversed_bits),
 }

@@ -9,6 +9,7 @@ what becomes of the tree.
 
 from __future__ import annotations
 
+import re
 import string
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ NEWLINE: Ranges = ((0x0A, 0x0A),)
 CLASSES = {"d": DIGITS, "w": WORD, "s": SPACES}
 CONTROLS = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "a": "\a"}
 HEX_DIGITS = {"x": 2, "u": 4, "U": 8}
+LARGEST_OCTAL = 0o377
 
 
 @dataclass(frozen=True)
@@ -157,11 +159,13 @@ class Parser:
             raise self.error("repeats a repetition", mend="put what is repeated into (?:...)")
         return part if part == Sequel(()) else Repeat(part, least, most)
 
-    def escape(self, start: int) -> Ranges:
+    def escape(self, start: int, in_class: bool = False) -> Ranges:
         """Of the character behind a backslash, `self.at`."""
         head = self.peek()
         if not head:
             raise self.error("ends in a backslash", start, "write \\\\ for one")
+        if (ranges := self.octal(start, in_class)) is not None:
+            return ranges
         self.at += 1
         if head.lower() in CLASSES:
             ranges = CLASSES[head.lower()]
@@ -177,13 +181,28 @@ class Parser:
             self.at += len(digits)
             return ((number, number),)
         if head.isascii() and head.isdigit():
+            if in_class:
+                raise self.error(f"has \\{head} in a class", start, f"write {head} for the digit")
             raise self.unsupported(f"\\{head} (a reference to a group)", start, "write the text out")
         if head in CONTROLS:
             head = CONTROLS[head]
+        elif in_class and head == "b":
+            head = "\b"
         elif head.isascii() and head.isalpha():
             known = "of letters only \\d \\w \\s, \\n \\t \\r, \\xHH and \\uHHHH are"
             raise self.unsupported(f"\\{head}", start, known)
         return ((ord(head), ord(head)),)
+
+    def octal(self, start: int, in_class: bool) -> Ranges | None:
+        r"""As `re` has it: \0, \0 and up to two digits, or three digits that are no group's number; in a class any."""
+        digits = re.match(r"[0-7]{1,3}" if in_class else r"0[0-7]{0,2}|[0-7]{3}", self.pattern[self.at :])
+        if digits is None:
+            return None
+        self.at += digits.end()
+        number = int(digits[0], 8)
+        if number > LARGEST_OCTAL:
+            raise self.error(f"has \\{digits[0]}, over \\{LARGEST_OCTAL:o},", start, "write \\uHHHH")
+        return ((number, number),)
 
     def character_class(self, start: int) -> Ranges:
         negated = self.peek() == "^"
@@ -214,7 +233,9 @@ class Parser:
     def class_member(self) -> Ranges:
         start, head = self.at, self.pattern[self.at]
         self.at += 1
-        return self.escape(start) if head == "\\" else ((ord(head), ord(head)),)
+        if head != "\\":
+            return ((ord(head), ord(head)),)
+        return self.escape(start, in_class=True)
 
     def peek(self) -> str:
         return self.pattern[self.at : self.at + 1]

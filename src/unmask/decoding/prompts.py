@@ -1,12 +1,15 @@
 """From what a caller gives to rows of token ids: prompts, blanks in texts, seeds, the end of sequence.
 
-rows = as_list(prompts); ids, word_starts = blanks(model, "The ____ of the Union", gap=2)
+rows = as_list(prompts); row = read_prompt(model, "The ____ of the Union", gap=2); row.ids, row.word_starts
+
+What begins a document begins behind a clean end of sequence, which tells the model so, as `score` has it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from numbers import Integral
 
 import numpy as np
@@ -23,19 +26,47 @@ Prompt = str | Sequence[int]
 Seed = int | tuple[int, int]
 
 
-def as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
-    """One text, or one list of ids, counts as a list of one prompt; arrays and tensors of ids are lists of them.
+@dataclass
+class Row:
+    """What stands in a row before its new tokens."""
 
-    Raises `UserError` naming the first prompt that is neither text nor ids.
+    ids: list[int]  # masks are blanks
+    word_starts: list[int] = field(default_factory=list)  # which of the masks stand for a space as well
+    added: int = 0  # tokens at the beginning that the caller did not give
+    bare: bool = False  # an end of sequence should have been added, and the model has none
+
+
+def as_list(prompts: Prompt | Sequence[Prompt | None] | None) -> list[Prompt | None]:
+    """One text, one list of ids or None counts as a list of one prompt; arrays and tensors of ids are lists of them.
+
+    Raises `UserError` naming the first prompt that is neither text nor ids nor None.
     """
+    if prompts is None:
+        return [None]
     if isinstance(prompts, np.ndarray | torch.Tensor):
         prompts = prompts.tolist()
+    if not isinstance(prompts, Sequence):
+        raise UserError(f"prompts is {prompts!r}; give a text, a list of token ids, or a list of these")
     if isinstance(prompts, str) or (len(prompts) and isinstance(prompts[0], Integral)):
-        return [prompts]  # type: ignore[list-item]
+        return [prompts]
     for number, prompt in enumerate(prompts):
-        if not isinstance(prompt, str | Sequence | np.ndarray | torch.Tensor):
+        if prompt is not None and not isinstance(prompt, str | Sequence | np.ndarray | torch.Tensor):
             raise UserError(f"prompt {number} is {prompt!r}; give a text or a list of token ids")
     return list(prompts)  # type: ignore[arg-type]
+
+
+def read_prompt(model: Model, prompt: Prompt | None, gap: int | None = None, name: str = "the prompt") -> Row:
+    """The row of a prompt; `gap`: its gaps are to be filled. Ids are taken as they are, none of them as well."""
+    if prompt is None:
+        if model.kind == "arm":
+            raise UserError(f'{name} is None, a bare canvas, which an autoregressive model does not have; give ""')
+        return Row([])
+    ids, word_starts = (model.encode(prompt), []) if gap is None else blanks(model, prompt, gap)
+    begins_in_gap = gap is not None and isinstance(prompt, str) and ids[:1] == [model.mask_id]
+    if ids and not begins_in_gap:
+        return Row(ids, word_starts)
+    before = start_ids(model)
+    return Row([*before, *ids], [at + len(before) for at in word_starts], len(before), bare=not before)
 
 
 def blanks(model: Model, prompt: Prompt, gap: int) -> tuple[list[int], list[int]]:
@@ -71,16 +102,16 @@ def tokens_with_a_space(model: Model) -> torch.Tensor:
 
 
 def end_of_sequence(model: Model) -> int | None:
-    if model.config.eos_id is not None:
-        return model.config.eos_id
-    return None if model.tokenizer is None else model.tokenizer.eos_id
+    return model.eos_id
 
 
-def start_token(eos_id: int | None) -> int:
-    """What an ARM continues when the prompt is empty: the end of a document before."""
-    if eos_id is None:
+def start_ids(model: Model) -> list[int]:
+    """What stands before the first token of a text: the end of the document before, where the model has such a token;
+    an autoregressive model cannot do without."""
+    eos_id = end_of_sequence(model)
+    if eos_id is None and model.kind == "arm":
         raise UserError("prompt is empty and the model has no end-of-sequence token to start from; give a prompt")
-    return eos_id
+    return [] if eos_id is None else [eos_id]
 
 
 def row_seeds(seed: int | Sequence[Seed], rows: int) -> list[tuple[int, int]]:

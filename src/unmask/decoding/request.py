@@ -8,7 +8,7 @@ Every option is one value for all prompts, or a list with an entry for each. Con
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -24,6 +24,8 @@ from unmask.errors import UserError, nearest
 ENDS = ("fill", "truncate", "stop", "suppress")
 # Options whose own value is a list, a pair or a mapping.
 PAIRS, COLLECTIONS = ("guidance_interval",), ("stop", "banned", "choices")
+# A model's own defaults (`unmask tune`) hold together; a row that names one of these says all of them.
+RULES = ("order", "quota", "threshold", "order_noise", "steps", "steps_per_token", "block", "revise", "cache")
 DEFAULTS: dict[str, Any] = {
     "length": None,
     "steps": None,
@@ -75,6 +77,7 @@ class Request:
     forced: Mapping[int, int | str]
     pattern: str | None
     choices: tuple[str, ...] | None
+    steps_per_token: float | None = None  # where `steps` is None: a model's own default
 
     @property
     def adaptive(self) -> bool:
@@ -87,17 +90,31 @@ class Request:
         return tuple(None if part is None else part.spec for part in parts)
 
 
-def read_requests(rows: int, kind: str, usual_quota: str = "paper", **options: Any) -> list[Request]:
-    """A `Request` per row; options left out have their defaults, orders that need a quota `usual_quota`.
+def read_requests(
+    rows: int,
+    kind: str,
+    usual_quota: str | Sequence[str] = "paper",
+    own: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> list[Request]:
+    """A `Request` per row. What a row leaves out is the model's `own` default, or else ours; orders that need a quota
+    have `usual_quota`, one or one per row.
 
     Raises `UserError`.
     """
     columns = {name: per_row(name, options.get(name), rows) for name in DEFAULTS}
-    rows_of = (
-        {name: DEFAULTS[name] if column[row] is None else column[row] for name, column in columns.items()}
-        for row in range(rows)
-    )
-    return [read_request(kind, given, usual_quota) for given in rows_of]
+    quotas = [usual_quota] * rows if isinstance(usual_quota, str) else usual_quota
+    requests = []
+    for row, quota in enumerate(quotas):
+        given = {name: column[row] for name, column in columns.items() if column[row] is not None}
+        requests.append(read_request(kind, {**DEFAULTS, **own_defaults(own or {}, given), **given}, quota))
+    return requests
+
+
+def own_defaults(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a model's own defaults that a row which names `given` falls back on."""
+    rules = any(given.get(name) is not None for name in RULES)
+    return {name: value for name, value in own.items() if name not in given and not (rules and name in RULES)}
 
 
 def per_row(name: str, value: Any, rows: int) -> list[Any]:
@@ -176,6 +193,7 @@ def read_request(kind: str, given: dict[str, Any], usual_quota: str) -> Request:
         forced=read_forced(given["forced"]),
         pattern=given["pattern"],
         choices=None if given["choices"] is None else collection("choices", given["choices"], str),
+        steps_per_token=given.get("steps_per_token"),
     )
 
 

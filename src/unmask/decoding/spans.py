@@ -16,7 +16,7 @@ Shapes: V vocabulary, S states, C classes of tokens that move every state alike,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
@@ -105,16 +105,38 @@ class TokenTable:
 
     def lengths(self, most: int) -> list[int]:
         """The numbers of tokens, up to `most`, in which some text can be written."""
+        return [length for length, reached_S in enumerate(self.reached(most)) if (reached_S & self.accepts_S).any()]
+
+    def all_from(self, most: int) -> int | None:
+        """The number of tokens from which on every number does, without an end; None where there is none, or it does
+        not show within `most`. States that were reached before are those that will be reached again."""
+        seen: dict[bytes, int] = {}
+        works: list[bool] = []
+        for length, reached_S in enumerate(self.reached(most)):
+            before = seen.setdefault(reached_S.tobytes(), length)
+            if before < length:
+                if not all(works[before:]):
+                    return None
+                return next((n + 1 for n in range(before - 1, -1, -1) if not works[n]), 0)
+            works.append(bool((reached_S & self.accepts_S).any()))
+        return None
+
+    def reached(self, most: int) -> Iterator[np.ndarray]:
+        """Bool [S]: the states that some text of 0, 1, ..., `most` tokens leads to."""
         from_N, to_N = self.steps
         reached_S = np.arange(len(self.next_SC)) == 0
-        found = []
-        for length in range(most + 1):
-            if (reached_S & self.accepts_S).any():
-                found.append(length)
+        for _ in range(most + 1):
+            yield reached_S
             wider_S = np.zeros_like(reached_S)
             wider_S[to_N[reached_S[from_N]]] = True
             reached_S = wider_S
-        return found
+
+
+def shown_lengths(lengths: Sequence[int], tail: int | None) -> list[str]:
+    """Numbers of tokens in words; `tail`: any from there on."""
+    if tail is None or max(lengths) < tail:
+        return [str(length) for length in sorted(lengths)]
+    return [*(str(length) for length in sorted(lengths) if length < tail), f"{tail} or more"]
 
 
 class Span:
@@ -131,10 +153,11 @@ class Span:
         """Raises `UserError` when no text has this length, or none has these tokens."""
         what, length = self.table.what, self.length
         if not self.fits([OPEN] * length):
-            others = self.table.lengths(4 * length + 64)
+            most = 4 * length + 64
+            others, tail = self.table.lengths(most), self.table.all_from(most)
             if not others:
                 raise UserError(f"{what} cannot be written with the tokens that are left; ban fewer, or use another")
-            near = " or ".join(str(other) for other in sorted(sorted(others, key=lambda n: abs(n - length))[:2]))
+            near = " or ".join(shown_lengths(sorted(others, key=lambda n: abs(n - length))[:2], tail))
             size = "1 token" if length == 1 else f"{length} tokens"
             raise UserError(f"{what} cannot be written in exactly {size}, but in {near}; give it so many (length, gap)")
         if tokens_n is not None and not self.fits(tokens_n):

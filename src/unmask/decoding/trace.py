@@ -38,6 +38,7 @@ class Trace:
     eos_id: int | None
     texts: dict[int, str]  # of every token in the generations, the mask left out
     settings: dict[str, Any] = field(default_factory=dict)  # JSON values, as the caller gave them
+    rows: list[dict[str, Any]] | None = None  # the generations as `unmask sample --json` prints them
 
     @classmethod
     def of(cls, generations: Sequence[Generation], model: Model, settings: Mapping[str, Any] | None = None) -> Trace:
@@ -63,7 +64,7 @@ class Trace:
             "eos_id": self.eos_id,
             "settings": self.settings,
             "texts": {str(token): text for token, text in self.texts.items()},
-            "generations": [generation.to_dict() for generation in self.generations],
+            "generations": self.rows or [generation.to_dict() for generation in self.generations],
         }
 
     @classmethod
@@ -112,14 +113,20 @@ class Trace:
 
 
 def save_trace(
-    path: str | Path, generations: Sequence[Generation], model: Model, settings: Mapping[str, Any] | None = None
+    path: str | Path,
+    generations: Sequence[Generation],
+    model: Model,
+    settings: Mapping[str, Any] | None = None,
+    rows: list[dict[str, Any]] | None = None,
 ) -> Path:
     """Writes generations of one call to a JSON file and returns its path; an old file is replaced.
 
-    `settings` are what the page is to say about the call. Raises `UserError` for a generation without a trace and a
-    file that cannot be written.
+    `settings` are what the page is to say about the call, `rows` the generations as `unmask sample --json` prints them,
+    with their prompts. Raises `UserError` for a generation without a trace and a file that cannot be written.
     """
-    return write_whole(path, json.dumps(Trace.of(generations, model, settings).to_dict(), ensure_ascii=False) + "\n")
+    trace = Trace.of(generations, model, settings)
+    trace.rows = rows
+    return write_whole(path, json.dumps(trace.to_dict(), ensure_ascii=False) + "\n")
 
 
 def load_trace(path: str | Path) -> Trace:

@@ -20,6 +20,7 @@ from unmask.diffusion.noise import uniforms
 
 # Draw 0 of a row orders its positions; draw 1 + tick of it chooses tokens. Other streams lie beyond any tick.
 KEYS, TOKENS, PRIORITIES, UNMASKING, REMASKING = 0, 1, 1 << 40, 2 << 40, 3 << 40
+ORDERING = 4 << 40
 
 
 @dataclass
@@ -55,8 +56,8 @@ class Turn:
 
     @property
     def t_R(self) -> torch.Tensor:
-        """Noise level: the masks left of all that the row had."""
-        new_R = self.canvas.new_BL[self.rows_R].sum(1)
+        """Noise level: the masks left of all that the row had; forced tokens never were any."""
+        new_R = (self.canvas.new_BL & ~self.canvas.forced_BL)[self.rows_R].sum(1)
         return self.canvas.open_BL[self.rows_R].sum(1) / new_R.clamp(min=1)
 
     def uniforms(self, stream: int) -> torch.Tensor:

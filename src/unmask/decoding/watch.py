@@ -94,8 +94,11 @@ class Watcher:
         from rich.console import Group
         from rich.text import Text
 
-        shown = [self.row(canvas, row) for row in range(min(self.rows, len(canvas.tokens_BL)))]
-        hidden = len(canvas.tokens_BL) - len(shown)
+        rows = len(canvas.tokens_BL)
+        shown = [self.row(canvas, row) for row in range(min(self.rows, rows))]
+        if rows > 1:  # from 1, as a trace page has them
+            shown = [Text.assemble((f"{number}: ", "bold"), text) for number, text in enumerate(shown, start=1)]
+        hidden = rows - len(shown)
         more = f", {hidden} more rows" if hidden > 0 else ""
         return Group(*shown, Text(self.status(canvas, now) + more, style="dim"))
 

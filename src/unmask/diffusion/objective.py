@@ -5,9 +5,10 @@
     outcome = objective.loss(network, inputs.to(device))          # loss_sum / n_tokens is the loss
 
 Masked diffusion (arXiv 2410.18514, eq. for the NELBO): t uniform, each token masked with probability
-p = (1 - eps) t + eps, loss = sum over masked of CE / p. `masking: fixed` masks exactly c of L tokens, c from 1..L,
-weighed by L/c (arXiv 2502.09992): the same expectation at eps = 0 without the variance of the count. `weighting: ce`
-drops the weight (scaled so that a constant CE of 1 gives 1): it trains well, and is NOT a bound on the likelihood.
+p = (1 - eps) t + eps, loss = sum over masked of CE / p. Whatever the schedule, p runs from eps to 1 and the expectation
+is the mean over such p (`Schedule.levels`). `masking: fixed` masks exactly c of L tokens, c from 1..L, weighed by L/c
+(arXiv 2502.09992): the same expectation at eps = 0 without the variance of the count. `weighting: ce` drops the weight
+(scaled so that a constant CE of 1 gives 1): it trains well, and is NOT a bound on the likelihood.
 
 Shapes: B batch, T tokens, N positions where the head runs.
 """
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from unmask.diffusion.noise import noise_levels, sample_lengths, uniforms
+from unmask.diffusion.noise import noise_levels, sample_lengths, uniform_rows
 from unmask.diffusion.schedule import SCHEDULES
 from unmask.errors import UserError, nearest
 
@@ -59,7 +60,7 @@ class ObjectiveConfig:
     kind: str = "mdm"
     masking: str = "bernoulli"
     schedule: str = "linear"
-    epsilon: float = 1e-3
+    epsilon: float = 1e-3  # the lowest mask probability with Bernoulli masks, whatever the schedule
     weighting: str = "nelbo"
     random_length: float = 0.01  # share of sequences cut to a length uniform on 1..context
 
@@ -94,7 +95,7 @@ class ObjectiveConfig:
         schedule = SCHEDULES[self.schedule]
         if self.masking == "fixed":
             return _counts(schedule.mask_probability(t), length) / length
-        return schedule.mask_probability((1 - self.epsilon) * t + self.epsilon)
+        return schedule.levels(t, self.epsilon)[0]
 
 
 @dataclass
@@ -186,12 +187,12 @@ class Objective:
         """
         config, schedule = self.config, SCHEDULES[self.config.schedule]
         t_B = noise_levels(seed, k)
-        u_BT = np.stack([uniforms(seed, index, context) for index in k])
+        u_BT = uniform_rows(seed, k, context)
         if maskable_BT is None:
             maskable_BT = np.arange(context) < lengths_B[:, None]
         u_BT[~maskable_BT] = np.inf  # padding is never masked
-        p_B = config._mask_probability(t_B, lengths_B)
         if config.masking == "fixed":
+            p_B = config._mask_probability(t_B, lengths_B)
             counts_B = np.rint(p_B * lengths_B).astype(np.int64)
             ranks_BT = u_BT.argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
             mask_BT = ranks_BT < counts_B[:, None]
@@ -199,8 +200,8 @@ class Objective:
             share_B = schedule.inverse(counts_B / lengths_B) - schedule.inverse((counts_B - 1) / lengths_B)
             weight_B = 1 / (counts_B * share_B)
         else:
+            p_B, weight_B = schedule.levels(t_B, config.epsilon)
             mask_BT = u_BT < p_B[:, None]
-            weight_B = schedule.weight((1 - config.epsilon) * t_B + config.epsilon)
         if config.weighting == "ce":
             weight_B = np.full(len(k), 1 / config.head_share(context))
         return mask_BT, weight_B, p_B

@@ -13,20 +13,36 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
+import math
 import sys
 import time
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from unmask.errors import UserError, nearest
-from unmask.evaluation.lm_eval_adapter import UnmaskLM, task_manager, usable_device
-from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, versions, write_result
+from unmask.errors import UserError
+from unmask.evaluation.generation_arguments import read_arguments
+from unmask.evaluation.harness import (
+    TASKS,
+    check_names,
+    harness_folder,
+    in_one_line,
+    local_manager,
+    matching,
+    names_in,
+    tame,
+    task_manager,
+)
 from unmask.evaluation.request_store import RequestStore, request_key
-from unmask.model.folder import Model, load
+from unmask.files import check_writable
+from unmask.hub import is_reachable
+from unmask.statistics import interval, said
+from unmask.terminal import say
+
+if TYPE_CHECKING:
+    from unmask.evaluation.lm_eval_adapter import UnmaskLM
+    from unmask.model.folder import Model
 
 
 @dataclass(frozen=True)
@@ -64,25 +80,32 @@ def evaluate(
     out: str | Path | None = None,
     device: str | None = None,
     batch_tokens: int | None = None,
+    verify: bool | None = None,
 ) -> dict[str, Any]:
     """Evaluates a model on every task; returns the result (JSON values) and, with `out`, writes it.
 
-    limit: the first so many questions of each. method, guidance, draws: instead of the paper's, for all tasks. While it
-    runs, answers are kept in `out` with `.partial.jsonl` behind, and a killed evaluation goes on from there. Raises
-    `UserError` for an unknown task, for one whose data is missing (naming where it is), and for answers of another
-    protocol in the way.
+    limit: the first so many questions of each. method, guidance, draws: instead of the paper's, for all tasks. verify:
+    as of `unmask.load`. While it runs, answers are kept in `out` with `.partial.jsonl` behind, and a killed evaluation
+    goes on from there. Raises `UserError` for an unknown task, for one whose data is missing (naming where it is), and
+    for answers of another protocol in the way.
     """
-    import lm_eval
-
     if not tasks:
         raise UserError(f"tasks is empty; give some of {', '.join(PAPER)}, or the harness's own")
     if limit is not None and limit < 1:
         raise UserError(f"limit is {limit}; give at least 1, or leave it out for all questions")
+    if out is not None and Path(out).parent.is_dir():  # a folder that is missing is made
+        check_writable([out])
     began = time.monotonic()
     quiet_harness()
-    manager = task_manager()
-    chosen = [choose(name, manager) for name in dict.fromkeys(tasks)]
-    model = path if isinstance(path, Model) else load(path, usable_device(device))
+    chosen = [choose(name) for task in dict.fromkeys(tasks) for name in matching(task)]
+    loaded = {task: load_task(task) for _, task, _ in chosen}  # before anything is asked: all data must be there
+    import lm_eval
+
+    from unmask.evaluation.lm_eval_adapter import UnmaskLM, usable_device
+    from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, versions, write_result
+    from unmask.model.folder import Model, load
+
+    model = path if isinstance(path, Model) else load(path, usable_device(device), verify=verify)
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
@@ -107,13 +130,20 @@ def evaluate(
                 batch_tokens=batch_tokens,
             )
             lm.store = _Prefixed(store, request_key(lm.protocol))  # type: ignore[assignment]
-            say(f"{name}: {task}, {describe(lm)}")
+            say(f"eval: {name}: {task}, {describe(lm)}")
             start = time.monotonic()
-            with contextlib.redirect_stdout(sys.stderr):  # the harness prints; stdout is the result's
+            with contextlib.redirect_stdout(sys.stderr), in_one_line(name):  # stdout is the result's
                 found = lm_eval.simple_evaluate(
-                    model=lm, tasks=[task], limit=limit, task_manager=manager, bootstrap_iters=1000, log_samples=True
+                    model=lm,
+                    tasks=loaded[task],
+                    limit=limit,
+                    task_manager=local_manager(),
+                    bootstrap_iters=1000,
+                    log_samples=True,
                 )
-            result["tasks"][name] = entry(found, task, lm, time.monotonic() - start)
+            seconds = time.monotonic() - start
+            for part in found["configs"]:  # several of a group or a tag
+                result["tasks"][name if part == task else part] = entry(found, part, lm, seconds)
     result["wall_seconds"] = time.monotonic() - began
     if out is not None:
         write_result(Path(out), result)
@@ -122,86 +152,124 @@ def evaluate(
     return result
 
 
-def choose(name: str, manager: Any) -> tuple[str, str, Way]:
+def choose(name: str) -> tuple[str, str, Way]:
     """(name, the harness's task, the paper's way) of what a user calls a task."""
     for short, way in PAPER.items():
         if name == short:
-            if hub_is_reachable():
+            if is_reachable():
                 return name, way.hub, way
-            say(f"{name}: the hub cannot be reached, so {way.local} from local data")
+            say(f"eval: {name}: the hub cannot be reached, so {way.local} from local data")
             return name, way.local, way
         if name in (way.hub, way.local):
             return name, name, way
-    if name not in manager.all_tasks:
-        known = [*PAPER, *(way.local for way in PAPER.values()), *manager.all_subtasks]
-        raise UserError(f"task '{name}' is unknown{nearest(name, known)}; the paper's are {', '.join(PAPER)}")
+    check_names([name], [TASKS], more=[*PAPER, *(way.local for way in PAPER.values())])
     return name, name, OTHER
 
 
-_reachable: bool | None = None
-
-
-def hub_is_reachable() -> bool:
-    """Whether the hub answers within a few seconds; asked once. HF_HUB_OFFLINE=1 says no."""
-    global _reachable
-    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
-        return False
-    if _reachable is None:
-        from huggingface_hub import constants
-
-        try:
-            urllib.request.urlopen(urllib.request.Request(constants.ENDPOINT, method="HEAD"), timeout=3).close()
-            _reachable = True
-        except (OSError, ValueError):
-            _reachable = False
-    return _reachable
+def load_task(task: str) -> list[Any]:
+    """The harness's task objects of a task, a group or a tag, their data read and their arguments checked."""
+    tame()
+    own, harness = (names_in(folder)[1] for folder in (TASKS, harness_folder()))
+    if task in own:
+        manager, spec = local_manager(), task
+    elif task in harness or Path(task).is_file():  # one file, without the index
+        manager, spec = local_manager(), str(harness.get(task, task))
+    else:
+        manager, spec = task_manager(), task
+    with contextlib.redirect_stdout(sys.stderr), in_one_line(task):
+        found = list(manager.load([spec])["tasks"].values())
+    for one in found:
+        if one.OUTPUT_TYPE == "generate_until":
+            read_arguments(dict(one.config.generation_kwargs or {}))
+    return found
 
 
 def entry(found: Any, task: str, lm: UnmaskLM, seconds: float) -> dict[str, Any]:
     """One task of the result: metrics with their standard errors over questions, protocol, and every question."""
     config, samples = found["configs"][task], found["samples"][task]
-    values = {name.partition(",")[0]: value for name, value in found["results"][task].items() if "," in name}
-    names = [name for name in values if not name.endswith("_stderr")]
-    items, answers = [], []
-    for sample in samples:
-        item: dict[str, Any] = {"id": sample["doc_id"], "hash": sample["prompt_hash"][:16]}
-        item |= {name: sample[name] for name in names if isinstance(sample.get(name), int | float)}
-        if config["output_type"] in ("multiple_choice", "loglikelihood"):
-            own = lm.answers([(context, continuation) for context, continuation, *_ in sample["arguments"]])
-            answers += own
-            item |= {name: [getattr(a, name) for a in own] for name in ("logprob", "se", "n_tokens")}
-        else:
+    values = {metric_name(name): value for name, value in found["results"][task].items() if "," in name}
+    names = [name for name in values if "_stderr" not in name]
+    items: dict[int, dict[str, Any]] = {}
+    told: list[Any] = []  # what is known of each answer: `Answer`, `RollingScore` as JSON, `Writing`
+    for sample, own in zip(samples, answers_of(samples, config["output_type"], lm), strict=True):
+        item = items.setdefault(sample["doc_id"], {"id": sample["doc_id"], "hash": sample["prompt_hash"][:16]})
+        for name in sample["metrics"]:  # a sample a filter of the answers
+            if isinstance(sample.get(name), int | float):
+                item[metric_name(f"{name},{sample['filter']}")] = sample[name]
+        if own is None:
+            continue
+        told += own
+        if config["output_type"] == "generate_until":
             item["answer"] = sample["filtered_resps"]
-        items.append(item)
+        else:
+            item |= {name: [getattr(a, name) for a in own] for name in ("logprob", "se", "interval", "n_tokens")}
     metadata = config.get("metadata") or {}
+    n = len(items)
+    metrics = {}
+    for name in names:
+        metric, comma, filtered = name.partition(",")
+        se = number(values.get(f"{metric}_stderr{comma}{filtered}"))
+        within = None if se is None else interval(values[name], se, n)
+        metrics[name] = {"value": values[name], "se": se, "interval": within}
     return {
         "task": task,
         "variant": metadata.get("variant", f"hub {config.get('dataset_path')}/{config.get('dataset_name')}"),
         "split": config.get("test_split") or config.get("validation_split"),
         "source": metadata.get("source", config.get("dataset_path")),
-        "n": len(items),
-        "metrics": {name: {"value": values[name], "se": number(values.get(f"{name}_stderr"))} for name in names},
+        "n": n,
+        "metrics": metrics,
         "protocol": {
             "task": task,
             "version": found["versions"].get(task),
             "fewshot": found["n-shot"].get(task, 0),
-            "items": request_key([[item["id"], item["hash"]] for item in items]),
+            "items": request_key([[item["id"], item["hash"]] for item in items.values()]),
             "estimator": lm.protocol["estimator"],
             "guidance": lm.guidance,
             "seed": lm.seed,
             "until_se": lm.protocol["until_se"],
         },
-        "tokens": sum(answer.n_tokens for answer in answers),
-        "contexts_cut": sum(answer.dropped > 0 for answer in answers),
-        "answers_in_pieces": sum(answer.pieces > 1 for answer in answers),
+        "tokens": sum(getattr(answer, "n_tokens", 0) for answer in told),
+        "contexts_cut": sum(getattr(answer, "dropped", 0) > 0 for answer in told),
+        "answers_in_pieces": sum(getattr(answer, "pieces", 1) > 1 for answer in told),
+        "texts_shortened": sum(getattr(answer, "length", 0) < getattr(answer, "wanted", 0) for answer in told),
         "seconds": seconds,
-        "items": items,
+        "items": list(items.values()),
     }
+
+
+def answers_of(samples: list[dict[str, Any]], kind: str, lm: UnmaskLM) -> list[list[Any] | None]:
+    """What the model knows of each sample's answers, from its store; None for the second filter of a question."""
+    seen: set[int] = set()
+    found: list[list[Any] | None] = []
+    written: Any = None
+    for sample in samples:
+        first = sample["doc_id"] not in seen
+        seen.add(sample["doc_id"])
+        if not first:
+            found.append(None)
+        elif kind == "generate_until":
+            # In the order in which they were asked, since equal questions are told apart by that.
+            if written is None:
+                filtered = sample["filter"]
+                own = [one for one in samples if one["filter"] == filtered]
+                parts = [(p, r) for one in own for p, r in zip(one["arguments"], one["resps"], strict=True)]
+                written = iter(lm.writings([(part[0], part[1]) for part, replies in parts for _ in replies]))
+            found.append([next(written) for replies in sample["resps"] for _ in replies])
+        elif kind == "loglikelihood_rolling":
+            found.append(lm.rolled([text for text, *_ in sample["arguments"]]))
+        else:
+            found.append(lm.answers([(context, continuation) for context, continuation, *_ in sample["arguments"]]))
+    return found
+
+
+def metric_name(name: str) -> str:
+    """``exact_match,strict-match`` as it is, ``acc,none`` as ``acc``."""
+    return name.removesuffix(",none")
 
 
 def number(value: Any) -> float | None:
     """The harness writes N/A where it has no standard error."""
-    return float(value) if isinstance(value, int | float) else None
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 class _Prefixed:
@@ -233,13 +301,15 @@ def in_words(result: dict[str, Any]) -> str:
         for metric, found in task["metrics"].items():
             se = "" if found["se"] is None else f" (se {found['se']:.4f})"
             lines.append(
-                f"{name:<12} {metric:<10} {found['value']:.4f}{se}  n {task['n']}, {task['task']} {task['split']}, "
-                f"{how}, guidance {task['protocol']['guidance']}"
+                f"{name:<12} {metric:<10} {found['value']:.4f}{se}{said(found.get('interval'))}  n {task['n']}, "
+                f"{task['task']} {task['split']}, {how}, guidance {task['protocol']['guidance']}"
             )
         if cut := task["contexts_cut"]:
             lines.append(f"{'':<12} {cut} contexts were cut on the left to fit the model")
         if pieces := task["answers_in_pieces"]:
             lines.append(f"{'':<12} {pieces} answers were longer than the model's context and scored in pieces")
+        if short := task["texts_shortened"]:
+            lines.append(f"{'':<12} {short} texts were written shorter than asked for, to fit the model")
     return "\n".join(lines)
 
 
@@ -247,7 +317,3 @@ def quiet_harness() -> None:
     """The harness logs a page for every task; warnings are enough here."""
     for name in ("lm_eval", "lm-eval", "datasets"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def say(text: str) -> None:
-    print(f"eval: {text}", file=sys.stderr, flush=True)

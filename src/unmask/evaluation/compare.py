@@ -1,12 +1,12 @@
 """An MDM, an ARM and the baselines on the same held-out tokens, by one protocol.
 
     result = compare({"mdm": load("runs/demo/mdm"), "arm": load("runs/demo/arm")}, "runs/demo/data")
-    result["mdm"]["bits_per_byte"], result["mdm"]["bits_per_byte_se"], result["unigram"]["bits_per_byte"]
+    result["mdm"]["bits_per_byte"], result["mdm"]["bits_per_byte_interval"], result["unigram"]["bits_per_byte"]
 
 Windows of one token less than the context are spread evenly over the validation split; a clean end-of-sequence token
 precedes each and is not scored. The MDM's number is the Monte Carlo estimate of an upper bound on its negative
-log-likelihood (arXiv 2410.18514) with the standard error of that estimate; the ARM's is exact. Bits per byte divide
-by the exact UTF-8 bytes of the scored tokens (an end of sequence among them costs nats and stands for no byte).
+log-likelihood (arXiv 2410.18514) with that estimate's standard error and 95% interval; the ARM's is exact. Bits per
+byte divide by the exact UTF-8 bytes of the scored tokens (an end of sequence among them costs nats and is no byte).
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from unmask.evaluation.cloze import cloze
 from unmask.likelihood import corpus_bound
 from unmask.model.folder import Model
 from unmask.model.tokenizers import Tokenizer
+from unmask.training.metrics import read_records
+from unmask.training.run_folder import read_settings
 from unmask.training.validation import validation_windows
 
 WINDOWS, DRAWS, SEED = 256, 8, 1234
@@ -95,6 +97,8 @@ def score_model(model: Model, held_out: HeldOut, draws: int, seed: int) -> dict[
         **numbers(bound.nats_per_token, held_out),
         "nats_per_token_se": bound.se,
         "bits_per_byte_se": held_out.bits_per_byte(bound.se),
+        "nats_per_token_interval": bound.interval,
+        "bits_per_byte_interval": bound.bits_per_byte_interval(held_out.n_bytes),
         "parameters": model.config.n_params,
         "parameters_non_embedding": model.config.n_params_non_embedding,
         "config_hash": digest(model.config.to_dict()),
@@ -134,20 +138,20 @@ def digest(fields: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
-def training_curve(run: str | Path, data: str | Path) -> list[dict[str, float]]:
-    """The validations of a run as {step, flops, seconds, bits_per_byte, bits_per_byte_se}, from its metrics.jsonl."""
-    import yaml
-
+def training_curve(run: str | Path, data: str | Path) -> list[dict[str, Any]]:
+    """The validations of a run from its metrics.jsonl, each with step, flops, seconds, bits_per_byte and its
+    bits_per_byte_se and bits_per_byte_interval (None of a run that did not keep it)."""
     run = Path(run)
-    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
+    recipe = read_settings(run)
     held_out_data = TokenData(data, "validation")
     held_out = HeldOut.of(held_out_data, held_out_data.tokenizer(), recipe["context"], recipe["validation"]["windows"])
     curve = []
-    for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-        record = json.loads(line)
+    for record in read_records(run):
         if record["kind"] == "validation":
             point = {name: record[name] for name in ("step", "flops", "seconds")}
             point["bits_per_byte"] = held_out.bits_per_byte(record["loss"])
             point["bits_per_byte_se"] = held_out.bits_per_byte(record["se"])
+            within = record.get("interval")
+            point["bits_per_byte_interval"] = within and [held_out.bits_per_byte(nats) for nats in within]
             curve.append(point)
     return curve

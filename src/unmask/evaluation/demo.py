@@ -20,16 +20,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-
 from unmask._version import __version__
 from unmask.errors import UserError
 from unmask.evaluation.stages import Stages, Stopped, run_together
 from unmask.files import write_whole
+from unmask.settings import RECIPES, read_yaml
+from unmask.statistics import said
+from unmask.terminal import heed_interrupts, say
 
 SCHEMA_VERSION = 1
 KINDS = ("mdm", "arm")
-RECIPES = Path(__file__).parents[3] / "recipes"  # of a clone; recipes are not part of the installed package
 # What must be equal for the comparison to be one of objectives.
 EQUAL = ("model", "context", "steps", "tokens", "flops", "flops_rule")
 UNMASK = (sys.executable, "-m", "unmask")
@@ -38,15 +38,16 @@ UNMASK = (sys.executable, "-m", "unmask")
 def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Runs the demo and exits with its status."""
     status = 0
+    heed_interrupts()
     try:
         options = build_parser().parse_args(argv)
         summary = run(options)
         print(json.dumps(summary, ensure_ascii=False) if options.json else in_words(summary, options.out))
     except UserError as error:
-        print(f"unmask demo: error: {error}", file=sys.stderr)
+        say(f"unmask demo: error: {error}")
         status = 2
     except Stopped as stopped:
-        say("stopped; the same command goes on from here")
+        say("demo: stopped; the same command goes on from here")
         status = 128 + stopped.number
     except KeyboardInterrupt:
         status = 130
@@ -95,8 +96,10 @@ def check(options: argparse.Namespace, recipes: dict[str, Path]) -> None:
     fields = {}
     for kind, path in recipes.items():
         if not path.is_file():
-            raise UserError(f"{path} does not exist; run in a clone of the repository, or give --recipes FOLDER")
-        fields[kind] = yaml.safe_load(path.read_text(encoding="utf-8"))
+            raise UserError(f"{path} does not exist; give --recipes a FOLDER with both recipes, or leave it out")
+        fields[kind] = read_yaml(path)
+        if not isinstance(fields[kind], dict):
+            raise UserError(f"{path} is not a recipe: it must hold `key: value` lines")
     for name in EQUAL:
         values = [found.get(name) for found in fields.values()]
         if values[0] != values[1]:
@@ -125,7 +128,7 @@ def train(options: argparse.Namespace, recipes: dict[str, Path], stages: Stages)
         settings = hashlib.sha256(f"{recipe.read_text(encoding='utf-8')} {options.flops}".encode()).hexdigest()
         there = any((run_folder / "checkpoints").glob("step-*/config.json"))
         if there and stages.records.get(kind, {}).get("finished") == settings:
-            say(f"{kind} is trained already: {run_folder}")
+            say(f"demo: {kind} is trained already: {run_folder}")
             continue
         resume = ["--resume"] if (run_folder / "recipe.yaml").is_file() else []
         commands[kind] = [*UNMASK, "train", *words, *resume]
@@ -143,23 +146,24 @@ def finish(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     from unmask.evaluation.report import render
     from unmask.evaluation.samples import measure_speed, write_samples
     from unmask.model.folder import load
+    from unmask.training.run_folder import VERSIONS, read_json
 
     torch.set_num_threads(1)
     out, data = options.out, options.out / "data"
-    say("evaluating both models on the same held-out text")
+    say("demo: evaluating both models on the same held-out text")
     with stages.measure("evaluate"):
         models = {kind: load(out / kind) for kind in KINDS}
         summary: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
         summary |= compare(models, data, windows=options.windows, draws=options.draws, seed=options.seed)
         summary["curves"] = {kind: training_curve(out / kind, data) for kind in KINDS}
-    say("writing samples")
+    say("demo: writing samples")
     with stages.measure("samples"):
-        summary["samples"] = write_samples(models["mdm"], models["arm"], data, seed=options.seed)
+        summary["samples"] = write_samples(models["mdm"], models["arm"], data, options.seed, options.source)
     with stages.measure("speed"):
         summary["speed"] = {**measure_speed(models["mdm"], models["arm"]), "processor": processor()}
     summary["training"] = {kind: training_facts(out / kind) for kind in KINDS}
     summary["data"] = data_facts(options, data)
-    summary["versions"] = json.loads((out / "mdm" / "versions.json").read_text(encoding="utf-8"))
+    summary["versions"] = read_json(out / "mdm" / VERSIONS, "resume the run, which writes it anew") or {}
     summary["versions"] |= {"unmask": __version__, "system": platform.system(), "machine": platform.machine()}
     with stages.measure("pictures"):
         picture(summary, out / "picture.png")
@@ -173,9 +177,14 @@ def finish(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
 
 def training_facts(run: Path) -> dict[str, Any]:
     """Settings of a run and what it spent, from its own files."""
-    recipe = yaml.safe_load((run / "recipe.yaml").read_text(encoding="utf-8"))
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    last = [record for record in records if record["kind"] == "train"][-1]
+    from unmask.training.metrics import METRICS, read_records
+    from unmask.training.run_folder import read_settings
+
+    recipe = read_settings(run)
+    records = [record for record in read_records(run) if record["kind"] == "train"]
+    if not records:
+        raise UserError(f"{run / METRICS} has no training step; delete {run} to train it again")
+    last = records[-1]
     spent = {name: last[name] for name in ("flops", "step", "tokens", "epoch", "skipped", "seconds")}
     chosen = ("seed", "context", "batch_size", "flops_rule", "model", "objective", "optimizer", "ema", "threads")
     return {**spent, **{name: recipe[name] for name in chosen}}
@@ -208,19 +217,21 @@ def in_words(summary: dict[str, Any], out: Path) -> str:
     lines = ["", "bits per byte of held-out text (lower is better)"]
     for name in ("mdm", "arm", "unigram", "xz"):
         entry = summary[name]
-        note = f" (upper bound; se {entry['bits_per_byte_se']:.4f})" if entry.get("is_bound") else ""
+        note = ""
+        if entry.get("is_bound"):
+            note = f" (upper bound; se {entry['bits_per_byte_se']:.4f}{said(entry['bits_per_byte_interval'])})"
         lines.append(f"  {name:<8} {entry['bits_per_byte']:.3f}{note}")
     lines.append("one hidden token guessed right")
     for name in ("mdm", "arm", "unigram"):
         lines.append(f"  {name:<8} {summary['cloze'][name]['accuracy']:.1%}")
-    lines.append("gaps filled by the MDM")
-    lines += [f"  {gap['title']}  ->  {gap['text']}" for gap in summary["samples"]["phrases"]]
+    phrases, sentences = summary["samples"]["phrases"], summary["samples"]["sentences"]
+    if phrases or sentences:
+        lines.append("gaps filled by the MDM")
+    lines += [f"  {gap['title']}  ->  {gap['text']}" for gap in phrases]
+    if not phrases:  # they are of another text
+        lines += [f"  {gap['truth']}  ->  {gap['text']}" for gap in sentences]
     lines += [f"report:   {out / 'report.html'}", f"numbers:  {out / 'summary.json'}"]
     return "\n".join(lines)
-
-
-def say(text: str) -> None:
-    print(f"demo: {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

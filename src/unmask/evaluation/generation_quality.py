@@ -21,11 +21,13 @@ from typing import Any
 import numpy as np
 
 from unmask.data.shards import TokenData
-from unmask.decoding import Generation, generate, infill
+from unmask.decoding import Generation, generate
+from unmask.decoding.generate import infill
 from unmask.decoding.generation import continuation
 from unmask.errors import UserError
 from unmask.evaluation.judge import Judge
 from unmask.model.folder import Model
+from unmask.statistics import Estimate, mean, ratio
 
 NGRAMS = (1, 2, 3, 4)
 REPETITION_N = 4
@@ -40,22 +42,11 @@ class Sample:
     tokens: Sequence[int]  # of `text`, in the writer's vocabulary
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number and its standard error over samples; nan where a single sample tells none."""
-
-    value: float
-    se: float
-
-    def to_dict(self) -> dict[str, float]:
-        return {"value": self.value, "se": self.se}
-
-
 # ------------------------------------------------------------------ numbers of texts
 
 
 def measure(samples: Sequence[Sample], judge: Judge | None) -> dict[str, Any]:
-    """Every number of some samples as JSON values: {"value", "se"}, and counts.
+    """Every number of some samples as JSON values, {"value", "se", "interval", "groups"}, and counts.
 
     perplexity (of the judge's tokens), bits_per_byte: sums over all samples, only with a judge. entropy: of the tokens
     within a sample, in nats, averaged. distinct_1 .. distinct_4: different n-grams of all samples over their count,
@@ -78,25 +69,9 @@ def measure(samples: Sequence[Sample], judge: Judge | None) -> dict[str, Any]:
         nats, judged, n_bytes = zip(*judge.read([(s.prompt, s.text) for s in written]), strict=True)
         per_token, per_byte = ratio(nats, judged), ratio(nats, n_bytes)
         perplexity = math.exp(per_token.value)
-        numbers["perplexity"] = Estimate(perplexity, perplexity * per_token.se)
-        numbers["bits_per_byte"] = Estimate(per_byte.value / math.log(2), per_byte.se / math.log(2))
+        numbers["perplexity"] = Estimate(perplexity, perplexity * per_token.se, per_token.groups)
+        numbers["bits_per_byte"] = per_byte.scaled(1 / math.log(2))
     return found | {name: number.to_dict() for name, number in numbers.items()}
-
-
-def mean(values: Sequence[float]) -> Estimate:
-    array = np.asarray(values, dtype=np.float64)
-    return Estimate(float(array.mean()), _se(array))
-
-
-def ratio(above: Sequence[float], below: Sequence[float]) -> Estimate:
-    """Sum over sum, with the standard error of the ratio estimator (the linearised one)."""
-    a, b = np.asarray(above, dtype=np.float64), np.asarray(below, dtype=np.float64)
-    value = float(a.sum() / b.sum())
-    return Estimate(value, _se(a - value * b) / float(b.mean()))
-
-
-def _se(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
 
 
 def entropy(tokens: Sequence[int]) -> float:
@@ -122,8 +97,8 @@ def distinct(samples: Sequence[Sequence[int]], n: int) -> Estimate:
         if counts.total() < total
     ]
     if len(left_out) < 2:
-        return Estimate(value, math.nan)
-    return Estimate(value, float(np.std(left_out) * math.sqrt(len(left_out) - 1)))
+        return Estimate(value, math.nan, 1)
+    return Estimate(value, float(np.std(left_out) * math.sqrt(len(left_out) - 1)), len(left_out))
 
 
 def repetition(tokens: Sequence[int], n: int = REPETITION_N) -> float:
@@ -220,5 +195,4 @@ def judged(judge: Judge, wholes: Sequence[tuple[Model, list[int], int]]) -> Esti
     """Bits per byte under a judge of the rest of each text, (model, tokens, where the rest begins), given its start."""
     texts = [(model.decode(tokens[:at]) or "", continuation(model, tokens, at) or "") for model, tokens, at in wholes]
     nats, _, n_bytes = zip(*judge.read(texts), strict=True)
-    per_byte = ratio(nats, n_bytes)
-    return Estimate(per_byte.value / math.log(2), per_byte.se / math.log(2))
+    return ratio(nats, n_bytes).scaled(1 / math.log(2))

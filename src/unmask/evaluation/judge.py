@@ -37,14 +37,16 @@ class Judge:
     def read(self, texts: Sequence[tuple[str, str]]) -> list[tuple[float, int, int]]:
         """(nats, the judge's tokens, UTF-8 bytes) of every (prompt, text), the prompt given; texts are not empty.
 
-        A text longer than the judge's context is read in pieces, each given what stands before it.
+        A text longer than the judge's context is read in pieces, each given what stands before it. Where a token of
+        the judge straddles prompt and text it is read whole, and its bytes are counted whole.
         """
-        pieces = [Pair.make_pieces(self.model, *text, index=i) for i, text in enumerate(texts)]
+        pieces = [Pair.make_pieces(self.model, *text, index=f"text {i} of the judge") for i, text in enumerate(texts)]
         scores = iter(score_pairs(self.model, [pair for own in pieces for pair in own], Estimator("exact")))
         read = []
-        for (_, text), own in zip(texts, pieces, strict=True):
+        for own in pieces:
             found = [next(scores) for _ in own]
-            read.append((-sum(s.logprob for s in found), sum(s.n_tokens for s in found), len(text.encode())))
+            n_bytes = sum(pair.n_bytes or 0 for pair in own)
+            read.append((-sum(s.logprob for s in found), sum(s.n_tokens for s in found), n_bytes))
         return read
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,13 +11,11 @@ belonging to the continuation, as the harness demands. Masked diffusion models a
 from __future__ import annotations
 
 import inspect
-import math
-import os
-import sys
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from functools import cache
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +24,29 @@ try:
     from lm_eval.api.registry import register_model
 except ImportError as missing:
     from unmask.errors import UserError as _UserError
+    from unmask.evaluation.harness import MISSING
 
-    raise _UserError("the benchmarks need lm-evaluation-harness: pip install 'unmask[eval]'") from missing
+    raise _UserError(MISSING) from missing
 
 from unmask.decoding import generate
 from unmask.errors import UserError, nearest
+from unmask.evaluation.generation_arguments import Wanted, cut_before, fit, read_arguments
+from unmask.evaluation.harness import NO_TEMPLATE, tame, task_manager
 from unmask.evaluation.provenance import model_facts
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.evaluation.status import StatusLine
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.pairs import Pair
+from unmask.likelihood.passes import batch_size, check_guidance
 from unmask.likelihood.rolling import rolling
-from unmask.likelihood.scoring import score_pairs
+from unmask.likelihood.scoring import MAX_DRAWS, check_until, error_of_total, score_pairs
 from unmask.model.folder import Model, load
+from unmask.statistics import interval
 
-TASKS = Path(__file__).parent / "tasks"
+__all__ = ["Answer", "UnmaskLM", "Writing", "task_manager", "usable_device"]
 CHUNK = 64  # requests between two looks at the clock; answers of one question stay together
-DEFAULT_NEW_TOKENS = 256  # as in the harness, where a task says nothing
 IGNORED = ("batch_size", "max_batch_size")  # the harness passes these to every model; batches go by tokens here
+tame()
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,23 @@ class Answer:
     n_tokens: int
     greedy: bool
     dropped: int  # tokens of the context that did not fit the model
-    pieces: int  # more than 1 where the continuation did not fit
+    pieces: int  # more than 1 where the continuation did not fit, 0 where there is nothing to score
+    groups: int = 0  # independent groups that the error comes from
+
+    @property
+    def interval(self) -> list[float] | None:
+        """95%, of `logprob`; None where nothing tells it."""
+        return interval(self.logprob, self.se, self.groups)
+
+
+@dataclass(frozen=True)
+class Writing:
+    """A generated text and what became of its request."""
+
+    text: str
+    dropped: int  # tokens of the prompt that did not fit the model
+    length: int  # new tokens at most
+    wanted: int  # new tokens asked for
 
 
 @register_model("unmask")
@@ -64,7 +83,8 @@ class UnmaskLM(LM):
 
     method, draws, order, seed, until_se, guidance: as in `unmask.score`. greedy: whether to decide if greedy decoding
     writes the continuation, which LAMBADA's accuracy asks for. store: a file that keeps answers as they come, so that a
-    killed evaluation goes on. steps, decoding_order: of generation. Raises `UserError` for settings unknown.
+    killed evaluation goes on. steps, decoding_order: of generation. verify: as of `unmask.load`. Raises `UserError` for
+    settings unknown.
     """
 
     def __init__(
@@ -84,6 +104,7 @@ class UnmaskLM(LM):
         decoding_order: str = "confidence",
         model: Model | None = None,
         progress: bool = True,
+        verify: bool | None = None,
         **others: Any,
     ) -> None:
         super().__init__()
@@ -94,14 +115,22 @@ class UnmaskLM(LM):
         if model is None:
             if path is None:
                 raise UserError("model_args has no path; give path=RUN, a run or a model folder")
-            model = load(path, device=usable_device(device))
+            model = load(path, device=usable_device(device), verify=verify)
         self.model = model
         self.estimator = Estimator("exact") if model.kind == "arm" else Estimator(method, draws, order)
-        self.guidance, self.seed, self.until_se, self.greedy = float(guidance), int(seed), until_se, bool(greedy)
-        if model.kind == "arm":
-            Estimator(method, draws, order)  # a mistake is one for either kind
-            if self.guidance:
-                raise UserError("guidance needs a masked diffusion model; leave it out for an autoregressive one")
+        asked = Estimator(method, draws, order)  # a mistake is one for either kind
+        for name, value, kind in (("guidance", guidance, Real), ("seed", seed, Integral)):
+            if not isinstance(value, kind) or isinstance(value, bool):
+                raise UserError(f"model_args: {name} is {value!r}; give a {'whole ' * (kind is Integral)}number")
+        for name, switch in (("greedy", greedy), ("progress", progress)):
+            if not isinstance(switch, bool):
+                raise UserError(f"model_args: {name} is {switch!r}; give True or False")
+        check_guidance(model, float(guidance))
+        batch_size(model, batch_tokens)
+        if until_se is not None:
+            check_until(asked, until_se, MAX_DRAWS)
+        read_arguments({} if steps is None else {"steps": steps})
+        self.guidance, self.seed, self.until_se, self.greedy = float(guidance), int(seed), until_se, greedy
         self.batch_tokens, self.steps, self.decoding_order = batch_tokens, steps, decoding_order
         self.progress = progress
         self.protocol = {
@@ -129,25 +158,37 @@ class UnmaskLM(LM):
     # ------------------------------------------------------------------ likelihood
 
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+        """An empty continuation has 0 nats, as the harness counts it."""
         answers = self.answers([request.args for request in requests])
+        told = tasks_of(requests)
+        if cut := sum(answer.dropped > 0 for answer in answers):
+            self._tell(f"{told}{cut} of {len(answers)} contexts are cut on the left")
+        if pieces := sum(answer.pieces > 1 for answer in answers):
+            self._tell(f"{told}{pieces} of {len(answers)} continuations are scored in pieces")
         return [(answer.logprob, answer.greedy) for answer in answers]
+
+    def _tell(self, what: str) -> None:
+        warnings.warn(f"{what} to fit the model's {self.model.config.block_size} tokens", stacklevel=3)
 
     def answers(self, pairs: list[tuple[str, str]]) -> list[Answer]:
         """An `Answer` for each (context, continuation); those of the store are not asked again."""
         keys = [request_key("loglikelihood", *pair[:2]) for pair in pairs]
-        todo = {key: pair for key, pair in zip(keys, pairs, strict=True) if self.store.get(key) is None}
+        todo: dict[str, tuple[str, str, str]] = {}
+        for number, (key, pair) in enumerate(zip(keys, pairs, strict=True)):
+            if self.store.get(key) is None:
+                todo.setdefault(key, (pair[0], pair[1], f"loglikelihood request {number}"))
         # By length, so that a batch has little padding; by context, so that answers of one question share their work.
         order = sorted(todo, key=lambda key: (-len(todo[key][0]), todo[key][0], -len(todo[key][1])))
         with StatusLine(len(order), "requests", shown=self.progress) as status:
             for start in range(0, len(order), CHUNK):
                 chunk = order[start : start + CHUNK]
-                for key, answer in zip(chunk, self._score([todo[key] for key in chunk], start), strict=True):
+                for key, answer in zip(chunk, self._score([todo[key] for key in chunk]), strict=True):
                     self.store.put(key, asdict(answer))
                 status.update(start + len(chunk))
         return [Answer(**self.store.get(key)) for key in keys]
 
-    def _score(self, pairs: list[tuple[str, str]], first: int) -> Iterator[Answer]:
-        pieces = [Pair.make_pieces(self.model, *pair[:2], index=first + i) for i, pair in enumerate(pairs)]
+    def _score(self, pairs: list[tuple[str, str, str]]) -> Iterator[Answer]:
+        pieces = [Pair.make_pieces(self.model, context, text, index=name) for context, text, name in pairs]
         made = [piece for parts in pieces for piece in parts]
         scores = iter(
             score_pairs(
@@ -163,22 +204,28 @@ class UnmaskLM(LM):
         )
         for parts in pieces:
             own = [next(scores) for _ in parts]
+            se, groups = error_of_total(parts, own)
             yield Answer(
-                logprob=sum(score.logprob for score in own),
-                se=math.sqrt(sum(score.se**2 for score in own)),
+                logprob=sum((score.logprob for score in own), 0.0),
+                se=se,
                 n_tokens=sum(score.n_tokens for score in own),
                 greedy=all(bool(score.greedy) for score in own),
-                dropped=parts[0].dropped,
+                dropped=parts[0].dropped if parts else 0,
                 pieces=len(parts),
+                groups=groups,
             )
 
     def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
-        """Whole texts, in windows of the model's context."""
+        """Whole texts, in windows of the model's context; an empty one has 0 nats."""
         if self.guidance:
             warnings.warn("guidance has no meaning for a text without a prompt; it is scored without", stacklevel=2)
-        texts = [request.args[0] for request in requests]
-        for key, text in ((request_key("rolling", text), text) for text in texts):
-            if self.store.get(key) is None:
+        return [answer.logprob for answer in self.rolled([request.args[0] for request in requests])]
+
+    def rolled(self, texts: list[str]) -> list[Answer]:
+        """An `Answer` for each whole text; those of the store are not asked again."""
+        for number, text in enumerate(texts):
+            key = request_key("rolling", text)
+            if self.store.get(key) is None and self.model.encode(text):
                 (found,) = rolling(
                     self.model,
                     [text],
@@ -188,55 +235,104 @@ class UnmaskLM(LM):
                     seed=self.seed,
                     batch_tokens=self.batch_tokens,
                     until_se=self.until_se,
+                    names=[f"loglikelihood_rolling request {number}"],
                 )
                 self.store.put(key, found.to_dict())
-        return [self.store.get(request_key("rolling", text))["logprob"] for text in texts]
+        kept = [self.store.get(request_key("rolling", text)) or {} for text in texts]
+        return [
+            Answer(
+                logprob=found.get("logprob", 0.0),
+                se=found.get("se", 0.0),
+                n_tokens=found.get("n_tokens", 0),
+                greedy=False,
+                dropped=0,
+                pieces=1,
+                groups=found.get("groups", 0),
+            )
+            for found in kept
+        ]
 
     # ------------------------------------------------------------------ generation
 
     def generate_until(self, requests: list[Any]) -> list[str]:
-        """Greedy unless the task samples; a row ends before the first stop text, or at its end of sequence."""
-        todo: dict[str, tuple[str, dict[str, Any]]] = {}
-        keys = []
-        for request in requests:
-            context, settings = request.args[:2]
-            keys.append(request_key("generate", context, settings, self.steps, self.decoding_order))
-            if self.store.get(keys[-1]) is None:
-                todo[keys[-1]] = (context, settings)
-        alike: dict[str, list[str]] = {}
-        for key, (_, settings) in todo.items():
-            alike.setdefault(request_key(settings), []).append(key)
-        for group in alike.values():
-            for start in range(0, len(group), CHUNK):
-                chunk = group[start : start + CHUNK]
-                texts = self._generate([todo[key][0] for key in chunk], todo[chunk[0]][1], chunk)
-                for key, text in zip(chunk, texts, strict=True):
-                    self.store.put(key, text)
-        return [self.store.get(key) for key in keys]
+        """Greedy unless the task samples; a row ends before the first stop text, or at its end of sequence.
 
-    def _generate(self, contexts: list[str], settings: dict[str, Any], keys: list[str]) -> list[str]:
-        block = self.model.config.block_size
-        length = int(settings.get("max_gen_toks") or settings.get("max_tokens") or DEFAULT_NEW_TOKENS)
-        length = min(length, max(1, block // 2) if length >= block else length)
-        prompts = [self.model.encode(context)[-(block - length) :] for context in contexts]
-        sampled = bool(settings.get("do_sample", settings.get("temperature", 0.0)))
-        options: dict[str, Any] = (
-            {} if self.model.kind == "arm" else {"steps": self.steps, "order": self.decoding_order}
-        )
-        until = settings.get("until") or []
-        stops = [stop for stop in ([until] if isinstance(until, str) else until) if stop]
+        The same question asked again (`repeats`) is drawn anew where it is sampled: the noise is a function of seed,
+        prompt, settings, and how often they were asked before in this call.
+        """
+        written = self.writings([request.args[:2] for request in requests])
+        cut = sum(one.dropped > 0 for one in written)
+        short = [one for one in written if one.length < one.wanted]
+        notes = [f"{cut} of {len(written)} prompts are cut on the left"] if cut else []
+        if short:
+            least, most = min(one.length for one in short), max(one.wanted for one in short)
+            notes.append(f"{len(short)} of {len(written)} texts have at most {least} tokens where {most} are asked for")
+        if notes:
+            self._tell(f"{tasks_of(requests)}{', and '.join(notes)}{',' * bool(short)}")
+        return [one.text for one in written]
+
+    def writings(self, asked: list[tuple[str, dict[str, Any]]]) -> list[Writing]:
+        """A `Writing` for each (prompt, generation arguments); those of the store are not written again."""
+        wanted = [read_arguments(settings) for _, settings in asked]
+        keys, before = [], Counter[str]()
+        todo: dict[str, tuple[str, Wanted]] = {}
+        for (prompt, _), one in zip(asked, wanted, strict=True):
+            base = request_key("generate", prompt, one.key(), self.steps, self.decoding_order)
+            repeat = before[base] if one.sampled else 0
+            before[base] += 1
+            keys.append(request_key(base, repeat) if repeat else base)
+            if self.store.get(keys[-1]) is None:
+                todo[keys[-1]] = (prompt, one)
+        alike: dict[str, list[str]] = {}
+        for key, (_, one) in todo.items():
+            alike.setdefault(request_key(one.key()), []).append(key)
+        with StatusLine(len(todo), "texts", shown=self.progress) as status:
+            done = 0
+            for group in alike.values():
+                for start in range(0, len(group), CHUNK):
+                    chunk = group[start : start + CHUNK]
+                    texts = self._generate([todo[key][0] for key in chunk], todo[chunk[0]][1], chunk)
+                    for key, text in zip(chunk, texts, strict=True):
+                        self.store.put(key, asdict(text))
+                    status.update(done := done + len(chunk))
+        return [Writing(**self.store.get(key)) for key in keys]
+
+    def _generate(self, prompts: list[str], wanted: Wanted, keys: list[str]) -> list[Writing]:
+        if not wanted.length:
+            return [Writing("", 0, 0, 0) for _ in prompts]
+        ids = [self.model.encode(prompt) for prompt in prompts]
+        fitting = [fit(row, wanted.length, self.model.config.block_size) for row in ids]
+        options: dict[str, Any] = {} if self.model.kind == "arm" else {"order": self.decoding_order}
+        if self.model.kind == "mdm" and self.steps is not None:
+            options["steps"] = self.steps
         results = generate(
             self.model,
-            prompts,
-            length=length,
-            guidance=self.guidance,
-            temperature=float(settings.get("temperature", 1.0)) if sampled else 0.0,
+            [row for row, _ in fitting],
+            length=[length for _, length in fitting],
             seed=[(self.seed, int(key[:12], 16)) for key in keys],
-            eos="truncate",  # the law of filling all, without the passes behind the end
-            stop=stops or None,
-            **options,
+            stop=wanted.stops or None,
+            # eos: the law of filling all, without the passes behind the end
+            **{"guidance": self.guidance, "eos": "truncate", **options, **wanted.options},
         )
-        return [result.text or "" for result in results]
+        return [
+            Writing(cut_before(result.text or "", wanted.stops), len(whole) - len(row), length, wanted.length)
+            for result, whole, (row, length) in zip(results, ids, fitting, strict=True)
+        ]
+
+    # ------------------------------------------------------------------ chat templates
+
+    def chat_template(self, chat_template: bool | str = False) -> str | None:
+        return self.apply_chat_template([]) if chat_template else ""
+
+    def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
+        """Raises `UserError`: a model folder holds no chat template."""
+        raise UserError(f"apply_chat_template: {NO_TEMPLATE}")
+
+
+def tasks_of(requests: list[Any]) -> str:
+    """``gsm8k: `` for a message."""
+    names = sorted({name for request in requests if (name := getattr(request, "task_name", None))})
+    return f"{', '.join(names)}: " if names else ""
 
 
 def usable_device(device: str | None) -> str:
@@ -245,25 +341,8 @@ def usable_device(device: str | None) -> str:
 
     if device is None:
         return "cuda" if torch.cuda.is_available() else "cpu"
-    return "cpu" if str(device).startswith("cuda") and not torch.cuda.is_available() else str(device)
-
-
-@cache
-def task_manager() -> Any:
-    """The harness's tasks and the local ones of this package (`unmask_*`); reading them takes seconds, once."""
-    from lm_eval.tasks import TaskManager
-
-    return TaskManager(include_path=str(TASKS))
-
-
-def command(argv: list[str]) -> int:
-    """`unmask lm-eval ARGS`: the harness's command line, with the model `unmask` and the tasks `unmask_*` known."""
-    from lm_eval.__main__ import cli_evaluate
-
-    words = list(argv)
-    if any(word.startswith("--") and word not in ("--help",) for word in words) and "--include_path" not in words:
-        words += ["--include_path", str(TASKS)]
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    sys.argv = ["lm-eval", *words]
-    cli_evaluate()
-    return 0
+    try:
+        kind = torch.device(device).type
+    except (RuntimeError, TypeError) as error:
+        raise UserError(f"device is {device!r}; give cpu or cuda") from error
+    return "cpu" if kind == "cuda" and not torch.cuda.is_available() else str(device)

@@ -11,7 +11,6 @@ kinds of model the estimator may differ, and is told; between two of a kind it m
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,8 @@ from typing import Any
 from unmask.errors import UserError
 from unmask.evaluation.provenance import KIND, SCHEMA_VERSION
 from unmask.evaluation.request_store import first_difference
-from unmask.likelihood.estimators import student_975
+from unmask.files import parse_json
+from unmask.statistics import interval
 
 ESTIMATION = ("estimator", "guidance", "seed", "until_se")
 
@@ -39,7 +39,8 @@ def compare_results(first: str | Path, second: str | Path) -> dict[str, Any]:
     tasks: dict[str, Any] = {}
     for name in common:
         protocols = []
-        for result in (a, b):
+        for path, result in ((first, a), (second, b)):
+            check_task(path, name, result["tasks"][name])
             protocol = dict(result["tasks"][name]["protocol"])
             if kinds[0] != kinds[1]:
                 for field in ESTIMATION:
@@ -65,7 +66,11 @@ def compare_results(first: str | Path, second: str | Path) -> dict[str, Any]:
 def compare_task(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     """Each metric that both have for every question. Perplexity is compared as nats per question."""
     found = {}
+    if len(a["items"]) != len(b["items"]):
+        raise UserError(f"one result has {len(a['items'])} questions, the other {len(b['items'])}; evaluate again")
     for metric in a["metrics"]:
+        if not a["items"]:
+            break
         pairs = [(x.get(metric), y.get(metric)) for x, y in zip(a["items"], b["items"], strict=True)]
         if any(not isinstance(value, int | float) for pair in pairs for value in pair):
             continue
@@ -80,27 +85,44 @@ def paired(a: list[float], b: list[float]) -> dict[str, Any]:
     differences = [y - x for x, y in zip(a, b, strict=True)]
     mean = sum(differences) / n
     se = math.sqrt(sum((d - mean) ** 2 for d in differences) / (n - 1) / n) if n > 1 else None
-    half = None if se is None else student_975(n - 1) * se
     return {
         "a": sum(a) / n,
         "b": sum(b) / n,
         "difference": mean,
         "se": se,
-        "interval": None if half is None else [mean - half, mean + half],
+        "interval": interval(mean, se, n),
         "n": n,
     }
 
 
 def read_result(path: str | Path) -> dict[str, Any]:
     try:
-        result = json.loads(Path(path).read_text(encoding="utf-8"))
+        result = parse_json(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(result, dict) or result.get("kind") != KIND:
         raise UserError(f"{path} is not a result of unmask eval; give two files that its --out wrote")
-    if result.get("schema_version", 0) > SCHEMA_VERSION:
-        raise UserError(f"{path} is of schema {result['schema_version']}, newer than this version; upgrade unmask")
+    version = result.get("schema_version", 0)
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise UserError(f"{path} is of schema {version}, newer than this version; upgrade unmask")
+    model, tasks = result.get("model"), result.get("tasks")
+    whole = isinstance(version, int) and isinstance(model, dict) and "kind" in model and isinstance(tasks, dict)
+    if not whole:
+        raise UserError(f"{path} is damaged: it lacks schema_version, model.kind or tasks; evaluate again")
     return result
+
+
+def check_task(path: str | Path, name: str, task: Any) -> None:
+    """Raises `UserError` naming the first entry that a comparison needs and that is not there, or not of its kind."""
+    kinds = {"protocol": dict, "metrics": dict, "items": list}
+    found = task if isinstance(task, dict) else {}
+    lacking = [part for part, kind in kinds.items() if not isinstance(found.get(part), kind)]
+    if not lacking:
+        lacking = [f"protocol.{field}" for field in ESTIMATION if field not in task["protocol"]]
+        lacking += ["items"] * (not all(isinstance(item, dict) for item in task["items"]))
+        lacking += ["protocol.estimator.method"] * (not lacking and "method" not in task["protocol"]["estimator"])
+    if lacking:
+        raise UserError(f"{path} is damaged: it lacks tasks.{name}.{lacking[0]}; evaluate again")
 
 
 def in_words(result: dict[str, Any]) -> str:

@@ -18,24 +18,30 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = {"mdm": "#0b7a75", "arm": "#c8553d", "unigram": "#8a8f98", "xz": "#5b6bb0"}
+DARK = {"mdm": "#3fb8b0", "arm": "#e8836c", "unigram": "#9aa1ab", "xz": "#8e9ce0"}  # of the report at night
+INK, SOFT, LINE = "#23262c", "#4a4f57", "#e6e8eb"
 LABELS = {"mdm": "MDM (upper bound)", "arm": "ARM (exact)", "unigram": "unigram", "xz": "xz"}
 STYLE = {
     "font.size": 10.5,
     "font.family": "sans-serif",
     "axes.spines.top": False,
     "axes.spines.right": False,
-    "axes.edgecolor": "#9aa0a8",
-    "axes.labelcolor": "#2b2f36",
-    "xtick.color": "#4a4f57",
-    "ytick.color": "#4a4f57",
+    "text.color": INK,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
     "axes.grid": True,
-    "grid.color": "#e6e8eb",
+    "grid.color": LINE,
     "grid.linewidth": 0.8,
     "axes.axisbelow": True,
     "legend.frameon": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "unmask",
 }
+
+
+NO_METADATA = {"Date": None, "Creator": None, "Type": None, "Format": None}
 
 
 def draw_curves(axes: Axes, summary: dict[str, Any]) -> None:
@@ -121,16 +127,18 @@ def picture(summary: dict[str, Any], path: str | Path) -> Path:
 
 
 def _svg(draw: Callable[[Axes, dict[str, Any]], None], summary: dict[str, Any], label: str) -> str:
-    """An SVG element that scales with the page, without the file's header."""
+    """An SVG element that scales with the page, without the file's header, its colours the page's."""
     pyplot = _pyplot()
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(5.2, 3.5), layout="constrained")
         draw(axes, summary)
         file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None})
+        figure.savefig(file, format="svg", transparent=True, metadata=NO_METADATA)
         pyplot.close(figure)
     text = file.getvalue()
     text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', f'role="img" aria-label="{label}"', text, count=1)
+    for name, colour in {**COLOURS, "ink": INK, "soft": SOFT, "line": LINE}.items():
+        text = text.replace(colour, f"var(--{name}, {colour})")
     return text[text.index("<svg") :]
 
 

@@ -12,10 +12,13 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from unmask.evaluation.plots import COLOURS, curves_svg, levels_svg
+from unmask.evaluation.plots import COLOURS, DARK, curves_svg, levels_svg
 
 STYLE = """
-:root { color-scheme: light; --ink: #23262c; --soft: #646a73; --line: #e3e6ea; --paper: #fff; --tint: #f6f7f9; }
+:root { color-scheme: light dark; --ink: #23262c; --soft: #646a73; --line: #e3e6ea; --paper: #fff; --tint: #f6f7f9;
+  --mask: #d5d9df; --frame: #23262c; PALETTE }
+@media (prefers-color-scheme: dark) { :root { --ink: #e4e7ec; --soft: #a0a7b2; --line: #363c46; --paper: #1d2026;
+  --tint: #14161a; --mask: #4a515d; --frame: #6ea8fe; DARK } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--tint); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
 main { max-width: 62rem; margin: 0 auto; padding: 1.5rem 1rem 4rem; }
@@ -44,12 +47,21 @@ th { color: var(--soft); font-weight: 600; } .number { text-align: right; white-
   white-space: nowrap; } .steps .canvas { overflow-wrap: anywhere; } .words { min-width: 9rem; }
 .canvas { font: .88rem/1.75 ui-monospace, Menlo, Consolas, monospace; }
 .t { white-space: pre-wrap; border-radius: .2rem; padding: .08rem .05rem; }
-.mask { background: #d5d9df; color: transparent; border-radius: .2rem; margin: 0 1px; padding: .08rem .55rem; }
-.new { outline: 2px solid #23262c; outline-offset: -1px; }
+.t[style] { color: #23262c; }
+.mask { background: var(--mask); color: transparent; border-radius: .2rem; margin: 0 1px; padding: .08rem .55rem; }
+.new { outline: 2px solid var(--frame); outline-offset: -1px; }
 .bar { display: inline-block; height: .8rem; width: 9rem; border-radius: .2rem; vertical-align: middle;
   background: linear-gradient(90deg, COLOURS); }
 @media (max-width: 40rem) { main { padding: .8rem .6rem 3rem; } section { padding: .8rem .8rem; }
-  body { font-size: 15px; } .canvas { font-size: .78rem; } }
+  body { font-size: 15px; } .canvas { font-size: .78rem; }
+  th, td { overflow-wrap: anywhere; } .words { min-width: 0; } .number { white-space: normal; }
+  .stack tr, .stack td { display: block; } .stack tr:first-child { display: none; }
+  .stack tr { border-bottom: 1px solid var(--line); padding: .4rem 0; }
+  .stack td { border: 0; padding: .1rem 0; text-align: right; }
+  .stack td[data-name]:not([data-name=""])::before { content: attr(data-name); color: var(--soft); float: left;
+    padding-right: 1rem; }
+  .stack td:first-child { text-align: left; font-weight: 600; } .stack td::after { content: ""; display: block;
+    clear: both; } }
 """
 # Confidence from 0 to 1: red, amber, green, light enough for dark text.
 STOPS = ((248, 180, 170), (252, 226, 160), (158, 217, 165))
@@ -72,7 +84,9 @@ STAGE_NAMES = {
 
 def render(summary: dict[str, Any]) -> str:
     """The whole page."""
-    gradient = ", ".join(confidence_colour(x / 4) for x in range(5))
+    style = STYLE.replace("COLOURS", ", ".join(confidence_colour(x / 4) for x in range(5)))
+    for word, colours in (("PALETTE", COLOURS), ("DARK", DARK)):
+        style = style.replace(word, " ".join(f"--{name}: {colour};" for name, colour in colours.items()))
     sections = [
         headline(summary),
         section(
@@ -80,7 +94,7 @@ def render(summary: dict[str, Any]) -> str:
         ),
         section("Text out of masks", unmasking(summary["samples"]["unmasking"])),
         section("Filling gaps", infilling(summary)),
-        section("Samples of both models", continuations(summary["samples"]["continuations"])),
+        section("Samples of both models", continuations(summary["samples"])),
         section("With and without guidance", guidance(summary["samples"]["guidance"])),
         section("Speed of generation", speed(summary["speed"])),
         section("What a bound is, and what these models are", caveats(summary)),
@@ -90,7 +104,7 @@ def render(summary: dict[str, Any]) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>unmask: demo report</title><style>{STYLE.replace('COLOURS', gradient)}</style></head>\n<body><main>\n"
+        f"<title>unmask: demo report</title><style>{style}</style></head>\n<body><main>\n"
         + "\n".join(sections)
         + "\n</main></body></html>\n"
     )
@@ -101,15 +115,17 @@ def section(title: str, body: str) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
-    """`rows` hold HTML; columns in `numbers` are set to the right."""
+    """`rows` hold HTML; columns in `numbers` are set to the right. Wide ones become lists on a narrow screen."""
+    stack = len(head) > 3
 
     def cell(kind: str, column: int, content: str) -> str:
         name = "number" if column in numbers else "words"
-        return f"<{kind} class={name}>{content}</{kind}>"
+        told = f' data-name="{escape(head[column])}"' if stack and kind == "td" else ""
+        return f"<{kind} class={name}{told}>{content}</{kind}>"
 
     top = "".join(cell("th", i, escape(name)) for i, name in enumerate(head))
     body = "".join("<tr>" + "".join(cell("td", i, x) for i, x in enumerate(row)) + "</tr>" for row in rows)
-    return f'<div class="scroll"><table><tr>{top}</tr>{body}</table></div>'
+    return f'<div class="scroll"><table{" class=stack" if stack else ""}><tr>{top}</tr>{body}</table></div>'
 
 
 # ------------------------------------------------------------------ the parts of the page
@@ -118,7 +134,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[
 def headline(summary: dict[str, Any]) -> str:
     held_out, data = summary["protocol"], summary["data"]
     cards = "".join(
-        f'<div class="card" style="--colour: {COLOURS[name]}">{escape(NAMES[name].split(" (")[0])}'
+        f'<div class="card" style="--colour: var(--{name})">{escape(NAMES[name].split(" (")[0])}'
         f"<b>{'≤ ' if summary[name].get('is_bound') else ''}{summary[name]['bits_per_byte']:.3f}</b>"
         f'<span class="tag">bits/byte</span></div>'
         for name in NAMES
@@ -176,14 +192,20 @@ def infilling(summary: dict[str, Any]) -> str:
         f'<p class="soft">One token is hidden in a held-out window; how often is the likeliest token the right one? '
         f"{measured['places']:,} places, drawn by seed.</p>"
         + table(["", "right", "se", "what it sees"], rows, numbers=(1, 2)),
-        '<h3>Phrases</h3><p class="soft">A fixed list, all of it shown, the first step by step; the surest token is '
-        "committed first. "
-        f"{legend()}</p>",
     ]
-    first, *others = (sample["steps_shown"] for sample in samples["phrases"])
-    parts += [canvas_rows(first), canvas_rows([steps[-1] for steps in others], numbered=False)]
+    if samples["phrases"]:
+        first, *others = (sample["steps_shown"] for sample in samples["phrases"])
+        parts += [
+            '<h3>Phrases</h3><p class="soft">A fixed list, all of it shown, the first step by step; the surest token '
+            f"is committed first. {legend()}</p>",
+            canvas_rows(first),
+            canvas_rows([steps[-1] for steps in others], numbered=False),
+        ]
     if samples["sentences"]:
-        parts.append('<h3>Held-out sentences</h3><p class="soft">Drawn by seed, some of their short words hidden.</p>')
+        told = "" if samples["phrases"] else f" The surest token is committed first. {legend()}"
+        parts.append(
+            f'<h3>Held-out sentences</h3><p class="soft">Drawn by seed, some of their short words hidden.{told}</p>'
+        )
     for sample in samples["sentences"]:
         parts.append(
             f'{canvas_rows(sample["steps_shown"])}<p class="tag">As written: “{escape(sample["truth"])}” '
@@ -192,16 +214,18 @@ def infilling(summary: dict[str, Any]) -> str:
     return "".join(parts)
 
 
-def continuations(written: dict[str, Any]) -> str:
+def continuations(samples: dict[str, Any]) -> str:
+    written = samples["continuations"]
+    prompts = f"Prompts: {escape(samples['prompts_from'])}. " if "prompts_from" in samples else ""
     parts = [
-        f'<p class="soft">{written["length"]} new tokens each, temperature {written["temperature"]}, seed '
+        f'<p class="soft">{prompts}{written["length"]} new tokens each, temperature {written["temperature"]}, seed '
         f"{written['seed']}; the first of their seed, not chosen. <i>Ancestral</i> is the reverse process of the "
         "diffusion, <i>confidence</i> commits the surest token first.</p>"
     ]
     for entry in written["prompts"]:
         parts.append(f"<h3>{escape(entry['prompt']) or '<i>no prompt</i>'}</h3>")
         for name, text in entry["texts"].items():
-            colour = COLOURS["arm" if name.startswith("ARM") else "mdm"]
+            colour = f"var(--{'arm' if name.startswith('ARM') else 'mdm'})"
             parts.append(sample_text(f"{name} · {entry['nfe'][name]} passes", entry["prompt"], text, colour))
     return "".join(parts)
 
@@ -212,7 +236,7 @@ def guidance(entry: dict[str, Any]) -> str:
         "prompt and u saw it masked. The random numbers are the same; w above 0 costs a second pass.</p>"
     )
     return intro + "".join(
-        sample_text(f"w = {s['guidance']:g} · {s['nfe']} passes", entry["prompt"], s["text"], COLOURS["mdm"])
+        sample_text(f"w = {s['guidance']:g} · {s['nfe']} passes", entry["prompt"], s["text"], "var(--mdm)")
         for s in entry["samples"]
     )
 

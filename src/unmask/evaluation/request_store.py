@@ -76,7 +76,7 @@ class RequestStore:
                     raise UserError(
                         f"{path} holds results of another protocol, {where}; delete it, or give another file"
                     )
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise UserError(f"{path}, line {number + 1}: not a result of an evaluation; delete it") from error
             whole += len(line)
         return whole

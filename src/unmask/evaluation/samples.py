@@ -1,9 +1,11 @@
 """What the two models of the demo write: continuations, guidance, filled gaps, and how fast.
 
-    samples = write_samples(mdm, arm, "runs/demo/data", seed=0)
+    samples = write_samples(mdm, arm, "runs/demo/data", seed=0, source="sotu")
     samples["phrases"][0]["steps_shown"]        # the canvas after each pass, token by token with its probability
 
-All entries are JSON values, which the report renders. Sampling is seeded: the same models write the same again.
+Prompts and phrases that stand here are of the State of the Union addresses. Models of any other text go on from the
+first words of its own held-out sentences, and are asked for gaps in these alone. All entries are JSON values, which the
+report renders. Sampling is seeded: the same models write the same again.
 """
 
 from __future__ import annotations
@@ -11,19 +13,20 @@ from __future__ import annotations
 import re
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unmask.data.shards import TokenData
-from unmask.decoding import Generation, generate, infill
+from unmask.decoding import Generation, generate
+from unmask.decoding.generate import infill
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
-PROMPTS = ("", "The people of the United States", "My fellow citizens,")
-GUIDED_PROMPT = PROMPTS[1]
+SOURCE = "sotu"  # whose the following are
+PROMPTS = ("The people of the United States", "My fellow citizens,")
 # All are shown, whatever comes of them.
 GAPPED = (
     "The ____ of the Union",
@@ -47,22 +50,38 @@ UNMASKING_LENGTH, UNMASKING_STEPS = 40, 8
 SENTENCE = re.compile(r"(?<=[.] )[A-Z][^.!?\n]{70,130}[.]")
 HIDDEN_WORDS, HIDDEN_TOKENS, SENTENCES = 4, 2, 3
 HELD_OUT_TOKENS = 20_000
+PROMPT_WORDS = 4  # of a held-out sentence
 SPEED_LENGTH, SPEED_BATCHES, SPEED_ROUNDS = 64, (1, 8), 3
 
 
-def write_samples(mdm: Model, arm: Model, data: str | Path, seed: int = 0) -> dict[str, Any]:
-    """Everything the report shows of the models' writing, with the settings of each."""
+def write_samples(mdm: Model, arm: Model, data: str | Path, seed: int = 0, source: str = "") -> dict[str, Any]:
+    """Everything the report shows of the models' writing, with the settings of each; `source`: what the text is."""
     length = min(LENGTH, mdm.config.block_size // 2)
+    held_out, known = TokenData(data, "validation"), source == SOURCE
+    prompts = PROMPTS if known else own_prompts(mdm, held_out, mdm.config.block_size - length, seed)
     return {
-        "continuations": continuations(mdm, arm, length, seed),
-        "unmasking": unmasking(mdm, length, seed),
-        "guidance": guided(mdm, length, seed),
-        "phrases": phrases(mdm, seed),
-        "sentences": held_out_gaps(mdm, TokenData(data, "validation"), seed),
+        "prompts_from": "a fixed list" if known else "the first words of held-out sentences",
+        "continuations": continuations(mdm, arm, ("", *prompts), length, seed),
+        "unmasking": unmasking(mdm, prompts[0], length, seed),
+        "guidance": guided(mdm, prompts[0], length, seed),
+        "phrases": phrases(mdm, seed) if known else [],
+        "sentences": held_out_gaps(mdm, held_out, seed),
     }
 
 
-def continuations(mdm: Model, arm: Model, length: int, seed: int) -> dict[str, Any]:
+def own_prompts(model: Model, held_out: TokenData, room: int, seed: int) -> tuple[str, ...]:
+    """Two beginnings of held-out sentences (or lines) drawn by the seed, of at most `room` tokens each."""
+    assert model.tokenizer is not None
+    ids = held_out.read(0, min(held_out.n_tokens, HELD_OUT_TOKENS))
+    text = model.tokenizer.decode(ids)
+    found = SENTENCE.findall(text) or [line for line in text.splitlines() if line.strip()] or [text]
+    drawn = (found[i].split() for i in np.random.default_rng(seed).permutation(len(found)))
+    prompts = dict.fromkeys(" ".join(words[:PROMPT_WORDS]) for words in drawn)
+    fitting = [prompt for prompt in prompts if prompt and 0 < len(model.tokenizer.encode(prompt)) <= room]
+    return tuple(fitting[: len(PROMPTS)]) or (model.tokenizer.decode(ids[: max(1, room // 2)]),)
+
+
+def continuations(mdm: Model, arm: Model, prompts: Sequence[str], length: int, seed: int) -> dict[str, Any]:
     """Both models go on from the same prompts; the MDM by the reverse process and by confidence."""
     options: dict[str, Any] = {"length": length, "temperature": TEMPERATURE, "seed": seed}
     ways: dict[str, Callable[[list[str]], list[Generation]]] = {
@@ -70,7 +89,7 @@ def continuations(mdm: Model, arm: Model, length: int, seed: int) -> dict[str, A
         "MDM, confidence": lambda prompts: generate(mdm, prompts, steps=length, order="confidence", **options),
         "ARM": lambda prompts: generate(arm, prompts, **options),
     }
-    written = {name: way(list(PROMPTS)) for name, way in ways.items()}
+    written = {name: way(list(prompts)) for name, way in ways.items()}
     return {
         **options,
         "prompts": [
@@ -79,29 +98,29 @@ def continuations(mdm: Model, arm: Model, length: int, seed: int) -> dict[str, A
                 "texts": {name: found[i].text for name, found in written.items()},
                 "nfe": {name: found[i].nfe for name, found in written.items()},
             }
-            for i, prompt in enumerate(PROMPTS)
+            for i, prompt in enumerate(prompts)
         ],
     }
 
 
-def unmasking(mdm: Model, length: int, seed: int) -> dict[str, Any]:
+def unmasking(mdm: Model, prompt: str, length: int, seed: int) -> dict[str, Any]:
     """A short text appearing out of masks, several tokens a step."""
     length = min(length, UNMASKING_LENGTH)
     options: dict[str, Any] = {"steps": min(length, UNMASKING_STEPS), "order": "ancestral", "temperature": TEMPERATURE}
-    (found,) = generate(mdm, [GUIDED_PROMPT], length=length, seed=seed, **options)
-    return {**options, "prompt": GUIDED_PROMPT, "seed": seed, "nfe": found.nfe, "steps_shown": frames(mdm, found)}
+    (found,) = generate(mdm, [prompt], length=length, seed=seed, **options)
+    return {**options, "prompt": prompt, "seed": seed, "nfe": found.nfe, "steps_shown": frames(mdm, found)}
 
 
-def guided(mdm: Model, length: int, seed: int) -> dict[str, Any]:
+def guided(mdm: Model, prompt: str, length: int, seed: int) -> dict[str, Any]:
     """One prompt with and without classifier-free guidance, from the same random numbers."""
     options: dict[str, Any] = {"length": length, "steps": length, "order": "ancestral", "temperature": TEMPERATURE}
     found = {}
     for w in (0.0, GUIDANCE):
-        (sample,) = generate(mdm, [GUIDED_PROMPT], seed=seed, guidance=w, **options)
+        (sample,) = generate(mdm, [prompt], seed=seed, guidance=w, **options)
         found[w] = sample
     return {
         **options,
-        "prompt": GUIDED_PROMPT,
+        "prompt": prompt,
         "seed": seed,
         "samples": [{"guidance": w, "text": sample.text, "nfe": sample.nfe} for w, sample in found.items()],
     }
@@ -192,7 +211,7 @@ def measure_speed(mdm: Model, arm: Model, rounds: int = SPEED_ROUNDS) -> dict[st
     }
     rows = []
     for batch in SPEED_BATCHES:
-        prompts = [GUIDED_PROMPT] * batch
+        prompts = [PROMPTS[0]] * batch
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         nfe: dict[str, list[int]] = {name: [] for name in ways}
         for timed in range(-1, rounds):  # the first round only warms up

@@ -7,13 +7,14 @@ unmask score runs/mdm --file speech.txt --rolling --window 64 --overlap 16
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from unmask.data.opening import read_text
 from unmask.errors import UserError
 from unmask.evaluation.status import StatusLine
 from unmask.likelihood import RollingScore, Score, rolling, score
 from unmask.model.folder import load
+from unmask.statistics import said
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,12 @@ class ScoreOptions:
     until_se: float | None = None
     greedy: bool = False
     seed: int = 0
+    verify: bool | None = None  # as of `unmask.load`
 
 
 def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]:
     """Every text with its score, texts before files. Raises `UserError` for options that do not go together."""
-    texts = [*options.texts, *(read(path) for path in options.file)]
+    texts = [*options.texts, *(read_text(path) for path in options.file)]
     if not texts:
         raise UserError("no text is given; write it behind RUN, or give --file FILE")
     if not options.rolling:
@@ -48,7 +50,12 @@ def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]
     elif options.context or options.guidance or options.greedy:
         name = "context" if options.context else "guidance" if options.guidance else "greedy"
         raise UserError(f"--{name} does not go with --rolling, which scores whole texts; leave one of them out")
-    model = load(options.model)
+    for number, text in enumerate(texts):
+        if not text:
+            place = number - len(options.texts)
+            what = f"--file {options.file[place]}" if place >= 0 else f"text {number + 1}"
+            raise UserError(f"{what} is empty, which leaves an empty continuation; give at least a character to score")
+    model = load(options.model, verify=options.verify)
     names = ("method", "order", "draws", "seed", "until_se")
     shared: dict[str, Any] = {name: getattr(options, name) for name in names}
     found: list[Score] | list[RollingScore]
@@ -63,13 +70,6 @@ def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]
     return list(zip(texts, found, strict=True))
 
 
-def read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as UTF-8 text: {getattr(error, 'strerror', None) or error}") from error
-
-
 def in_words(results: list[tuple[str, Score | RollingScore]], greedy: bool = False) -> str:
     """A line for each text; `greedy` tells of the greedy decoder too."""
     lines = []
@@ -77,13 +77,14 @@ def in_words(results: list[tuple[str, Score | RollingScore]], greedy: bool = Fal
         sign = "<=" if found.is_bound else "= "
         per_byte = f"{found.bits_per_byte:.4f} bits/byte, " if found.bits_per_byte is not None else ""
         method = found.method + (f" {found.order}" if found.method == "chain-rule" else "")
-        extra = ""
+        extra, within = "", said([-nats for nats in reversed(found.interval)], ".3f")
         if isinstance(found, RollingScore):
             extra = f", {found.windows} windows of {found.window} overlapping {found.overlap}"
         elif greedy:
             extra = ", greedy decoding writes it" if found.greedy else ", greedy decoding writes another"
         lines.append(
-            f"-log p {sign} {-found.logprob:.3f} nats (se {found.se:.3f}), {found.nats_per_token:.4f} nats/token, "
+            f"-log p {sign} {-found.logprob:.3f} nats (se {found.se:.3f}){within}, "
+            f"{found.nats_per_token:.4f} nats/token, "
             f"{per_byte}{found.n_tokens} tokens, {method}{extra}: {text[:60]!r}"
         )
     return "\n".join(lines)

@@ -13,10 +13,8 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -31,9 +29,10 @@ import psutil
 
 from unmask.errors import UserError
 from unmask.files import write_whole
+from unmask.terminal import LiveLine
 
 SAMPLE_SECONDS = 0.1
-STEP_LINE = re.compile(r"step (\d+/\d+ \| loss [^|]+?) \|.*\| ([\d:]+ left)")
+STEP_LINE = re.compile(r"step (\d+/\d+ \| loss [^|]+?) \| ([\d:]+ left)")
 
 
 class Stopped(Exception):
@@ -51,7 +50,7 @@ class Stages:
         self._path = path
         try:
             self.records: dict[str, dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             self.records = {}
 
     def add(self, name: str, seconds: float, peak: int, fresh: bool = False, **facts: Any) -> None:
@@ -109,19 +108,23 @@ class Relay:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._live = sys.stderr.isatty()
+        self._live = LiveLine()
         self._steps: dict[str, str] = {}
+
+    def __enter__(self) -> Relay:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._live.clear()
 
     def line(self, name: str, text: str) -> None:
         with self._lock:
             step = STEP_LINE.match(text)
-            if self._live and step:
+            if self._live.live and step:
                 self._steps[name] = f"{name} {step[1].replace(' |', ',')}, {step[2]}"
-                width = shutil.get_terminal_size().columns - 1
-                print("\r" + "  ".join(self._steps.values())[:width], end="\x1b[K", file=sys.stderr, flush=True)
+                self._live.show("  ".join(self._steps.values()))
             else:
-                start, end = ("\r", "\x1b[K\n") if self._live else ("", "\n")
-                print(f"{start}{name}: {text}", end=end, file=sys.stderr, flush=True)
+                self._live.say(f"{name}: {text}")
 
 
 class Child:
@@ -179,8 +182,7 @@ def run_together(commands: Mapping[str, Sequence[str]], stages: Stages, **facts:
     `facts`: what to note with a stage that ends well. A signal is passed on to all and raises `Stopped` once they
     have ended; where one fails the others are stopped (they save themselves), and its last line is the `UserError`.
     """
-    relay = Relay()
-    with Forward() as forward:
+    with Relay() as relay, Forward() as forward:
         children = [Child(name, command, relay) for name, command in commands.items()]
         forward.to(children)
         failed: Child | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from unmask.errors import UserError
+from unmask.hub import is_name, not_here
 from unmask.interop import gguf, llama, smdm
 from unmask.model.folder import Model, load
 
@@ -20,6 +21,8 @@ def bring_in(format: str, source: str, out: str, **options: str) -> Model:
 
     options: `tokenizer` for all formats; for smdm `config` or `size`, and `rope`.
     """
+    if not Path(source).exists() and (format == "llama" or is_name(source)):
+        raise UserError(not_here(source, "give the folder or file of the published weights"))
     if format == "smdm":
         if ("config" in options) == ("size" in options):
             raise UserError("give exactly one of --config JSON and --size NAME")
@@ -30,12 +33,12 @@ def bring_in(format: str, source: str, out: str, **options: str) -> Model:
     return load(importer(source, out, **options))
 
 
-def send_out(format: str, source: str, out: str, **options: str) -> Path:
-    """One of our models in a published layout at `out`."""
+def send_out(format: str, source: str, out: str, verify: bool | None = None, **options: str) -> Path:
+    """One of our models in a published layout at `out`; `verify` as of `unmask.load`."""
     _refuse(f"{format} --export", options, (*SMDM_ONLY, "tokenizer"))
     if format == "gguf":
         raise UserError("models are not written as gguf; use llama --export and llama.cpp's own converter")
-    return {"smdm": smdm.export, "llama": llama.export_llama}[format](source, out)
+    return {"smdm": smdm.export, "llama": llama.export_llama}[format](source, out, verify)
 
 
 def _refuse(what: str, options: dict[str, str], names: tuple[str, ...]) -> None:

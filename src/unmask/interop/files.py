@@ -5,19 +5,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError
+from unmask.settings import read_json
 
 
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises `UserError` where there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
+    found = read_json(path)
     if not isinstance(found, dict):
         raise UserError(f"{path} is not a JSON object")
     return found

@@ -23,10 +23,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from unmask.errors import UserError
-from unmask.files import replace_folder, sync_folder, write_tensors
+from unmask.files import clear_leftovers, reading, replace_folder, sync_folder, write_tensors
 from unmask.interop.files import read_object
 from unmask.model.config import ModelConfig
-from unmask.model.folder import load, save
+from unmask.model.folder import load, save, unwrapped
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
@@ -105,12 +105,12 @@ def assemble(
     return network
 
 
-def export_llama(model_path: str | Path, out: str | Path) -> Path:
+def export_llama(model_path: str | Path, out: str | Path, verify: bool | None = None) -> Path:
     """Writes `out`, a folder that `transformers.LlamaForCausalLM.from_pretrained` loads, from one of our ARMs.
 
     Raises `UserError` for a masked diffusion model, whose attention that class does not have.
     """
-    model = load(model_path)
+    model = load(model_path, verify=verify)
     config, out = model.config, Path(out)
     if not config.causal:
         raise UserError(f"{model_path} is a masked diffusion model; LlamaForCausalLM is causal, so give an ARM")
@@ -138,6 +138,7 @@ def export_llama(model_path: str | Path, out: str | Path) -> Path:
         "torch_dtype": "float32",
     }
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    clear_leftovers(out)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -218,8 +219,8 @@ class Tensors:
     """Names of the tensors in a folder's safetensors files, read one by one."""
 
     def __init__(self, homes: Mapping[str, Path]) -> None:
-        self._homes = homes
-        self.names = set(homes)
+        self._homes, self._given = homes, unwrapped(homes)
+        self.names = set(self._given)
 
     @classmethod
     def of(cls, folder: Path) -> Tensors:
@@ -239,13 +240,15 @@ class Tensors:
         return cls(homes)
 
     def read(self, name: str) -> torch.Tensor:
-        with _opened(self._homes[name]) as tensors:
-            return tensors.get_tensor(name)
+        given = self._given[name]
+        with _opened(self._homes[given]) as tensors:
+            return tensors.get_tensor(given)
 
 
 def _opened(path: Path) -> Any:
     try:
-        return safe_open(path, framework="pt")
+        with reading(), path.open("rb"):
+            return safe_open(path, framework="pt")
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"{path} cannot be read as safetensors: {str(error).splitlines()[0]}; fetch it again"

@@ -23,10 +23,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from unmask.errors import UserError
-from unmask.files import write_tensors
+from unmask.files import clear_leftovers, reading, write_tensors, write_whole
 from unmask.interop.files import read_object
 from unmask.model.config import ModelConfig
-from unmask.model.folder import load, save
+from unmask.model.folder import load, save, unwrapped
 from unmask.model.presets import preset
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
@@ -91,10 +91,12 @@ def read_published(path: Path) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise UserError(f"{path} is not a file; give the .safetensors file of the weights")
     try:
-        return {name: tensor.float() for name, tensor in load_file(path).items()}
+        with reading(), path.open("rb"):
+            found = load_file(path)
     except (OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be read as safetensors: {reason}; fetch it again, or convert it") from error
+    return {name: found[given].float() for name, given in unwrapped(found).items()}
 
 
 def vocabulary(published: dict[str, torch.Tensor], path: Path) -> tuple[int, bool]:
@@ -176,13 +178,13 @@ def unfuse(fused: torch.Tensor, config: ModelConfig) -> torch.Tensor:
     return torch.cat([part.flatten(0, 2) for part in grouped.split([queries, 1, 1], dim=1)])
 
 
-def export(model_path: str | Path, out: str | Path) -> Path:
+def export(model_path: str | Path, out: str | Path, verify: bool | None = None) -> Path:
     """Writes one of our models as published weights, `out`, and their dimensions beside it (`out` with .json).
 
     `convert` of both gives the same weights again, bit for bit. Raises `UserError` where the layout has no place for
     what the model is.
     """
-    model, out = load(model_path), Path(out)
+    model, out = load(model_path, verify=verify), Path(out)
     config = model.config
     if out.suffix != ".safetensors":
         raise UserError(f"{out} is not named as weights; give a file that ends in .safetensors")
@@ -216,15 +218,17 @@ def export(model_path: str | Path, out: str | Path) -> Path:
     if config.mask_id is not None:
         dimensions["mask_id"] = config.mask_id
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    clear_leftovers(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(partial, tensors)
-        out.with_suffix(".json").write_text(json.dumps(dimensions, indent=1) + "\n", encoding="utf-8")
+        write_whole(out.with_suffix(".json"), json.dumps(dimensions, indent=1) + "\n")
         partial.replace(out)
     except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{out} cannot be written: {reason}; free space or choose another") from error
+    finally:
+        partial.unlink(missing_ok=True)
     return out
 
 

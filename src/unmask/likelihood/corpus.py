@@ -1,7 +1,7 @@
 """A model's bits on held-out text, window by window, by one protocol for both kinds of model.
 
     result = corpus_bound(model, windows_NT, draws=8, seed=0)
-    result.nats_per_token, result.se, result.bits_per_byte(n_bytes)
+    result.nats_per_token, result.se, result.interval, result.bits_per_byte(n_bytes)
 
 A clean end-of-sequence token precedes each window: the masked model sees [EOS, window with masks], the autoregressive
 one [EOS, x1 .. x_T-1], and both score x1 .. x_T. The masked model's number is the NELBO (an upper bound on the nats) by
@@ -26,6 +26,7 @@ from unmask.likelihood.estimators import LEVEL_DRAW, check_draws, combine, fixed
 from unmask.likelihood.passes import Query, run_queries
 from unmask.likelihood.scoring import config_hash
 from unmask.model.folder import Model
+from unmask.statistics import interval
 
 LEVELS = 10
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -44,6 +45,7 @@ class CorpusScore:
     ce_by_level: list[float | None] | None  # mean CE of a masked token by share of masks, ten steps; None for an ARM
     method: str
     draws: int
+    groups: int  # independent groups of draws that the error comes from; 0 for an autoregressive model
     seed: int
     is_bound: bool
     eos_first: bool
@@ -58,6 +60,11 @@ class CorpusScore:
         """Standard error of `nats_per_token`."""
         return None if self.nats_se is None else self.nats_se / self.n_tokens
 
+    @property
+    def interval(self) -> list[float] | None:
+        """95% interval of `nats_per_token` for the Monte Carlo error, by Student's t; None with a single draw."""
+        return interval(self.nats_per_token, self.se, self.groups)
+
     def bits_per_byte(self, n_bytes: int) -> float:
         """Bits per byte, where the scored tokens stand for `n_bytes` of text."""
         return self.nats / math.log(2) / n_bytes
@@ -65,11 +72,14 @@ class CorpusScore:
     def bits_per_byte_se(self, n_bytes: int) -> float | None:
         return None if self.nats_se is None else self.nats_se / math.log(2) / n_bytes
 
+    def bits_per_byte_interval(self, n_bytes: int) -> list[float] | None:
+        return interval(self.bits_per_byte(n_bytes), self.bits_per_byte_se(n_bytes), self.groups)
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
         skip = ("window_nats_N",)
         fields = {name: value for name, value in vars(self).items() if name not in skip}
-        rates = {"nats_per_token": self.nats_per_token, "se": self.se}
+        rates = {"nats_per_token": self.nats_per_token, "se": self.se, "interval": self.interval}
         return {**fields, **rates, "window_nats": self.window_nats_N.tolist()}
 
 
@@ -109,6 +119,7 @@ def corpus_bound(
         ce_by_level=None if causal else means,
         method="exact" if causal else "mc-fixed",
         draws=0 if causal else draws,
+        groups=0 if causal else len(sizes),
         seed=seed,
         is_bound=not causal,
         eos_first=eos_first,

@@ -16,8 +16,8 @@ With L tokens to score and CE summed over masked positions given the rest, three
   So every count is met evenly and every token is asked for about once. b = 1 is the chain rule in random order, b = L
   one mask with L/k * CE; b follows from the draws. For b > 1 one more pass with everything masked gives each token a
   baseline: what is drawn is only how much the others tell about it, CE minus baseline, and the sum of the baselines is
-  added. That is as unbiased, since every token's weights are 1 on average. Where all masks there are, 2^L - 1, are no
-  more than the draws, they are run instead: `exact`.
+  added. That is as unbiased, since every token's weights are 1 on average. Two draws are two masks and no baseline.
+  Where all masks there are, 2^L - 1, are no more than the draws, they are run instead: `exact`.
 - ``mc-bernoulli`` -> (a): the paper's (arXiv 2410.18514, eps = 0): t uniform, each position masked with chance t;
   CE / t. Its variance is infinite (a 1/t at few masks): its standard error is a lower guess.
 - ``exact`` -> (a) by enumeration: a set of k masked positions occurs in 1/C(L,k) of the orders and the next token is
@@ -112,7 +112,7 @@ class Estimator:
             return group_sizes(draws, 4)
         if self.method == "mc-fixed":
             stride = self.stride(length, draws)
-            return [1] * max(LEAST_ORDERS, (draws - (stride > 1)) // -(-length // stride))
+            return [1] * ((draws - has_baseline(stride, draws)) // -(-length // stride))
         return [1] * draws
 
 
@@ -131,6 +131,11 @@ def check_draws(draws: int, least: int) -> None:
     if not isinstance(draws, int | np.integer) or isinstance(draws, bool) or draws < least:
         why = ", so that there is a standard error" if least > 1 else ""
         raise UserError(f"draws is {draws!r}; give a whole number of at least {least}{why}")
+
+
+def has_baseline(stride: int, draws: int) -> bool:
+    """Whether `mc-fixed` spends a pass on a baseline: a third of three draws, and more than there is of two."""
+    return stride > 1 and draws > LEAST_ORDERS
 
 
 def group_sizes(draws: int, smallest: int) -> list[int]:
@@ -176,7 +181,7 @@ def looks(
     sizes = estimator.groups(length, draws) if sizes is None else sizes
     stride = estimator.stride(length, draws) if stride is None else stride
     draw = first_draw
-    if stride > 1 and not first_group:
+    if has_baseline(stride, draws) and not first_group:
         everything = np.arange(length)
         yield Look(0, everything, everything, 0.0, is_baseline=True)
     for group, size in enumerate(sizes, first_group):
@@ -226,16 +231,3 @@ def combine_mixture(nats: np.ndarray) -> tuple[float, float]:
     least = float(nats.min())
     p = np.exp(least - nats)
     return least - math.log(p.mean()), float(p.std(ddof=1) / p.mean() / math.sqrt(len(p)))
-
-
-def student_975(degrees: int) -> float:
-    """The 97.5% point of Student's t: half the width of a 95% interval in standard errors."""
-    if degrees <= 4:
-        return (12.706, 4.303, 3.182, 2.776)[degrees - 1]
-    z, n = 1.959964, degrees
-    return (
-        z
-        + (z**3 + z) / (4 * n)
-        + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
-        + (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / (384 * n**3)
-    )

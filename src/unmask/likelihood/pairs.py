@@ -4,6 +4,9 @@
 
 Two texts are encoded together, as they stand in running text: trailing white space of the context first moves to the
 continuation, where most tokenizers put it, and scoring begins at the first token that differs from the context's own.
+A token that straddles the border is scored whole, and `n_bytes` counts the bytes of all that is scored, its part of the
+context among them. (lm-evaluation-harness begins behind as many tokens as the context has by itself, so that such a
+token is given away.)
 Before an empty context stands a clean end-of-sequence token, where the model has one: it tells that a text begins.
 """
 
@@ -11,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -28,7 +31,7 @@ class Pair:
     ids_T: np.ndarray
     start: int
     prompt: int
-    n_bytes: int | None  # of the continuation; None where nothing tells
+    n_bytes: int | None  # of the scored tokens; None where nothing tells
     dropped: int  # context tokens cut off on the left
 
     @property
@@ -44,23 +47,31 @@ class Pair:
         return int.from_bytes(digest.digest()[:8], "little")
 
     @classmethod
-    def make(cls, model: Model, context: Tokens, continuation: Tokens, index: int) -> Pair:
-        """Raises `UserError` naming the pair by `index` where it cannot be scored."""
-        context_ids, ids, n_bytes, prompt = _encode(model, context, continuation, index)
+    def make(cls, model: Model, context: Tokens, continuation: Tokens, index: int | str) -> Pair:
+        """Raises `UserError` naming the pair by `index` (a number, or words) where it cannot be scored."""
+        name = index if isinstance(index, str) else f"pair {index}"
+        if len(continuation) == 0:
+            raise UserError(f"{name} has an empty continuation; give at least one token to score")
+        context_ids, ids, n_bytes, prompt = _encode(model, context, continuation, name)
+        if not ids:
+            raise UserError(f"{name}: the continuation has no token of its own; give more text")
         room = model.config.block_size - len(ids)
         if room < min(1, len(context_ids)):
             most = model.config.block_size - min(1, len(context_ids))
             raise UserError(
-                f"pair {index}: the continuation has {len(ids)} tokens, the context of {model.config.block_size} "
+                f"{name}: the continuation has {len(ids)} tokens, the context of {model.config.block_size} "
                 f"holds {most}; split it"
             )
         return cls._of(context_ids, ids, n_bytes, prompt, room)
 
     @classmethod
-    def make_pieces(cls, model: Model, context: Tokens, continuation: Tokens, index: int) -> list[Pair]:
+    def make_pieces(cls, model: Model, context: Tokens, continuation: Tokens, index: int | str) -> list[Pair]:
         """One pair, or several where the continuation does not fit: pieces of half the model's context, each given the
-        tokens before it. Their log-likelihoods add up."""
-        context_ids, ids, n_bytes, prompt = _encode(model, context, continuation, index)
+        tokens before it. Their log-likelihoods add up; a continuation without a token has no pieces."""
+        name = index if isinstance(index, str) else f"pair {index}"
+        context_ids, ids, n_bytes, prompt = _encode(model, context, continuation, name)
+        if not ids:
+            return []
         block = model.config.block_size
         if len(ids) + min(1, len(context_ids)) <= block:
             return [cls._of(context_ids, ids, n_bytes, prompt, block - len(ids))]
@@ -68,7 +79,11 @@ class Pair:
         pieces = []
         for start in range(0, len(ids), half):
             piece = ids[start : start + half]
-            pieces.append(cls._of(context_ids + ids[:start], piece, None, prompt, block - len(piece)))
+            own = model.tokenizer.n_bytes(piece) if model.tokenizer is not None and start else None
+            pieces.append(cls._of(context_ids + ids[:start], piece, own, prompt, block - len(piece)))
+        if n_bytes is not None:  # the first piece's are what the others leave: a tokenizer may put a space before it
+            first = max(0, n_bytes - sum(piece.n_bytes or 0 for piece in pieces[1:]))
+            pieces[0] = replace(pieces[0], n_bytes=first)
         return pieces
 
     @classmethod
@@ -80,12 +95,10 @@ class Pair:
 
 
 def _encode(
-    model: Model, context: Tokens, continuation: Tokens, index: int
+    model: Model, context: Tokens, continuation: Tokens, name: str
 ) -> tuple[list[int], list[int], int | None, int]:
-    """Token ids of the context (at least an end of sequence, where there is one) and of the continuation, the
-    continuation's bytes, and how many tokens of the context are the user's."""
-    if len(continuation) == 0:
-        raise UserError(f"pair {index} has an empty continuation; give at least one token to score")
+    """Token ids of the context (at least an end of sequence, where there is one) and of what is scored (none of an
+    empty continuation), its bytes, and how many tokens of the context are the user's."""
     n_bytes: int | None
     if isinstance(context, str) and isinstance(continuation, str):
         context_ids, ids, n_bytes = _encode_jointly(model, context, continuation)
@@ -96,14 +109,12 @@ def _encode(
             n_bytes = len(continuation.encode())
         else:
             n_bytes = model.tokenizer.n_bytes(ids) if model.tokenizer else None
-    if not ids:
-        raise UserError(f"pair {index}: the continuation has no token of its own; give more text")
     if model.config.vocab_size in ids:
-        raise UserError(f"pair {index}: the continuation holds the mask ({model.mask_id}); give clean tokens")
-    prompt, eos_id = len(context_ids), model.config.eos_id
+        raise UserError(f"{name}: the continuation holds the mask ({model.mask_id}); give clean tokens")
+    prompt, eos_id = len(context_ids), model.eos_id
     if not context_ids:
         if eos_id is None and model.kind == "arm":
-            raise UserError(f"pair {index} has no context and the model no eos_id to begin with; give a context")
+            raise UserError(f"{name} has no context and the model no eos_id to begin with; give a context")
         context_ids = [] if eos_id is None else [eos_id]
     return context_ids, ids, n_bytes, prompt
 
@@ -124,11 +135,16 @@ def make_pairs(model: Model, pairs: Sequence[tuple[Tokens, Tokens]]) -> list[Pai
 def _encode_jointly(model: Model, context: str, continuation: str) -> tuple[list[int], list[int], int]:
     bare = context.rstrip()
     continuation = context[len(bare) :] + continuation
-    whole = model.encode(bare + continuation)
+    alone, whole = model.encode(bare), model.encode(bare + continuation)
     shared = 0
     # Where a token straddles the border it is scored: the context must not give away what it completes to.
-    for given, token in zip(model.encode(bare), whole, strict=False):
+    for given, token in zip(alone, whole, strict=False):
         if given != token:
             break
         shared += 1
-    return whole[:shared], whole[shared:], len(continuation.encode())
+    n_bytes = len(continuation.encode())
+    if shared < len(alone) and whole[shared:]:  # what the straddling token takes of the context is scored too
+        assert model.tokenizer is not None
+        all_of_it = len(bare.encode())
+        n_bytes += min(all_of_it, model.tokenizer.n_bytes(alone[shared:])) if shared else all_of_it
+    return whole[:shared], whole[shared:], n_bytes

@@ -84,8 +84,8 @@ def batch_size(model: Model, batch_tokens: int | None) -> int:
     """Tokens of a batch: as given, or what suits the device."""
     if batch_tokens is None:
         return GPU_BATCH_TOKENS if model.device.type == "cuda" else CPU_BATCH_TOKENS
-    if batch_tokens < 1:
-        raise UserError(f"batch_tokens is {batch_tokens}; give at least 1")
+    if not isinstance(batch_tokens, int) or batch_tokens < 1:
+        raise UserError(f"batch_tokens is {batch_tokens!r}; give a whole number of at least 1")
     return batch_tokens
 
 

@@ -11,7 +11,6 @@ of a bound is a bound on the likelihood of the text under a model that sees no f
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -20,7 +19,7 @@ import numpy as np
 from unmask.errors import UserError
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.pairs import Pair, Tokens
-from unmask.likelihood.scoring import Rates, score_pairs
+from unmask.likelihood.scoring import Rates, error_of_total, score_pairs
 from unmask.model.folder import Model
 
 
@@ -39,6 +38,7 @@ class RollingScore(Rates):
     order: str
     target: str
     draws: int  # of each window; the most of them with `until_se`
+    groups: int  # independent groups that the error of the sum is worth; 0 where nothing is drawn
     seed: int
     is_bound: bool
     config_hash: str
@@ -56,11 +56,13 @@ def rolling(
     order: str = "left-to-right",
     until_se: float | None = None,
     progress: Callable[[int, int], object] | None = None,
+    names: Sequence[str] | None = None,
 ) -> list[RollingScore]:
     """A `RollingScore` for each text (or list of token ids), in their order.
 
     window: tokens in one pass, by default the model's context. overlap: tokens of context a later window begins with.
-    until_se: of each window, in nats. The rest as in `score`; guidance has no meaning here, since there is no prompt.
+    until_se: of each window, in nats. names: what messages call the texts ("text 0", ...). The rest as in `score`;
+    guidance has no meaning here, since there is no prompt.
     Raises `UserError` for an empty text, windows that do not fit the model, and a model without an end of sequence.
     """
     eos_id, context = model.config.eos_id, model.config.block_size
@@ -75,11 +77,11 @@ def rolling(
     texts_of: list[int] = []
     ids_of = []
     for number, text in enumerate(texts):
-        ids = model.encode(text)
+        ids, name = model.encode(text), names[number] if names else f"text {number}"
         if not ids:
-            raise UserError(f"text {number} is empty; give at least one token to score")
+            raise UserError(f"{name} is empty; give at least one token to score")
         if model.config.vocab_size in ids:
-            raise UserError(f"text {number} holds the mask ({model.mask_id}); give clean tokens")
+            raise UserError(f"{name} holds the mask ({model.mask_id}); give clean tokens")
         pairs = [Pair(ids_T, start, 0, None, 0) for ids_T, start in windows(ids, eos_id, window, overlap)]
         made += pairs
         texts_of += [number] * len(pairs)
@@ -90,13 +92,14 @@ def rolling(
     results = []
     for number, (text, ids) in enumerate(zip(texts, ids_of, strict=True)):
         own = [score for score, n in zip(scores, texts_of, strict=True) if n == number]
+        se, groups = error_of_total([pair for pair, n in zip(made, texts_of, strict=True) if n == number], own)
         n_bytes = len(text.encode()) if isinstance(text, str) else None
         if n_bytes is None and model.tokenizer is not None:
             n_bytes = model.tokenizer.n_bytes(ids)
         results.append(
             RollingScore(
                 logprob=sum(score.logprob for score in own),
-                se=math.sqrt(sum(score.se**2 for score in own)),
+                se=se,
                 n_tokens=len(ids),
                 n_bytes=n_bytes,
                 windows=len(own),
@@ -106,6 +109,7 @@ def rolling(
                 order=own[0].order,
                 target=own[0].target,
                 draws=max(score.draws for score in own),
+                groups=groups,
                 seed=seed,
                 is_bound=own[0].is_bound,
                 config_hash=own[0].config_hash,

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import UserError
-from unmask.likelihood.estimators import Estimator, combine, combine_mixture, looks, student_975
+from unmask.likelihood.estimators import Estimator, combine, combine_mixture, looks
 from unmask.likelihood.greedy import greedy_of
 from unmask.likelihood.pairs import Pair, Tokens, make_pairs
 from unmask.likelihood.passes import Query, check_guidance, run_queries
 from unmask.likelihood.shared import run_shared, shareable
 from unmask.model.folder import Model
+from unmask.statistics import error_of_sum, interval
 
 # With a wanted standard error: so many groups before the error is believed, of so many Bernoulli masks or at most so
 # many passes along an order, and how many times as many groups at most from one look at it to the next.
@@ -37,9 +38,11 @@ SCHEMA_VERSION = 1  # of `Rates.to_dict`
 
 
 class Rates:
-    """What follows from any log-likelihood and its counts."""
+    """What follows from any log-likelihood, its error and its counts."""
 
     logprob: float
+    se: float
+    groups: int
     n_tokens: int
     n_bytes: int | None
 
@@ -52,10 +55,16 @@ class Rates:
     def bits_per_byte(self) -> float | None:
         return -self.logprob / math.log(2) / self.n_bytes if self.n_bytes else None
 
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% interval of `logprob` for the Monte Carlo error, by Student's t over the groups."""
+        low, high = interval(self.logprob, self.se, self.groups) or (-math.inf, math.inf)
+        return low, high
+
     def to_dict(self) -> dict[str, Any]:
-        """JSON values: the fields and the two rates."""
+        """JSON values: the fields, the interval and the two rates."""
         rates = {"nats_per_token": self.nats_per_token, "bits_per_byte": self.bits_per_byte}
-        return {"schema_version": SCHEMA_VERSION, **vars(self), **rates}
+        return {"schema_version": SCHEMA_VERSION, **vars(self), "interval": list(self.interval), **rates}
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class Score(Rates):
     order: str  # of chain-rule
     target: str  # what is estimated: "nelbo", "order-mixture", "chain", or "exact" for an autoregressive model
     draws: int  # masks, or for order-mixture and chain-rule orders; 0 where nothing is drawn
-    groups: int  # independent groups that the standard error comes from
+    groups: int  # independent groups that the standard error comes from; 0 where nothing is drawn
     guidance: float
     seed: int
     is_bound: bool
@@ -78,12 +87,6 @@ class Score(Rates):
     config_hash: str
     until_se: float | None = None  # the standard error that was asked for
     greedy: bool | None = None  # a greedy decoder writes it; None where that was not asked
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95% interval of `logprob` for the Monte Carlo error, by Student's t over the groups."""
-        half = student_975(self.groups - 1) * self.se if self.groups > 1 else 0.0
-        return self.logprob - half, self.logprob + half
 
 
 @dataclass
@@ -183,7 +186,7 @@ def score_pairs(
     if causal:
         estimator = Estimator("exact")
     elif until_se is not None:
-        _check_until(estimator, until_se, max_draws)
+        check_until(estimator, until_se, max_draws)
     known: dict[int, Drawn] = {}
     wanted: dict[int, list[int]] = {}  # sizes of the groups to draw next of each item
     for item, pair in enumerate(made):
@@ -231,10 +234,24 @@ def score_pairs(
     return scores
 
 
-def _check_until(estimator: Estimator, until_se: float, max_draws: int) -> None:
+def error_of_total(pairs: Sequence[Pair], scores: Sequence[Score]) -> tuple[float, int]:
+    """Standard error of the sum of some pairs' scores and the independent groups it is worth (0: nothing is drawn).
+
+    Pairs of one key are scored under the same masks, so that their errors add up; those of different keys add in
+    squares. For pairs that are equal altogether that is exact, for answers of one context it is the most it can be.
+    """
+    errors: dict[int, tuple[float, int]] = {}
+    for pair, found in zip(pairs, scores, strict=True):
+        se, groups = errors.get(pair.key, (0.0, 0))
+        fewest = min(groups, found.groups) if groups and found.groups else groups or found.groups
+        errors[pair.key] = (se + found.se, fewest)
+    return error_of_sum(errors.values())
+
+
+def check_until(estimator: Estimator, until_se: float, max_draws: int) -> None:
     if not estimator.sampled:
         raise UserError(f"until_se does not concern method {estimator.method}, which draws nothing; leave it out")
-    if not isinstance(until_se, int | float) or not until_se > 0:
+    if not isinstance(until_se, int | float) or isinstance(until_se, bool) or not until_se > 0:
         raise UserError(f"until_se is {until_se!r}; give a standard error in nats above 0")
     if max_draws < (least := 2 * ORDER_PASSES):
         raise UserError(f"max_draws is {max_draws}; give at least {least}")
@@ -266,9 +283,11 @@ def _more(drawn: Drawn, length: int, until_se: float, max_draws: int) -> tuple[D
     if error <= until_se:
         return None
     each = drawn.draws / groups
+    # No more than `max_draws` are run, whatever an order's random start makes of its passes.
+    most = -(-length // drawn.stride) if drawn.estimator.method == "mc-fixed" else drawn.sizes[0]
     # A tenth more than the error seen so far asks for, since it is itself an estimate.
     total = math.ceil(groups * min(GROWTH, 1.1 * (error / until_se) ** 2))
-    more = min(max(1, total - groups), int((max_draws - drawn.draws) / each))
+    more = min(max(1, total - groups), (max_draws - drawn.draws) // most)
     if more <= 0:
         return None
     exact = drawn.estimator.for_length(length, int(drawn.draws + more * each))

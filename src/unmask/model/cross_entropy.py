@@ -23,6 +23,8 @@ import torch.nn.functional as F
 # each chunk reads and writes whole; larger ones leave the caches, and glibc gives their memory back each time. On a GPU
 # as many as keep it busy.
 CHUNK_CPU, CHUNK_GPU = 1 << 23, 1 << 27
+# In bf16 on a CPU: tokens of the vocabulary at a time, and logits that are kept (64 MiB).
+COLUMNS, KEPT_CPU = 2048, 1 << 25
 
 
 def weighted_cross_entropy(
@@ -32,10 +34,13 @@ def weighted_cross_entropy(
 
     Under autocast the matrix products run in its type; sums and softmax are fp32.
     """
+    wanted = torch.is_grad_enabled() and (hidden_NE.requires_grad or weight_VE.requires_grad)
     if torch.is_autocast_enabled(hidden_NE.device.type):
         dtype = torch.get_autocast_dtype(hidden_NE.device.type)
+        if wanted and hidden_NE.device.type == "cpu":
+            return _CrossEntropyByColumns.apply(hidden_NE, weight_VE, targets_N, weights_N, dtype)
         hidden_NE, weight_VE = hidden_NE.to(dtype), weight_VE.to(dtype)
-    if torch.is_grad_enabled() and (hidden_NE.requires_grad or weight_VE.requires_grad):
+    if wanted:
         return _WeightedCrossEntropy.apply(hidden_NE, weight_VE, targets_N, weights_N)
     rows = _rows(len(weight_VE), hidden_NE.device)
     ce_N = torch.cat(
@@ -98,11 +103,75 @@ class _WeightedCrossEntropy(torch.autograd.Function):
     def backward(
         ctx: Any, grad: torch.Tensor, _: torch.Tensor
     ) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
-        if ctx.grads is None:
-            raise RuntimeError("weighted_cross_entropy was run backward twice; its gradients are made once")
-        grads, ctx.grads = ctx.grads, None
-        # A step's loss is scaled beforehand, so its gradient is one, and multiplying would only copy. On a GPU asking
-        # would wait for it, and copying is cheap.
-        if grad.device.type != "cpu" or float(grad) != 1.0:
-            grads = tuple(None if g is None else g * grad for g in grads)
-        return grads[0], grads[1], None, None
+        return *_given(ctx, grad), None, None
+
+
+class _CrossEntropyByColumns(torch.autograd.Function):
+    """The same with products in bf16 on a CPU, over a few columns (tokens of the vocabulary) at a time.
+
+    Each slice of the head's gradient is written once instead of summed over chunks of rows, and weights are cast slice
+    by slice. The logits of a block of rows stay, in bf16, between the pass that sums them and the one that needs them.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_NE: torch.Tensor,
+        weight_VE: torch.Tensor,
+        targets_N: torch.Tensor,
+        weights_N: torch.Tensor,
+        dtype: torch.dtype,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.autocast("cpu", enabled=False):
+            needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+            grad_hidden_NE = torch.zeros_like(hidden_NE, dtype=torch.float32) if needs_hidden else None
+            grad_weight_VE = torch.zeros_like(weight_VE, dtype=torch.float32) if needs_weight else None
+            ce_N = torch.empty(len(targets_N))
+            slices = [part.to(dtype) for part in weight_VE.split(COLUMNS)]
+            rows = max(1, KEPT_CPU // len(weight_VE))
+            for start in range(0, len(targets_N), rows):
+                part = slice(start, start + rows)
+                hidden_nE, target_n, weight_n1 = hidden_NE[part].to(dtype), targets_N[part], weights_N[part, None]
+                every_row_n = torch.arange(len(target_n))
+                logits = [hidden_nE @ weight_vE.T for weight_vE in slices]
+                sums_nC = torch.stack([logits_nv.float().logsumexp(1) for logits_nv in logits], dim=1)
+                total_n1 = sums_nC.logsumexp(1, keepdim=True)
+                scaled_nE = (hidden_nE * weight_n1).to(dtype)
+                for index, (logits_nv, weight_vE) in enumerate(zip(logits, slices, strict=True)):
+                    first = index * COLUMNS
+                    here_m = every_row_n[(target_n >= first) & (target_n < first + len(weight_vE))]
+                    column_m = target_n[here_m] - first
+                    logp_nv = logits_nv.float().sub_(total_n1)
+                    ce_N[part][here_m] = -logp_nv[here_m, column_m]
+                    slope_nv = logp_nv.exp_()
+                    slope_nv[here_m, column_m] -= 1  # p - onehot, the slope of each CE by its logits
+                    slope_nv = logits_nv.copy_(slope_nv)
+                    if grad_hidden_NE is not None:
+                        grad_hidden_NE[part] += slope_nv @ weight_vE
+                    if grad_weight_VE is not None:
+                        grad_weight_VE[first : first + len(weight_vE)] += slope_nv.T @ scaled_nE
+                if grad_hidden_NE is not None:
+                    grad_hidden_NE[part] *= weight_n1
+            grad_hidden = None if grad_hidden_NE is None else grad_hidden_NE.to(hidden_NE.dtype)
+            ctx.grads = grad_hidden, grad_weight_VE
+            ctx.mark_non_differentiable(ce_N)
+            return (ce_N * weights_N).sum(), ce_N
+
+    @staticmethod
+    def backward(
+        ctx: Any, grad: torch.Tensor, _: torch.Tensor
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None, None]:
+        return *_given(ctx, grad), None, None, None
+
+
+def _given(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """The gradients made in the forward pass, given away uncopied."""
+    if ctx.grads is None:
+        raise RuntimeError("weighted_cross_entropy was run backward twice; its gradients are made once")
+    grads: tuple[torch.Tensor | None, torch.Tensor | None] = ctx.grads
+    ctx.grads = None
+    # A step's loss is scaled beforehand, so its gradient is one, and multiplying would only copy. On a GPU asking
+    # would wait for it, and copying is cheap.
+    if grad.device.type != "cpu" or float(grad) != 1.0:
+        grads = (None if grads[0] is None else grads[0] * grad, None if grads[1] is None else grads[1] * grad)
+    return grads

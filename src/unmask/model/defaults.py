@@ -20,6 +20,7 @@ from typing import Any
 from unmask._version import __version__
 from unmask.errors import UserError, nearest
 from unmask.files import write_whole
+from unmask.settings import read_json
 
 FILE = "generation.json"
 KIND = "unmask-generation-defaults"
@@ -44,11 +45,11 @@ def read_file(folder: Path) -> dict[str, Any] | None:
     """All of the file, checked: `options`, and what was `measured` when they were chosen. None without a file."""
     path = folder / FILE
     try:
-        whole = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        whole = read_json(path) if path.exists() else None
+    except UserError as error:
+        raise _bad(path, str(error).removeprefix(f"{path}: ").removeprefix(f"{path} ")) from error
+    if whole is None:
         return None
-    except (OSError, ValueError) as error:
-        raise _bad(path, f"cannot be read as JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(whole, dict) or not isinstance(whole.get("options"), dict):
         raise _bad(path, "has no `options` entry")
     version = whole.get("schema_version")

@@ -5,15 +5,19 @@
     save("my-model", network, tokenizer)
 
 A folder appears under its name only when it is whole. Weights are read from safetensors alone; nothing is unpickled.
+A checkpoint's files are checked against the sums that were written with them (`unmask.model.checkpoints`); what `save`
+writes, and what others publish, has none: people put files there by hand.
 Beside them may lie ``generation.json``, the model's own defaults of decoding (`unmask.model.defaults`).
 """
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +28,9 @@ from safetensors.torch import load_file
 
 from unmask._version import __version__
 from unmask.errors import UserError
-from unmask.files import replace_folder, sync_folder, write_tensors
+from unmask.files import clear_leftovers, parse_json, reading, replace_folder, sync_folder, write_tensors
+from unmask.hub import not_here
+from unmask.model.checkpoints import CHECKPOINTS, FILES, checkpoints, refuse_damage
 from unmask.model.config import ModelConfig
 from unmask.model.defaults import read_defaults
 from unmask.model.tokenizers import Tokenizer
@@ -32,6 +38,9 @@ from unmask.model.transformer import Transformer
 
 SCHEMA_VERSION = 1
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
+LARGEST_CHECKED = 2**30  # bytes of a file that `load` reads twice unless told not to
+# What a compiled, replicated, sharded or checkpointed module calls the module in it.
+WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
 
 
 @dataclass
@@ -55,6 +64,13 @@ class Model:
     @property
     def mask_id(self) -> int | None:
         return self.config.mask_id
+
+    @property
+    def eos_id(self) -> int | None:
+        """What ends a text, and stands before one: the config's word, or else the tokenizer's."""
+        if self.config.eos_id is not None:
+            return self.config.eos_id
+        return None if self.tokenizer is None else self.tokenizer.eos_id
 
     @property
     def device(self) -> torch.device:
@@ -83,6 +99,7 @@ def save(folder: str | Path, network: Transformer, tokenizer: Tokenizer | None =
     """Writes a model folder atomically; `extra` entries (JSON values) go into config.json. Replaces an old one."""
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    clear_leftovers(folder)
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
@@ -116,25 +133,43 @@ def write_files(
 
 
 def resolve(path: str | Path) -> Path:
-    """The model folder that `path` names: itself, or the newest checkpoint of the run it is."""
+    """The model folder that `path` names: itself, or the newest checkpoint of the run it is, whole or not."""
     path = Path(path)
-    if (path / CONFIG).is_file():
-        return path
-    steps = sorted(p for p in (path / "checkpoints").glob("step-*") if (p / CONFIG).is_file())
-    if steps:
-        return steps[-1]
-    if not path.exists():
-        raise UserError(f"{path} does not exist; give a run, a checkpoint or a model folder")
-    if (path / "checkpoints").is_dir() or (path / "recipe.yaml").is_file():
+    with reading():
+        if (path / CONFIG).is_file() or (path / FILES).is_file():  # a checkpoint that has lost its config is one
+            return path
+        if steps := checkpoints(path):
+            return steps[-1]
+        if inside := models_inside(path):
+            names = ", ".join(str(folder) for folder in inside)
+            what = "a model" if len(inside) == 1 else f"{len(inside)} models"
+            which = "it" if len(inside) == 1 else "one"
+            raise UserError(f"{path} holds {what}, but is none itself; give {which}: {names}")
+        if not path.exists():
+            raise UserError(not_here(path, "give a run, a checkpoint or a model folder"))
+        os.listdir(path) if path.is_dir() else None
+    if (path / CHECKPOINTS).is_dir() or (path / "recipe.yaml").is_file():
         raise UserError(f"{path} is a run without a checkpoint yet; train it first")
     raise UserError(f"{path} is not a model: it has no {CONFIG}")
+
+
+def models_inside(path: Path) -> list[Path]:
+    """The runs and model folders that lie in a folder, in the order of their names."""
+    if not path.is_dir():
+        return []
+    found = []
+    for folder in sorted(path.iterdir()):
+        if (folder / CONFIG).is_file() or checkpoints(folder):
+            found.append(folder)
+    return [folder for folder in found if not folder.name.startswith(".") and folder.name != "checkpoints"]
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a model folder, its schema checked."""
     path = folder / CONFIG
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        with reading():
+            config = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
@@ -145,13 +180,19 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
+def load(path: str | Path, device: str | torch.device = "cpu", *, verify: bool | None = None) -> Model:
     """The `Model` at `path` (see `resolve`), in evaluation mode, fp32.
 
-    Raises `UserError` for a missing folder, missing or misshapen tensors, a tokenizer that is not the model's, and
-    defaults of decoding that cannot be read.
+    verify: whether a checkpoint's files are checked against their SHA-256, at the cost of reading them twice; None:
+    those of at most 1 GiB. A folder without a list of sums is not checked. Raises `UserError` for a missing folder, one
+    that may not be read, a damaged checkpoint (naming the one before it), missing or misshapen tensors, a tokenizer
+    that is not the model's, and defaults of decoding that cannot be read.
     """
     folder = resolve(path)
+    if verify is not False:
+        refuse_damage(folder, (WEIGHTS, CONFIG, TOKENIZER), math.inf if verify else LARGEST_CHECKED)
+    if verify and not (folder / FILES).is_file():
+        warnings.warn(f"{folder} has no {FILES}, so there is nothing to verify it against", stacklevel=2)
     settings = read_config(folder)
     config = ModelConfig.from_dict(settings["model"], where=f"{folder / CONFIG}: model")
     network = Transformer(config)
@@ -165,14 +206,23 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Model:
     return Model(network.to(device).eval(), tokenizer, folder, read_defaults(folder))
 
 
+def unwrapped(names: Iterable[str]) -> dict[str, str]:
+    """Names without what wrappers of PyTorch put between (``_orig_mod.layers.0...``), each with the one in the file."""
+    names = list(names)
+    found = {".".join(part for part in name.split(".") if part not in WRAPPERS): name for name in names}
+    return found if len(found) == len(names) else {name: name for name in names}
+
+
 def read_weights(path: Path, network: Transformer) -> dict[str, torch.Tensor]:
     """The tensors of a safetensors file, checked against the network's names and shapes, as fp32."""
     try:
-        found = load_file(path)
+        with reading(), path.open("rb"):
+            found = load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"{path} cannot be read: {str(error).splitlines()[0]}; the file is missing or cut short"
         ) from error
+    found = {name: found[given] for name, given in unwrapped(found).items()}
     wanted = network.state_dict()
     for name, tensor in wanted.items():
         if name not in found:

@@ -21,6 +21,7 @@ from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unmask.errors import UserError, nearest
+from unmask.files import reading
 from unmask.model.config import ModelConfig
 from unmask.model.flops import attention_flops, forward_flops
 from unmask.model.transformer import Attention, SwiGLU, Transformer
@@ -107,7 +108,7 @@ def load_adapter(network: Transformer, path: str | Path) -> None:
     Raises `UserError` where the file is none, or is another model's.
     """
     try:
-        with safe_open(path, "pt") as file:
+        with reading(), open(path, "rb"), safe_open(path, "pt") as file:
             told = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:

@@ -12,9 +12,10 @@ begin token is added.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import UserError, nearest
+from unmask.files import parse_json
+from unmask.hub import reason, settle
+from unmask.model.cutting import cuts_plainly, encode_pieces, training_pieces
 
 EOS = "<|endoftext|>"
 FILE = "tokenizer.json"
@@ -32,9 +36,7 @@ WELL_KNOWN_EOS = (
 )  # fmt: skip
 
 # Longer texts are handed over in pieces: the library keeps hundreds of bytes for each token of one call.
-PIECE_CHARS = 1 << 18
-# A newline between two word characters is a token boundary of GPT-2's pattern whatever surrounds it.
-_SAFE_CUT = re.compile(r"\w\n(?=\w)")
+PIECE_CHARS = 1 << 17
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
@@ -83,6 +85,7 @@ class Tokenizer:
     @classmethod
     def from_hub(cls, name: str) -> Tokenizer:
         """The tokenizer of a Hugging Face repository; its files are cached by `huggingface_hub`."""
+        settle()
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError
 
@@ -97,7 +100,7 @@ class Tokenizer:
         except Exception as error:  # offline, unknown name, gated, no such file: all the user's to mend
             raise UserError(
                 f"tokenizer '{name}' is no local folder and could not be fetched from the hub "
-                f"({_first_line(error)}); give `bytes`, `bpe:SIZE`, or a folder with a {FILE}"
+                f"({reason(error)}); give `bytes`, `bpe:SIZE`, or a folder with a {FILE}"
             ) from error
         return cls(_mark_eos(path.read_text(encoding="utf-8"), _declared_eos(sides), name), name)
 
@@ -115,8 +118,13 @@ class Tokenizer:
         return cls(inner.to_str())
 
     @classmethod
-    def train_bpe(cls, vocab_size: int, texts: Iterable[str]) -> Tokenizer:
-        """A byte-level BPE of at most `vocab_size` tokens; the same texts give the same file, bit for bit."""
+    def train_bpe(
+        cls, vocab_size: int, texts: Iterable[str], tell: Callable[[str], None] | None = None
+    ) -> Tokenizer:
+        """A byte-level BPE of at most `vocab_size` tokens; the same texts give the same file, bit for bit.
+
+        tell: is given a line where some of the text is left out (`cutting.training_pieces`).
+        """
         from tokenizers import Tokenizer as Inner
         from tokenizers import decoders, models, pre_tokenizers, trainers
 
@@ -129,16 +137,18 @@ class Tokenizer:
             initial_alphabet=_byte_characters(),
             show_progress=False,
         )
-        inner.train_from_iterator((piece for text in texts for piece in _pieces(text)), trainer)
+        inner.train_from_iterator(training_pieces(texts, PIECE_CHARS, tell), trainer)
         return cls(inner.to_str())
 
     @classmethod
-    def resolve(cls, spec: str, texts: Iterable[str] = ()) -> Tokenizer:
+    def resolve(
+        cls, spec: str, texts: Iterable[str] = (), tell: Callable[[str], None] | None = None
+    ) -> Tokenizer:
         """`bytes`, `bpe:4096` (trained on `texts`), a folder, a ``tokenizer.json``, or a name on the hub."""
         if spec == "bytes":
             return cls.plain_bytes()
         if (size := bpe_size(spec)) is not None:
-            return cls.train_bpe(size, texts)
+            return cls.train_bpe(size, texts, tell)
         if Path(spec).exists():
             return cls.from_file(spec)
         if not _HUB_NAME.fullmatch(spec):
@@ -157,18 +167,26 @@ class Tokenizer:
 
     def encode_array(self, text: str) -> np.ndarray:
         """The same as uint32, which for a long text takes a tenth of the memory."""
-        parts = [np.empty(0, dtype=np.uint32)]
         try:
-            for piece in _pieces(text) if self._cuttable else [text]:
-                encoding = self._inner.encode_batch_fast([piece], add_special_tokens=False)[0]
-                parts.append(np.array(encoding.ids, dtype=np.uint32))
+            return np.concatenate([np.empty(0, dtype=np.uint32), *self.encode_parts([text])])
         except TypeError as error:  # half of a surrogate pair, which UTF-8 cannot write
             raise UserError(f"text {text[:40]!a} is not valid Unicode; give it as UTF-8") from error
-        return np.concatenate(parts)
+
+    def encode_parts(self, parts: Iterable[str]) -> Iterator[np.ndarray]:
+        """The ids of a text that comes in parts, as of the whole, in bounded memory (`cutting.py`)."""
+        return encode_pieces(self._inner, self._fields, parts, PIECE_CHARS)
+
+    @cached_property
+    def cuts_plainly(self) -> bool:
+        """Whether pieces that end where `cutting.plain_pieces` cuts may be encoded apart."""
+        return cuts_plainly(self._fields)
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of `ids`. Special tokens, and ids without a token (the mask), stand for no text."""
-        return self._inner.decode([int(i) for i in ids if 0 <= i < self.vocab_size], skip_special_tokens=True)
+        known = [int(i) for i in ids if 0 <= i < self.vocab_size]
+        if self._byte_tokens and not self._byte_tokens.isdisjoint(known):
+            return self._decode_bytes(known)
+        return self._inner.decode(known, skip_special_tokens=True)
 
     def token_text(self, token_id: int) -> str:
         """One token for display: its text, `\\xe2` for half a character, the name of a special token."""
@@ -241,6 +259,26 @@ class Tokenizer:
                 return int(token["id"])
         return next((ids[name] for name in WELL_KNOWN_EOS if name in ids), None)
 
+    def _decode_bytes(self, ids: Sequence[int]) -> str:
+        """Where single bytes are tokens, the library's decoder gives up a run of them whole when its last character is
+        not complete; here the characters before it stay."""
+        tokens = [token for i in ids if not self._added.get(i) and (token := self._tokens[i]) is not None]
+        pieces: list[str] = []
+        for are_bytes, run in itertools.groupby(tokens, lambda token: _BYTE_TOKEN.fullmatch(token) is not None):
+            piece = list(run)
+            spelled = b"".join(map(self._token_bytes, piece)) if are_bytes else b""
+            text = spelled.decode(errors="replace")
+            pieces += piece if text.encode() == spelled or not are_bytes else [text]
+        return str(self._inner.decoder.decode(pieces))
+
+    @cached_property
+    def _byte_tokens(self) -> frozenset[int]:
+        """Ids of single bytes, where the decoder puts them together."""
+        if '"ByteFallback"' not in json.dumps(self._fields.get("decoder")):
+            return frozenset()
+        found = (i for i, token in enumerate(self._tokens) if token is not None and _BYTE_TOKEN.fullmatch(token))
+        return frozenset(found)
+
     @cached_property
     def _added(self) -> dict[int, bool]:
         """Tokens added beside the model's own, which are stored as plain text: id -> is it special."""
@@ -268,23 +306,6 @@ class Tokenizer:
         if match := _BYTE_TOKEN.fullmatch(token):
             return bytes([int(match[1], 16)])
         return token.removeprefix("##").replace("▁", " ").encode()
-
-    @cached_property
-    def _cuttable(self) -> bool:
-        """Whether a text may be encoded in pieces: GPT-2's pattern or no merges at all, and no normaliser."""
-        pre = self._fields.get("pre_tokenizer") or {}
-        if self._fields.get("normalizer") or pre.get("type") != "ByteLevel" or pre.get("add_prefix_space"):
-            return False
-        return bool(pre.get("use_regex", True)) or self._fields["model"].get("merges") == []
-
-
-def _pieces(text: str) -> Iterator[str]:
-    """`text` in parts of about PIECE_CHARS, cut where GPT-2's pattern cuts anyway."""
-    start = 0
-    while len(text) - start > PIECE_CHARS and (cut := _SAFE_CUT.search(text, start + PIECE_CHARS)):
-        yield text[start : cut.end()]
-        start = cut.end()
-    yield text[start:]
 
 
 def bpe_size(spec: str) -> int | None:
@@ -317,7 +338,7 @@ def _declared_eos(files: Iterable[Path]) -> str | None:
     """The end-of-sequence token that a tokenizer_config.json or special_tokens_map.json names."""
     for file in files:
         try:
-            token = json.loads(file.read_text(encoding="utf-8")).get("eos_token")
+            token = parse_json(file.read_text(encoding="utf-8")).get("eos_token")
         except (OSError, ValueError, AttributeError) as error:
             raise UserError(f"{file} is not a JSON object: {_first_line(error)}") from error
         name = token.get("content") if isinstance(token, dict) else token

@@ -22,6 +22,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from unmask.errors import UserError
+from unmask.model.attention import attend
 from unmask.model.cache import KVCache
 from unmask.model.canvas_cache import CanvasCache, CanvasRows
 from unmask.model.config import ModelConfig
@@ -64,7 +65,7 @@ class Attention(nn.Module):
         if self.kv_heads != self.heads:
             groups = self.heads // self.kv_heads
             k_BKTD, v_BKTD = (x.repeat_interleave(groups, dim=1) for x in (k_BKTD, v_BKTD))
-        y_BHTD = F.scaled_dot_product_attention(q_BHTD, k_BKTD, v_BKTD, attn_mask=mask, is_causal=causal)
+        y_BHTD = attend(q_BHTD, k_BKTD, v_BKTD, mask, causal)
         return y_BHTD.transpose(1, 2).reshape(batch, length, self.heads * self.head_dim)
 
 

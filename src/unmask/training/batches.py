@@ -70,8 +70,8 @@ class Batches:
     def n_tokens(self, k: np.ndarray) -> int:
         return int(sample_lengths(self._seed, k, self._context, self._random_length).sum())
 
-    def divisor(self, k: np.ndarray) -> float:
-        return self.n_tokens(k)
+    def divisor(self, k: np.ndarray, n_tokens: int | None = None) -> float:
+        return self.n_tokens(k) if n_tokens is None else n_tokens
 
     def validate(self, model: Model) -> dict[str, Any]:
         return validate(model, self._held_out_NT, self._validation)

@@ -3,12 +3,13 @@
     writer = Writer(run, ranks, keep=2)
     writer.save(state, tokenizer)                # runs/x/checkpoints/step-00001000/; may go on in the background
     writer.finish()
-    restore(state, run, ranks, say)              # the newest whole one; False where there is none
+    restore(state, run, ranks, say)              # the newest whole one; None where there is none
 
 ``train_state/`` holds what only `--resume` needs: counters as JSON, the optimizer's tensors (and the raw weights, where
 the model folder's are averaged or merged) as safetensors, or by `torch.distributed.checkpoint` where they are sharded,
 each rank its own part. Either kind resumes on any number of ranks, sharded or not. Data order and noise need no state:
-both are functions of (seed, sample index).
+both are functions of (seed, sample index). `files.json` there has the sums of all files (`unmask.model.checkpoints`);
+which checkpoint is taken up and which are kept is `checkpoint_files.py`.
 """
 
 from __future__ import annotations
@@ -29,19 +30,24 @@ from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unmask.errors import UserError
-from unmask.files import replace_folder, sync_folder, write_tensors
-from unmask.model.folder import WEIGHTS, write_files
+from unmask.files import reading, replace_folder, sync_folder, write_tensors
+from unmask.model.checkpoints import checkpoints, newest_checkpoint, read_list, write_list
+from unmask.model.config import ModelConfig
+from unmask.model.folder import CONFIG, WEIGHTS, read_config, write_files
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
+from unmask.training.checkpoint_files import STATE, choose, prune, set_aside
 from unmask.training.distribution import Ranks
 from unmask.training.metrics import LEVEL_BUCKETS
+from unmask.training.shard_writer import SummingWriter
 from unmask.training.shards import MOMENTS, load_shards, reason_of, refuse_incomplete, shard_names, state_names
+
+__all__ = ["Progress", "TrainState", "Writer", "checkpoints", "newest_checkpoint", "restore"]
 
 T = TypeVar("T")
 FOLDER = "train_state"
-STATE, TENSORS, SHARDS = f"{FOLDER}/state.json", f"{FOLDER}/optimizer.safetensors", f"{FOLDER}/shards"
+TENSORS, SHARDS = f"{FOLDER}/optimizer.safetensors", f"{FOLDER}/shards"
 ADAPTER = "adapter.safetensors"  # adapters alone, beside the merged weights
-FILES = f"{FOLDER}/files.json"  # name and size of all the others
 
 
 @dataclass
@@ -162,14 +168,29 @@ def whole(tensor: torch.Tensor, copy: bool = False) -> torch.Tensor:
 class Writer:
     """Writes the checkpoints of a run, at most one at a time."""
 
-    def __init__(self, run: Path, ranks: Ranks, keep: int, background: bool = False) -> None:
-        """`background`: `save` returns once the state is copied; the files follow while training goes on."""
+    def __init__(
+        self,
+        run: Path,
+        ranks: Ranks,
+        keep: int,
+        background: bool = False,
+        run_id: str | None = None,
+        restored: Path | None = None,
+        full: bool = True,
+    ) -> None:
+        """`background`: `save` returns once the state is copied; the files follow while training goes on.
+
+        run_id: written into each checkpoint. restored: the one the run goes on from, whole. full: whether older ones
+        count as whole by their contents, or by their sizes alone.
+        """
         self._run, self._ranks, self._keep, self._background = run, ranks, keep, background
+        self._run_id, self._full = run_id, full
+        self._whole = set() if restored is None else {restored}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
 
     def save(self, state: TrainState, tokenizer: Tokenizer | None) -> None:
-        """Writes the checkpoint of this step, then removes all but the newest `keep`. Every rank calls it."""
+        """Writes the checkpoint of this step, then removes all but the newest whole `keep`. Every rank calls it."""
         self.finish()
         tensors = {name: t.detach() for name, t in self._ranks.together(state.tensors).items()}
         folder = self._run / "checkpoints" / f"step-{state.progress.step:08d}"
@@ -186,8 +207,9 @@ class Writer:
             if name.startswith("raw/"):
                 adapter[name.removeprefix("raw/")] = whole(tensor, copy=True)
         shards: Any = None
+        summing = SummingWriter(partial / SHARDS)
         if sharded:
-            shards = dcp.async_save(tensors, checkpoint_id=partial / SHARDS, process_group=self._ranks.checkpoint_group)
+            shards = dcp.async_save(tensors, storage_writer=summing, process_group=self._ranks.checkpoint_group)
         if not self._ranks.first:
             self._pending = self._thread.submit(self._guard, folder, lambda: _wait(shards))
         else:
@@ -202,15 +224,16 @@ class Writer:
                 if adapter:
                     write_tensors(partial / ADAPTER, adapter, state.adapter)
                 write_files(partial, config, weights, tokenizer, step=progress["step"])
-                sizes = {str(p.relative_to(partial)): p.stat().st_size for p in partial.rglob("*") if p.is_file()}
-                (partial / FILES).write_text(json.dumps(sizes) + "\n", encoding="utf-8")
+                known = {f"{SHARDS}/{name}": found for name, found in summing.sums.items()}
+                write_list(partial, self._run_id, known)
                 sync_folder(partial)
+                if os.path.lexists(folder) and folder not in self._whole:
+                    set_aside(folder)
                 replace_folder(partial, folder)
                 handle = os.open(folder.parent, os.O_RDONLY)
                 os.fsync(handle)
                 os.close(handle)
-                for old in checkpoints(self._run)[: -self._keep]:
-                    shutil.rmtree(old, ignore_errors=True)
+                prune(self._run, folder, self._keep, self._run_id, self._whole, self._full)
 
             self._pending = self._thread.submit(self._guard, folder, write)
         if not self._background:
@@ -240,38 +263,33 @@ def _wait(future: Any) -> None:
         future.result()
 
 
-def restore(state: TrainState, run: Path, ranks: Ranks, say: Callable[[str], None]) -> bool:
-    """Takes up the newest checkpoint that is whole, saying which were not. False where there is none at all.
+def restore(
+    state: TrainState, run: Path, ranks: Ranks, say: Callable[[str], None], full: bool = True
+) -> Path | None:
+    """Takes up the newest whole checkpoint and returns it; None where there is none at all.
 
-    Raises `UserError` where there are some and none is whole.
+    Newer ones that are damaged are named, and renamed so that they count no more. full: files' contents are checked,
+    not their sizes alone. Raises `UserError` where there are checkpoints and none is whole, and where one is another
+    model's.
     """
-
-    def choose() -> tuple[Path | None, list[str]]:
-        found = checkpoints(run)
-        damaged: list[str] = []
-        for folder in reversed(found):
-            if (flaw := damage(folder)) is None:
-                return folder, damaged
-            damaged.append(f"checkpoint {folder} is cut short ({flaw})")
-        if found:
-            raise UserError(f"{damaged[0]}, and no other is whole; delete {run / 'checkpoints'} to start again")
-        return None, damaged
-
-    # All ranks must take the same one, whatever a shared disk shows to each.
-    folder, damaged = ranks.same(ranks.together(choose))
+    folder, damaged = choose(run, ranks, full)
     if folder is None:
-        return False
-    for line in damaged:
-        say(f"{line}; going back to {folder.name}")
+        return None
+    if ranks.first and not read_list(folder).has_sums:
+        say(f"{folder.name} was written before checkpoints had sums of their files: only sizes are checked")
+    for bad, flaw in damaged.items():
+        say(f"{bad.name} is damaged: {flaw}; going back to {folder.name}")
+    ranks.together(lambda: [set_aside(bad) for bad in damaged] if ranks.first else None)
     progress, weights, tensors = ranks.together(lambda: _reading(folder, lambda: _read(state, folder)))
     if (folder / SHARDS).is_dir():  # apart: a rank that could not read the rest must not leave the others waiting
         ranks.together(lambda: _reading(folder, lambda: load_shards(tensors, folder / SHARDS, ranks)))
     ranks.together(lambda: state.take(progress, weights, tensors))
-    return True
+    return folder
 
 
 def _read(state: TrainState, folder: Path) -> tuple[Progress, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Counters, weights and the training state's tensors; sharded ones are yet to be filled."""
+    refuse_other_model(folder, state.network.config)
     progress = Progress(**json.loads((folder / STATE).read_text(encoding="utf-8")))
     if (folder / SHARDS).is_dir():
         tensors, there = state.empty_tensors(), shard_names(folder / SHARDS)
@@ -292,33 +310,23 @@ def _read(state: TrainState, folder: Path) -> tuple[Progress, dict[str, torch.Te
 
 def _reading(folder: Path, work: Callable[[], T]) -> T:
     try:
-        return work()
+        with reading():
+            return work()
     except (OSError, ValueError, TypeError, SafetensorError, dcp.CheckpointException) as error:
         reason = reason_of(error)
         mend = "move it elsewhere to go on from the one before"
         raise UserError(f"checkpoint {folder} cannot be read ({reason}); {mend}") from error
 
 
-def damage(folder: Path) -> str | None:
-    """What is missing of a checkpoint, by the sizes written with it; None where it is whole."""
-    try:
-        sizes = json.loads((folder / FILES).read_text(encoding="utf-8"))
-        for name, size in sizes.items():
-            there = (folder / name).stat().st_size
-            if there != size:
-                return f"{name} has {there:,} of {size:,} bytes"
-    except FileNotFoundError as error:
-        return f"{Path(error.filename).relative_to(folder)} is missing"
-    except (OSError, ValueError, AttributeError):
-        return f"{FILES} cannot be read"
-    return None
-
-
-def checkpoints(run: Path) -> list[Path]:
-    """Checkpoints, oldest first. They appear under their name when whole; a disk may have lost some of it since."""
-    return sorted((run / "checkpoints").glob("step-*"))
-
-
-def newest_checkpoint(run: Path) -> Path | None:
-    """The newest whole one."""
-    return next((folder for folder in reversed(checkpoints(run)) if damage(folder) is None), None)
+def refuse_other_model(folder: Path, config: ModelConfig) -> None:
+    """Raises `UserError` where a checkpoint's model is not of this shape, naming what differs."""
+    now, then = config.to_dict(), ModelConfig.from_dict(read_config(folder)["model"], f"{folder / CONFIG}: model")
+    before = then.to_dict()
+    differing = [
+        f"{name} was {before.get(name)!r}, is {now.get(name)!r}"
+        for name in sorted(now.keys() | before.keys())
+        if now.get(name) != before.get(name)
+    ]
+    if differing:
+        mend = "give the run's own data and recipe, or another --out"
+        raise UserError(f"{folder} is of another model: {'; '.join(differing)}; {mend}")

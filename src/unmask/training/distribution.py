@@ -117,6 +117,13 @@ class Ranks:
         dist.broadcast_object_list(box, src=0, group=self._control)
         return box[0]
 
+    def all(self, value: T) -> list[T]:
+        """Every rank's value, in their order, on every rank."""
+        found: list[Any] = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(found, value, group=self._control)
+        return found
+
     def together(self, work: Callable[[], T]) -> T:
         """Runs `work` on every rank. Where it raises `UserError` on any, all stop, and rank 0 says the reason."""
         if self.size == 1:

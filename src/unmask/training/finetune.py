@@ -13,7 +13,7 @@ Shapes: M examples, B rows of a micro-batch (an example each, or several where t
 
 from __future__ import annotations
 
-import math
+import itertools
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,11 @@ from unmask.diffusion.noise import PROMPT_DRAW, uniforms
 from unmask.diffusion.objective import Inputs, Objective
 from unmask.errors import UserError
 from unmask.likelihood import score
+from unmask.likelihood.pairs import make_pairs
+from unmask.likelihood.scoring import error_of_total
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
+from unmask.statistics import interval
 from unmask.training.recipe import Recipe, ValidationFields
 
 
@@ -84,15 +87,22 @@ class FineTuning:
         if eos_id is None:
             raise UserError(f"init {recipe.init} has no end-of-sequence token to end answers with; set model.eos_id")
         examples = read_examples(recipe.data, fields, tokenizer, eos_id, recipe.context)
-        told = {"train": examples}
+        report: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "train": examples.report()}
+        lines = [f"train data: {examples.summary()}"]
         if fields.validation:
             held_out = read_examples(fields.validation, fields, tokenizer, eos_id, recipe.context)
-            told["validation"] = held_out
+            report["validation"] = held_out.report()
+            lines.append(f"validation data: {held_out.summary()}")
         else:
             examples, held_out = examples.split(fields.validation_share, recipe.seed)
+            rows = np.unique(held_out.rows)
+            report["held_out"] = {"examples": len(held_out), "trained_on": len(examples), "rows": (rows + 1).tolist()}
+            lines[0] += (
+                f"; trained on {len(examples):,}, the other {len(held_out):,} (row{'s' * (len(rows) > 1)} "
+                f"{', '.join(map(str, rows[:5] + 1))}{', ...' if len(rows) > 5 else ''}) are held out for validation"
+            )
         task = cls(recipe, start.config, eos_id, examples, held_out)
-        task.report = {"schema_version": SCHEMA_VERSION, **{name: found.report() for name, found in told.items()}}
-        task.lines = [f"{name} data: {found.summary()}" for name, found in told.items()]
+        task.report, task.lines = report, lines
         return task
 
     def order(self, k: np.ndarray) -> np.ndarray:
@@ -111,16 +121,34 @@ class FineTuning:
         return found
 
     def _pooled(self, pool: int) -> np.ndarray:
-        """The windows of a pool of batches: sorted by length, cut into batches, these shuffled."""
-        last, found = self._pool  # one look: the thread that prepares the next step changes it too
+        """The windows of a pool of batches: sorted by length, cut into batches, these shuffled.
+
+        Samples of two epochs are never mixed, so that each epoch still holds each window once: a pool in which one ends
+        is cut there, and the batch that both share has a run of like lengths from either.
+        """
+        last, found = self._pool
         if last != pool:
-            n = self._fields.bucket_batches
-            windows = self._sampler.windows(np.arange(pool * n * self._batch, (pool + 1) * n * self._batch))
-            batches = windows[np.argsort(self._tokens[windows], kind="stable")].reshape(n, self._batch)
-            order = WindowSampler(n, self._seed).windows(np.arange(pool * n, (pool + 1) * n))
-            found = batches[order].ravel()
+            size = self._fields.bucket_batches * self._batch
+            ends = np.arange(pool * size // self.n_samples + 1, ((pool + 1) * size - 1) // self.n_samples + 1)
+            edges = [pool * size, *(ends * self.n_samples).tolist(), (pool + 1) * size]
+            found = np.concatenate([self._sorted(pool, a, b) for a, b in itertools.pairwise(edges)])
             self._pool = (pool, found)
         return found
+
+    def _sorted(self, pool: int, start: int, end: int) -> np.ndarray:
+        """The windows of samples start..end, all of one epoch, in batches of like lengths."""
+        k = np.arange(start, end)
+        windows = self._sampler.windows(k)
+        windows = windows[np.argsort(self._tokens[windows], kind="stable")]
+        # The first and the last batch may have samples outside.
+        sizes = np.unique(k // self._batch, return_counts=True)[1]
+        n = len(sizes)
+        order = WindowSampler(n, self._seed).windows(np.arange(pool * n, (pool + 1) * n))
+        # Batch i takes the order[i]-th run of windows; runs are as long as the batches that take them.
+        takers = np.argsort(order)
+        begins = np.empty(n, dtype=np.int64)
+        begins[takers] = np.cumsum(sizes[takers]) - sizes[takers]
+        return np.concatenate([windows[a : a + size] for a, size in zip(begins, sizes, strict=True)])
 
     def padded_lengths(self, k: np.ndarray) -> np.ndarray:
         """Tokens of each sample with the padding that is scored."""
@@ -135,12 +163,13 @@ class FineTuning:
     def n_tokens(self, k: np.ndarray) -> int:
         return int(self.padded_lengths(k).sum())
 
-    def divisor(self, k: np.ndarray) -> float:
+    def divisor(self, k: np.ndarray, n_tokens: int | None = None) -> float:
         windows = self.windows(k)
         if self._fields.divisor == "sequence":
             return float((self._starts[windows + 1] - self._starts[windows]).sum())
         learned = int(self._learned[self._members_of(windows)].sum())
-        return float(learned + (self.padded_lengths(k) - self._tokens[windows]).sum())
+        padded = self.n_tokens(k) if n_tokens is None else n_tokens
+        return float(learned + padded - self._tokens[windows].sum())
 
     def _members_of(self, windows: np.ndarray) -> np.ndarray:
         return np.concatenate([self._members[self._starts[w] : self._starts[w + 1]] for w in windows])
@@ -231,9 +260,12 @@ class FineTuning:
         # Answers so short that all their masks are no more than the draws are enumerated: the same number, exactly.
         scores = score(model, self._pairs, draws=self._validation.draws, seed=self._validation.seed)
         n_tokens = sum(found.n_tokens for found in scores)
+        loss = -sum(found.logprob for found in scores) / n_tokens
+        se, groups = error_of_total(make_pairs(model, self._pairs), scores)
         return {
-            "loss": -sum(found.logprob for found in scores) / n_tokens,
-            "se": math.sqrt(sum(found.se**2 for found in scores)) / n_tokens,
+            "loss": loss,
+            "se": se / n_tokens,
+            "interval": interval(loss, se / n_tokens, groups),
             "tokens": n_tokens,
             "answers": len(scores),
             "method": "exact" if self._causal else "mc-fixed",

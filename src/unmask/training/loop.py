@@ -1,8 +1,8 @@
 """The training loop, readable top to bottom.
 
-    unmask train recipes/demo-mdm.yaml --out runs/mdm
-    unmask train recipes/demo-mdm.yaml --out runs/mdm --resume
-    torchrun --nproc-per-node 2 -m unmask train recipes/demo-mdm.yaml --out runs/mdm
+    unmask train demo-mdm --data data/sotu --out runs/mdm
+    unmask train runs/mdm --resume
+    torchrun --nproc-per-node 2 -m unmask train demo-mdm --data data/sotu --out runs/mdm
 
 Sample k of a run, its noise and its length are functions of (seed, k), so stopping (SIGTERM, Ctrl-C, kill -9) and
 resuming gives the same weights, bit for bit, at the same ranks, threads, micro-batch and compile setting, and the same
@@ -16,8 +16,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -28,18 +27,22 @@ import torch
 
 from unmask.diffusion.objective import Objective
 from unmask.errors import UserError
-from unmask.model.flops import training_flops_per_token
+from unmask.files import NO_ROOM, REFUSED
+from unmask.model.flops import StepCost
 from unmask.model.folder import Model
 from unmask.model.lora import adapter_metadata, merged_weights
+from unmask.statistics import said
+from unmask.terminal import say
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import LAUNCHER_GONE, Ranks, reshard, shard
-from unmask.training.metrics import LEVEL_BUCKETS, Metrics, Silence, level_means, matmul_peak, peak_memory
+from unmask.training.metrics import LEVEL_BUCKETS, Clock, Metrics, Silence, level_means, matmul_peak, peak_memory
 from unmask.training.optimizer import build_optimizer, learning_rate, parameter_norm, update_average
 from unmask.training.recipe import Recipe
+from unmask.training.record import keep, refuse_extension
 from unmask.training.run_folder import RunFolder
 from unmask.training.setup import Setup, autocast_for, choose_device, compile_layers, prepare
 from unmask.training.step import SIGNALS, Engine
-from unmask.training.task import Ahead
+from unmask.training.task import Ahead, Batch
 from unmask.training.tracking import Trace, WandbRun, require_wandb
 
 # A mean cross-entropy of so many times that of guessing: the weights have been thrown out, and do not come back.
@@ -69,19 +72,30 @@ class Result:
 def train(recipe: Recipe, resume: bool = False) -> Result:
     """Runs a recipe to its budget, or until SIGTERM, SIGINT or SIGHUP, which saves a checkpoint first.
 
-    Under `torchrun` every process calls it. Raises `UserError` for bad input, a diverging run, and a rank that died.
+    Under `torchrun` every process calls it. Raises `UserError` for bad input, a full disk, a diverging run, and a rank
+    that died.
     """
+    try:
+        return _train(recipe, resume)
+    except OSError as error:  # of whoever does not say it in one line
+        if error.errno not in (*NO_ROOM, *REFUSED):
+            raise
+        what, mend = error.filename or "a file", "free space and check who may write there, then go on with --resume"
+        raise UserError(f"{what} cannot be written: {error.strerror}; {mend}") from error
+
+
+def _train(recipe: Recipe, resume: bool) -> Result:
     require_wandb(recipe.wandb)
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
     with Ranks(device) as ranks, ranks.watched():
-        setup = ranks.together(lambda: prepare(recipe, device, ranks))
+        setup = ranks.together(lambda: prepare(recipe, device, ranks, resume))
         run = ranks.together(lambda: RunFolder.open(recipe, resume, setup.records) if ranks.first else None)
         try:
             # Watched inside: the launcher sends SIGTERM to those that are left while they look who died.
             with StopSignals(speaks=ranks.size == 1) as stop, ranks.watched():
-                return Run(recipe, setup, ranks, stop).go(resume)
+                return Run(recipe, setup, ranks, stop, run).go(resume)
         finally:
             if run is not None:
                 run.close()
@@ -90,8 +104,11 @@ def train(recipe: Recipe, resume: bool = False) -> Result:
 class Run:
     """One call of `train`, its parts at hand."""
 
-    def __init__(self, recipe: Recipe, setup: Setup, ranks: Ranks, stop: StopSignals) -> None:
-        self.recipe, self.setup, self.ranks, self.stop = recipe, setup, ranks, stop
+    def __init__(
+        self, recipe: Recipe, setup: Setup, ranks: Ranks, stop: StopSignals, folder: RunFolder | None
+    ) -> None:
+        """`folder`: of the rank that writes."""
+        self.recipe, self.setup, self.ranks, self.stop, self.folder = recipe, setup, ranks, stop, folder
         self.path = Path(recipe.out)
         self.device = setup.network.embedding.weight.device
         self.validation: dict[str, Any] | None = None
@@ -105,16 +122,24 @@ class Run:
         self.state = TrainState(network, build_optimizer(network, recipe.optimizer), average=average)
         if recipe.lora is not None:
             self.state.merge, self.state.adapter = merged_weights, adapter_metadata(recipe.lora)
-        speak = Silence().say if not ranks.first else lambda text: print(text, file=sys.stderr, flush=True)
-        if resume and not restore(self.state, self.path, ranks, speak):
+        speak = say if ranks.first else Silence().say
+        for line in self.folder.lines if self.folder is not None else ():
+            speak(line)
+        full = recipe.checkpoint.verify == "full"
+        restored = restore(self.state, self.path, ranks, speak, full) if resume else None
+        if resume and restored is None:
             speak(f"{self.path} has no checkpoint yet, so this starts at step 0")
+        if resume:
+            ranks.together(lambda: self._lengthen(speak))
         background = self.device.type == "cuda" or sharded
-        self.writer = Writer(self.path, ranks, recipe.checkpoint.keep, background)
+        run_id = None if self.folder is None else self.folder.id
+        self.writer = Writer(self.path, ranks, recipe.checkpoint.keep, background, run_id, restored, full)
         self.metrics: Metrics | Silence = Silence()
         self.metrics = ranks.together(self._open_metrics)
         autocast = autocast_for(recipe.precision, self.device)
         dtype = torch.bfloat16 if isinstance(autocast, torch.autocast) else torch.float32
-        self.peak = float(ranks.sum(np.array([matmul_peak(self.device, dtype)]))[0])  # of all ranks
+        # Of all ranks; raised where a step is found to do more, since other work may have slowed this measurement.
+        self.peak = float(ranks.sum(np.array([matmul_peak(self.device, dtype)]))[0])
         try:
             self._describe()
             if recipe.compile:
@@ -123,7 +148,8 @@ class Run:
             clip = recipe.optimizer.clip
             engine = Engine(network, objective, self.state.optimizer, ranks, sharded, autocast, clip)
             traced = recipe.profile if ranks.first else 0
-            with Ahead(setup.task, setup.micro_batches, self.device) as ahead, Trace(self.path, traced) as trace:
+            ahead = Ahead(setup.task, recipe.batch_size, setup.share, self.device)
+            with ahead, Trace(self.path, traced) as trace:
                 stopped = self._steps(engine, ahead, trace)
             self.writer.finish()
         finally:
@@ -133,6 +159,13 @@ class Run:
             str(self.path), done.step, setup.steps, done.tokens, done.flops, done.seconds, done.skipped,
             self.validation, ranks.size, ranks.rank, stopped,
         )  # fmt: skip
+
+    def _lengthen(self, speak: Callable[[str], None]) -> None:
+        """Looks whether a resumed run may have its new budget, before anything is written, and records it."""
+        recipe, lengths, step = self.recipe, self.setup.lengths, self.state.progress.step
+        refuse_extension(recipe, lengths, step)
+        if self.ranks.first and (line := keep(self.path, recipe, lengths, step)):
+            speak(line)
 
     def _open_metrics(self) -> Metrics | Silence:
         if not self.ranks.first:
@@ -146,8 +179,8 @@ class Run:
         """Steps from where the state is to the last; returns the signal that ended them early, or 0."""
         recipe, setup, state, ranks = self.recipe, self.setup, self.state, self.ranks
         progress, steps = state.progress, setup.steps
-        validate_every = recipe.validation.every or max(1, steps // 10)
-        save_every = recipe.checkpoint.every or max(1, steps // 10)
+        tenth = max(1, setup.lengths.first // 10)
+        validate_every, save_every = recipe.validation.every or tenth, recipe.checkpoint.every or tenth
         clock = Clock()
         saved, stop = progress.step, self.stop.signal if ranks.size == 1 else 0
 
@@ -156,19 +189,17 @@ class Run:
                 self._validate()  # what training starts from
         while progress.step < steps and not stop:
             started = time.monotonic()
-            k = np.arange(progress.step * recipe.batch_size, (progress.step + 1) * recipe.batch_size)
-            n_tokens, divisor = setup.task.n_tokens(k), setup.task.divisor(k)
-            parts = ahead.step(progress.step, last=progress.step + 1 == steps)
+            batch = ahead.step(progress.step, last=progress.step + 1 == steps)
             clock.waited += time.monotonic() - started
-            rate = learning_rate(progress.step, steps, recipe.optimizer)
+            rate = learning_rate(progress.step, steps, recipe.optimizer, setup.lengths.first)
 
-            found = engine.forward_backward(parts, divisor, lambda: self.stop.signal)
+            found = engine.forward_backward(batch.parts, batch.divisor, lambda: self.stop.signal)
             norm = engine.update(rate, apply=found.finite)
             stop = found.stop or (self.stop.signal if ranks.size == 1 else 0)
             if found.finite and math.isfinite(norm):
                 progress.skipped_in_a_row = 0
-                progress.window_loss += found.loss * n_tokens
-                progress.window_tokens += n_tokens
+                progress.window_loss += found.loss * batch.n_tokens
+                progress.window_tokens += batch.n_tokens
                 if state.average is not None:
                     update_average(state.average, state.network, recipe.ema, progress.step)
             else:
@@ -177,12 +208,13 @@ class Run:
             progress.level_total = [a + b for a, b in zip(progress.level_total, found.level_total, strict=True)]
             progress.level_count = [a + b for a, b in zip(progress.level_count, found.level_count, strict=True)]
 
-            trace.step()
+            ranks.together(trace.step) if recipe.profile else trace.step()
             progress.step += 1
-            progress.tokens += n_tokens
-            progress.flops += n_tokens * setup.flops_per_token
-            progress.seconds += time.monotonic() - started
-            clock.tokens += n_tokens
+            progress.tokens += batch.n_tokens
+            progress.flops += batch.n_tokens * setup.flops_per_token
+            seconds = time.monotonic() - started
+            progress.seconds += seconds
+            clock.step(seconds, batch.n_tokens, executed_flops(setup.cost, batch))
             self._refuse_divergence()
             last_step = progress.step == steps
             if progress.step % recipe.log_every == 0 or last_step:
@@ -197,8 +229,12 @@ class Run:
         if stop:
             if saved != progress.step:
                 self.writer.save(state, setup.tokenizer)
+            self.writer.finish()  # only what is on disk is saved
+            where = f"after step {progress.step}; saved, go on with --resume"
+            if not progress.step:
+                where = "before the first step; there was nothing to save, and --resume starts at step 0"
             why = f"stopped by signal {stop}" if stop != LAUNCHER_GONE else "launcher or terminal is gone: stopped"
-            self.metrics.say(f"{why} after step {progress.step}; saved, go on with --resume")
+            self.metrics.say(f"{why} {where}")
         return stop if stop != LAUNCHER_GONE else signal.SIGTERM
 
     def _refuse_divergence(self) -> None:
@@ -225,11 +261,12 @@ class Run:
         seconds = max(1e-9, clock.seconds)
         per_second = clock.tokens / seconds
         loss = progress.window_loss / progress.window_tokens if progress.window_tokens else None
-        # By the exact count whatever the budget's rule: the peak is one of real arithmetic.
-        exact = training_flops_per_token(setup.config, setup.task.length, setup.task.head_share)
-        share = per_second * exact / self.peak
+        # What is really computed, whatever the budget's rule: the peak is one of real arithmetic.
+        executed = float(self.ranks.sum(np.array([clock.flops]))[0]) / seconds
+        self.peak = max(self.peak, executed)
+        share = executed / self.peak
         levels = level_means(progress.level_total, progress.level_count)
-        self.metrics.write(
+        self._write(
             "train",
             step=progress.step,
             loss=loss,
@@ -247,11 +284,15 @@ class Run:
             data_wait_share=round(clock.waited / seconds, 5),
             memory=peak_memory(self.device),
         )
-        left = (setup.steps - progress.step) * recipe.batch_size * setup.task.mean_tokens / per_second
+        left = clock.left(setup.steps - progress.step)
         self.metrics.line(progress.step, loss, per_second, share, left, progress.skipped)
         progress.window_loss, progress.window_tokens = 0.0, 0
         progress.level_total, progress.level_count = [0.0] * LEVEL_BUCKETS, [0] * LEVEL_BUCKETS
         clock.restart()
+
+    def _write(self, kind: str, **values: Any) -> None:
+        """A record of the first rank; where it cannot be written all stop."""
+        self.ranks.together(lambda: self.metrics.write(kind, **values))
 
     def _validate(self) -> None:
         """Validation of the weights a checkpoint would hold. Every rank does all of it: shards need all to gather."""
@@ -271,9 +312,10 @@ class Run:
                 network.load_state_dict(raw)
         progress = self.state.progress
         spent = {"step": progress.step, "seconds": round(progress.seconds, 3), "flops": progress.flops}
-        self.metrics.write("validation", **spent, **self.validation)
+        self._write("validation", **spent, **self.validation)
         loss, se = self.validation["loss"], self.validation["se"]
-        self.metrics.say(f"step {progress.step} | validation {loss:.4f} nats/token (se {se:.4f})")
+        within = said(self.validation["interval"])
+        self.metrics.say(f"step {progress.step} | validation {loss:.4f} nats/token (se {se:.4f}){within}")
 
     def _describe(self) -> None:
         """What is about to run, before the first step."""
@@ -295,24 +337,13 @@ class Run:
             self.metrics.say(f"resumed at step {step}")
 
 
-class Clock:
-    """Time and tokens since the last line of metrics, pauses apart."""
-
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        self._since, self.tokens, self.waited = time.monotonic(), 0, 0.0
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._since
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        began = time.monotonic()
-        yield
-        self._since += time.monotonic() - began
+def executed_flops(cost: StepCost, batch: Batch) -> float:
+    """Of this rank's part of a step."""
+    total = 0.0
+    for part in batch.parts:
+        rows, length = part.tokens_BT.shape
+        total += cost.of(rows, length, len(part.positions_N), masked=part.segments_BT is not None)
+    return total
 
 
 def _fail(text: str) -> None:
@@ -340,7 +371,7 @@ class StopSignals:
             for terminal in self._terminals:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), terminal)
         if self._speaks:
-            print("stopping after this step", file=sys.stderr, flush=True)
+            say("stopping after this step")
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():

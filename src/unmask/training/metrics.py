@@ -13,12 +13,17 @@ import json
 import math
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from unmask.training.tracking import WandbRun
+from unmask.errors import UserError
+from unmask.files import reading, write_whole
+from unmask.terminal import LiveLine, clock
+from unmask.training.tracking import Appending, Board, WandbRun
 
 METRICS = "metrics.jsonl"
 LEVEL_BUCKETS = 10
@@ -39,60 +44,60 @@ def level_means(total: list[float], count: list[int]) -> list[float | None]:
     return [t / c if c else None for t, c in zip(total, count, strict=True)]
 
 
+def read_records(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's metrics.jsonl but for what is not whole. Raises `UserError` where it cannot be read."""
+    try:
+        with reading():
+            text = (run / METRICS).read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise UserError(f"{run / METRICS} cannot be read: {error.strerror}; give a run that has trained") from error
+    found = []
+    for line in text.splitlines():
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue  # the last line of a process that was killed
+        if isinstance(record, dict) and "kind" in record and isinstance(record.get("step"), int):
+            found.append(record)
+    return found
+
+
 class Metrics:
     """Writes the records of one run."""
 
     def __init__(self, run: Path, steps: int, resumed_at: int, wandb: WandbRun | None = None) -> None:
         self._path, self._steps, self._wandb = run / METRICS, steps, wandb
         self._drop_after(resumed_at)
-        self._file = self._path.open("a", encoding="utf-8")
-        from torch.utils.tensorboard import SummaryWriter  # seconds to import
-
-        self._board = SummaryWriter(str(run / "tensorboard"), purge_step=resumed_at + 1 if resumed_at else None)
-        self._live = sys.stderr.isatty()
-        self._said = -math.inf
+        self._file = Appending(self._path)
+        self._board = Board(run, resumed_at)
+        self._terminal = LiveLine(PLAIN_SECONDS)
 
     def _drop_after(self, step: int) -> None:
-        if not self._path.exists():
-            return
-        kept = []
-        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
-            try:
-                if step and json.loads(line)["step"] <= step:  # a run that begins anew keeps nothing
-                    kept.append(line + "\n")
-            except (ValueError, KeyError, TypeError):
-                continue  # the last line of a process that was killed
-        partial = self._path.with_suffix(".partial")
-        partial.write_text("".join(kept), encoding="utf-8")
-        partial.replace(self._path)
+        if self._path.exists():  # a run that begins anew keeps nothing
+            kept = [record for record in read_records(self._path.parent) if step and record["step"] <= step]
+            write_whole(self._path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def write(self, kind: str, **values: Any) -> None:
         record = {"kind": kind, **values}
-        self._file.write(json.dumps(record) + "\n")
-        self._file.flush()
+        self._file.write((json.dumps(record) + "\n").encode())
         scalars = as_scalars(kind, values)
-        for name, value in scalars.items():
-            self._board.add_scalar(name, value, values["step"])
+        self._board.write(scalars, values["step"])
         if self._wandb is not None:
             self._wandb.write(scalars, values["step"])
 
     def line(self, step: int, loss: float | None, rate: float, share: float, left: float, skipped: int) -> None:
-        """The live line; off a terminal a plain one now and then."""
-        now = time.monotonic()
-        if not self._live and now - self._said < PLAIN_SECONDS and step < self._steps:
-            return
-        self._said = now
-        skips = f" | {skipped} skipped" if skipped else ""
+        """The live line; off a terminal a plain one now and then. First what matters most: a narrow terminal cuts."""
         known = "not finite" if loss is None else f"{loss:.4f}"
-        speed = f"{rate:,.0f} tokens/s | {share:.0%} of matmul peak | {clock(left)} left"
-        text = f"step {step}/{self._steps} | loss {known} | {speed}{skips}"
-        end = "\r" if self._live and step < self._steps else "\n"
-        print(f"{text}\x1b[K" if self._live else text, end=end, file=sys.stderr, flush=True)
+        skips = f" | {skipped} skipped" if skipped else ""
+        speed = f"{rate:,.0f} tokens/s | {share:.0%} of matmul peak"
+        text = f"step {step}/{self._steps} | loss {known} | {clock(left)} left{skips} | {speed}"
+        self._terminal.show(text, last=step >= self._steps)
 
     def say(self, text: str) -> None:
-        print(f"{text}\x1b[K" if self._live else text, file=sys.stderr, flush=True)
+        self._terminal.say(text)
 
     def close(self) -> None:
+        self._terminal.clear()
         self._file.close()
         self._board.close()
         if self._wandb is not None:
@@ -122,11 +127,42 @@ class Silence:
     def close(self) -> None: ...
 
 
-def clock(seconds: float) -> str:
-    """``1:02:03`` or ``2:03``."""
-    whole = max(0, round(seconds))
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+class Clock:
+    """Time, tokens and FLOPs since the last line of metrics, pauses apart; what is left, by the steps of this call."""
+
+    def __init__(self) -> None:
+        self._steps, self._seconds, self._first = 0, 0.0, 0.0
+        self.restart()
+
+    def restart(self) -> None:
+        self._since, self.tokens, self.flops, self.waited = time.monotonic(), 0, 0.0, 0.0
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._since
+
+    def step(self, seconds: float, tokens: int, flops: float) -> None:
+        """A step is done."""
+        self.tokens += tokens
+        self.flops += flops
+        self._steps += 1
+        self._seconds += seconds
+        if self._steps == 1:
+            self._first = seconds
+
+    def left(self, steps: int) -> float:
+        """Seconds that so many steps take, by the mean of all steps of this call: one that the machine held up weighs
+        no more than its share. The first is left out once there are others, since it compiles and warms up.
+        """
+        if self._steps < 2:
+            return steps * self._seconds
+        return steps * (self._seconds - self._first) / (self._steps - 1)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._since += time.monotonic() - began
 
 
 def matmul_peak(device: torch.device, dtype: torch.dtype, seconds: float = 0.3) -> float:

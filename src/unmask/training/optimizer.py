@@ -36,9 +36,18 @@ def resolved_warmup(steps: int, fields: OptimizerFields) -> int:
     return min(warmup_steps(steps), max(1, steps // 10))
 
 
-def learning_rate(step: int, steps: int, fields: OptimizerFields) -> float:
-    """The rate of step 0 .. steps-1: linear warm-up from 0, then cosine, constant, or constant with a linear decay."""
-    warmup = resolved_warmup(steps, fields)
+def decay_steps(first: int, fields: OptimizerFields) -> float:
+    """How long the rate of `wsd` falls in a run that was begun with `first` steps."""
+    return max(1.0, fields.decay * first)
+
+
+def learning_rate(step: int, steps: int, fields: OptimizerFields, first: int | None = None) -> float:
+    """The rate of step 0 .. steps-1: linear warm-up from 0, then cosine, constant, or constant with a linear decay.
+
+    first: steps that a run was begun with which has been made longer since; its warm-up and decay stay as they were.
+    """
+    first = steps if first is None else first
+    warmup = resolved_warmup(first, fields)
     if step < warmup:
         return fields.lr * (step + 1) / (warmup + 1)
     if fields.schedule == "constant":
@@ -47,8 +56,7 @@ def learning_rate(step: int, steps: int, fields: OptimizerFields) -> float:
         done = (step - warmup) / max(1, steps - warmup)
         share = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
     else:
-        left = (steps - step) / max(1.0, fields.decay * steps)
-        share = min(1.0, left)
+        share = min(1.0, (steps - step) / decay_steps(first, fields))
     return fields.lr * (fields.final + (1 - fields.final) * share)
 
 

@@ -22,7 +22,8 @@ out the process itself (PyTorch, CUDA context: 0.3 to 1 GiB), all-reduce buffers
 Compilation keeps less than the eager blocks counted here. `tests/training/test_plan.py` holds all of it against tensors
 and against the resident set of a process.
 
-Time is executed FLOPs over `gpus` times a device's peak times the stated efficiency.
+Time is executed FLOPs, those of the steps as they run (`model.flops.StepCost`) and not of a budget's rule, over `gpus`
+times a device's peak times the stated efficiency.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.cross_entropy import CHUNK_CPU, CHUNK_GPU
-from unmask.model.flops import forward_flops, training_flops_per_token
+from unmask.model.flops import StepCost, training_flops_per_token
 from unmask.model.presets import mean_length, preset
 
 CHOICES = {
@@ -42,6 +43,20 @@ CHOICES = {
     "precision": ("fp32", "bf16"),
     "parallel": ("ddp", "fsdp"),
     "device": ("cuda", "cpu"),
+}
+
+
+# What each part of the memory is, for people.
+USES = {
+    "weights": "in fp32",
+    "gradients": "in fp32",
+    "optimizer": "AdamW's two moments",
+    "activations": "what the layers keep for their backward pass",
+    "edges": "before and behind the layers: token ids, hidden states around the last norm and the head",
+    "head": "one chunk of logits and their softmax",
+    "casts": "the weights in bf16, as autocast makes them for a pass",
+    "gathered": "whole weights and gradients of the layers at work, out of the ranks' shards",
+    "total": "at the peak of a step: not all parts stand at once",
 }
 
 
@@ -95,7 +110,7 @@ class Plan:
     memory: dict[str, int]
     steps: int
     tokens: float
-    flops: dict[str, float]  # exact and 6nd, and what is executed (more with activation checkpointing)
+    flops: dict[str, float]  # by the budgets' rules, exact and 6nd; and `executed`, what the steps really compute
     peak: float  # FLOP/s of a device
     peak_measured: bool
     seconds: float
@@ -118,9 +133,8 @@ def plan(options: PlanOptions) -> Plan:
     tokens = steps * options.batch * length
     rules = ("exact", "6nd")
     flops = {rule: tokens * training_flops_per_token(config, options.context, share, rule) for rule in rules}
-    flops["executed"] = flops["exact"]
-    if options.activation_checkpointing:  # the layers run forward once more
-        flops["executed"] += tokens * forward_flops(config, options.context, 0.0) / options.context
+    cost = StepCost(config, recompute=options.activation_checkpointing)
+    flops["executed"] = steps * options.batch * cost.of(1, options.context, share * length)
     peak = options.peak * 1e12 if options.peak else measured_peak(options.precision)
     seconds = flops["executed"] / (options.gpus * peak * options.efficiency)
     memory = device_memory(config, options, micro_batch, accumulation)
@@ -210,18 +224,14 @@ def describe(found: Plan) -> str:
         f"{found.micro_batch}, accumulated {found.accumulation} time(s)",
         "memory a device, GiB (without the process itself):",
     ]
-    lines += [f"  {name:<12}{size / gib:>10.3f}" for name, size in found.memory.items() if size]
+    lines += [f"  {name:<12}{size / gib:>10.3f}  {USES[name]}" for name, size in found.memory.items() if size]
     where = "measured here" if found.peak_measured else "given"
     lines += [
         f"{found.steps:,} steps, {found.tokens:.4g} tokens; FLOPs {found.flops['exact']:.4g} exact, "
-        f"{found.flops['6nd']:.4g} by 6ND" + _executed(found),
+        f"{found.flops['6nd']:.4g} by 6ND, {found.flops['executed']:.4g} executed",
         f"at {options.efficiency:.0%} of {found.peak / 1e12:.4g} TFLOP/s ({where}) a device: {duration(found.seconds)}",
     ]
     return "\n".join(lines)
-
-
-def _executed(found: Plan) -> str:
-    return f", {found.flops['executed']:.4g} executed" if found.options.activation_checkpointing else ""
 
 
 def duration(seconds: float) -> str:

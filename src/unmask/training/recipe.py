@@ -1,36 +1,43 @@
-"""Recipes: YAML files plus dotted overrides, checked into one resolved `Recipe`.
+"""Recipes: the settings of a training run, from a mapping or a YAML file, checked into one resolved `Recipe`.
 
-    unmask train recipes/demo-mdm.yaml --steps 200 --model.n_layer 4
-    load_recipe("recipes/demo-mdm.yaml", {"steps": "200", "model.n_layer": "4"})
+    unmask train demo-mdm --steps 200 --model.n_layer 4
+    load_recipe("my.yaml", {"steps": "200", "model.n_layer": "4"})
 
 A key that does not exist, a value of the wrong type, or sizes that do not fit is one line naming the field.
+`overrides.py` has the keys of the command line, `record.py` what a run folder keeps of its recipe.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import operator
+import os
 import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from unmask.data.sft import SFTFields
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError, nearest
 from unmask.model.flops import FLOPS_RULES
 from unmask.model.lora import LoRAFields
+from unmask.model.presets import preset
+from unmask.settings import read_yaml, shown
 
 SCHEMA_VERSION = 1
 LR_SCHEDULES = ("cosine", "constant", "wsd")
 PRECISIONS = ("auto", "fp32", "bf16")
 PARALLEL = ("auto", "ddp", "fsdp")
 WANDB = ("off", "offline", "online")
+VERIFY = ("full", "sizes")
 BUDGETS = ("steps", "tokens", "flops", "epochs")
+LEAST = {"steps": 1.0, "tokens": 1.0, "flops": 1.0, "epochs": 0.0}
+RECORDED = ("schema_version", "extensions")  # what a run's recipe.yaml holds beside the settings
+WORDS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "false": False}
 # Least and greatest value of a number; every number is finite besides.
 RANGES: dict[str, tuple[float, float]] = {
     "context": (2, math.inf),  # a validation window is a token shorter
@@ -40,7 +47,10 @@ RANGES: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("optimizer.eps", "optimizer.weight_decay", "optimizer.clip"), (0, math.inf)),
     **dict.fromkeys(("optimizer.final", "optimizer.decay"), (0, 1)),
     "optimizer.warmup": (-1, math.inf),
+    **dict.fromkeys(("model.n_layer", "model.n_head", "model.n_embd", "model.n_kv_head"), (0, math.inf)),
+    **dict.fromkeys(("model.intermediate_size", "model.head_dim", "parallel.shard"), (0, math.inf)),
 }
+SHAPE = ("n_layer", "n_head", "n_embd", "n_kv_head", "intermediate_size", "head_dim")
 
 
 @dataclass(frozen=True)
@@ -89,6 +99,7 @@ class ValidationFields:
 class CheckpointFields:
     every: int = 0  # steps; 0: a tenth of the run
     keep: int = 2
+    verify: str = "full"  # what --resume checks: full, contents by their sums; sizes, for very large ones
 
 
 @dataclass(frozen=True)
@@ -135,9 +146,10 @@ class Recipe:
     profile: int = 0  # steps to trace into trace.json
 
     def __post_init__(self) -> None:
-        for name in ("data", "out"):
-            if not getattr(self, name):
-                raise UserError(f"{name} is missing in the recipe; add `{name}: FOLDER` or --{name} FOLDER")
+        if missing := [name for name in ("data", "out") if not getattr(self, name)]:
+            what = " and ".join(missing) + (" are" if missing[1:] else " is")
+            mend = " ".join(f"--{name} FOLDER" for name in missing)
+            raise UserError(f"{what} missing in the recipe; add {mend}, or such a line there")
         budgets = [name for name in BUDGETS if getattr(self, name)]
         if len(budgets) != 1:
             given = " and ".join(budgets) or "none"
@@ -156,11 +168,13 @@ class Recipe:
             ("optimizer.schedule", self.optimizer.schedule, LR_SCHEDULES),
             ("parallel.kind", self.parallel.kind, PARALLEL),
             ("wandb", self.wandb, WANDB),
+            ("checkpoint.verify", self.checkpoint.verify, VERIFY),
         ):
             if value not in options:
                 raise UserError(f"{name} is {value!r}{nearest(value, options)}; give one of {', '.join(options)}")
-        if not self.optimizer.lr > 0:
-            raise UserError(f"optimizer.lr is {self.optimizer.lr}; give a positive number")
+        for name in ("optimizer.lr", "model.rope_base", "model.norm_eps"):
+            if not (value := operator.attrgetter(name)(self)) > 0:
+                raise UserError(f"{name} is {value}; give a positive number")
         for name in ("sft", "lora"):
             if getattr(self, name) is not None and self.init is None:
                 raise UserError(f"{name} needs a model to start from; add `init: RUN` or --init RUN")
@@ -185,39 +199,52 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
+    def budget(self) -> dict[str, Any]:
+        """The one that counts, by its name."""
+        return {name: value for name in BUDGETS if (value := getattr(self, name))}
+
+
+def refuse_contradictions(recipe: Recipe) -> None:
+    """Raises `UserError` where two settings of a new run ask for different things.
+
+    Not part of a recipe's own checks: runs that earlier versions began with such settings still go on.
+    """
+    model, sft = recipe.model, recipe.sft
+    if model.size is not None:
+        preset(model.size)  # raises for an unknown name
+    if model.size is not None and (given := [f"{n} {getattr(model, n)}" for n in SHAPE if getattr(model, n)]):
+        mend = f"leave out one or the other; --model '{{size: {model.size}}}' replaces a recipe's whole group"
+        raise UserError(f"model.size is {model.size}, but model has {', '.join(given)} too; {mend}")
+    for name in ("data", "init"):
+        if (path := getattr(recipe, name)) and os.path.realpath(path) == os.path.realpath(recipe.out):
+            raise UserError(f"out and {name} are both {recipe.out}; a run needs its own folder, give another --out")
+    if recipe.parallel.shard and recipe.parallel.kind != "fsdp":
+        mend = "give parallel.kind fsdp, or leave out parallel.shard"
+        raise UserError(f"parallel.shard is {recipe.parallel.shard}, but parallel.kind {recipe.parallel.kind}; {mend}")
+    if sft is not None and sft.validation and sft.validation_share != SFTFields().validation_share:
+        both = f"sft.validation names {sft.validation}, but sft.validation_share is {sft.validation_share}"
+        raise UserError(f"{both}: held-out rows come from one of them; leave out the other")
+
 
 def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Recipe:
     """The recipe in a YAML file with dotted overrides (values as YAML text). Raises `UserError`."""
-    try:
-        fields = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; give a recipe, such as recipes/demo-mdm.yaml") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be read as YAML: {reason}") from error
+    from unmask.training.overrides import apply, parsed
+
+    given = parsed(overrides or {})  # what is wrong on the command line comes first
+    if not Path(path).exists():
+        raise UserError(f"{path} does not exist; give a recipe, such as recipes/demo-mdm.yaml")
+    recipe: Recipe = build(Recipe, apply(settings_of(read_yaml(path), str(path)), given), "")
+    return recipe
+
+
+def settings_of(fields: Any, where: str) -> dict[str, Any]:
+    """What a recipe file holds but for the record that a run keeps beside it. Raises `UserError` where it is none."""
     if not isinstance(fields, dict):
-        raise UserError(f"{path} is not a recipe: it must hold `key: value` lines")
-    for name, text in (overrides or {}).items():
-        set_dotted(fields, name, text)
-    fields.pop("schema_version", None)
-    return build(Recipe, fields, "")
-
-
-def set_dotted(fields: dict[str, Any], name: str, text: str) -> None:
-    """Puts an override such as ``model.n_layer=4`` into nested mappings."""
-    *parents, last = name.replace("-", "_").split(".")
-    for parent in parents:
-        fields = fields.setdefault(parent, {})
-        if not isinstance(fields, dict):
-            raise UserError(f"--{name}: {parent} is not a group of settings")
-    try:
-        fields[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"--{name} {text}: the value cannot be read") from error
-    # A budget on the command line replaces the file's.
-    if not parents and last in BUDGETS:
-        for other in set(BUDGETS) - {last}:
-            fields.pop(other, None)
+        raise UserError(f"{where} is not a recipe: it must hold `key: value` lines")
+    version = fields.get("schema_version", SCHEMA_VERSION)
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
+        raise UserError(f"{where}: schema_version is {shown(version)}, this version reads {SCHEMA_VERSION}")
+    return {name: value for name, value in fields.items() if name not in RECORDED}
 
 
 def build(cls: type, fields: dict[str, Any], where: str) -> Any:
@@ -226,16 +253,58 @@ def build(cls: type, fields: dict[str, Any], where: str) -> Any:
     values = {}
     for name, value in fields.items():
         if name not in hints:
-            group = f" of {where.rstrip('.')}" if where else ""
-            raise UserError(f"{where}{name} is not a recipe key{group}{nearest(str(name), hints)}")
+            raise UserError(_unknown(str(name), where, hints))
+        if name in BUDGETS and value is None and not where:
+            continue  # as if it were not given
         values[name] = _checked(hints[name], value, f"{where}{name}")
+    if cls is Recipe:
+        refuse_no_budget({name: value for name, value in values.items() if name in BUDGETS})
     return cls(**values)
+
+
+def refuse_no_budget(given: dict[str, float]) -> None:
+    """Raises `UserError` where a budget is nothing, or less. A record has zeros beside the one that counts."""
+    for name, value in given.items():
+        if value < LEAST[name] or value == 0:
+            if value == 0 and any(given.values()):
+                continue
+            least = f"at least {LEAST[name]:g}" if LEAST[name] else "more than 0"
+            raise UserError(f"{name} is {value:g}; give {least}")
+
+
+def kinds(cls: type, prefix: str = "") -> dict[str, Any]:
+    """The type of every key that is no group, by its dotted name."""
+    found: dict[str, Any] = {}
+    for name, kind in typing.get_type_hints(cls).items():
+        options = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
+        if group := next((option for option in options if dataclasses.is_dataclass(option)), None):
+            found |= kinds(typing.cast(type, group), f"{prefix}{name}.")
+        else:
+            found[f"{prefix}{name}"] = kind
+    return found
+
+
+def _unknown(name: str, where: str, hints: dict[str, Any]) -> str:
+    """The line for a key that does not exist; one of that name in another group is what is meant."""
+    group = f" of {where.rstrip('.')}" if where else ""
+    elsewhere: dict[str, list[str]] = {}
+    for key in kinds(Recipe):
+        elsewhere.setdefault(key.rpartition(".")[2], []).append(key)
+    own = difflib.get_close_matches(name, hints, n=1)
+    close = [name] if name in elsewhere else difflib.get_close_matches(name, elsewhere, n=1)
+    if close and (close == [name] or not own):
+        meant = elsewhere[close[0]]
+        told = f"did you mean {' or '.join(meant)}?"
+        if close == [name] and len(meant) == 1:
+            told = f"{name} is {meant[0]} (--{meant[0]} VALUE)"
+        return f"{where}{name} is not a recipe key{group}; {told}"
+    return f"{where}{name} is not a recipe key{group}{nearest(name, hints)}"
 
 
 def _checked(kind: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
-            raise UserError(f"{where} is {value!r}; it must be a group of settings")
+            raise UserError(f"{where} is {shown(value)}; it must be a group of settings")
         return build(typing.cast(type, kind), value, f"{where}.")
     if isinstance(kind, types.UnionType):
         if value is None:
@@ -243,8 +312,10 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
         return _checked(next(option for option in typing.get_args(kind) if option is not type(None)), value, where)
     if kind is str and isinstance(value, str):
         return value
-    if kind is bool and isinstance(value, bool):
-        return value
+    if kind is bool:
+        value = WORDS.get(value.lower(), value) if isinstance(value, str) else value
+        if isinstance(value, bool):
+            return value
     if kind in (int, float) and not isinstance(value, bool):
         try:
             # YAML reads 1e13 (no dot) as text.
@@ -254,4 +325,4 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
         except (TypeError, ValueError, OverflowError):
             pass
     names = {str: "text", bool: "true or false", int: "a whole number", float: "a finite number"}
-    raise UserError(f"{where} is {value!r}; give {names[kind]}")
+    raise UserError(f"{where} is {shown(value)}; give {names[kind]}")

@@ -12,16 +12,18 @@ import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 
+from unmask.data.manifest import Manifest
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.files import file_sha256
 from unmask.model.config import ModelConfig
-from unmask.model.flops import training_flops_per_token
+from unmask.model.flops import StepCost, training_flops_per_token
 from unmask.model.folder import WEIGHTS, Model, load
 from unmask.model.lora import adapter_flops_per_token, add_adapters
 from unmask.model.presets import preset, training_steps
@@ -30,7 +32,9 @@ from unmask.model.transformer import Block, Transformer
 from unmask.training.batches import Batches
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.finetune import FineTuning
-from unmask.training.recipe import SCHEMA_VERSION, ModelFields, Recipe
+from unmask.training.recipe import SCHEMA_VERSION, ModelFields, Recipe, refuse_contradictions
+from unmask.training.record import INIT, Lengths, lengths_of, read_record, refuse_other_base
+from unmask.training.run_folder import TOKENIZER_SUM
 from unmask.training.task import Task
 
 
@@ -42,8 +46,10 @@ class Setup:
     task: Task
     tokenizer: Tokenizer | None
     steps: int
+    lengths: Lengths  # what a run that is made longer keeps
     flops_per_token: float
-    micro_batches: Callable[[int], list[np.ndarray]]  # a step's sample indices on this rank
+    share: Callable[[np.ndarray], list[np.ndarray]]  # a batch's ordered sample indices to this rank's micro-batches
+    cost: StepCost  # what a step really computes, whatever the budget counts
     records: dict[str, Any] = field(default_factory=dict)  # files of the run folder that tell what it starts from
     lines: list[str] = field(default_factory=list)  # to be said at the start
 
@@ -52,8 +58,16 @@ class Setup:
         return self.network.config
 
 
-def prepare(recipe: Recipe, device: torch.device, ranks: Ranks) -> Setup:
-    """Raises `UserError` where data, model and recipe do not go together."""
+def prepare(
+    recipe: Recipe, device: torch.device, ranks: Ranks, resume: bool = False, weights: bool = True
+) -> Setup:
+    """Raises `UserError` where data, model and recipe do not go together, or not with the run that is resumed.
+
+    weights: False makes a network without weights, only to be looked at.
+    """
+    record = read_record(Path(recipe.out)) if resume else None
+    if record is None:
+        refuse_contradictions(recipe)
     start = start_model(recipe)
     records: dict[str, Any] = {}
     lines: list[str] = []
@@ -62,12 +76,15 @@ def prepare(recipe: Recipe, device: torch.device, ranks: Ranks) -> Setup:
         config, network, tokenizer = start.config, start.network.train(), start.tokenizer
         task = examples = FineTuning.open(recipe, start)
         records["sft.json"], lines = examples.report, examples.lines
+        records["sft.json"][TOKENIZER_SUM] = tokenizer.hash if tokenizer else None
     else:
         data = TokenData(recipe.data, "train")
         tokenizer = data.tokenizer()
+        records["data.json"] = data_record(data.manifest)
         if start is None:
             config = model_config(recipe, data.vocab_size, data.eos_id)
-            network = Transformer(config, seed=recipe.seed)
+            with nullcontext() if weights else torch.device("meta"):
+                network = Transformer(config, seed=recipe.seed if weights else None)
         else:
             config, network = start.config, start.network.train()
             if data.vocab_size != config.vocab_size or (start.tokenizer and start.tokenizer.hash != tokenizer.hash):
@@ -76,21 +93,38 @@ def prepare(recipe: Recipe, device: torch.device, ranks: Ranks) -> Setup:
                     f"prepare it with --tokenizer {start.path}"
                 )
         task = Batches(recipe, data, config)
-    if recipe.lora is not None and start is not None and start.path is not None:
-        base = file_sha256(start.path / WEIGHTS)
+    base = None if start is None or start.path is None else file_sha256(start.path / WEIGHTS)
+    if base is not None:
+        records[INIT] = {"schema_version": SCHEMA_VERSION, "weights": base}
+    if recipe.lora is not None and base is not None:
         records["lora.json"] = {"schema_version": SCHEMA_VERSION, "base_sha256": base, **vars(recipe.lora)}
         add_adapters(network, recipe.lora, recipe.seed)
         trained = sum(p.numel() for p in network.parameters() if p.requires_grad)
         lines.append(f"{trained:,} trained parameters: adapters of rank {recipe.lora.rank} on {recipe.lora.targets}")
+    if record is not None:
+        refuse_other_base(recipe, record, config, base)
+    lengths = lengths_of(recipe, record, lambda some: planned_steps(some, config, task)[0])
     steps, flops_per_token = planned_steps(recipe, config, task)
     share_of(np.arange(recipe.batch_size), ranks, recipe.micro_batch)  # raises where it does not divide
 
-    def micro_batches(step: int) -> list[np.ndarray]:
-        k = np.arange(step * recipe.batch_size, (step + 1) * recipe.batch_size)
-        return share_of(task.order(k), ranks, recipe.micro_batch)
+    def share(k: np.ndarray) -> list[np.ndarray]:
+        return share_of(k, ranks, recipe.micro_batch)
 
     network.recompute = recipe.activation_checkpointing
-    return Setup(network.to(device), task, tokenizer, steps, flops_per_token, micro_batches, records, lines)
+    adapters = (0, ()) if recipe.lora is None else (recipe.lora.rank, recipe.lora.names)
+    cost = StepCost(config, recipe.activation_checkpointing, *adapters)
+    network = network.to(device) if weights else network
+    return Setup(network, task, tokenizer, steps, lengths, flops_per_token, share, cost, records, lines)
+
+
+def data_record(manifest: Manifest) -> dict[str, Any]:
+    """What tells prepared data from other data: the tokenizer's hash and the shards' sums, as `prepare` made them."""
+    splits = {
+        name: {"tokens": split.tokens, "sha256": [shard.sha256 for shard in split.shards]}
+        for name, split in manifest.splits.items()
+    }
+    named = {"vocab_size": manifest.vocab_size, TOKENIZER_SUM: manifest.tokenizer_hash}
+    return {"schema_version": SCHEMA_VERSION, **named, **splits}
 
 
 def start_model(recipe: Recipe) -> Model | None:
@@ -118,6 +152,8 @@ def model_config(recipe: Recipe, vocab_size: int, eos_id: int | None) -> ModelCo
         if getattr(fields, name)
     }
     causal = recipe.objective.kind == "arm"
+    if missing := [name for name in ("n_layer", "n_head", "n_embd") if fields.size is None and name not in given]:
+        raise UserError(f"model.{missing[0]} is missing; give model.n_layer, n_head and n_embd, or model.size")
     if fields.size is not None:
         return preset(fields.size, vocab_size=vocab_size, causal=causal, **shared, **given)
     return ModelConfig.from_dict({**shared, **given, "vocab_size": vocab_size, "causal": causal})

@@ -1,7 +1,8 @@
 """What a run trains on: pretraining windows or fine-tuning examples, behind one face.
 
     task = build_task(recipe, ...)
-    for parts in Ahead(task, micro_batches, device): ...      # the next step is prepared while this one computes
+    with Ahead(task, 256, share, device) as ahead:
+        batch = ahead.step(0)                           # the next one is prepared while this one computes
 
 All methods depend on (seed, sample index) alone, so every rank can ask about any sample without talking to the others.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -37,21 +39,32 @@ class Task(Protocol):
     def n_tokens(self, k: np.ndarray) -> int:
         """Tokens that the samples stand for."""
 
-    def divisor(self, k: np.ndarray) -> float:
-        """What the summed loss of a whole batch is divided by."""
+    def divisor(self, k: np.ndarray, n_tokens: int | None = None) -> float:
+        """What the summed loss of a whole batch is divided by; `n_tokens`: what its samples stand for, if known."""
 
     def validate(self, model: Model) -> dict[str, Any]:
-        """Held-out `loss` (nats per scored token) and its standard error `se`."""
+        """Held-out `loss` (nats per scored token), its standard error `se` and 95% `interval`."""
+
+
+@dataclass
+class Batch:
+    """A step's samples: those of this rank as tensors, and what the whole batch of all ranks counts."""
+
+    parts: list[Inputs]  # micro-batches
+    n_tokens: int
+    divisor: float
 
 
 class Ahead:
-    """Prepares the micro-batches of the step after this one in a thread, so that no step waits for its data."""
+    """Prepares the batch of the step after this one in a thread, counts included, so that no step waits for it."""
 
-    def __init__(self, task: Task, micro_batches: Callable[[int], list[np.ndarray]], device: torch.device) -> None:
-        """`micro_batches`: a step's sample indices on this rank."""
-        self._task, self._micro_batches, self._device = task, micro_batches, device
+    def __init__(
+        self, task: Task, batch_size: int, share: Callable[[np.ndarray], list[np.ndarray]], device: torch.device
+    ) -> None:
+        """`share`: the micro-batches of this rank out of a batch's ordered sample indices."""
+        self._task, self._batch_size, self._share, self._device = task, batch_size, share, device
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="data")
-        self._next: tuple[int, Future[list[Inputs]]] | None = None
+        self._next: tuple[int, Future[Batch]] | None = None
 
     def __enter__(self) -> Ahead:
         return self
@@ -61,12 +74,17 @@ class Ahead:
     ) -> None:
         self._thread.shutdown(cancel_futures=True)
 
-    def step(self, step: int, last: bool = False) -> list[Inputs]:
-        """The micro-batches of a step, on the device; `last`: none will be asked for after it."""
+    def step(self, step: int, last: bool = False) -> Batch:
+        """The batch of a step, on the device; `last`: none will be asked for after it."""
         ready = self._next[1] if self._next and self._next[0] == step else self._thread.submit(self._prepare, step)
         self._next = None if last else (step + 1, self._thread.submit(self._prepare, step + 1))
-        return [inputs.to(self._device) for inputs in ready.result()]
+        batch = ready.result()
+        return replace(batch, parts=[inputs.to(self._device) for inputs in batch.parts])
 
-    def _prepare(self, step: int) -> list[Inputs]:
-        parts = [self._task.inputs(k) for k in self._micro_batches(step)]
-        return [part.pinned() for part in parts] if self._device.type == "cuda" else parts
+    def _prepare(self, step: int) -> Batch:
+        k = np.arange(step * self._batch_size, (step + 1) * self._batch_size)
+        parts = [self._task.inputs(part) for part in self._share(self._task.order(k))]
+        if self._device.type == "cuda":
+            parts = [part.pinned() for part in parts]
+        n_tokens = self._task.n_tokens(k)
+        return Batch(parts, n_tokens, self._task.divisor(k, n_tokens))

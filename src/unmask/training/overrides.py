@@ -1,0 +1,64 @@
+"""Recipe keys of the command line: `--model.n_layer 4` over what a recipe file says.
+
+    given = parsed({"model.n_layer": "4", "steps": "200"})      # {"model.n_layer": 4, "steps": 200}
+    apply({"flops": 1e13, "model": {"n_layer": 3}}, given)      # {"steps": 200, "model": {"n_layer": 4}}
+
+A budget on the command line replaces the file's; null takes one away.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from unmask.errors import UserError
+from unmask.settings import parse_yaml
+from unmask.training.recipe import BUDGETS, Recipe, kinds, refuse_no_budget
+
+
+def parsed(overrides: dict[str, str]) -> dict[str, Any]:
+    """Values by dotted key. Raises `UserError` for what cannot be read, and for two that set the same key."""
+    found: dict[str, Any] = {}
+    types = kinds(Recipe)
+    for name, text in overrides.items():
+        key = name.replace("-", "_")
+        for other in found:
+            if key == other:
+                raise UserError(f"--{key} is given twice; leave out one")
+            if key.startswith(f"{other}.") or other.startswith(f"{key}."):
+                raise UserError(f"--{other} and --{key} are both given; leave out one")
+        found[key] = _value(types.get(key), key, text)
+    numbers = {name: found[name] for name in BUDGETS if type(found.get(name)) in (int, float)}
+    for name, value in numbers.items():
+        refuse_no_budget({name: value})
+    return found
+
+
+def _value(kind: Any, key: str, text: str) -> Any:
+    """What the words behind a key say: text as it stands where the key takes text, else as in a recipe."""
+    if kind is str or kind == str | None:
+        if kind is not str and text in ("", "null", "~"):
+            return None
+        if text[:1] not in ("'", '"'):
+            return text
+    elif not text.strip():
+        raise UserError(f"--{key} has no value; give --{key} VALUE")
+    return parse_yaml(text, f"--{key} {text}")
+
+
+def apply(fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """A recipe's mapping with overrides in place. Raises `UserError` where a key's group is none."""
+    fields = copy.deepcopy(fields)
+    if any(given.get(name) is not None for name in BUDGETS):
+        fields = {name: value for name, value in fields.items() if name not in BUDGETS}
+    for key, value in given.items():
+        *parents, last = key.split(".")
+        group = fields
+        for parent in parents:
+            if group.get(parent) is None:  # also a group that is off, such as `lora: null`
+                group[parent] = {}
+            group = group[parent]
+            if not isinstance(group, dict):
+                raise UserError(f"--{key}: {parent} is not a group of settings")
+        group[last] = value
+    return fields
