@@ -20,7 +20,7 @@ import numpy as np
 from unmask.errors import UserError
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.pairs import Pair, Tokens
-from unmask.likelihood.scoring import Rates, score_pairs
+from unmask.likelihood.scoring import Rates, Score, score_pairs
 from unmask.model.folder import Model
 
 
@@ -87,9 +87,11 @@ def rolling(
     scores = score_pairs(
         model, made, Estimator(method or "mc-fixed", draws, order), 0.0, seed, batch_tokens, until_se, progress=progress
     )
+    scores_of: list[list[Score]] = [[] for _ in ids_of]
+    for score, number in zip(scores, texts_of, strict=True):
+        scores_of[number].append(score)
     results = []
-    for number, (text, ids) in enumerate(zip(texts, ids_of, strict=True)):
-        own = [score for score, n in zip(scores, texts_of, strict=True) if n == number]
+    for text, ids, own in zip(texts, ids_of, scores_of, strict=True):
         n_bytes = len(text.encode()) if isinstance(text, str) else None
         if n_bytes is None and model.tokenizer is not None:
             n_bytes = model.tokenizer.n_bytes(ids)
