@@ -349,3 +349,13 @@ def test_folders_that_were_prepared_and_links_are_told(tmp_path):
         f"left out {tmp_path}/data: a folder of prepared data",
         f"left out {tmp_path}/gone: a link to nothing",
     ]
+
+
+def test_a_data_set_that_was_saved_to_disk(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    rows = [{"text": f"row {i}", "id": i} for i in range(700)]
+    datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "set")
+    documents, skipped = read([tmp_path / "set"])
+    assert [d.text for d in documents] == [row["text"] for row in rows] and not skipped
+    (line,) = open_corpus([str(tmp_path / "set")]).left_out
+    assert "dataset_info.json" in line and "state.json" in line
