@@ -292,9 +292,22 @@ def test_c4_gives_its_documents_and_nothing_else(tmp_path):
 def test_a_json_file_is_one_of_records(tmp_path):
     (tmp_path / "page.json").write_text(json.dumps({"text": "one page", "id": 7}, indent=1))
     assert [d.text for d in read([tmp_path])[0]] == ["one page"]
-    (tmp_path / "package.json").write_text(json.dumps({"name": "x"}, indent=1))
-    with pytest.raises(UserError, match="package.json record 1 has no field 'text'; it has name; name one"):
-        read([tmp_path])
+    with pytest.raises(UserError, match="page.json:1 has no field 'text'; it has body; name one with --field"):
+        read([write_lines(tmp_path / "page.json", [{"body": "a"}, {"body": "b"}])])
+
+
+@pytest.mark.parametrize("settings", ['{"name": "x"}', '{\n "name": {"text": "x"}\n}\n', '["a", "b"]', "[1, 2]"])
+def test_settings_among_texts_are_text_and_told(tmp_path, settings):
+    """A folder of sources or documents holds .json files that are no records."""
+    (tmp_path / "a.md").write_text("words")
+    (tmp_path / "package.json").write_text(settings)
+    corpus, told = open_corpus([str(tmp_path)]), []
+    corpus.tell = lambda name, what: told.append(f"{name} {what}")
+    assert [d.text for d in corpus.documents(print)] == ["words", settings]
+    assert len(told) == 1 and told[0].startswith(f"{tmp_path / 'package.json'} is ") and told[0].endswith("plain text")
+    (tmp_path / "package.json").rename(tmp_path / "package.jsonl")  # so called, it is meant to hold records
+    with pytest.raises(UserError, match="package.jsonl"):
+        list(open_corpus([str(tmp_path)]).documents(print))
 
 
 def test_other_encodings_and_coats(tmp_path):
@@ -336,3 +349,13 @@ def test_folders_that_were_prepared_and_links_are_told(tmp_path):
         f"left out {tmp_path}/data: a folder of prepared data",
         f"left out {tmp_path}/gone: a link to nothing",
     ]
+
+
+def test_a_data_set_that_was_saved_to_disk(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    rows = [{"text": f"row {i}", "id": i} for i in range(700)]
+    datasets.Dataset.from_list(rows).save_to_disk(tmp_path / "set")
+    documents, skipped = read([tmp_path / "set"])
+    assert [d.text for d in documents] == [row["text"] for row in rows] and not skipped
+    (line,) = open_corpus([str(tmp_path / "set")]).left_out
+    assert "dataset_info.json" in line and "state.json" in line

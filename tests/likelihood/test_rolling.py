@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -94,3 +95,25 @@ def test_bad_input_is_named(mdm: Model, texts: list[list[int]], options: dict[st
 def test_no_end_of_sequence_is_said(make_model) -> None:
     with pytest.raises(UserError, match="rolling likelihood needs one"):
         rolling(make_model(eos_id=None), [[1]])
+
+
+def test_work_grows_with_the_number_of_texts_and_no_faster(arm: Model) -> None:
+    """Lines counted: each text looked at every window."""
+    counts = []
+    for number in (20, 80):
+        lines = 0
+
+        def trace(frame, event, argument):
+            nonlocal lines
+            if not frame.f_code.co_filename.endswith("rolling.py"):
+                return None
+            lines += event == "line"
+            return trace
+
+        sys.settrace(trace)
+        try:
+            rolling(arm, [[arm.config.eos_id] * 3] * number)
+        finally:
+            sys.settrace(None)
+        counts.append(lines)
+    assert counts[1] < 5 * counts[0]

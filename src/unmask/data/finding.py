@@ -21,6 +21,7 @@ from unmask.data.manifest import FILE as MANIFEST
 from unmask.errors import UserError, nearest
 
 Tell = Callable[[str], None]
+_NOTES = {"dataset_info.json", "state.json"}  # beside the Arrow files of `datasets`' save_to_disk
 TOLD = 5  # paths that one line names
 _OURS = re.compile(r'\{\s*"schema_version":\s*\d+,\s*"settings":\s*\{')  # how a manifest.json begins
 
@@ -111,6 +112,10 @@ class _Search:
                 self._seen.add((stat.st_dev, stat.st_ino))
                 folders[:] = sorted(name for name in folders if not name.startswith("."))
                 links += [path for name in folders if os.path.islink(path := os.path.join(place, name))]
+                if _NOTES <= set(files):
+                    files = sorted(set(files) - _NOTES)
+                    notes = [os.path.join(place, name) for name in sorted(_NOTES)]
+                    self.left.setdefault("notes of a saved data set, beside its rows", []).extend(notes)
                 paths = [os.path.join(place, name) for name in files if not name.startswith(".")]
                 for file in self._regular(paths):
                     yield FoundFile(file.path, file.name, os.path.relpath(file.path, root))

@@ -154,8 +154,9 @@ class _Writing:
     def __init__(self, options: PrepareOptions, corpus: Corpus, progress: Progress) -> None:
         self._options, self._corpus, self._progress = options, corpus, progress
         self._total = corpus.n_bytes  # once: it is a sum over all files
-        self._named: set[str] = set()  # skips that were told
+        self._named: set[str] = set()  # files and lines of which something was told
         self._chars = 0  # of all text, where its end is held out
+        corpus.tell = self._name
         corpus.watch = lambda: progress.update("reading", corpus.position, self._total)
 
     def write(self, partial: Path) -> Manifest:
@@ -209,6 +210,12 @@ class _Writing:
             file.flush()
             os.fsync(file.fileno())
         return manifest
+
+    def _name(self, name: str, what: str) -> None:
+        """Says once what became of a file or line, for so many of them."""
+        if name not in self._named and len(self._named) < NAMED_SKIPS:
+            self._named.add(name)
+            self._progress.note(f"{name} {what}")
 
     def _look_for_both_sides(self) -> None:
         """Reads on until there is a document on each side; where there is none, the end of the text is held out."""
@@ -275,9 +282,7 @@ class _Writing:
             if self._options.strict:
                 raise UserError(f"{name} {why}; convert it, or leave out --strict to skip it")
             tally.skipped.append(name)
-            if name not in self._named and len(self._named) < NAMED_SKIPS:
-                self._named.add(name)
-                self._progress.note(f"{name} {why}: skipped")
+            self._name(name, f"{why}: skipped")
 
         digests: set[bytes] = set()
         count = 0

@@ -18,13 +18,14 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from unmask.data.document import LONG, Document, Facts, facts
 from unmask.data.finding import FoundFile, files_of
 from unmask.data.opening import NotText, OpenText
-from unmask.data.records import Skip, json_kind, json_records, no_field, read_records, table_kind
+from unmask.data.records import ARRAY, Skip, json_kind, json_records, no_field, read_records, table_kind
 from unmask.errors import UserError
 from unmask.hub import reason, settle
 
@@ -48,6 +49,7 @@ class Corpus:
     ) -> None:
         self.parts, self._sizes, self._stamps, self._field, self._date_field = parts, sizes, stamps, field, date_field
         self.left_out: list[str] = []  # lines that say what is not read
+        self.tell: Skip = lambda name, what: None  # is told what may be meant otherwise
         self.watch: Callable[[], None] | None = None  # called now and then while a long document is looked through
         self._known: dict[Path, Facts] = {}  # of long documents
         self.position = 0  # bytes of the files read so far (of the text itself for hub data sets)
@@ -87,9 +89,13 @@ class Corpus:
             return
         with OpenText(part.path, part.name) as file:
             if (kind := json_kind(file, self._field)) is not None:
-                for where, record in json_records(file, kind, skip, told):
-                    yield from self._record_document(record, part.name + where, skip)
-                return
+                records = json_records(file, kind, skip, told)
+                begin = list(islice(records, 2))
+                if not self._is_settings(kind, begin, file):
+                    for where, record in chain(begin, records):
+                        yield from self._record_document(record, part.name + where, skip)
+                    return
+        with OpenText(part.path, part.name) as file:
             date, held, chars = iso_date(part.path.name), [], 0
             for text in file.parts():
                 held.append(text)
@@ -110,6 +116,20 @@ class Corpus:
             self._known[part.path] = facts(self._parts(part, watched))
             self.position = before
         yield Document("", part.name, date, lambda: self._parts(part, told), self._known[part.path])
+
+    def _is_settings(self, kind: str, begin: list[tuple[str, Any]], file: OpenText) -> bool:
+        """Whether a file called .json is one value that is no record, as programs keep their settings in: then text."""
+        if kind == ARRAY and begin and not isinstance(begin[0][1], dict):
+            what = "a list of other things than records"
+        elif kind != ARRAY and len(begin) == 1 and isinstance(begin[0][1], dict) and self._field not in begin[0][1]:
+            names = ", ".join(map(str, list(begin[0][1])[:8]))
+            what = f"one object without a field '{self._field}' (it has {names})"
+        else:
+            return False
+        if ".json" not in [suffix.lower() for suffix in file.path.suffixes]:
+            return False
+        self.tell(file.name, f"is {what}: read as plain text")
+        return True
 
     def _parts(self, part: FoundFile, told: Callable[[int], None]) -> Iterator[str]:
         with OpenText(part.path, part.name) as file:

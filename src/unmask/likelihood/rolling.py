@@ -19,7 +19,7 @@ import numpy as np
 from unmask.errors import UserError
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.pairs import Pair, Tokens
-from unmask.likelihood.scoring import Rates, error_of_total, score_pairs
+from unmask.likelihood.scoring import Rates, Score, error_of_total, score_pairs
 from unmask.model.folder import Model
 
 
@@ -89,10 +89,14 @@ def rolling(
     scores = score_pairs(
         model, made, Estimator(method or "mc-fixed", draws, order), 0.0, seed, batch_tokens, until_se, progress=progress
     )
+    pairs_of: list[list[Pair]] = [[] for _ in ids_of]
+    scores_of: list[list[Score]] = [[] for _ in ids_of]
+    for pair, score, number in zip(made, scores, texts_of, strict=True):
+        pairs_of[number].append(pair)
+        scores_of[number].append(score)
     results = []
-    for number, (text, ids) in enumerate(zip(texts, ids_of, strict=True)):
-        own = [score for score, n in zip(scores, texts_of, strict=True) if n == number]
-        se, groups = error_of_total([pair for pair, n in zip(made, texts_of, strict=True) if n == number], own)
+    for text, ids, pairs, own in zip(texts, ids_of, pairs_of, scores_of, strict=True):
+        se, groups = error_of_total(pairs, own)
         n_bytes = len(text.encode()) if isinstance(text, str) else None
         if n_bytes is None and model.tokenizer is not None:
             n_bytes = model.tokenizer.n_bytes(ids)
