@@ -25,15 +25,15 @@ from unmask.decoding.conditions import read_conditions
 from unmask.decoding.generation import Generation, results
 from unmask.decoding.guidance import Guidance
 from unmask.decoding.prompts import (
+    Gapped,
     Prompt,
     Seed,
     as_list,
     blanks,
-    end_of_sequence,
     row_seeds,
     start_token,
 )
-from unmask.decoding.request import Request, read_requests
+from unmask.decoding.request import Request, per_row, read_requests
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
@@ -71,6 +71,7 @@ def generate(
     pattern: str | Sequence[str | None] | None = None,
     choices: Sequence[Any] | None = None,
     fill: int | None = None,
+    special_tokens: bool | Sequence[bool] = False,
     trace: bool = True,
     watch: Callable[[Canvas], object] | None = None,
 ) -> list[Generation]:
@@ -101,6 +102,8 @@ def generate(
         must spell.
     fill: runs of two or more underscores in a text are blanks of this many tokens (see `infill`). The quota is then
         "even": the paper's rounds a gap of a few tokens down to nothing until its last step, which commits them all.
+    special_tokens: special tokens that prompts (and negative ones) spell, such as <|im_start|>, are their ids; else
+        they are text like any other.
     trace: keep the list of commitments, in order.
     watch: called with the `Canvas` after every pass, and once more at the end with `canvas.done`.
     """
@@ -117,34 +120,36 @@ def generate(
         defaults = {name: value for name, value in defaults.items() if name not in RULES}
     usual_quota = "paper" if fill is None else "even"
     requests = read_requests(len(given), model.kind, usual_quota, **{**defaults, **options})
-    eos_id = end_of_sequence(model)
-    gapped: list[tuple[list[int], list[int]]]
-    gapped = [(model.encode(prompt), []) if fill is None else blanks(model, prompt, fill) for prompt in given]
-    rows, word_starts = [row for row, _ in gapped], [starts for _, starts in gapped]
+    parsed = per_row("special_tokens", special_tokens, len(given))
+    gapped = [
+        Gapped(model.encode(prompt, bool(special))) if fill is None else blanks(model, prompt, fill, bool(special))
+        for prompt, special in zip(given, parsed, strict=True)
+    ]
+    rows, word_starts = [row.ids for row in gapped], [row.word_starts for row in gapped]
     if model.kind == "arm":
-        rows = [row or [start_token(eos_id)] for row in rows]
+        rows = [row or [start_token(model)] for row in rows]
     requests = [
         replace(request, length=new_tokens(model, number, row, request.length, fill))
         for number, (row, request) in enumerate(zip(rows, requests, strict=True))
     ]
     mask_id = model.config.vocab_size  # no token of either kind of model
     canvas = Canvas.of(rows, [request.length or 0 for request in requests], mask_id, row_seeds(seed, len(rows)), trace)
-    limits, endings = read_conditions(model, canvas, requests, eos_id, word_starts)
+    limits, endings = read_conditions(model, canvas, requests, model.eos_ids, word_starts)
     endings.close(canvas.rows, settled=True)  # forced tokens may end a row before its first pass
     if model.kind == "arm":
         autoregressive.fill(model.network, canvas, requests, limits, endings, watch)
     else:
         share = defaults.get("steps_per_token")
         requests = [with_steps(row, canvas, request, share) for row, request in enumerate(requests)]
-        guidances = make_guidances(model, canvas, requests, negative)
+        guidances = make_guidances(model, canvas, requests, negative, parsed)
         engine.fill(model.network, canvas, requests, guidances, limits, endings, watch)
     canvas.done = True
     if watch is not None:
         watch(canvas)
-    return results(canvas, model, eos_id, endings.surplus)
+    return results(canvas, model, endings.surplus, [row.stretches for row in gapped])
 
 
-NOT_OPTIONS = ("model", "prompts", "seed", "negative", "fill", "trace", "watch")
+NOT_OPTIONS = ("model", "prompts", "seed", "negative", "fill", "special_tokens", "trace", "watch")
 
 
 def infill(
@@ -196,7 +201,11 @@ def with_steps(row: int, canvas: Canvas, request: Request, share: float | None =
 
 
 def make_guidances(
-    model: Model, canvas: Canvas, requests: Sequence[Request], negative: Prompt | Sequence[Prompt | None] | None
+    model: Model,
+    canvas: Canvas,
+    requests: Sequence[Request],
+    negative: Prompt | Sequence[Prompt | None] | None,
+    special_tokens: Sequence[Any],
 ) -> list[Guidance]:
     """Each row's guidance. Says once where it can have no effect. Raises `UserError` for views that cannot be made."""
     rows = len(requests)
@@ -210,7 +219,7 @@ def make_guidances(
             raise UserError(f"negative has {len(against)} entries for {rows} prompts; give one, or one per prompt")
     made, idle = [], False
     for row, (request, prompt) in enumerate(zip(requests, against, strict=True)):
-        ids = None if prompt is None else tuple(model.encode(prompt))
+        ids = None if prompt is None else tuple(model.encode(prompt, bool(special_tokens[row])))
         shifts = request.guidance != 0 and (ids is not None or request.guidance_mode == "drop")
         if shifts and bool(canvas.new_BL[row, : int(canvas.starts_B[row])].any()):
             what = "negative" if ids is not None else "guidance_mode 'drop'"

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from unmask.decoding.canvas import Canvas
+from unmask.decoding.prompts import Stretch, filled_in
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
@@ -107,11 +108,13 @@ def check_numbers(name: str, values: Any, kind: type) -> None:
         raise UserError(f"generation.{name} is not a list of {'whole ' if kind is int else ''}numbers")
 
 
-def results(canvas: Canvas, model: Model, eos_id: int | None, surplus: Sequence[int]) -> list[Generation]:
+def results(
+    canvas: Canvas, model: Model, surplus: Sequence[int], stretches: Sequence[Sequence[Stretch]]
+) -> list[Generation]:
     """The finished rows of a canvas. surplus: how many characters at the end of each row's text belong to a stop
-    string, the rest of which was never kept."""
+    string, the rest of which was never kept. stretches: what each row's text with gaps was made of."""
     width = canvas.tokens_BL.shape[1]
-    eos_B = [width] * len(canvas.tokens_BL) if eos_id is None else canvas.first_eos_B(eos_id).tolist()
+    eos_B = canvas.first_eos_B(model.eos_ids).tolist()
     found = []
     for row, eos in enumerate(eos_B):
         length, start = int(canvas.lengths_B[row]), int(canvas.starts_B[row])
@@ -119,7 +122,10 @@ def results(canvas: Canvas, model: Model, eos_id: int | None, surplus: Sequence[
         tokens = canvas.tokens_BL[row, :length].tolist()
         blanks = bool(positions) and positions[0] < start
         stopped = canvas.ended[row] or ("eos" if eos < width else "length" if length > start else "filled")
-        text = model.decode(tokens[:eos]) if blanks else continuation(model, tokens[:eos], start)
+        if stretches[row]:
+            text: str | None = filled_in(model, tokens[:eos], stretches[row])
+        else:
+            text = model.decode(tokens[:eos]) if blanks else model.decode_behind(tokens[:start], tokens[start:eos])
         if text is not None:
             text = text[: max(len(text) - surplus[row], 0)]
         found.append(
@@ -145,14 +151,3 @@ def results(canvas: Canvas, model: Model, eos_id: int | None, surplus: Sequence[
 def measured(seconds: torch.Tensor) -> float | None:
     """A time of the canvas, in which -1 stands for never."""
     return None if seconds < 0 else float(seconds)
-
-
-def continuation(model: Model, tokens: list[int], start: int) -> str | None:
-    """The text of the tokens from `start` on, as it stands behind the others.
-
-    Decoded alone, the tokens of many vocabularies (sentencepiece) lose the space that parts them from the prompt.
-    """
-    whole, prompt = model.decode(tokens), model.decode(tokens[:start])
-    if whole is not None and prompt is not None and whole.startswith(prompt):
-        return whole[len(prompt) :]
-    return model.decode(tokens[start:])  # the prompt ends within a character

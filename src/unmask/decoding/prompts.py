@@ -1,12 +1,13 @@
 """From what a caller gives to rows of token ids: prompts, blanks in texts, seeds, the end of sequence.
 
-rows = as_list(prompts); ids, word_starts = blanks(model, "The ____ of the Union", gap=2)
+rows = as_list(prompts); gapped = blanks(model, "The ____ of the Union", gap=2); gapped.ids, gapped.word_starts
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Integral
 
 import numpy as np
@@ -38,28 +39,61 @@ def as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     return list(prompts)  # type: ignore[arg-type]
 
 
-def blanks(model: Model, prompt: Prompt, gap: int) -> tuple[list[int], list[int]]:
-    """Token ids with `gap` masks for every blank of a text (ids are taken as they are), and which of the masks stand
-    for a space as well."""
+@dataclass(frozen=True)
+class Stretch:
+    """Part of a text with gaps: its tokens' places, and the text that the caller gave for them; None: a gap."""
+
+    start: int
+    end: int
+    text: str | None
+    space: bool = False  # the gap also stands for the caller's space in front of it
+
+
+@dataclass(frozen=True)
+class Gapped:
+    """Token ids in which masks are gaps, and what they were made of; no stretches for what came as ids."""
+
+    ids: list[int]
+    stretches: tuple[Stretch, ...] = ()
+
+    @property
+    def word_starts(self) -> list[int]:
+        """Which of the masks stand for a space as well."""
+        return [stretch.start for stretch in self.stretches if stretch.space]
+
+
+def blanks(model: Model, prompt: Prompt, gap: int, special_tokens: bool = False) -> Gapped:
+    """Token ids with `gap` masks for every blank of a text; ids are taken as they are."""
     if not isinstance(prompt, str):
-        return model.encode(prompt), []
+        return Gapped(model.encode(prompt))
     assert model.mask_id is not None
+    pieces = model.pieces()
     first, *rest = BLANK.split(prompt)
-    ids, word_starts = model.encode(first), []
-    for space, piece in zip(rest[::2], rest[1::2], strict=True):
-        word_starts += [len(ids)] if space else []
-        ids += [model.mask_id] * gap + encode_behind(model, piece)
-    return ids, word_starts
+    if not first and rest and rest[0] and pieces.tokenizer.drops_first_space:
+        first, rest[0] = " ", ""  # a gap's first space would be taken for the tokenizer's own
+    found = pieces.add(first, special_tokens)
+    ids = model.begun(found)
+    stretches = [Stretch(len(ids) - len(found), len(ids), first)]
+    for space, text in zip(rest[::2], rest[1::2], strict=True):
+        pieces.gap()
+        found = pieces.add(text, special_tokens)
+        start, end = len(ids), len(ids) + gap
+        stretches += [Stretch(start, end, None, bool(space)), Stretch(end, end + len(found), text)]
+        ids += [model.mask_id] * gap + found
+    return Gapped(ids, tuple(stretches))
 
 
-def encode_behind(model: Model, piece: str) -> list[int]:
-    """Token ids of a text that goes on behind another: some vocabularies (Llama) put a space of their own before the
-    first word of what they are given, which would stand beside the one that is there."""
-    if piece.startswith(" "):
-        before, whole = model.encode("a"), model.encode(f"a{piece}")
-        if whole[: len(before)] == before:
-            return whole[len(before) :]
-    return model.encode(piece)
+def filled_in(model: Model, tokens: Sequence[int], stretches: Sequence[Stretch]) -> str:
+    """The text of a row with gaps: the caller's own between them, byte for byte, whatever its tokens spell. Tokens
+    behind the last stretch go on from there."""
+    parts = []
+    for stretch in (*stretches, Stretch(stretches[-1].end, len(tokens), None)):
+        text = stretch.text
+        if text is None:
+            text = model.decode_behind(tokens[: stretch.start], tokens[stretch.start : stretch.end]) or ""
+            text = f" {text}" if stretch.space and not text.startswith(" ") else text
+        parts.append(text)
+    return "".join(parts)
 
 
 def tokens_with_a_space(model: Model) -> torch.Tensor:
@@ -70,17 +104,11 @@ def tokens_with_a_space(model: Model) -> torch.Tensor:
     return found_V if found_V.any() else ~found_V
 
 
-def end_of_sequence(model: Model) -> int | None:
-    if model.config.eos_id is not None:
-        return model.config.eos_id
-    return None if model.tokenizer is None else model.tokenizer.eos_id
-
-
-def start_token(eos_id: int | None) -> int:
-    """What an ARM continues when the prompt is empty: the end of a document before."""
-    if eos_id is None:
+def start_token(model: Model) -> int:
+    """What an ARM continues when the prompt is empty: a begin token, or the end of a document before."""
+    if model.start_id is None:
         raise UserError("prompt is empty and the model has no end-of-sequence token to start from; give a prompt")
-    return eos_id
+    return model.start_id
 
 
 def row_seeds(seed: int | Sequence[Seed], rows: int) -> list[tuple[int, int]]:

@@ -22,7 +22,6 @@ import numpy as np
 
 from unmask.data.shards import TokenData
 from unmask.decoding import Generation, generate, infill
-from unmask.decoding.generation import continuation
 from unmask.errors import UserError
 from unmask.evaluation.judge import Judge
 from unmask.model.folder import Model
@@ -218,7 +217,7 @@ def infilled(
 
 def judged(judge: Judge, wholes: Sequence[tuple[Model, list[int], int]]) -> Estimate:
     """Bits per byte under a judge of the rest of each text, (model, tokens, where the rest begins), given its start."""
-    texts = [(model.decode(tokens[:at]) or "", continuation(model, tokens, at) or "") for model, tokens, at in wholes]
+    texts = [(model.decode(t[:at]) or "", model.decode_behind(t[:at], t[at:]) or "") for model, t, at in wholes]
     nats, _, n_bytes = zip(*judge.read(texts), strict=True)
     per_byte = ratio(nats, n_bytes)
     return Estimate(per_byte.value / math.log(2), per_byte.se / math.log(2))
