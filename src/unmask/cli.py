@@ -164,6 +164,7 @@ def sample(args: argparse.Namespace) -> None:
     guidance = ("guidance_mode", "guidance_schedule", "guidance_interval")
     shared = {name: getattr(args, name) for name in (*rules, *words, *guidance)}
     shared |= {"banned": args.ban, "choices": args.choice, "forced": read_places(args.force)}
+    shared |= {"special_tokens": True} if args.special_tokens else {}
     said = {"model": args.model, **shared}
     texts = [text for text in args.fill or args.prompt or [""] for _ in range(args.samples)]
     with Watcher(model, steps=args.steps) if args.watch else nullcontext() as watch:

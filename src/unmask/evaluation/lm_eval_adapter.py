@@ -64,7 +64,8 @@ class UnmaskLM(LM):
 
     method, draws, order, seed, until_se, guidance: as in `unmask.score`. greedy: whether to decide if greedy decoding
     writes the continuation, which LAMBADA's accuracy asks for. store: a file that keeps answers as they come, so that a
-    killed evaluation goes on. steps, decoding_order: of generation. Raises `UserError` for settings unknown.
+    killed evaluation goes on. steps, decoding_order: of generation. special_tokens: those that a text spells are ids.
+    Raises `UserError` for settings unknown.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class UnmaskLM(LM):
         batch_tokens: int | None = None,
         steps: int | None = None,
         decoding_order: str = "confidence",
+        special_tokens: bool = False,
         model: Model | None = None,
         progress: bool = True,
         **others: Any,
@@ -103,6 +105,7 @@ class UnmaskLM(LM):
             if self.guidance:
                 raise UserError("guidance needs a masked diffusion model; leave it out for an autoregressive one")
         self.batch_tokens, self.steps, self.decoding_order = batch_tokens, steps, decoding_order
+        self.special_tokens = bool(special_tokens)
         self.progress = progress
         self.protocol = {
             "model": model_facts(model),
@@ -111,6 +114,7 @@ class UnmaskLM(LM):
             "seed": self.seed,
             "until_se": None if model.kind == "arm" else self.until_se,
             "greedy": self.greedy,
+            **({"special_tokens": True} if self.special_tokens else {}),
         }
         self.store = RequestStore(None if store is None else Path(store), self.protocol)
 
@@ -147,7 +151,8 @@ class UnmaskLM(LM):
         return [Answer(**self.store.get(key)) for key in keys]
 
     def _score(self, pairs: list[tuple[str, str]], first: int) -> Iterator[Answer]:
-        pieces = [Pair.make_pieces(self.model, *pair[:2], index=first + i) for i, pair in enumerate(pairs)]
+        special = self.special_tokens
+        pieces = [Pair.make_pieces(self.model, *pair[:2], first + i, special) for i, pair in enumerate(pairs)]
         made = [piece for parts in pieces for piece in parts]
         scores = iter(
             score_pairs(
@@ -188,6 +193,7 @@ class UnmaskLM(LM):
                     seed=self.seed,
                     batch_tokens=self.batch_tokens,
                     until_se=self.until_se,
+                    special_tokens=self.special_tokens,
                 )
                 self.store.put(key, found.to_dict())
         return [self.store.get(request_key("rolling", text))["logprob"] for text in texts]
@@ -218,7 +224,7 @@ class UnmaskLM(LM):
         block = self.model.config.block_size
         length = int(settings.get("max_gen_toks") or settings.get("max_tokens") or DEFAULT_NEW_TOKENS)
         length = min(length, max(1, block // 2) if length >= block else length)
-        prompts = [self.model.encode(context)[-(block - length) :] for context in contexts]
+        prompts = [self.model.encode(context, self.special_tokens)[-(block - length) :] for context in contexts]
         sampled = bool(settings.get("do_sample", settings.get("temperature", 0.0)))
         options: dict[str, Any] = (
             {} if self.model.kind == "arm" else {"steps": self.steps, "order": self.decoding_order}

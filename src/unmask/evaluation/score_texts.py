@@ -24,6 +24,7 @@ class ScoreOptions:
     texts: list[str] = field(default_factory=list)
     file: list[str] = field(default_factory=list)
     context: str = ""
+    special_tokens: bool = False
     rolling: bool = False
     window: int | None = None
     overlap: int | None = None
@@ -49,7 +50,7 @@ def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]
         name = "context" if options.context else "guidance" if options.guidance else "greedy"
         raise UserError(f"--{name} does not go with --rolling, which scores whole texts; leave one of them out")
     model = load(options.model)
-    names = ("method", "order", "draws", "seed", "until_se")
+    names = ("method", "order", "draws", "seed", "until_se", "special_tokens")
     shared: dict[str, Any] = {name: getattr(options, name) for name in names}
     found: list[Score] | list[RollingScore]
     with StatusLine(len(texts), "windows" if options.rolling else "texts", prefix="score") as status:

@@ -44,9 +44,11 @@ class Pair:
         return int.from_bytes(digest.digest()[:8], "little")
 
     @classmethod
-    def make(cls, model: Model, context: Tokens, continuation: Tokens, index: int) -> Pair:
+    def make(
+        cls, model: Model, context: Tokens, continuation: Tokens, index: int, special_tokens: bool = False
+    ) -> Pair:
         """Raises `UserError` naming the pair by `index` where it cannot be scored."""
-        context_ids, ids, n_bytes, prompt = _encode(model, context, continuation, index)
+        context_ids, ids, n_bytes, prompt = _encode(model, context, continuation, index, special_tokens)
         room = model.config.block_size - len(ids)
         if room < min(1, len(context_ids)):
             most = model.config.block_size - min(1, len(context_ids))
@@ -57,10 +59,12 @@ class Pair:
         return cls._of(context_ids, ids, n_bytes, prompt, room)
 
     @classmethod
-    def make_pieces(cls, model: Model, context: Tokens, continuation: Tokens, index: int) -> list[Pair]:
+    def make_pieces(
+        cls, model: Model, context: Tokens, continuation: Tokens, index: int, special_tokens: bool = False
+    ) -> list[Pair]:
         """One pair, or several where the continuation does not fit: pieces of half the model's context, each given the
         tokens before it. Their log-likelihoods add up."""
-        context_ids, ids, n_bytes, prompt = _encode(model, context, continuation, index)
+        context_ids, ids, n_bytes, prompt = _encode(model, context, continuation, index, special_tokens)
         block = model.config.block_size
         if len(ids) + min(1, len(context_ids)) <= block:
             return [cls._of(context_ids, ids, n_bytes, prompt, block - len(ids))]
@@ -80,55 +84,61 @@ class Pair:
 
 
 def _encode(
-    model: Model, context: Tokens, continuation: Tokens, index: int
+    model: Model, context: Tokens, continuation: Tokens, index: int, special_tokens: bool
 ) -> tuple[list[int], list[int], int | None, int]:
-    """Token ids of the context (at least an end of sequence, where there is one) and of the continuation, the
-    continuation's bytes, and how many tokens of the context are the user's."""
+    """Token ids of the context (at least what stands before a text, where there is such a token) and of the
+    continuation, the continuation's bytes, and how many tokens of the context are the user's."""
     if len(continuation) == 0:
         raise UserError(f"pair {index} has an empty continuation; give at least one token to score")
     n_bytes: int | None
     if isinstance(context, str) and isinstance(continuation, str):
-        context_ids, ids, n_bytes = _encode_jointly(model, context, continuation)
+        context_ids, ids, n_bytes = _encode_jointly(model, context, continuation, special_tokens)
     else:
-        context_ids = model.encode(context) if len(context) else []
-        ids = model.encode(continuation)
+        context_ids = model.encode(context, special_tokens) if len(context) else []
         if isinstance(continuation, str):
+            pieces = model.pieces()
+            pieces.given(context_ids)
+            ids = pieces.add(continuation, special_tokens)
             n_bytes = len(continuation.encode())
         else:
+            ids = model.encode(continuation)
             n_bytes = model.tokenizer.n_bytes(ids) if model.tokenizer else None
     if not ids:
         raise UserError(f"pair {index}: the continuation has no token of its own; give more text")
     if model.config.vocab_size in ids:
         raise UserError(f"pair {index}: the continuation holds the mask ({model.mask_id}); give clean tokens")
-    prompt, eos_id = len(context_ids), model.config.eos_id
+    prompt, start_id = len(context_ids), model.start_id
     if not context_ids:
-        if eos_id is None and model.kind == "arm":
+        if start_id is None and model.kind == "arm":
             raise UserError(f"pair {index} has no context and the model no eos_id to begin with; give a context")
-        context_ids = [] if eos_id is None else [eos_id]
+        context_ids = [] if start_id is None else [start_id]
     return context_ids, ids, n_bytes, prompt
 
 
-def make_pairs(model: Model, pairs: Sequence[tuple[Tokens, Tokens]]) -> list[Pair]:
+def make_pairs(model: Model, pairs: Sequence[tuple[Tokens, Tokens]], special_tokens: bool = False) -> list[Pair]:
     """A `Pair` of each (context, continuation). Raises `UserError` naming the first that is none."""
     made = []
     for index, pair in enumerate(pairs):
         if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
             raise UserError(f"pair {index} is not a (context, continuation); give two texts or two lists of token ids")
         try:
-            made.append(Pair.make(model, *pair, index=index))
+            made.append(Pair.make(model, *pair, index=index, special_tokens=special_tokens))
         except (TypeError, ValueError) as error:
             raise UserError(f"pair {index} holds neither texts nor lists of token ids; give either") from error
     return made
 
 
-def _encode_jointly(model: Model, context: str, continuation: str) -> tuple[list[int], list[int], int]:
+def _encode_jointly(
+    model: Model, context: str, continuation: str, special_tokens: bool
+) -> tuple[list[int], list[int], int]:
     bare = context.rstrip()
     continuation = context[len(bare) :] + continuation
-    whole = model.encode(bare + continuation)
+    whole = model.pieces().add(bare + continuation, special_tokens)
+    alone = model.pieces().add(bare, special_tokens)
     shared = 0
     # Where a token straddles the border it is scored: the context must not give away what it completes to.
-    for given, token in zip(model.encode(bare), whole, strict=False):
+    for given, token in zip(alone, whole, strict=False):
         if given != token:
             break
         shared += 1
-    return whole[:shared], whole[shared:], len(continuation.encode())
+    return model.begun(whole[:shared]) if context else [], whole[shared:], len(continuation.encode())

@@ -55,11 +55,12 @@ class Pieces:
 
     def given(self, ids: Sequence[int]) -> None:
         """Tokens that somebody else encoded."""
-        text = self.tokenizer.decode(ids)
-        if not self.tokenizer.spelled(ids):  # nothing, or special tokens alone
+        begin = next((n for n, token in enumerate(ids) if self.tokenizer.spelled([token])), None)
+        if begin is None:  # nothing, or special tokens alone
             return
         self.begun = True
-        if (known := self.tokenizer.encode(text)) == list(ids):
+        text, ids = self.tokenizer.decode(ids), list(ids[begin:])
+        if (known := self.tokenizer.encode(text)) == ids:
             self.text, self.ids = text, known
         else:
             self.text, self.ids, self.begins = "", [], False

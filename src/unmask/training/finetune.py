@@ -83,10 +83,11 @@ class FineTuning:
         eos_id = start.config.eos_id if start.config.eos_id is not None else tokenizer.eos_id
         if eos_id is None:
             raise UserError(f"init {recipe.init} has no end-of-sequence token to end answers with; set model.eos_id")
-        examples = read_examples(recipe.data, fields, tokenizer, eos_id, recipe.context)
+        bos = start.config.bos
+        examples = read_examples(recipe.data, fields, tokenizer, eos_id, recipe.context, bos)
         told = {"train": examples}
         if fields.validation:
-            held_out = read_examples(fields.validation, fields, tokenizer, eos_id, recipe.context)
+            held_out = read_examples(fields.validation, fields, tokenizer, eos_id, recipe.context, bos)
             told["validation"] = held_out
         else:
             examples, held_out = examples.split(fields.validation_share, recipe.seed)
