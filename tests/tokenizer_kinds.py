@@ -25,7 +25,8 @@ WORDS = (
     "the people of these United States have a government; its laws are what they make them. In 1790 he said: yes, no, "
     "don't (we) hope? A state's peace & order! Überfluß für 東京 naïve café ## heads -- tails 'quoted' <tag> x=1"
 ).split()
-MARKS = ["\n", "\n\n", "\t", "  ", "   ", ".", ",", "'s", "-", "🙂", "👩‍👩‍👧", "e\u0301", "\u00a0", "☃", "▁", "\r\n", "\u200d"]
+MARKS = ["\n", "\n\n", "\t", "  ", "   ", "\r\n", ".", ",", "'s", "-"]
+MARKS += ["🙂", "👩‍👩‍👧", "e\u0301", "\u00a0", "☃", "▁", "\u200d"]
 MARKS += ["<s>", "<|im_end|>"]  # as text
 
 

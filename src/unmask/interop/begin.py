@@ -49,6 +49,11 @@ def library(tokenizer: Tokenizer) -> Any:
     return Inner.from_str(tokenizer.to_json())
 
 
+def name_of(tokenizer: Tokenizer, token: int) -> str:
+    """A token's name in the vocabulary, which for one of text need not be the text it stands for."""
+    return str(library(tokenizer).id_to_token(token))
+
+
 def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     """The tokens that the file's own post-processor puts before a text and behind it, which we leave out."""
     inner = library(tokenizer)
@@ -60,8 +65,8 @@ def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
 
 
 def framed(tokenizer: Tokenizer, bos: int | None) -> str:
-    """tokenizer.json that puts `bos`, and nothing else, before a text and nothing behind it. Without our mark of the end
-    of sequence, which tokenizer_config.json tells instead; one that is right already stays as it is otherwise."""
+    """tokenizer.json that puts `bos`, and nothing else, before a text, and nothing behind it; one that does so already
+    keeps its post-processor. Our mark of the end of sequence goes: tokenizer_config.json tells it instead."""
     fields = json.loads(tokenizer.to_json())
     for token in fields.get("added_tokens") or []:
         token.pop("eos", None)
@@ -69,7 +74,7 @@ def framed(tokenizer: Tokenizer, bos: int | None) -> str:
         old = fields.get("post_processor") or {}
         # What only moves offsets stays.
         kept = [one for one in old.get("processors", [old]) if one.get("type") == "ByteLevel"]
-        processors = kept if bos is None else [*kept, template(tokenizer.token_text(bos), bos)]
+        processors = kept if bos is None else [*kept, template(name_of(tokenizer, bos), bos)]
         several = {"type": "Sequence", "processors": processors}
         fields["post_processor"] = several if len(processors) > 1 else processors[0] if processors else None
     return json.dumps(fields, ensure_ascii=False)

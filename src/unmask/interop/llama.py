@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 
 from unmask.errors import UserError
 from unmask.files import replace_folder, sync_folder, write_tensors
-from unmask.interop.begin import begin_token, framed
+from unmask.interop.begin import begin_token, framed, name_of
 from unmask.interop.files import read_object
 from unmask.model.config import ModelConfig
 from unmask.model.folder import load, save
@@ -149,10 +149,10 @@ def export_llama(model_path: str | Path, out: str | Path) -> Path:
         (partial / CONFIG).write_text(json.dumps(their_config, indent=2) + "\n", encoding="utf-8")
         if model.tokenizer is not None:
             (partial / "tokenizer.json").write_text(framed(model.tokenizer, config.bos), encoding="utf-8")
-            eos = None if config.eos_id is None else model.tokenizer.token_text(config.eos_id)
+            eos = None if config.eos_id is None else name_of(model.tokenizer, config.eos_id)
             side: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": eos}
             if config.bos is not None:
-                side |= {"bos_token": model.tokenizer.token_text(config.bos), "add_bos_token": True}
+                side |= {"bos_token": name_of(model.tokenizer, config.bos), "add_bos_token": True}
             (partial / "tokenizer_config.json").write_text(json.dumps(side, indent=2) + "\n", encoding="utf-8")
         sync_folder(partial)
         replace_folder(partial, out)
