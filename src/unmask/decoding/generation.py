@@ -122,10 +122,11 @@ def results(
         tokens = canvas.tokens_BL[row, :length].tolist()
         blanks = bool(positions) and positions[0] < start
         stopped = canvas.ended[row] or ("eos" if eos < width else "length" if length > start else "filled")
+        kept = tokens[: eos + 1]  # an end that is a special token stands for no text, a full stop is a full stop
         if stretches[row]:
-            text: str | None = filled_in(model, tokens[:eos], stretches[row])
+            text: str | None = filled_in(model, kept, stretches[row])
         else:
-            text = model.decode(tokens[:eos]) if blanks else model.decode_behind(tokens[:start], tokens[start:eos])
+            text = model.decode(kept) if blanks else model.decode_behind(kept[:start], kept[start:])
         if text is not None:
             text = text[: max(len(text) - surplus[row], 0)]
         found.append(
