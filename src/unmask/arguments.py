@@ -59,6 +59,7 @@ def add_rules(p: argparse.ArgumentParser) -> None:
     p.add_argument("--force", action="append", default=None, metavar="PLACE:TOKEN", help="this token there; repeatable")
     p.add_argument("--pattern", default=None, metavar="REGEX", help="what the new text (or each gap) must match")
     p.add_argument("--choice", action="append", default=None, metavar="TEXT", help="one of these texts; repeatable")
+    p.add_argument("--special-tokens", action="store_true", default=None, help="those a text spells (</s>) are ids")
 
 
 def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Parser]]:
@@ -104,7 +105,6 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--prompt", action="append", default=None, help="may be given several times: one batch")
     p.add_argument("--fill", action="append", default=None, metavar="TEXT", help="a text with gaps: The ____ of")
     p.add_argument("--gap", type=int, default=None, help="tokens a gap; by default 3")
-    p.add_argument("--special-tokens", action="store_true", help="those a text spells, such as <|im_start|>, are ids")
     p.add_argument("--length", type=int, default=None, help="new tokens; by default 64 or what fits, with --fill none")
     add_rules(p)
     p.add_argument("--samples", type=int, default=1, help="of each prompt")
@@ -118,7 +118,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("texts", nargs="*", metavar="TEXT", help="each is scored on its own")
     p.add_argument("--file", action="append", default=[], help="a file whose whole text is scored; repeatable")
     p.add_argument("--context", default="", help="text before each TEXT, not scored")
-    p.add_argument("--special-tokens", action="store_true", help="those a text spells, such as <|im_start|>, are ids")
+    p.add_argument("--special-tokens", action="store_true", help="those a text spells (</s>) are ids")
     p.add_argument("--rolling", action="store_true", help="texts longer than the model's context, in windows")
     p.add_argument("--window", type=int, default=None, help="rolling: tokens a pass; by default the model's context")
     p.add_argument("--overlap", type=int, default=None, help="rolling: context a later window begins with; 1")

@@ -161,10 +161,9 @@ def sample(args: argparse.Namespace) -> None:
     model = unmask.load(args.model)
     rules = ("length", "steps", "order", "quota", "threshold", "order_noise", "block", "revise", "cache")
     words = ("temperature", "top_p", "top_k", "eos", "stop", "pattern", "seed", "guidance", "negative")
-    guidance = ("guidance_mode", "guidance_schedule", "guidance_interval")
+    guidance = ("guidance_mode", "guidance_schedule", "guidance_interval", "special_tokens")
     shared = {name: getattr(args, name) for name in (*rules, *words, *guidance)}
     shared |= {"banned": args.ban, "choices": args.choice, "forced": read_places(args.force)}
-    shared |= {"special_tokens": True} if args.special_tokens else {}
     said = {"model": args.model, **shared}
     texts = [text for text in args.fill or args.prompt or [""] for _ in range(args.samples)]
     with Watcher(model, steps=args.steps) if args.watch else nullcontext() as watch:

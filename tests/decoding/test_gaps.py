@@ -155,6 +155,8 @@ def test_special_tokens_of_prompts_are_ids_only_where_that_is_asked_for(make_mod
         rows = call(model, [CHAT, CHAT], special_tokens=[False, True], **options)
         assert [row.canvas[0] == start for row in rows] == [False, True]
     assert kept(CHAT, infill(model, CHAT, gap=2, special_tokens=True)[0].text or "")
+    with pytest.raises(UserError, match="special_tokens is 'yes'; give True"):
+        generate(model, CHAT, length=2, special_tokens="yes")
     seen = {"length": 4, "guidance": 1.0, "steps": 4, "order": "left-to-right", "seed": 3, "special_tokens": True}
     (text,) = generate(model, "no", negative=CHAT, **seen)
     (ids,) = generate(model, "no", negative=model.encode(CHAT, special_tokens=True), **seen)

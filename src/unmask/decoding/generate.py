@@ -33,7 +33,7 @@ from unmask.decoding.prompts import (
     row_seeds,
     start_token,
 )
-from unmask.decoding.request import Request, per_row, read_requests
+from unmask.decoding.request import Request, read_requests
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
@@ -70,8 +70,8 @@ def generate(
     forced: Mapping[int, int | str] | Sequence[Mapping[int, int | str] | None] | None = None,
     pattern: str | Sequence[str | None] | None = None,
     choices: Sequence[Any] | None = None,
+    special_tokens: bool | Sequence[bool] | None = None,
     fill: int | None = None,
-    special_tokens: bool | Sequence[bool] = False,
     trace: bool = True,
     watch: Callable[[Canvas], object] | None = None,
 ) -> list[Generation]:
@@ -100,10 +100,10 @@ def generate(
         written before the first pass.
     pattern, choices: a regular expression, or texts one of which, that the continuation (with `fill`, every gap)
         must spell.
+    special_tokens: special tokens that a prompt (and its negative one) spells, such as <|im_start|>, are their ids;
+        else they are text like any other.
     fill: runs of two or more underscores in a text are blanks of this many tokens (see `infill`). The quota is then
         "even": the paper's rounds a gap of a few tokens down to nothing until its last step, which commits them all.
-    special_tokens: special tokens that prompts (and negative ones) spell, such as <|im_start|>, are their ids; else
-        they are text like any other.
     trace: keep the list of commitments, in order.
     watch: called with the `Canvas` after every pass, and once more at the end with `canvas.done`.
     """
@@ -120,10 +120,11 @@ def generate(
         defaults = {name: value for name, value in defaults.items() if name not in RULES}
     usual_quota = "paper" if fill is None else "even"
     requests = read_requests(len(given), model.kind, usual_quota, **{**defaults, **options})
-    parsed = per_row("special_tokens", special_tokens, len(given))
     gapped = [
-        Gapped(model.encode(prompt, bool(special))) if fill is None else blanks(model, prompt, fill, bool(special))
-        for prompt, special in zip(given, parsed, strict=True)
+        Gapped(model.encode(prompt, request.special_tokens))
+        if fill is None
+        else blanks(model, prompt, fill, request.special_tokens)
+        for prompt, request in zip(given, requests, strict=True)
     ]
     rows, word_starts = [row.ids for row in gapped], [row.word_starts for row in gapped]
     if model.kind == "arm":
@@ -141,7 +142,7 @@ def generate(
     else:
         share = defaults.get("steps_per_token")
         requests = [with_steps(row, canvas, request, share) for row, request in enumerate(requests)]
-        guidances = make_guidances(model, canvas, requests, negative, parsed)
+        guidances = make_guidances(model, canvas, requests, negative)
         engine.fill(model.network, canvas, requests, guidances, limits, endings, watch)
     canvas.done = True
     if watch is not None:
@@ -149,7 +150,7 @@ def generate(
     return results(canvas, model, endings.surplus, [row.stretches for row in gapped])
 
 
-NOT_OPTIONS = ("model", "prompts", "seed", "negative", "fill", "special_tokens", "trace", "watch")
+NOT_OPTIONS = ("model", "prompts", "seed", "negative", "fill", "trace", "watch")
 
 
 def infill(
@@ -201,11 +202,7 @@ def with_steps(row: int, canvas: Canvas, request: Request, share: float | None =
 
 
 def make_guidances(
-    model: Model,
-    canvas: Canvas,
-    requests: Sequence[Request],
-    negative: Prompt | Sequence[Prompt | None] | None,
-    special_tokens: Sequence[Any],
+    model: Model, canvas: Canvas, requests: Sequence[Request], negative: Prompt | Sequence[Prompt | None] | None
 ) -> list[Guidance]:
     """Each row's guidance. Says once where it can have no effect. Raises `UserError` for views that cannot be made."""
     rows = len(requests)
@@ -219,7 +216,7 @@ def make_guidances(
             raise UserError(f"negative has {len(against)} entries for {rows} prompts; give one, or one per prompt")
     made, idle = [], False
     for row, (request, prompt) in enumerate(zip(requests, against, strict=True)):
-        ids = None if prompt is None else tuple(model.encode(prompt, bool(special_tokens[row])))
+        ids = None if prompt is None else tuple(model.encode(prompt, request.special_tokens))
         shifts = request.guidance != 0 and (ids is not None or request.guidance_mode == "drop")
         if shifts and bool(canvas.new_BL[row, : int(canvas.starts_B[row])].any()):
             what = "negative" if ids is not None else "guidance_mode 'drop'"
