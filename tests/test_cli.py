@@ -123,6 +123,18 @@ def test_score_as_text_and_as_json(model: Path) -> None:
     assert [s["interval"] for s in listed] == [pytest.approx(list(s.interval), rel=1e-6) for s in same]
 
 
+def test_special_tokens_are_ids_where_that_is_asked_for(model: Path) -> None:
+    chat = "a<|endoftext|>b"
+    words = ("sample", model, "--prompt", chat, "--length", 3, "--json")
+    plain, parsed = (json.loads(run(*words, *more).stdout)[0] for more in ((), ("--special-tokens",)))
+    assert len(plain["canvas"]) - len(plain["tokens"]) == 15
+    assert parsed["canvas"][: len(parsed["canvas"]) - len(parsed["tokens"])] == [98, 0, 99]
+    words = ("score", model, chat, "--context", chat, "--json", "--draws", 2)
+    plain, parsed = (json.loads(run(*words, *more).stdout)[0] for more in ((), ("--special-tokens",)))
+    assert (plain["n_tokens"], parsed["n_tokens"]) == (15, 3)
+    assert run("sample", model, "--prompt", chat, "--length", 3, "--special-tokens").stdout.startswith(chat)
+
+
 def test_score_of_files_in_windows_and_until_an_error(model: Path, tmp_path: Path) -> None:
     (tmp_path / "long.txt").write_text("A text that is longer than the model's context. " * 6)
     base = ("score", model, "--file", tmp_path / "long.txt", "--rolling", "--window", "40", "--overlap", "8")

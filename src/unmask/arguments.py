@@ -81,6 +81,7 @@ def add_rules(p: argparse.ArgumentParser) -> None:
     p.add_argument("--force", action="append", default=None, metavar="PLACE:TOKEN", help="this token there; repeatable")
     p.add_argument("--pattern", default=None, metavar="REGEX", help="what the new text (or each gap) must match")
     p.add_argument("--choice", action="append", default=None, metavar="TEXT", help="one of these texts; repeatable")
+    p.add_argument("--special-tokens", action="store_true", default=None, help="those a text spells (</s>) are ids")
 
 
 def add_verify(p: argparse.ArgumentParser) -> None:
@@ -152,6 +153,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("texts", nargs="*", metavar="TEXT", help="each is scored on its own")
     p.add_argument("--file", action="append", default=[], help="a file whose whole text is scored; repeatable")
     p.add_argument("--context", default="", help="text before each TEXT, not scored")
+    p.add_argument("--special-tokens", action="store_true", help="those a text spells (</s>) are ids")
     p.add_argument("--rolling", action="store_true", help="texts longer than the model's context, in windows")
     p.add_argument("--window", type=int, default=None, help="rolling: tokens a pass; by default the model's context")
     p.add_argument("--overlap", type=int, default=None, help="rolling: context a later window begins with; 1")

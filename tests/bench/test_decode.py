@@ -120,7 +120,8 @@ def test_transformers_writes_what_its_weights_say(twins: Twins) -> None:
 
 
 def test_small_parts(twins: Twins) -> None:
-    assert useful([3, 4, 0, 5], 0) == [3, 4] and useful([3, 4], 0) == [3, 4] == useful([3, 4], None)
+    assert useful([3, 4, 0, 5], (0,)) == [3, 4] and useful([3, 4], (0,)) == [3, 4] == useful([3, 4], ())
+    assert useful([3, 4, 5, 0], (0, 5)) == [3, 4]
     assert chosen("a b", []) and chosen("a b", ["x", "a*"]) and not chosen("a b", ["b*"])
     same = {"tokens": 12, "rows": 2, "nfe": 3.0, "first": None, "computed": 40.0}
     turns = [{"seconds": seconds, **same} for seconds in (1.0, 2.0, 4.0)]

@@ -53,7 +53,11 @@ def test_a_forced_text_gets_no_space_of_its_own() -> None:
 
 def test_every_run_has_its_own_span() -> None:
     found = read_constraints(
-        BPE, V, [Run(3), Run(0), Run(2, spells=False), Run(6, eos_id=0)], pattern=r"\d+", forced={6: BPE.encode("7")[0]}
+        BPE,
+        V,
+        [Run(3), Run(0), Run(2, spells=False), Run(6, eos_ids=(0,))],
+        pattern=r"\d+",
+        forced={6: BPE.encode("7")[0]},
     )
     assert [offsets for offsets, _ in found.spans] == [range(0, 3), range(5, 11)]
     (_, gap), (_, tail) = found.spans

@@ -52,7 +52,7 @@ def completions(source: Source, length: int, ends: bool, banned: frozenset[int])
 
 def span_of(source: Source, length: int, ends: bool, banned: frozenset[int]) -> Span:
     table = TokenTable.of_spellings(SPELLINGS, automaton_of(source))
-    table = table.ending_in(EOS) if ends else table
+    table = table.ending_in((EOS,)) if ends else table
     return Span(table.without(banned), length)
 
 

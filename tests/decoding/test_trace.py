@@ -10,7 +10,8 @@ import pytest
 
 from unmask.decoding import generate
 from unmask.decoding.generation import Generation
-from unmask.decoding.trace import load_trace, save_trace, visible
+from unmask.decoding.page import page_data
+from unmask.decoding.trace import Trace, load_trace, save_trace, visible
 from unmask.errors import UserError
 from unmask.files import check_writable, write_whole
 from unmask.model.folder import Model
@@ -41,6 +42,21 @@ def test_there_and_back(file: Path, writer: Model, found: list[Generation]) -> N
     appear = {t for g in found for t in g.canvas}
     assert trace.texts == {t: writer.tokenizer.token_text(t) for t in appear}
     assert [p.name for p in file.parent.iterdir()] == ["out.json"]
+
+
+def test_all_end_tokens_are_kept(tmp_path: Path, make_model) -> None:
+    model = make_model(vocab_size=9, eos_ids=(8, 2), causal=True)
+    found = generate(model, [[1]] * 12, length=9, seed=2)
+    ended = [g for g in found if g.stopped == "eos"]
+    assert {g.tokens[-1] for g in ended} == {8, 2}
+    trace = load_trace(save_trace(tmp_path / "out.json", found, model))
+    assert (trace.eos_id, trace.eos_ids) == (8, (8, 2))
+    for g, row in zip(found, page_data(trace)["rows"], strict=True):
+        assert row["end"] == len(g.canvas)
+    fields = json.loads((tmp_path / "out.json").read_text())
+    with pytest.raises(UserError, match="`eos_ids` is 5, not a list of token ids"):
+        Trace.from_dict({**fields, "eos_ids": 5})
+    assert Trace.from_dict({k: v for k, v in fields.items() if k != "eos_ids"}).eos_ids == (8,)
 
 
 def test_a_mask_among_the_events_needs_no_text(tmp_path: Path, writer: Model, found: list[Generation]) -> None:

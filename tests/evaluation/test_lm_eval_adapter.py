@@ -64,6 +64,24 @@ def test_spaces_belong_to_the_continuation(model: Model) -> None:
     assert a == pytest.approx(b, rel=1e-6)
 
 
+def test_special_tokens_are_ids_where_that_is_asked_for(model: Model) -> None:
+    pair = ("a<|endoftext|>", "b<|endoftext|>")
+    plain, parsed = UnmaskLM(model=model, draws=4), UnmaskLM(model=model, draws=4, special_tokens=True)
+    assert [lm.answers([pair])[0].n_tokens for lm in (plain, parsed)] == [14, 2]
+    (found,) = parsed.loglikelihood(ask("loglikelihood", pair))
+    assert found[0] == pytest.approx(score(model, [pair], draws=4, special_tokens=True)[0].logprob, rel=1e-5)
+    assert "special_tokens" not in plain.protocol and parsed.protocol["special_tokens"] is True
+    (rolled,) = parsed.loglikelihood_rolling(ask("loglikelihood_rolling", ("".join(pair),)))
+    assert rolled == pytest.approx(rolling(model, ["".join(pair)], draws=4, special_tokens=True)[0].logprob, rel=1e-5)
+    settings = {"until": ["\n"], "max_gen_toks": 4, "temperature": 0.0}
+    texts = [lm.generate_until(ask("generate_until", (pair[0], settings)))[0] for lm in (plain, parsed)]
+    ids = [model.encode(pair[0], special) for special in (False, True)]
+    options = {} if model.kind == "arm" else {"order": "confidence"}
+    for text, prompt in zip(texts, ids, strict=True):
+        (g,) = unmask.generate(model, [prompt], length=4, temperature=0.0, eos="truncate", stop="\n", **options)
+        assert g.text == text
+
+
 def test_what_does_not_fit_is_counted(model: Model) -> None:
     lm = UnmaskLM(model=model, draws=4)
     fits, cut_left, pieces = lm.answers([("so", " it is"), ("so " * 30, "it is"), ("so", " it is" * 20)])

@@ -52,6 +52,8 @@ def write(path: Path, network: Transformer, quantised: bool = False, **changes: 
     writer.add_token_types([3, 3, *[1] * 62])
     writer.add_token_merges(["A B", "AB C"])
     writer.add_eos_token_id(1)
+    for method, value in changes.pop("more", {}).items():
+        getattr(writer, method)(value)
     state = network.state_dict()
 
     def put(name: str, tensor: torch.Tensor) -> None:
@@ -96,6 +98,22 @@ def test_weights_and_shape_come_back(tmp_path: Path) -> None:
     assert model.config.rope_base == 500.0 and model.config.eos_id == 1 and not model.config.tie_embeddings
     assert model.tokenizer is not None and model.tokenizer.eos_id == 1
     assert model.tokenizer.encode("ABCA12") == [63, 34, 18, 19], "digits stand alone"
+
+
+def test_all_ends_and_a_begin_token_are_read(tmp_path: Path) -> None:
+    pytest.importorskip("gguf")
+    network = Transformer(CONFIG, seed=0)
+    found = {}
+    for name, more in {
+        "both": {"add_eot_token_id": 7, "add_eom_token_id": 9, "add_bos_token_id": 0, "add_add_bos_token": True},
+        "no bos": {"add_eot_token_id": 1, "add_bos_token_id": 0, "add_add_bos_token": False},
+    }.items():
+        write(tmp_path / f"{name}.gguf", network, more=more)
+        found[name] = unmask.load(import_gguf(tmp_path / f"{name}.gguf", tmp_path / name))
+    both, none = found["both"], found["no bos"]
+    assert (both.config.eos_id, both.eos_ids, both.config.bos) == (1, (1, 7, 9), 0)
+    assert both.encode("AB") == [0, 62] and none.encode("AB") == [62]
+    assert (none.eos_ids, none.config.bos) == ((1,), None)
 
 
 def test_quantised_weights_are_dequantised(tmp_path: Path) -> None:

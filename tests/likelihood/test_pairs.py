@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tokenizer_kinds import KINDS
 from unmask.errors import UserError
-from unmask.likelihood import score
+from unmask.likelihood import rolling, score
 from unmask.likelihood.pairs import Pair
 from unmask.model.folder import Model
 from unmask.model.tokenizers import Tokenizer
@@ -74,6 +75,46 @@ def test_nothing_to_score_has_no_pieces(writers: dict[str, Model]) -> None:
     assert spaces.n_tokens == spaces.n_bytes == 2, "spaces at the border belong to the continuation"
     with pytest.raises(UserError, match="text 3 of the judge: the continuation holds the mask"):
         Pair.make_pieces(model, [1], [model.config.vocab_size], "text 3 of the judge")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_continuation_gets_no_space_of_its_own(make_model, kind: str) -> None:
+    tokenizer = KINDS[kind]()
+    model = make_model(tokenizer.vocab_size, tokenizer=tokenizer, eos_id=tokenizer.eos_id)
+    given, whole = tokenizer.encode("the people"), tokenizer.encode("the people's have")
+    for context in ("the people", given):
+        pair = Pair.make(model, context, "'s have", 0)
+        assert pair.ids_T.tolist() == whole and pair.start == len(given)
+    assert Pair.make(model, given, [5, 6], 0).ids_T.tolist() == [*given, 5, 6]
+    if tokenizer.eos_id is not None:
+        for empty in ("", [], [tokenizer.eos_id]):
+            pair = Pair.make(model, empty, "the people", 0)
+            assert pair.ids_T.tolist() == [tokenizer.eos_id, *given] and pair.start == 1
+
+
+def test_a_begin_token_stands_before_the_context_and_is_not_scored(make_model) -> None:
+    tokenizer = KINDS["llama-2"]()
+    model = make_model(tokenizer.vocab_size, tokenizer=tokenizer, bos=1, eos_id=2)
+    the, people = tokenizer.encode("the"), tokenizer.encode("the people")
+    for context, start in (("the", 1 + len(the)), ("", 1), ("  ", 1)):
+        pair = Pair.make(model, context, " people" if context == "the" else "the people", 0)
+        assert pair.ids_T[0] == 1 and pair.start == start
+        assert pair.ids_T[1:].tolist() == (people if context != "  " else tokenizer.encode("  the people"))
+    assert Pair.make(model, [], [5], 0).ids_T.tolist() == [1, 5]
+    assert Pair.make(model, the, " people", 0).ids_T.tolist() == people  # ids are as they are
+    chat = Pair.make(model, "<s>the<|im_end|>", "<|im_start|>", 0, special_tokens=True)
+    ids = tokenizer.specials.ids
+    assert chat.ids_T.tolist() == [1, *the, ids["<|im_end|>"], ids["<|im_start|>"]] and chat.start == 2 + len(the)
+    assert ids["<|im_end|>"] not in Pair.make(model, "the<|im_end|>", "x", 0).ids_T
+    (rolled,) = rolling(model, ["the people"], draws=2)
+    assert rolled.n_tokens == len(people)
+    (given,) = rolling(model, [people], draws=2)
+    assert given.logprob == rolled.logprob
+    ways = (rolling(model, ["the<|im_end|>"], draws=2, special_tokens=way) for way in (True, False))
+    parsed, plain = (found[0].n_tokens for found in ways)
+    assert parsed == len(the) + 1 < plain
+    pair = ("the<|im_end|>", " people")
+    assert score(model, [pair], special_tokens=True)[0].logprob != score(model, [pair])[0].logprob
 
 
 def test_ids_stand_as_they_are(writers: dict[str, Model]) -> None:

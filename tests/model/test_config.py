@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -25,6 +26,20 @@ def test_a_config_is_its_dictionary() -> None:
     assert ModelConfig.from_dict(config.to_dict()) == config
 
 
+def test_end_tokens_and_begin_tokens_are_written_only_where_they_say_something() -> None:
+    """So that the hashes of models that were there before stay what they are."""
+    plain = ModelConfig(**SIZES, eos_id=3)
+    assert plain.eos_ids == (3,) and plain.bos is None and plain.start_id == 3
+    assert ModelConfig(**SIZES).eos_ids == () and ModelConfig(**SIZES).start_id is None
+    for config in (plain, ModelConfig(**SIZES), ModelConfig(**SIZES, eos_id=3, eos_ids=(3,))):
+        assert not {"eos_ids", "bos"} & set(config.to_dict())
+    several = ModelConfig(**SIZES, eos_ids=[7, 3, 7], bos=1)  # type: ignore[arg-type]
+    assert (several.eos_id, several.eos_ids, several.start_id) == (7, (7, 3), 1)
+    assert several.to_dict()["eos_ids"] == [7, 3] and several.to_dict()["bos"] == 1
+    assert ModelConfig.from_dict(several.to_dict()) == several
+    assert dataclasses.replace(plain, eos_id=5).eos_ids == (5,)
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -40,6 +55,12 @@ def test_a_config_is_its_dictionary() -> None:
         ({"rope_table": "fp16"}, "model.rope_table is 'fp16'; give one of fp32, bf16"),
         ({"eos_id": "end"}, "model.eos_id 'end' lies outside"),
         ({"eos_id": 100}, "model.eos_id 100 lies outside the vocabulary of 100"),
+        ({"eos_ids": 3}, "model.eos_ids is 3; give a list of token ids"),
+        ({"eos_ids": [3, 100]}, "model.eos_ids 100 lies outside the vocabulary of 100"),
+        ({"eos_ids": [3, None]}, "model.eos_ids None lies outside"),
+        ({"eos_ids": [3, 4], "eos_id": 4}, "model.eos_ids begins with 3, model.eos_id is 4; make them the same"),
+        ({"bos": 100}, "model.bos 100 lies outside the vocabulary of 100"),
+        ({"bos": "<s>"}, "model.bos '<s>' lies outside"),
         ({"n_heads": 4}, r"model.n_heads is not a field of the model \(did you mean 'n_head'"),
         ({"causal": "yes"}, "model.causal is 'yes'; give true or false"),
         ({"norm_eps": "small"}, "model.norm_eps is 'small'; give a number"),

@@ -35,7 +35,9 @@ def saved(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"causal": True}, {"tie_embeddings": True}, {"n_kv_head": 1, "eos_id": 3}], ids=str
+    "fields",
+    [{}, {"causal": True}, {"tie_embeddings": True}, {"n_kv_head": 1, "eos_id": 3}, {"eos_ids": (3, 5), "bos": 1}],
+    ids=str,
 )
 def test_comes_back_bit_for_bit(tmp_path: Path, fields: dict[str, Any]) -> None:
     before = network(**fields)
@@ -47,6 +49,21 @@ def test_comes_back_bit_for_bit(tmp_path: Path, fields: dict[str, Any]) -> None:
     ids_BT = torch.tensor([[1, 2, 3]])
     assert torch.equal(model.network(ids_BT), before.eval()(ids_BT))
     assert torch.equal(model.network.head(model.network.hidden(ids_BT)), model.network(ids_BT))
+
+
+def test_what_older_releases_cannot_read_is_of_another_schema(tmp_path: Path) -> None:
+    for fields, schema in (({"eos_id": 3}, 1), ({"eos_ids": (3, 5)}, 2), ({"eos_id": 3, "bos": 3}, 2)):
+        folder = save(tmp_path / str(fields), network(**fields), Tokenizer.plain_bytes())
+        assert json.loads((folder / "config.json").read_text())["schema_version"] == schema
+        model = unmask.load(folder)
+        assert model.eos_ids == tuple(fields.get("eos_ids", (3,))) and model.start_id == 3
+
+
+def test_a_model_without_end_tokens_has_its_tokenizers() -> None:
+    assert Model(network(), Tokenizer.plain_bytes()).eos_ids == (0,) and Model(network()).eos_ids == ()
+    assert Model(network(), Tokenizer.plain_bytes()).start_id == 0 and Model(network()).start_id is None
+    with pytest.raises(UserError, match="has no tokenizer.json; give token ids"):
+        Model(network()).pieces()
 
 
 def test_the_face(saved: Path) -> None:

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 import unmask
+from tokenizer_kinds import KINDS
 from unmask.data.sft import Examples, SFTFields, read_examples
 from unmask.diffusion.objective import Inputs, Objective, ObjectiveConfig
 from unmask.errors import UserError
@@ -320,6 +321,32 @@ def test_a_batch_without_a_mask_and_one_all_masked_are_finite(make: Any) -> None
     hidden = task(make(sft__padding="ignore", sft__prompt_dropout=0.9, batch_size=1, objective__masking="fixed"))
     full = next(i for i in (hidden.inputs(np.array([i])) for i in range(500)) if (i.tokens_BT == MASK).all())
     assert 0 < float(objective.loss(model, full).loss_sum.detach()) < 1000
+
+
+@pytest.mark.parametrize("kind", ["llama-2", "mistral", "gpt-2 prefix"])
+@pytest.mark.parametrize("bos", [None, 1])
+def test_what_was_learned_is_what_a_prompt_by_text_asks_for(make: Any, tmp_path: Path, kind: str, bos: int) -> None:
+    """With tokenizers that put a space before a text the answer has none, in training, in scores and in what is
+    written; and a begin token stands before all of them or none."""
+    tokenizer = KINDS[kind]()
+    shape = {"n_layer": 1, "n_head": 2, "n_embd": 32, "block_size": 32, "causal": True, "eos_id": tokenizer.eos_id}
+    config = ModelConfig(**shape, vocab_size=tokenizer.vocab_size, bos=bos)
+    save(tmp_path / "base", Transformer(config, seed=1), tokenizer)
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "the people:", "completion": "yes."}\n' * 20)
+    recipe = make("tuned", "arm", data=str(tmp_path / "rows.jsonl"), init=str(tmp_path / "base"), steps=60, context=32)
+    result = train(recipe)
+    model = unmask.load(tmp_path / "tuned")
+    assert model.config == config and result.validation is not None
+    (g,) = unmask.generate(model, "the people:", length=8, temperature=0)
+    assert (g.text, g.stopped) == ("yes.", "eos") and (g.canvas[0] == bos or bos is None)
+    given = len(model.encode("the people:"))
+    ids = [*model.encode("the people:yes."), tokenizer.eos_id]
+    assert g.canvas == ids
+    (found,) = unmask.score(model, [(ids[:given], ids[given:])])
+    assert -found.logprob / found.n_tokens == pytest.approx(result.validation["loss"], rel=1e-4)
+    assert result.validation["loss"] < 0.4
+    (by_text,) = unmask.score(model, [("the people:", "yes.")])
+    assert by_text.n_tokens == found.n_tokens - 1 and found.logprob < by_text.logprob < 0
 
 
 def test_held_out_loss_is_that_of_score(make: Any, bases: Path) -> None:

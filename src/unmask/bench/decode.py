@@ -29,7 +29,6 @@ from unmask.bench.decode_options import BASELINE, Bench, DecodeBenchOptions, cho
 from unmask.bench.decode_settings import STOP, Setting, arm_settings, mdm_settings
 from unmask.bench.train import machine, spread
 from unmask.data.shards import TokenData
-from unmask.decoding.generation import continuation
 from unmask.errors import UserError
 from unmask.evaluation.generation_quality import Sample, held_out, measure
 from unmask.evaluation.judge import open_judge
@@ -190,7 +189,7 @@ def read(bench: Bench, pieces: list[list[int]], texts: list[list[int]], prompt: 
     samples = []
     for piece, tokens in zip(pieces, texts, strict=True):
         given = piece[:prompt]
-        text = continuation(bench.mdm, [*given, *tokens], prompt)
+        text = bench.mdm.decode_behind(given, tokens)
         samples.append(Sample(bench.mdm.decode(given) or "", text or "", tokens))
     shown = [{"prompt": sample.prompt, "text": sample.text} for sample in samples[:SHOWN_SAMPLES]]
     return {**measure(samples, bench.judge), "shown": shown}

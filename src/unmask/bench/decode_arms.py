@@ -12,11 +12,12 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Protocol
 
 from unmask.bench.decode_settings import STOP, Setting
 from unmask.decoding import generate
-from unmask.decoding.prompts import end_of_sequence, start_ids
+from unmask.decoding.prompts import start_ids
 from unmask.model.folder import Model
 
 
@@ -46,13 +47,13 @@ class Ours:
         """stops: an end of sequence ends a row; else `length` tokens are written whatever they are."""
         self.name, self.kind, self.setting = setting.name, model.kind, setting
         self.model = model
-        self._eos_id = end_of_sequence(model) if stops else None
+        self._eos_ids = model.eos_ids if stops else ()
         self._end = STOP if stops else {"eos": "fill"}
 
     def generate(self, prompts: Sequence[list[int]], length: int, seed: int) -> list[Written]:
         options: dict[str, Any] = {**self._end, **self.setting.call(length), "trace": False}
         rows = generate(self.model, list(prompts), length, seed=[(seed, i) for i in range(len(prompts))], **options)
-        texts = [useful(row.tokens, self._eos_id) for row in rows]
+        texts = [useful(row.tokens, self._eos_ids) for row in rows]
         return [Written(text, r.nfe, r.seconds_to_first, r.computed) for text, r in zip(texts, rows, strict=True)]
 
 
@@ -80,8 +81,8 @@ class Theirs:
             stop_at_eos=self._stops,
             seed=seed,
         )
-        eos_id = self._inner.eos_id if self._stops else None
-        return [Written(useful(row, eos_id), len(row), None, None) for row in rows]
+        eos_ids = self._inner.eos_ids if self._stops else ()
+        return [Written(useful(row, eos_ids), len(row), None, None) for row in rows]
 
 
 def transformers_arms(model: Model, temperature: float, stops: bool = True) -> list[Writer]:
@@ -89,7 +90,6 @@ def transformers_arms(model: Model, temperature: float, stops: bool = True) -> l
     return [Theirs(model, temperature, stops)] if importlib.util.find_spec("transformers") else []
 
 
-def useful(tokens: Sequence[int], eos_id: int | None) -> list[int]:
+def useful(tokens: Sequence[int], eos_ids: Sequence[int]) -> list[int]:
     """Those before the first end of sequence."""
-    tokens = list(tokens)
-    return tokens[: tokens.index(eos_id)] if eos_id in tokens else tokens
+    return list(takewhile(lambda token: token not in eos_ids, tokens))

@@ -28,7 +28,7 @@ class TransformersGenerate:
             raise UserError("the model is a masked diffusion model; transformers' generate needs an autoregressive one")
         from transformers import LlamaForCausalLM
 
-        self.eos_id = model.config.eos_id
+        self.eos_ids = model.config.eos_ids
         with tempfile.TemporaryDirectory() as folder:
             save(Path(folder) / "model", model.network, model.tokenizer)
             exported = export_llama(Path(folder) / "model", Path(folder) / "llama")
@@ -59,17 +59,18 @@ class TransformersGenerate:
             given_BT[row, width - len(prompt) :] = 1
         how = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
         torch.manual_seed(seed)
-        eos_id = self.eos_id if stop_at_eos else None
+        eos_ids = list(self.eos_ids) if stop_at_eos and self.eos_ids else None
         # Without an end of sequence nothing has to be forbidden, which spares them a pass over the logits.
-        self.network.generation_config.eos_token_id = eos_id
+        self.network.generation_config.eos_token_id = eos_ids
         found_BT = self.network.generate(
             tokens_BT,
             attention_mask=given_BT,
             max_new_tokens=length,
             cache_implementation=cache,
-            eos_token_id=eos_id,
-            pad_token_id=0 if eos_id is None else eos_id,
+            eos_token_id=eos_ids,
+            pad_token_id=0 if eos_ids is None else eos_ids[0],
             **(how if temperature > 0 else {"do_sample": False}),
         )
         rows = found_BT[:, width:].tolist()
-        return [row[: row.index(eos_id) + 1] if eos_id in row else row for row in rows]
+        ends = [next((n for n, token in enumerate(row, 1) if token in (eos_ids or ())), len(row)) for row in rows]
+        return [row[:end] for row, end in zip(rows, ends, strict=True)]

@@ -5,7 +5,8 @@
 
 A template is five plain strings, `{content}` standing for the turn's text; no template language and nothing that runs.
 The white space before an answer belongs to the answer, where most tokenizers put it, so that a prompt for sampling is
-the text up to there. An end-of-sequence token follows each answer.
+the text up to there. An end-of-sequence token follows each answer. Special tokens that a template's words spell
+(``<|im_start|>``) are their ids where the tokenizer has them; what a turn spells is text.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ TEMPLATES = {
     "plain": Template(f"{SLOT}\n", "", f"{SLOT}\n", "", SLOT),
     # FastChat's v1.1, which the paper took for ShareGPT.
     "vicuna": Template(f"{SLOT} ", _VICUNA, f"USER: {SLOT} ", "ASSISTANT:", f" {SLOT}"),
-    # Its special tokens as plain text: a base model's tokenizer has none of them.
+    # Its special tokens are text to a base model's tokenizer, which has none of them.
     "chatml": Template(
         f"<|im_start|>system\n{SLOT}<|im_end|>\n",
         "",
@@ -86,11 +87,27 @@ class Turn:
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of text that is tokenised on its own."""
+    """A stretch of text between two changes of what is learned."""
 
     text: str
     learned: bool  # scored, and noised in masked diffusion
     ends: bool  # an end-of-sequence token follows, which is learned where the text is
+    words: tuple[tuple[str, bool], ...] = dataclasses.field(default=(), compare=False)  # see `pieces`
+
+    @property
+    def pieces(self) -> tuple[tuple[str, bool], ...]:
+        """The text in parts, each with whether it is the template's own; else it is a turn's."""
+        return self.words or ((self.text, False),)
+
+    @classmethod
+    def of(cls, words: Sequence[tuple[str, bool]], learned: bool, ends: bool) -> Part:
+        return cls("".join(text for text, _ in words), learned, ends, tuple(words))
+
+
+def filled(string: str, content: str) -> list[tuple[str, bool]]:
+    """A template's string with a turn's text in it, as `Part.pieces`."""
+    before, slot, behind = string.partition(SLOT)
+    return [(before, True), (content, False), (behind, True)] if slot else [(before, True)]
 
 
 def render(turns: Sequence[Turn], words: Template, learn: str = "all") -> list[Part]:
@@ -103,14 +120,13 @@ def render(turns: Sequence[Turn], words: Template, learn: str = "all") -> list[P
     if not answers:
         return []
     end = answers[0] if learn == "first" else answers[-1]
-    before = "" if turns[0].role == "system" else words.default_system
+    before = [] if turns[0].role == "system" else [(words.default_system, True)]
     parts: list[Part] = []
     for index, turn in enumerate(turns[: end + 1]):
         if turn.role == "assistant":
-            parts.append(Part(before + words.lead, False, False))
-            answer = words.answer.replace(SLOT, turn.content)
-            parts.append(Part(answer, learn != "last" or index == end, True))
-            before = ""
+            parts.append(Part.of([*before, (words.lead, True)], False, False))
+            parts.append(Part.of(filled(words.answer, turn.content), learn != "last" or index == end, True))
+            before = []
         else:
-            before += (words.system if turn.role == "system" else words.user).replace(SLOT, turn.content)
+            before += filled(words.system if turn.role == "system" else words.user, turn.content)
     return parts

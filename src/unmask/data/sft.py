@@ -3,10 +3,11 @@
     examples = read_examples("gsm8k/train.jsonl", SFTFields(format="gsm8k"), tokenizer, eos_id, context=256)
     examples.ids(0), examples.learned(0)        # int64 [T], bool [T]: True where the model learns to write
 
-A line holds `prompt` and `completion`, or `messages`, a list of `role` and `content` (`sft.fields` renames them all,
-`records.py` reads them). `format: gsm8k` makes the two examples of arXiv 2410.18514: question to thought, and question
-with thought to "#### answer". Prompts and answers are tokenised apart, as they are when a prompt is completed. What
-cannot be used is counted and skipped with its reason; a line that is not JSON is an error.
+A line holds `prompt` and `completion`, or `messages`, a list of `role` and `content` (`sft.fields` renames them all;
+`records.py` tells of files). `format: gsm8k` makes the two examples of arXiv 2410.18514: question to thought, and
+question with thought to "#### answer". A prompt has the tokens that it has when it is completed, the answer behind it
+those of the running text. What cannot be used is counted and skipped with its reason; a line that is not JSON is an
+error.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from unmask.data.finding import Tell, files_of
 from unmask.data.order import WindowSampler
 from unmask.data.records import read_records
 from unmask.errors import UserError, nearest
+from unmask.model.pieces import Pieces
 from unmask.model.tokenizers import Tokenizer
 
 SCHEMA_VERSION = 1
@@ -167,8 +169,10 @@ class Examples:
         )
 
 
-def read_examples(spec: str, fields: SFTFields, tokenizer: Tokenizer, eos_id: int, context: int) -> Examples:
-    """All usable examples of a file, a folder or a glob.
+def read_examples(
+    spec: str, fields: SFTFields, tokenizer: Tokenizer, eos_id: int, context: int, bos: int | None = None
+) -> Examples:
+    """All usable examples of a file, a folder or a glob; `bos`, a begin token, stands before each.
 
     Raises `UserError` for what cannot be read, a line that is not JSON, and where no row can be used.
     """
@@ -182,7 +186,7 @@ def read_examples(spec: str, fields: SFTFields, tokenizer: Tokenizer, eos_id: in
     row = -1
     for row, (name, record) in enumerate(read_rows(spec, left_out.append)):  # noqa: B007
         try:
-            made = [_tokens(parts, tokenizer, eos_id) for parts in _conversations(record, fields, words)]
+            made = [_tokens(parts, tokenizer, eos_id, bos) for parts in _conversations(record, fields, words)]
         except _Unusable as reason:
             skipped.setdefault(str(reason), []).append(name)
             continue
@@ -258,8 +262,8 @@ def _conversations(record: Any, fields: SFTFields, words: Template) -> Iterator[
         raise _Unusable(NO_ANSWER)
     first = render([Turn("user", prompt), Turn("assistant", thought.strip())], words)
     yield first
-    given = "".join(part.text for part in first) + "\n"
-    yield [Part(given, False, False), Part(f"#### {number.strip()}", True, True)]
+    given = [*(piece for part in first for piece in part.pieces), ("\n", False)]
+    yield [Part.of(given, False, False), Part(f"#### {number.strip()}", True, True)]
 
 
 def _turns(record: dict[str, Any], names: FieldNames) -> Sequence[Turn]:
@@ -283,12 +287,23 @@ def _answered(parts: list[Part]) -> list[Part]:
     return parts
 
 
-def _tokens(parts: list[Part], tokenizer: Tokenizer, eos_id: int) -> tuple[np.ndarray, np.ndarray]:
+def _tokens(
+    parts: list[Part], tokenizer: Tokenizer, eos_id: int, bos: int | None
+) -> tuple[np.ndarray, np.ndarray]:
     """int32 ids and which are learned."""
-    ids, marks = [], []
+    pieces, ids, marks = Pieces(tokenizer), list[int](), list[bool]()
     for part in parts:
-        found = tokenizer.encode_array(part.text).astype(np.int32)
-        found = np.append(found, np.int32(eos_id)) if part.ends else found
-        ids.append(found)
-        marks.append(np.full(len(found), part.learned))
-    return np.concatenate(ids), np.concatenate(marks)
+        found, text = list[int](), ""
+        for words, own in part.pieces:
+            for piece in tokenizer.specials.split(words) if own else [words]:
+                if isinstance(piece, str):
+                    text += piece
+                else:
+                    found, text = found + pieces.add(text) + pieces.token(piece), ""
+        found += pieces.add(text)
+        found += pieces.token(eos_id) if part.ends else []
+        ids += found
+        marks += [part.learned] * len(found)
+    if bos is not None and ids[0] != bos:
+        ids, marks = [bos, *ids], [marks[0], *marks]
+    return np.array(ids, dtype=np.int32), np.array(marks, dtype=bool)

@@ -86,7 +86,7 @@ class Running:
     """The rows still running, in the cache's order, and what they have drawn since it was last written; on the CPU."""
 
     def __init__(self, canvas: Canvas, requests: Sequence[Request], endings: Endings) -> None:
-        self.canvas, self.eos_id = canvas, endings.eos_id
+        self.canvas, self.eos_ids = canvas, endings.eos_ids
         lengths_B = canvas.lengths_B - canvas.starts_B
         self.steps, self.until = int(lengths_B.max()), int(lengths_B.min())  # of the longest row, of the shortest
         self.step = 0
@@ -126,9 +126,9 @@ class Running:
             columns = tuple(column[~forced_R] for column in columns)
         self.pending.append(columns)
         self.tokens_R, self.position_R, self.step = tokens_R, self.position_R + 1, self.step + 1
-        if self.eos_id is None or self.eos_id not in tokens_R.tolist():
+        if not any(token in self.eos_ids for token in tokens_R.tolist()):
             return []
-        ended = (self.ends_R & (tokens_R == self.eos_id)).nonzero().flatten()
+        ended = (self.ends_R & torch.isin(tokens_R, torch.tensor(self.eos_ids))).nonzero().flatten()
         return list(zip(self.rows_R[ended].tolist(), self.position_R[ended].tolist(), strict=True))
 
     def write(self) -> None:

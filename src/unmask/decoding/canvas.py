@@ -154,12 +154,13 @@ class Canvas:
         for row, *values in zip(row_N.tolist(), *(column.tolist() for column in columns), strict=True):
             self.trace[row].append(dict(zip(("step", "position", "token", "probability"), values, strict=True)))
 
-    def first_eos_B(self, eos_id: int) -> torch.Tensor:
+    def first_eos_B(self, eos_ids: Sequence[int]) -> torch.Tensor:
         """Position of the first end-of-sequence token filled in behind each prompt; L where there is none."""
         length = self.tokens_BL.shape[1]
         position_L = torch.arange(length)
         behind_BL = self.new_BL & ~self.open_BL & (position_L >= self.starts_B[:, None])
-        return torch.where(behind_BL & (self.tokens_BL == eos_id), position_L, length).amin(1)
+        ends_BL = torch.isin(self.tokens_BL, torch.tensor(eos_ids, dtype=torch.int64))
+        return torch.where(behind_BL & ends_BL, position_L, length).amin(1)
 
     def settled_B(self) -> torch.Tensor:
         """Each row's first open position, up to which its text is settled; L where nothing is open."""

@@ -1,6 +1,6 @@
 """From a row's request to what it may write and where it ends.
 
-    limits, endings = read_conditions(model, canvas, requests, eos_id, word_starts)
+    limits, endings = read_conditions(model, canvas, requests, eos_ids, word_starts)
 
 Forced tokens are written here, before the first pass. See `limits` and `endings` for what the rest becomes.
 """
@@ -21,14 +21,14 @@ from unmask.model.folder import Model
 
 
 def read_conditions(
-    model: Model, canvas: Canvas, requests: Sequence[Request], eos_id: int | None, word_starts: Sequence[list[int]]
+    model: Model, canvas: Canvas, requests: Sequence[Request], eos_ids: Sequence[int], word_starts: Sequence[list[int]]
 ) -> tuple[Limits, Endings]:
     """Limits and endings of every row. Raises `UserError` for conditions that contradict each other.
 
     word_starts: positions, row by row, of the first token of gaps that stand for a space as well.
     """
     limits = Limits(canvas, model.config.vocab_size)
-    found = [read_row(model, canvas, row, request, eos_id, word_starts[row]) for row, request in enumerate(requests)]
+    found = [read_row(model, canvas, row, request, eos_ids, word_starts[row]) for row, request in enumerate(requests)]
     begins_V = tokens_with_a_space(model) if any(word_starts) else None
     for row, conditions in enumerate(found):
         position_N = canvas.new_BL[row].nonzero().flatten().tolist()
@@ -39,17 +39,17 @@ def read_conditions(
             limits.span(row, [position_N[offset] for offset in offsets], span)
         if word_starts[row] and begins_V is not None:
             limits.begin(row, word_starts[row], begins_V)
-    return limits, Endings(canvas, requests, eos_id, [conditions.stops for conditions in found])
+    return limits, Endings(canvas, requests, eos_ids, [conditions.stops for conditions in found])
 
 
 def read_row(
-    model: Model, canvas: Canvas, row: int, request: Request, eos_id: int | None, word_starts: list[int]
+    model: Model, canvas: Canvas, row: int, request: Request, eos_ids: Sequence[int], word_starts: list[int]
 ) -> Constraints:
-    banned = request.banned if request.eos != "suppress" or eos_id is None else (*request.banned, eos_id)
+    banned = request.banned if request.eos != "suppress" else (*request.banned, *eos_ids)
     return read_constraints(
         model.tokenizer,
         model.config.vocab_size,
-        runs_of(model, canvas, row, request, eos_id, word_starts),
+        runs_of(model, canvas, row, request, eos_ids, word_starts),
         banned=banned,
         forced=request.forced,
         pattern=request.pattern,
@@ -59,12 +59,12 @@ def read_row(
 
 
 def runs_of(
-    model: Model, canvas: Canvas, row: int, request: Request, eos_id: int | None, word_starts: list[int]
+    model: Model, canvas: Canvas, row: int, request: Request, eos_ids: Sequence[int], word_starts: list[int]
 ) -> list[Run]:
     """The gaps of a row, and its continuation, which alone may end early and is free where there are gaps to spell."""
-    start = int(canvas.starts_B[row])
-    end_id = None if request.eos == "suppress" else eos_id
-    spelled = request.pattern is not None or request.choices is not None  # else nobody asks what stands before a run
+    start, added = int(canvas.starts_B[row]), int(canvas.added_B[row])
+    ends = () if request.eos == "suppress" else tuple(eos_ids)
+    known = model.tokenizer
     position_N = canvas.new_BL[row].nonzero().flatten()
     apart = torch.tensor([start, *word_starts])  # gaps behind one another in the text have no token between
     begins_N = torch.ones_like(position_N, dtype=torch.bool)
@@ -75,9 +75,9 @@ def runs_of(
         Run(
             length,
             spells=first < start or firsts[0] >= start,
-            eos_id=end_id if first >= start else None,
+            eos_ids=ends if first >= start else (),
             takes_space=first in word_starts,
-            begins_text=spelled and not model.decode(canvas.tokens_BL[row, :first].tolist()),
+            begins_text=first == added or not (known and known.spelled(canvas.tokens_BL[row, added:first].tolist())),
         )
         for first, length in zip(firsts, lengths, strict=True)
     ]

@@ -1,6 +1,6 @@
 r"""What a row must write, must not write and ends at: read from a caller's options, checked for contradictions.
 
-    runs = [Run(32, eos_id=0)]  # the continuation; a text with gaps has one run for each
+    runs = [Run(32, eos_ids=(0,))]  # the continuation; a text with gaps has one run for each
     found = read_constraints(tokenizer, vocab_size, runs, banned=[3, " the"], forced={0: "We"}, pattern=r"\w+( \w+)*\.")
     found.banned, found.forced, found.spans, found.stops
 
@@ -20,6 +20,7 @@ from typing import NamedTuple
 from unmask.decoding.regular import Automaton, compile_choices, compile_pattern
 from unmask.decoding.spans import OPEN, Span, TokenTable
 from unmask.errors import UserError
+from unmask.model.pieces import inside
 from unmask.model.tokenizers import Tokenizer
 
 __all__ = ["OPEN", "Constraints", "Run", "Span", "Stop", "StopStrings", "read_constraints"]
@@ -31,7 +32,7 @@ class Run:
 
     length: int
     spells: bool = True  # whether the row's pattern or choices concern it
-    eos_id: int | None = None  # the token a text may end early with, if it may: the rest of the run is this token
+    eos_ids: tuple[int, ...] = ()  # tokens a text may end early with: the rest of the run is such tokens
     takes_space: bool = False  # the run also stands for a space in front of what it must spell
     begins_text: bool = False  # nothing stands before it
 
@@ -73,8 +74,7 @@ def read_constraints(
     banned_ids = read_banned(tokenizer, vocab_size, banned)
     if len(banned_ids) == vocab_size:
         raise UserError(f"banned holds all {vocab_size} tokens of the vocabulary; leave some")
-    new = sum(run.length for run in runs)
-    forced_ids = read_forced(tokenizer, vocab_size, forced or {}, new)
+    forced_ids = read_forced(tokenizer, vocab_size, forced or {}, runs)
     for offset, token in forced_ids.items():
         if token in banned_ids:
             text = "" if tokenizer is None else f" ({tokenizer.token_text(token)!r})"
@@ -82,7 +82,8 @@ def read_constraints(
     spans = read_spans(tokenizer, vocab_size, runs, pattern, choices, banned_ids)
     for offsets, span in spans:
         span.check([forced_ids.get(offset, OPEN) for offset in offsets])
-    return Constraints(banned_ids, forced_ids, spans, StopStrings(tokenizer, stop) if stop else None)
+    begins_text = bool(runs) and runs[-1].begins_text
+    return Constraints(banned_ids, forced_ids, spans, StopStrings(tokenizer, stop, begins_text) if stop else None)
 
 
 def read_banned(tokenizer: Tokenizer | None, vocab_size: int, banned: Iterable[int | str]) -> frozenset[int]:
@@ -110,21 +111,23 @@ def not_one_token(tokenizer: Tokenizer, text: str, with_text: Mapping[bytes, Seq
         return f"has no token without a space before it; give {f' {text}'!r}, or ids"
     if text[:1] == " " and text[1:].encode() in with_text:
         return f"has no token with a space before it; give {text[1:]!r}, or ids"
-    ids = tokenizer.encode(text)
+    ids = inside(tokenizer, text)
     if len(ids) == 1:  # a tokenizer that rewrites what it reads, to lower case for one
         return f"is read as the token {tokenizer.token_text(ids[0])!r}; give that, or its id {ids[0]}"
     return f"is {len(ids)} tokens, not one; give texts of single tokens, or ids"
 
 
 def read_forced(
-    tokenizer: Tokenizer | None, vocab_size: int, forced: Mapping[int, int | str], new: int
+    tokenizer: Tokenizer | None, vocab_size: int, forced: Mapping[int, int | str], runs: Sequence[Run]
 ) -> dict[int, int]:
     found: dict[int, int] = {}
+    starts = dict(zip(accumulate([0, *(run.length for run in runs)]), runs, strict=False))  # offset: the run there
+    new = sum(run.length for run in runs)
     for start, entry in forced.items():
         if isinstance(entry, str):
             if not entry:
                 raise UserError(f"forced at offset {start} is an empty text; leave it out")
-            ids = inner_ids(needed(tokenizer, "forced"), entry)
+            ids = whole_tokens(needed(tokenizer, "forced"), entry, starts.get(start))
         else:
             ids = [checked_id(f"forced at offset {start}", entry, vocab_size)]
         for offset, token in enumerate(ids, start):
@@ -166,8 +169,8 @@ def read_spans(
             start += run.length
             continue
         table = TokenTable.of(known, vocab_size, in_place(automaton, run, known))
-        if run.eos_id is not None:
-            table = table.ending_in(run.eos_id)
+        if run.eos_ids:
+            table = table.ending_in(run.eos_ids)
         if banned:
             table = table.without(banned)
         spans.append((range(start, start + run.length), Span(table, run.length)))
@@ -184,14 +187,15 @@ def in_place(automaton: Automaton, run: Run, tokenizer: Tokenizer) -> Automaton:
     return automaton
 
 
-def inner_ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Tokens that spell exactly `text` inside another one: some vocabularies (Llama) put a space in front of what they
-    are given, so it is encoded behind something else."""
-    for before in ("", "\n", "a", "."):
-        head, ids = tokenizer.encode(before), tokenizer.encode(before + text)
-        spelled = b"".join(tokenizer.spellings[token] or b"" for token in ids[len(head) :])
-        if ids[: len(head)] == head and spelled == text.encode():
-            return ids[len(head) :]
+def whole_tokens(tokenizer: Tokenizer, text: str, run: Run | None) -> list[int]:
+    """Tokens that spell exactly `text` inside another one. At the first place of a `run` they may begin a text, or come
+    behind a space that the run takes along."""
+    if run is not None and run.takes_space and not text.startswith(" "):
+        text = f" {text}"
+    if run is not None and run.begins_text and tokenizer.decode(ids := tokenizer.encode(text)) == text:
+        return ids
+    if tokenizer.spelled(ids := inside(tokenizer, text)) == text.encode():
+        return ids
     raise UserError(f"forced text {text!r} is not a number of whole tokens of this tokenizer; give token ids")
 
 
@@ -217,8 +221,10 @@ class StopStrings:
 
     BREAK = b"\xff"  # no byte of UTF-8
 
-    def __init__(self, tokenizer: Tokenizer | None, stops: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Tokenizer | None, stops: Sequence[str], begins_text: bool = False) -> None:
+        """begins_text: nothing stands before the tokens, so that a first space may be the tokenizer's own."""
         self.tokenizer = needed(tokenizer, "stop")
+        self.begins_text = begins_text and self.tokenizer.drops_first_space
         if not all(isinstance(text, str) for text in stops):
             raise UserError(f"stop is {stops!r}; give texts")
         if "" in stops:
@@ -234,6 +240,8 @@ class StopStrings:
         """
         spellings, size = self.tokenizer.spellings, self.tokenizer.vocab_size
         pieces = [(spellings[token] if 0 <= token < size else None) or self.BREAK for token in ids]
+        if self.begins_text and (spelling := [n for n, piece in enumerate(pieces) if piece != self.BREAK][:1]):
+            pieces[spelling[0]] = pieces[spelling[0]].removeprefix(b" ")
         text = b"".join(pieces)
         at = min((found for stop in self.stops if (found := text.find(stop)) >= 0), default=None)
         if at is None or (not last and self.begun(text) < at):

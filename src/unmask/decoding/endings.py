@@ -1,6 +1,6 @@
 """Where a row's text ends: its end of sequence, or a stop string.
 
-    endings = Endings(canvas, requests, eos_id, stops)
+    endings = Endings(canvas, requests, eos_ids, stops)
     endings.close(rows_R)                  # after every pass
 
 fill      everything asked for is written; only `Generation.text` is cut
@@ -30,11 +30,11 @@ class Endings:
         self,
         canvas: Canvas,
         requests: Sequence[Request],
-        eos_id: int | None,
+        eos_ids: Sequence[int],
         stops: Sequence[StopStrings | None] = (),
     ) -> None:
-        self.canvas, self.eos_id = canvas, eos_id
-        modes = [request.eos if eos_id is not None else "fill" for request in requests]
+        self.canvas, self.eos_ids = canvas, tuple(eos_ids)  # any of them ends a text
+        modes = [request.eos if eos_ids else "fill" for request in requests]
         self.stop_B = torch.tensor([mode == "stop" for mode in modes])
         self.truncate_B = torch.tensor([mode == "truncate" for mode in modes])
         self.revises_B = torch.tensor([request.revise is not None for request in requests])
@@ -51,7 +51,7 @@ class Endings:
             return
         canvas = self.canvas
         width = canvas.tokens_BL.shape[1]
-        eos_B = torch.full((len(canvas.tokens_BL),), width) if self.eos_id is None else canvas.first_eos_B(self.eos_id)
+        eos_B = canvas.first_eos_B(self.eos_ids)
         settled_B = canvas.settled_B()
         for row in rows_R.tolist():
             if bool(self.revises_B[row]) and not settled:

@@ -31,8 +31,8 @@ from unmask.decoding.limits import Limits
 from unmask.decoding.prompts import (
     Prompt,
     Seed,
+    Stretch,
     as_list,
-    end_of_sequence,
     read_prompt,
     row_seeds,
     start_ids,
@@ -73,6 +73,7 @@ def generate(
     forced: Mapping[int, int | str] | Sequence[Mapping[int, int | str] | None] | None = None,
     pattern: str | Sequence[str | None] | None = None,
     choices: Sequence[Any] | None = None,
+    special_tokens: bool | Sequence[bool] | None = None,
     fill: int | Sequence[int | None] | None = None,
     trace: bool = True,
     watch: Callable[[Canvas], object] | None = None,
@@ -84,8 +85,8 @@ def generate(
 
     prompts: texts or token ids, of any lengths; for an MDM, mask ids among them are blanks to be filled. Behind an
         empty prompt, and behind nothing where a text begins with a gap, a document begins: a clean end-of-sequence
-        token is put before it, as `score` does, which does not count as new (an MDM without such a token does
-        without, said once). None in place of a prompt is a bare canvas, for an MDM.
+        token, or the model's begin token, is put before it, as `score` does, which does not count as new (an MDM
+        without such a token does without, said once). None in place of a prompt is a bare canvas, for an MDM.
     length: new tokens behind the prompt (64, or what the context leaves; 0 with `fill`).
     steps: of the reverse process (as many as there are masks, forced tokens left out, at most 128). Steps that commit
         nothing cost no pass, so `nfe` may be less. With an adaptive quota a bound on the passes (none).
@@ -104,6 +105,8 @@ def generate(
         written before the first pass.
     pattern, choices: a regular expression, or texts one of which, that the continuation (with `fill`, every gap)
         must spell.
+    special_tokens: special tokens that a prompt (and its negative one) spells, such as <|im_start|>, are their ids;
+        else they are text like any other.
     fill: runs of two or more underscores in a text are blanks of this many tokens (see `infill`). The quota is then
         "even": the paper's rounds a gap of a few tokens down to nothing until its last step, which commits them all.
     trace: keep the list of commitments, in order.
@@ -119,7 +122,7 @@ def generate(
     canvas.done = True
     if watch is not None:
         watch(canvas)
-    return results(canvas, model, endings.eos_id, endings.surplus)
+    return results(canvas, model, endings.surplus, ready.stretches)
 
 
 NOT_OPTIONS = ("model", "prompts", "seed", "negative", "fill", "trace", "watch")
@@ -154,6 +157,7 @@ class Prepared:
     limits: Limits
     endings: Endings
     guidances: list[Guidance]  # none for an ARM
+    stretches: list[tuple[Stretch, ...]]  # what each row's text with gaps was made of
 
 
 def prepare(
@@ -184,8 +188,10 @@ def prepare(
         raise UserError("fill needs a masked diffusion model; this one is autoregressive")
     quotas = ["paper" if gap is None else "even" for gap in fills]
     requests = read_requests(len(given), model.kind, quotas, model.defaults, **options)
-    eos_id = end_of_sequence(model)
-    rows = [read_prompt(model, prompt, gap, name) for prompt, gap, name in zip(given, fills, names, strict=True)]
+    rows = [
+        read_prompt(model, prompt, gap, name, request.special_tokens)
+        for prompt, gap, name, request in zip(given, fills, names, requests, strict=True)
+    ]
     ids = [row.ids for row in rows]
     requests = [
         replace(request, length=new_tokens(model, name, row.ids, row.added, request.length, gap is not None))
@@ -194,7 +200,7 @@ def prepare(
     mask_id = model.config.vocab_size  # no token of either kind of model
     lengths = [request.length or 0 for request in requests]
     canvas = Canvas.of(ids, lengths, mask_id, row_seeds(seed, len(rows)), trace, [row.added for row in rows])
-    limits, endings = read_conditions(model, canvas, requests, eos_id, [row.word_starts for row in rows])
+    limits, endings = read_conditions(model, canvas, requests, model.eos_ids, [row.word_starts for row in rows])
     endings.close(canvas.rows, settled=True)  # forced tokens may end a row before its first pass
     guidances: list[Guidance] = []
     if model.kind == "mdm":
@@ -206,7 +212,7 @@ def prepare(
             warnings.warn(NO_START, stacklevel=3)
     elif negative is not None:
         raise UserError("negative needs a masked diffusion model; this one is autoregressive")
-    return Prepared(canvas, requests, limits, endings, guidances)
+    return Prepared(canvas, requests, limits, endings, guidances, [row.stretches for row in rows])
 
 
 def new_tokens(model: Model, name: str, row: list[int], added: int, length: int | None, filled: bool) -> int:
@@ -216,7 +222,8 @@ def new_tokens(model: Model, name: str, row: list[int], added: int, length: int 
         length = 0 if filled else max(1, min(DEFAULT_LENGTH, context - len(row)))
     if len(row) + length > context:
         what = f"has {counted(len(row) - added)}" if len(row) > added else "is empty"
-        what += " and stands behind an end-of-sequence token" if added else ""
+        before = "an end-of-sequence token" if model.config.bos is None else "a begin token"
+        what += f" and stands behind {before}" if added else ""
         raise UserError(
             f"{name} {what}, with length {length} that exceeds the context of {context}; shorten prompt or length"
         )
@@ -266,7 +273,7 @@ def make_guidances(
     for row, (request, prompt) in enumerate(zip(requests, against, strict=True)):
         if each and prompt is not None and request.guidance == 0:
             raise UserError(f"{names[row]} has a negative prompt without guidance; give guidance, such as 1.0")
-        ids = None if prompt is None else tuple(model.encode(prompt) or start_ids(model))
+        ids = None if prompt is None else tuple(model.encode(prompt, request.special_tokens) or start_ids(model))
         shifts = request.guidance != 0 and (ids is not None or request.guidance_mode == "drop")
         if shifts and bool(canvas.new_BL[row, : int(canvas.starts_B[row])].any()):
             what = "negative" if ids is not None else "guidance_mode 'drop'"

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from unmask.decoding.canvas import Canvas
+from unmask.decoding.prompts import Stretch, filled_in
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
@@ -113,11 +114,13 @@ def check_numbers(name: str, values: Any, kind: type) -> None:
         raise UserError(f"generation.{name} is not a list of {'whole ' if kind is int else ''}numbers")
 
 
-def results(canvas: Canvas, model: Model, eos_id: int | None, surplus: Sequence[int]) -> list[Generation]:
+def results(
+    canvas: Canvas, model: Model, surplus: Sequence[int], stretches: Sequence[Sequence[Stretch]]
+) -> list[Generation]:
     """The finished rows of a canvas. surplus: how many characters at the end of each row's text belong to a stop
-    string, the rest of which was never kept."""
+    string, the rest of which was never kept. stretches: what each row's text with gaps was made of."""
     width = canvas.tokens_BL.shape[1]
-    eos_B = [width] * len(canvas.tokens_BL) if eos_id is None else canvas.first_eos_B(eos_id).tolist()
+    eos_B = canvas.first_eos_B(model.eos_ids).tolist()
     found = []
     for row, eos in enumerate(eos_B):
         length, start = int(canvas.lengths_B[row]), int(canvas.starts_B[row])
@@ -125,8 +128,14 @@ def results(canvas: Canvas, model: Model, eos_id: int | None, surplus: Sequence[
         tokens = canvas.tokens_BL[row, :length].tolist()
         blanks = bool(positions) and positions[0] < start
         stopped = canvas.ended[row] or ("eos" if eos < width else "length" if length > start else "filled")
-        added = int(canvas.added_B[row])
-        text = model.decode(tokens[added:eos]) if blanks else continuation(model, tokens[:eos], start)
+        given = int(canvas.added_B[row])  # where what the caller gave begins
+        kept = tokens[: eos + 1]  # an end that is a special token stands for no text, a full stop is a full stop
+        if stretches[row]:
+            text: str | None = filled_in(model, kept, stretches[row])
+        elif blanks:
+            text = model.decode(kept[given:])
+        else:
+            text = model.decode_behind(kept[given:start], kept[start:])
         if text is not None:
             text = text[: max(len(text) - surplus[row], 0)]
         found.append(
@@ -152,14 +161,3 @@ def results(canvas: Canvas, model: Model, eos_id: int | None, surplus: Sequence[
 def measured(seconds: torch.Tensor) -> float | None:
     """A time of the canvas, in which -1 stands for never."""
     return None if seconds < 0 else float(seconds)
-
-
-def continuation(model: Model, tokens: list[int], start: int) -> str | None:
-    """The text of the tokens from `start` on, as it stands behind the others.
-
-    Decoded alone, the tokens of many vocabularies (sentencepiece) lose the space that parts them from the prompt.
-    """
-    whole, prompt = model.decode(tokens), model.decode(tokens[:start])
-    if whole is not None and prompt is not None and whole.startswith(prompt):
-        return whole[len(prompt) :]
-    return model.decode(tokens[start:])  # the prompt ends within a character

@@ -98,7 +98,7 @@ def row_data(trace: Trace, generation: Generation, index: Mapping[int, int]) -> 
     for position in touched:
         start[position] = MASK
     new = set(generation.positions)
-    ends = [p for p in generation.positions if generation.canvas[p] == trace.eos_id and generation.stopped == "eos"]
+    ends = [p for p in generation.positions if generation.canvas[p] in trace.eos_ids and generation.stopped == "eos"]
     words = text_of(trace, generation).split()
     return {
         "name": " ".join(words)[:60] or "(no text)",

@@ -2,14 +2,15 @@
 
 rows = as_list(prompts); row = read_prompt(model, "The ____ of the Union", gap=2); row.ids, row.word_starts
 
-What begins a document begins behind a clean end of sequence, which tells the model so, as `score` has it.
+What begins a document begins behind a clean end of sequence, or the model's begin token, which tells the model so, as
+`score` has it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from numbers import Integral
 
@@ -28,14 +29,29 @@ Prompt = str | Sequence[int]
 Seed = int | tuple[int, int]
 
 
-@dataclass
+@dataclass(frozen=True)
+class Stretch:
+    """Part of a text with gaps: its tokens' places, and the text that the caller gave for them; None: a gap."""
+
+    start: int
+    end: int
+    text: str | None
+    space: bool = False  # the gap also stands for the caller's space in front of it
+
+
+@dataclass(frozen=True)
 class Row:
-    """What stands in a row before its new tokens."""
+    """What stands in a row before its new tokens, and what it was made of."""
 
     ids: list[int]  # masks are blanks
-    word_starts: list[int] = field(default_factory=list)  # which of the masks stand for a space as well
-    added: int = 0  # tokens at the beginning that the caller did not give
-    bare: bool = False  # an end of sequence should have been added, and the model has none
+    stretches: tuple[Stretch, ...] = ()  # of a text with gaps
+    added: int = 0  # tokens at the beginning that stand for nothing of the caller's
+    bare: bool = False  # a start should have been added, and the model has no token for it
+
+    @property
+    def word_starts(self) -> list[int]:
+        """Which of the masks stand for a space as well."""
+        return [stretch.start for stretch in self.stretches if stretch.space]
 
 
 def as_list(prompts: Prompt | Sequence[Prompt | None] | None) -> list[Prompt | None]:
@@ -57,42 +73,59 @@ def as_list(prompts: Prompt | Sequence[Prompt | None] | None) -> list[Prompt | N
     return list(prompts)  # type: ignore[arg-type]
 
 
-def read_prompt(model: Model, prompt: Prompt | None, gap: int | None = None, name: str = "the prompt") -> Row:
+def read_prompt(
+    model: Model, prompt: Prompt | None, gap: int | None = None, name: str = "the prompt", special_tokens: bool = False
+) -> Row:
     """The row of a prompt; `gap`: its gaps are to be filled. Ids are taken as they are, none of them as well."""
     if prompt is None:
         if model.kind == "arm":
             raise UserError(f'{name} is None, a bare canvas, which an autoregressive model does not have; give ""')
         return Row([])
-    ids, word_starts = (model.encode(prompt), []) if gap is None else blanks(model, prompt, gap)
-    begins_in_gap = gap is not None and isinstance(prompt, str) and ids[:1] == [model.mask_id]
-    if ids and not begins_in_gap:
-        return Row(ids, word_starts)
+    if gap is None or not isinstance(prompt, str):
+        row = Row(model.encode(prompt, special_tokens))
+        return row if row.ids else behind_start(model, row)
+    row = blanks(model, prompt, gap, special_tokens)
+    return row if row.stretches[0].end else behind_start(model, row)
+
+
+def behind_start(model: Model, row: Row) -> Row:
+    """A row in which a document begins."""
     before = start_ids(model)
-    return Row([*before, *ids], [at + len(before) for at in word_starts], len(before), bare=not before)
+    by = len(before)
+    moved = (replace(stretch, start=stretch.start + by, end=stretch.end + by) for stretch in row.stretches)
+    return Row([*before, *row.ids], tuple(moved), by, bare=not before)
 
 
-def blanks(model: Model, prompt: Prompt, gap: int) -> tuple[list[int], list[int]]:
-    """Token ids with `gap` masks for every blank of a text (ids are taken as they are), and which of the masks stand
-    for a space as well."""
-    if not isinstance(prompt, str):
-        return model.encode(prompt), []
+def blanks(model: Model, prompt: str, gap: int, special_tokens: bool = False) -> Row:
+    """A text with `gap` masks for every blank; behind its begin token where it does not begin with a blank."""
     assert model.mask_id is not None
+    pieces = model.pieces()
     first, *rest = BLANK.split(prompt)
-    ids, word_starts = model.encode(first), []
-    for space, piece in zip(rest[::2], rest[1::2], strict=True):
-        word_starts += [len(ids)] if space else []
-        ids += [model.mask_id] * gap + encode_behind(model, piece)
-    return ids, word_starts
+    if not first and rest and rest[0] and pieces.tokenizer.drops_first_space:
+        first, rest[0] = " ", ""  # a gap's first space would be taken for the tokenizer's own
+    found = pieces.add(first, special_tokens)
+    ids = model.begun(found) if found else []
+    stretches = [Stretch(len(ids) - len(found), len(ids), first)]
+    for space, text in zip(rest[::2], rest[1::2], strict=True):
+        pieces.gap()
+        found = pieces.add(text, special_tokens)
+        start, end = len(ids), len(ids) + gap
+        stretches += [Stretch(start, end, None, bool(space)), Stretch(end, end + len(found), text)]
+        ids += [model.mask_id] * gap + found
+    return Row(ids, tuple(stretches))
 
 
-def encode_behind(model: Model, piece: str) -> list[int]:
-    """Token ids of a text that goes on behind another: some vocabularies (Llama) put a space of their own before the
-    first word of what they are given, which would stand beside the one that is there."""
-    if piece.startswith(" "):
-        before, whole = model.encode("a"), model.encode(f"a{piece}")
-        if whole[: len(before)] == before:
-            return whole[len(before) :]
-    return model.encode(piece)
+def filled_in(model: Model, tokens: Sequence[int], stretches: Sequence[Stretch]) -> str:
+    """The text of a row with gaps: the caller's own between them, byte for byte, whatever its tokens spell. Tokens
+    behind the last stretch go on from there."""
+    parts, first = [], stretches[0].start  # a token that was put before it stands for no text
+    for stretch in (*stretches, Stretch(stretches[-1].end, len(tokens), None)):
+        text = stretch.text
+        if text is None:
+            text = model.decode_behind(tokens[first : stretch.start], tokens[stretch.start : stretch.end]) or ""
+            text = f" {text}" if stretch.space and not text.startswith(" ") else text
+        parts.append(text)
+    return "".join(parts)
 
 
 def tokens_with_a_space(model: Model) -> torch.Tensor:
@@ -109,17 +142,12 @@ def spaced_tokens(tokenizer: Tokenizer, vocab_size: int) -> torch.Tensor:
     return found_V if found_V.any() else ~found_V
 
 
-def end_of_sequence(model: Model) -> int | None:
-    return model.eos_id
-
-
 def start_ids(model: Model) -> list[int]:
-    """What stands before the first token of a text: the end of the document before, where the model has such a token;
-    an autoregressive model cannot do without."""
-    eos_id = end_of_sequence(model)
-    if eos_id is None and model.kind == "arm":
+    """What stands before the first token of a text: the model's begin token, or the end of the document before, where
+    it has either; an autoregressive model cannot do without."""
+    if model.start_id is None and model.kind == "arm":
         raise UserError("prompt is empty and the model has no end-of-sequence token to start from; give a prompt")
-    return [] if eos_id is None else [eos_id]
+    return [] if model.start_id is None else [model.start_id]
 
 
 def row_seeds(seed: int | Sequence[Seed], rows: int) -> list[tuple[int, int]]:

@@ -49,6 +49,7 @@ DEFAULTS: dict[str, Any] = {
     "forced": None,
     "pattern": None,
     "choices": None,
+    "special_tokens": False,
 }
 
 
@@ -77,6 +78,7 @@ class Request:
     forced: Mapping[int, int | str]
     pattern: str | None
     choices: tuple[str, ...] | None
+    special_tokens: bool
     steps_per_token: float | None = None  # where `steps` is None: a model's own default
 
     @property
@@ -155,6 +157,8 @@ def read_request(kind: str, given: dict[str, Any], usual_quota: str) -> Request:
             raise UserError(f"{name} '{value}' is unknown{nearest(str(value), known)}; give one of {', '.join(known)}")
     if given["pattern"] is not None and not isinstance(given["pattern"], str):
         raise UserError(f"pattern is {given['pattern']!r}; give a regular expression as a text")
+    if not isinstance(given["special_tokens"], bool):
+        raise UserError(f"special_tokens is {given['special_tokens']!r}; give True (they are ids in texts) or False")
     low, high = read_interval(given["guidance_interval"])
     if given["threshold"] is not None:
         if given["quota"] is not None and str(given["quota"]).partition(":")[0] not in ("threshold", "klass"):
@@ -193,6 +197,7 @@ def read_request(kind: str, given: dict[str, Any], usual_quota: str) -> Request:
         forced=read_forced(given["forced"]),
         pattern=given["pattern"],
         choices=None if given["choices"] is None else collection("choices", given["choices"], str),
+        special_tokens=given["special_tokens"],
         steps_per_token=given.get("steps_per_token"),
     )
 

@@ -78,14 +78,14 @@ class TokenTable:
         next_SC = np.stack([maps[number] for number in used], axis=1)
         return cls(class_V[1:].astype(np.intp), next_SC, automaton.accepts_S, automaton.what)
 
-    def ending_in(self, eos_id: int) -> TokenTable:
-        """The same, but a text may end early: then the rest of a span is `eos_id`."""
+    def ending_in(self, eos_ids: Sequence[int]) -> TokenTable:
+        """The same, but a text may end early: then the rest of a span is any of `eos_ids`."""
         n_states, n_classes = self.next_SC.shape
         next_SC = np.full((n_states + 1, n_classes + 1), DEAD, dtype=np.int32)
         next_SC[:-1, :-1] = self.next_SC
         next_SC[np.append(self.accepts_S, True), -1] = n_states
         class_V = self.class_V.copy()
-        class_V[eos_id] = n_classes
+        class_V[list(eos_ids)] = n_classes
         return TokenTable(class_V, next_SC, np.append(self.accepts_S, True), self.what)
 
     def without(self, banned: Iterable[int]) -> TokenTable:

@@ -20,7 +20,6 @@ from typing import Any
 
 from unmask._version import __version__
 from unmask.decoding.generation import Generation
-from unmask.decoding.prompts import end_of_sequence
 from unmask.errors import UserError
 from unmask.files import write_whole
 from unmask.model.folder import Model
@@ -38,6 +37,7 @@ class Trace:
     eos_id: int | None
     texts: dict[int, str]  # of every token in the generations, the mask left out
     settings: dict[str, Any] = field(default_factory=dict)  # JSON values, as the caller gave them
+    eos_ids: tuple[int, ...] = ()  # all tokens that end a text; (): `eos_id` alone
     rows: list[dict[str, Any]] | None = None  # the generations as `unmask sample --json` prints them
 
     @classmethod
@@ -52,7 +52,12 @@ class Trace:
                 raise UserError(f"generation {number} has no trace; generate it with trace=True")
             appear.update(generation.canvas, (event["token"] for event in generation.trace))
         texts = {token: token_text(model, token) for token in sorted(appear - {mask_id})}
-        return cls(list(generations), model.kind, mask_id, end_of_sequence(model), texts, dict(settings or {}))
+        eos_id = model.eos_ids[0] if model.eos_ids else None
+        return cls(list(generations), model.kind, mask_id, eos_id, texts, dict(settings or {}), eos_ids=model.eos_ids)
+
+    def __post_init__(self) -> None:
+        if not self.eos_ids and self.eos_id is not None:
+            self.eos_ids = (self.eos_id,)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` is the way back."""
@@ -62,6 +67,7 @@ class Trace:
             "kind": self.kind,
             "mask_id": self.mask_id,
             "eos_id": self.eos_id,
+            **({"eos_ids": list(self.eos_ids)} if len(self.eos_ids) > 1 else {}),
             "settings": self.settings,
             "texts": {str(token): text for token, text in self.texts.items()},
             "generations": self.rows or [generation.to_dict() for generation in self.generations],
@@ -83,6 +89,9 @@ class Trace:
             raise UserError("`kind` (mdm or arm) or `mask_id` is missing")
         if eos_id is not None and type(eos_id) is not int:
             raise UserError(f"`eos_id` is {eos_id!r}, not a token id")
+        eos_ids = fields.get("eos_ids", [])
+        if not isinstance(eos_ids, list) or any(type(token) is not int for token in eos_ids):
+            raise UserError(f"`eos_ids` is {eos_ids!r}, not a list of token ids")
         rows = fields["generations"]
         if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
             raise UserError("`generations` is not a list of results")
@@ -93,6 +102,7 @@ class Trace:
             eos_id,
             {int(token): text for token, text in texts.items()},
             settings,
+            eos_ids=tuple(eos_ids),
         )
         trace.check()
         return trace

@@ -48,10 +48,10 @@ def cloze(
 @torch.inference_mode()
 def guess(model: Model, windows_NT: np.ndarray, places_NP: np.ndarray) -> np.ndarray:
     """[N, P]: the likeliest token at each place, the other places of its window being visible (or before it)."""
-    if model.config.eos_id is None:
+    if model.start_id is None:
         raise UserError(f"{model.path or 'the model'} has no eos_id to put before a window")
     count, per_window = places_NP.shape
-    tokens_MT = np.insert(windows_NT, 0, model.config.eos_id, axis=1).repeat(per_window, axis=0)
+    tokens_MT = np.insert(windows_NT, 0, model.start_id, axis=1).repeat(per_window, axis=0)
     at_M = places_NP.reshape(-1) + 1
     rows_M = np.arange(len(at_M))
     if model.mask_id is None:

@@ -23,7 +23,6 @@ import numpy as np
 from unmask.data.shards import TokenData
 from unmask.decoding import Generation, generate
 from unmask.decoding.generate import infill
-from unmask.decoding.generation import continuation
 from unmask.errors import UserError
 from unmask.evaluation.judge import Judge
 from unmask.model.folder import Model
@@ -193,6 +192,6 @@ def infilled(
 
 def judged(judge: Judge, wholes: Sequence[tuple[Model, list[int], int]]) -> Estimate:
     """Bits per byte under a judge of the rest of each text, (model, tokens, where the rest begins), given its start."""
-    texts = [(model.decode(tokens[:at]) or "", continuation(model, tokens, at) or "") for model, tokens, at in wholes]
+    texts = [(model.decode(t[:at]) or "", model.decode_behind(t[:at], t[at:]) or "") for model, t, at in wholes]
     nats, _, n_bytes = zip(*judge.read(texts), strict=True)
     return ratio(nats, n_bytes).scaled(1 / math.log(2))

@@ -38,7 +38,7 @@ from unmask.evaluation.status import StatusLine
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.pairs import Pair
 from unmask.likelihood.passes import batch_size, check_guidance
-from unmask.likelihood.rolling import rolling
+from unmask.likelihood.rolling import rolling, text_ids
 from unmask.likelihood.scoring import MAX_DRAWS, check_until, error_of_total, score_pairs
 from unmask.model.folder import Model, load
 from unmask.statistics import interval
@@ -83,8 +83,8 @@ class UnmaskLM(LM):
 
     method, draws, order, seed, until_se, guidance: as in `unmask.score`. greedy: whether to decide if greedy decoding
     writes the continuation, which LAMBADA's accuracy asks for. store: a file that keeps answers as they come, so that a
-    killed evaluation goes on. steps, decoding_order: of generation. verify: as of `unmask.load`. Raises `UserError` for
-    settings unknown.
+    killed evaluation goes on. steps, decoding_order: of generation. special_tokens: those that a text spells are ids.
+    verify: as of `unmask.load`. Raises `UserError` for settings unknown.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class UnmaskLM(LM):
         batch_tokens: int | None = None,
         steps: int | None = None,
         decoding_order: str = "confidence",
+        special_tokens: bool = False,
         model: Model | None = None,
         progress: bool = True,
         verify: bool | None = None,
@@ -122,7 +123,7 @@ class UnmaskLM(LM):
         for name, value, kind in (("guidance", guidance, Real), ("seed", seed, Integral)):
             if not isinstance(value, kind) or isinstance(value, bool):
                 raise UserError(f"model_args: {name} is {value!r}; give a {'whole ' * (kind is Integral)}number")
-        for name, switch in (("greedy", greedy), ("progress", progress)):
+        for name, switch in (("greedy", greedy), ("progress", progress), ("special_tokens", special_tokens)):
             if not isinstance(switch, bool):
                 raise UserError(f"model_args: {name} is {switch!r}; give True or False")
         check_guidance(model, float(guidance))
@@ -132,6 +133,7 @@ class UnmaskLM(LM):
         read_arguments({} if steps is None else {"steps": steps})
         self.guidance, self.seed, self.until_se, self.greedy = float(guidance), int(seed), until_se, greedy
         self.batch_tokens, self.steps, self.decoding_order = batch_tokens, steps, decoding_order
+        self.special_tokens = special_tokens
         self.progress = progress
         self.protocol = {
             "model": model_facts(model),
@@ -140,6 +142,7 @@ class UnmaskLM(LM):
             "seed": self.seed,
             "until_se": None if model.kind == "arm" else self.until_se,
             "greedy": self.greedy,
+            **({"special_tokens": True} if self.special_tokens else {}),
         }
         self.store = RequestStore(None if store is None else Path(store), self.protocol)
 
@@ -188,7 +191,8 @@ class UnmaskLM(LM):
         return [Answer(**self.store.get(key)) for key in keys]
 
     def _score(self, pairs: list[tuple[str, str, str]]) -> Iterator[Answer]:
-        pieces = [Pair.make_pieces(self.model, context, text, index=name) for context, text, name in pairs]
+        special = self.special_tokens
+        pieces = [Pair.make_pieces(self.model, context, text, name, special) for context, text, name in pairs]
         made = [piece for parts in pieces for piece in parts]
         scores = iter(
             score_pairs(
@@ -225,7 +229,7 @@ class UnmaskLM(LM):
         """An `Answer` for each whole text; those of the store are not asked again."""
         for number, text in enumerate(texts):
             key = request_key("rolling", text)
-            if self.store.get(key) is None and self.model.encode(text):
+            if self.store.get(key) is None and text_ids(self.model, text, self.special_tokens):
                 (found,) = rolling(
                     self.model,
                     [text],
@@ -235,6 +239,7 @@ class UnmaskLM(LM):
                     seed=self.seed,
                     batch_tokens=self.batch_tokens,
                     until_se=self.until_se,
+                    special_tokens=self.special_tokens,
                     names=[f"loglikelihood_rolling request {number}"],
                 )
                 self.store.put(key, found.to_dict())
@@ -300,7 +305,7 @@ class UnmaskLM(LM):
     def _generate(self, prompts: list[str], wanted: Wanted, keys: list[str]) -> list[Writing]:
         if not wanted.length:
             return [Writing("", 0, 0, 0) for _ in prompts]
-        ids = [self.model.encode(prompt) for prompt in prompts]
+        ids = [self.model.encode(prompt, self.special_tokens) for prompt in prompts]
         fitting = [fit(row, wanted.length, self.model.config.block_size) for row in ids]
         options: dict[str, Any] = {} if self.model.kind == "arm" else {"order": self.decoding_order}
         if self.model.kind == "mdm" and self.steps is not None:

@@ -149,7 +149,9 @@ def gaps_in_a_sentence(mdm: Model, sentence: str, generator: np.random.Generator
     """None where the sentence has too few short words, or does not fit into the model's context."""
     assert mdm.tokenizer is not None and mdm.mask_id is not None
     # Whole words with the space before them, of few tokens; neither the first, nor the last with its full stop.
-    words = [mdm.tokenizer.encode(word) for word in re.findall(r" ?[^ ]+", sentence)]
+    pieces = mdm.pieces()
+    words = [pieces.add(word) for word in re.findall(r" ?[^ ]+", sentence)]
+    words[0] = mdm.begun(words[0])
     short = [i for i, ids in enumerate(words[1:-1], start=1) if len(ids) <= HIDDEN_TOKENS]
     if len(short) < HIDDEN_WORDS:
         return None

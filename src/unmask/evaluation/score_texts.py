@@ -25,6 +25,7 @@ class ScoreOptions:
     texts: list[str] = field(default_factory=list)
     file: list[str] = field(default_factory=list)
     context: str = ""
+    special_tokens: bool = False
     rolling: bool = False
     window: int | None = None
     overlap: int | None = None
@@ -56,7 +57,7 @@ def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]
             what = f"--file {options.file[place]}" if place >= 0 else f"text {number + 1}"
             raise UserError(f"{what} is empty, which leaves an empty continuation; give at least a character to score")
     model = load(options.model, verify=options.verify)
-    names = ("method", "order", "draws", "seed", "until_se")
+    names = ("method", "order", "draws", "seed", "until_se", "special_tokens")
     shared: dict[str, Any] = {name: getattr(options, name) for name in names}
     found: list[Score] | list[RollingScore]
     with StatusLine(len(texts), "windows" if options.rolling else "texts", prefix="score") as status:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from unmask.errors import UserError
+from unmask.interop.begin import begin_token
 from unmask.interop.llama import EMBEDDING, HEAD, NORM, assemble
 from unmask.model.folder import save
 from unmask.model.tokenizers import Tokenizer
@@ -90,9 +91,9 @@ def import_gguf(file: str | Path, out: str | Path, tokenizer: str | Path | None 
         raise UserError(f"{file} lacks the tensor token_embd.weight; fetch it again")
     fields["vocab_size"] = int(tensors[EMBEDDING].shape[1])
     fields["tie_embeddings"] = HEAD not in tensors
-    fields["eos_id"] = field("tokenizer.ggml.eos_token_id", -1)
-    if fields["eos_id"] < 0:
-        fields["eos_id"] = None
+    fields["eos_ids"] = end_tokens(field)
+    if tokenizer is None and field("tokenizer.ggml.add_bos_token", False):
+        fields["bos"] = int(field("tokenizer.ggml.bos_token_id"))
 
     def read(name: str) -> torch.Tensor:
         tensor = tensors[name]
@@ -105,8 +106,19 @@ def import_gguf(file: str | Path, out: str | Path, tokenizer: str | Path | None 
         return halves(values, heads[kind]) if kind in heads else values
 
     inner = Tokenizer.from_file(tokenizer) if tokenizer is not None else embedded_tokenizer(field, file)
+    if tokenizer is not None:
+        fields["bos"] = begin_token(tokenizer, inner)
     network = assemble(set(tensors), read, fields, inner, str(file))
     return save(out, network, inner, source={"format": "gguf", "weights": file.name})
+
+
+def end_tokens(field: Any) -> list[int]:
+    """The tokens that end a text or a turn, as llama.cpp stops at them: a field holds one, or a list."""
+    found: list[int] = []
+    for name in ("eos", "eot", "eom"):
+        told = field(f"tokenizer.ggml.{name}_token_id", -1)
+        found += told if isinstance(told, list) else [told]
+    return list(dict.fromkeys(int(token) for token in found if token >= 0))
 
 
 def ours_name(name: str, file: Path) -> str:
@@ -134,7 +146,7 @@ def embedded_tokenizer(field: Any, file: Path) -> Tokenizer:
             "give the model's own with --tokenizer"
         )
     tokens, kinds = field("tokenizer.ggml.tokens"), field("tokenizer.ggml.token_type")
-    eos = field("tokenizer.ggml.eos_token_id", -1)
+    eos = next(iter(end_tokens(field)), None)
     flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
     added = [
         {"id": i, "content": token, **flags, "special": what == CONTROL, **({"eos": True} if i == eos else {})}

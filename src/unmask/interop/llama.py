@@ -24,6 +24,7 @@ from safetensors import SafetensorError, safe_open
 
 from unmask.errors import UserError
 from unmask.files import clear_leftovers, reading, replace_folder, sync_folder, write_tensors
+from unmask.interop.begin import begin_token, framed, name_of
 from unmask.interop.files import read_object
 from unmask.model.config import ModelConfig
 from unmask.model.folder import load, save, unwrapped
@@ -31,6 +32,7 @@ from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
+GENERATION = "generation_config.json"
 EMBEDDING, NORM, HEAD = "model.embed_tokens.weight", "model.norm.weight", "lm_head.weight"
 # Their field: (ours, the value where theirs is absent; None: it must be there)
 FIELDS: dict[str, tuple[str, Any]] = {
@@ -59,9 +61,11 @@ def import_llama(folder: str | Path, out: str | Path, tokenizer: str | Path | No
     if Path(out).resolve() == folder.resolve():
         raise UserError(f"{out} holds the published model itself; give another folder for the result")
     fields = read_fields(folder / CONFIG)
+    fields["eos_ids"] = end_tokens(folder / CONFIG, folder / GENERATION)
     inner = None
     if tokenizer is not None or (folder / "tokenizer.json").is_file():
         inner = Tokenizer.from_file(tokenizer or folder)
+        fields["bos"] = begin_token(tokenizer or folder, inner)
     tensors = Tensors.of(folder)
     network = assemble(tensors.names, tensors.read, fields, inner, str(folder))
     return save(out, network, inner, source={"format": "llama", "weights": folder.name})
@@ -72,7 +76,7 @@ def assemble(
 ) -> Transformer:
     """An ARM from tensors under Llama's names, each read once, so that the model is in memory once."""
     try:
-        if inner is not None and fields.get("eos_id") is None:
+        if inner is not None and not fields.get("eos_ids"):
             fields["eos_id"] = inner.eos_id
         config = ModelConfig.from_dict({**fields, "causal": True})
     except UserError as error:
@@ -133,8 +137,8 @@ def export_llama(model_path: str | Path, out: str | Path, verify: bool | None = 
         # transformers 5 reads rope_parameters, older releases and other tools rope_theta
         "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_base},
         "rope_theta": config.rope_base,
-        "bos_token_id": None,
-        "eos_token_id": config.eos_id,
+        "bos_token_id": config.bos,
+        "eos_token_id": list(config.eos_ids) if len(config.eos_ids) > 1 else config.eos_id,
         "torch_dtype": "float32",
     }
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
@@ -145,9 +149,11 @@ def export_llama(model_path: str | Path, out: str | Path, verify: bool | None = 
         write_tensors(partial / WEIGHTS, tensors, {"format": "pt"})
         (partial / CONFIG).write_text(json.dumps(their_config, indent=2) + "\n", encoding="utf-8")
         if model.tokenizer is not None:
-            (partial / "tokenizer.json").write_text(plain_tokenizer(model.tokenizer), encoding="utf-8")
-            eos = None if config.eos_id is None else model.tokenizer.token_text(config.eos_id)
-            side = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": eos}
+            (partial / "tokenizer.json").write_text(framed(model.tokenizer, config.bos), encoding="utf-8")
+            eos = None if config.eos_id is None else name_of(model.tokenizer, config.eos_id)
+            side: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": eos}
+            if config.bos is not None:
+                side |= {"bos_token": name_of(model.tokenizer, config.bos), "add_bos_token": True}
             (partial / "tokenizer_config.json").write_text(json.dumps(side, indent=2) + "\n", encoding="utf-8")
         sync_folder(partial)
         replace_folder(partial, out)
@@ -155,14 +161,6 @@ def export_llama(model_path: str | Path, out: str | Path, verify: bool | None = 
         shutil.rmtree(partial, ignore_errors=True)
         raise UserError(f"{out} cannot be written: {error.strerror}; free space or choose another") from error
     return out
-
-
-def plain_tokenizer(tokenizer: Tokenizer) -> str:
-    """tokenizer.json without our mark of the end of sequence, which tokenizer_config.json tells instead."""
-    fields = json.loads(tokenizer.to_json())
-    for token in fields.get("added_tokens") or []:
-        token.pop("eos", None)
-    return json.dumps(fields, ensure_ascii=False)
 
 
 def layout(config: ModelConfig) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
@@ -210,9 +208,20 @@ def read_fields(path: Path) -> dict[str, Any]:
             raise UserError(f"{path}: {name} is missing")
         fields[ours] = default if value is None else value
     fields["rope_base"] = rope.get("rope_theta", theirs.get("rope_theta", 10000.0))
-    eos = theirs.get("eos_token_id")
-    fields["eos_id"] = eos[0] if isinstance(eos, list) and eos else eos
     return fields
+
+
+def end_tokens(*files: Path) -> list[int]:
+    """The tokens that end a text by config.json, then those that generation_config.json, where it is, adds to them:
+    transformers' `generate` ends at any."""
+    found: list[int] = []
+    for file in files:
+        told = read_object(file).get("eos_token_id") if file.is_file() else None
+        for token in told if isinstance(told, list) else [told]:
+            if token is not None and (not isinstance(token, int) or isinstance(token, bool)):
+                raise UserError(f"{file}: eos_token_id is {told!r}; it is a token id, or a list of them")
+            found += [] if token is None else [token]
+    return list(dict.fromkeys(found))
 
 
 class Tensors:

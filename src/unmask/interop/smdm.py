@@ -24,6 +24,7 @@ from safetensors.torch import load_file
 
 from unmask.errors import UserError
 from unmask.files import clear_leftovers, reading, write_tensors, write_whole
+from unmask.interop.begin import begin_token
 from unmask.interop.files import read_object
 from unmask.model.config import ModelConfig
 from unmask.model.folder import load, save, unwrapped
@@ -41,6 +42,8 @@ OPTIONAL = {
     "norm_eps": ("norm_eps", None),
     "rope_base": ("rope_base", None),
     "eos_id": ("eos_id", None),
+    "eos_ids": ("eos_ids", None),
+    "bos": ("bos", None),
 }
 
 
@@ -70,12 +73,17 @@ def convert(
     if inner is not None:
         if inner.vocab_size > vocab_size:
             raise UserError(f"{tokenizer} has {inner.vocab_size} tokens, the weights only {vocab_size}; give their own")
-        fields["eos_id"] = inner.eos_id
+        fields |= {"eos_id": inner.eos_id, "bos": begin_token(tokenizer or "", inner)}
     if size is not None:
         config = preset(size, **fields)
     else:
         assert config_json is not None
         dimensions = read_dimensions(Path(config_json), vocab_size)
+        # An export of ours knows what the model has seen; a tokenizer only what it would do.
+        if "bos" in dimensions:
+            fields.pop("bos", None)
+        if len(dimensions.get("eos_ids", [])) > 1:
+            fields.pop("eos_id", None)
         try:
             config = ModelConfig.from_dict({**dimensions, **fields})
         except UserError as error:
@@ -132,6 +140,8 @@ def read_dimensions(path: Path, vocab_size: int) -> dict[str, Any]:
     for name, (ours, default) in OPTIONAL.items():
         if (value := theirs.get(name, default)) is not None:
             fields[ours] = value
+    if "bos" in theirs:
+        fields["bos"] = theirs["bos"]
     return fields
 
 

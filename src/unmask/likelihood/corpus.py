@@ -138,9 +138,9 @@ def _sequences(model: Model, windows_NT: np.ndarray, eos_first: bool) -> np.ndar
         raise UserError(f"windows hold token ids outside the vocabulary of {config.vocab_size}; is the data another's?")
     windows_NT = windows_NT.astype(np.int64)
     if eos_first:
-        if config.eos_id is None:
+        if model.start_id is None:
             raise UserError("the model has no eos_id to put before the windows; use eos_first=False")
-        windows_NT = np.insert(windows_NT, 0, config.eos_id, axis=1)
+        windows_NT = np.insert(windows_NT, 0, model.start_id, axis=1)
     if not 2 <= windows_NT.shape[1] <= config.block_size:
         raise UserError(
             f"windows need {windows_NT.shape[1]} tokens with what precedes them; give 2 to {config.block_size}, "

@@ -36,10 +36,12 @@ def greedy(
     guidance: float = 0.0,
     whole: bool = False,
     batch_tokens: int | None = None,
+    special_tokens: bool = False,
 ) -> list[Greedy]:
-    """A `Greedy` for each (context, continuation). `whole` decodes to the end where the answer is already wrong."""
+    """A `Greedy` for each (context, continuation). `whole` decodes to the end where the answer is already wrong;
+    special_tokens: those that texts spell are ids."""
     check_guidance(model, guidance)
-    return greedy_of(model, make_pairs(model, pairs), guidance, whole, batch_tokens)
+    return greedy_of(model, make_pairs(model, pairs, special_tokens), guidance, whole, batch_tokens)
 
 
 def greedy_of(

@@ -7,7 +7,8 @@ continuation, where most tokenizers put it, and scoring begins at the first toke
 A token that straddles the border is scored whole, and `n_bytes` counts the bytes of all that is scored, its part of the
 context among them. (lm-evaluation-harness begins behind as many tokens as the context has by itself, so that such a
 token is given away.)
-Before an empty context stands a clean end-of-sequence token, where the model has one: it tells that a text begins.
+Before an empty context stands a clean end-of-sequence token, or the model's begin token, where it has one: it tells
+that a text begins.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ Tokens = str | Sequence[int]
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Tokens with the first `start` of them given; `prompt` of these are the user's (an added EOS is not)."""
+    """Tokens with the first `start` of them given; `prompt` of these are the user's (a start that was added is not)."""
 
     ids_T: np.ndarray
     start: int
@@ -47,12 +48,14 @@ class Pair:
         return int.from_bytes(digest.digest()[:8], "little")
 
     @classmethod
-    def make(cls, model: Model, context: Tokens, continuation: Tokens, index: int | str) -> Pair:
+    def make(
+        cls, model: Model, context: Tokens, continuation: Tokens, index: int | str, special_tokens: bool = False
+    ) -> Pair:
         """Raises `UserError` naming the pair by `index` (a number, or words) where it cannot be scored."""
         name = index if isinstance(index, str) else f"pair {index}"
         if len(continuation) == 0:
             raise UserError(f"{name} has an empty continuation; give at least one token to score")
-        context_ids, ids, n_bytes, prompt = _encode(model, context, continuation, name)
+        context_ids, ids, n_bytes, prompt = _encode(model, context, continuation, name, special_tokens)
         if not ids:
             raise UserError(f"{name}: the continuation has no token of its own; give more text")
         room = model.config.block_size - len(ids)
@@ -65,11 +68,13 @@ class Pair:
         return cls._of(context_ids, ids, n_bytes, prompt, room)
 
     @classmethod
-    def make_pieces(cls, model: Model, context: Tokens, continuation: Tokens, index: int | str) -> list[Pair]:
+    def make_pieces(
+        cls, model: Model, context: Tokens, continuation: Tokens, index: int | str, special_tokens: bool = False
+    ) -> list[Pair]:
         """One pair, or several where the continuation does not fit: pieces of half the model's context, each given the
         tokens before it. Their log-likelihoods add up; a continuation without a token has no pieces."""
         name = index if isinstance(index, str) else f"pair {index}"
-        context_ids, ids, n_bytes, prompt = _encode(model, context, continuation, name)
+        context_ids, ids, n_bytes, prompt = _encode(model, context, continuation, name, special_tokens)
         if not ids:
             return []
         block = model.config.block_size
@@ -95,47 +100,55 @@ class Pair:
 
 
 def _encode(
-    model: Model, context: Tokens, continuation: Tokens, name: str
+    model: Model, context: Tokens, continuation: Tokens, name: str, special_tokens: bool
 ) -> tuple[list[int], list[int], int | None, int]:
-    """Token ids of the context (at least an end of sequence, where there is one) and of what is scored (none of an
-    empty continuation), its bytes, and how many tokens of the context are the user's."""
+    """Token ids of the context (at least what stands before a text, where there is such a token) and of what is scored
+    (none of an empty continuation), its bytes, and how many tokens of the context are the user's."""
     n_bytes: int | None
     if isinstance(context, str) and isinstance(continuation, str):
-        context_ids, ids, n_bytes = _encode_jointly(model, context, continuation)
+        context_ids, ids, n_bytes = _encode_jointly(model, context, continuation, special_tokens)
     else:
-        context_ids = model.encode(context) if len(context) else []
-        ids = model.encode(continuation)
+        context_ids = model.encode(context, special_tokens) if len(context) else []
         if isinstance(continuation, str):
+            pieces = model.pieces()
+            pieces.given(context_ids)
+            ids = pieces.add(continuation, special_tokens)
             n_bytes = len(continuation.encode())
         else:
+            ids = model.encode(continuation)
             n_bytes = model.tokenizer.n_bytes(ids) if model.tokenizer else None
     if model.config.vocab_size in ids:
         raise UserError(f"{name}: the continuation holds the mask ({model.mask_id}); give clean tokens")
-    prompt, eos_id = len(context_ids), model.eos_id
+    prompt, start_id = len(context_ids), model.start_id
     if not context_ids:
-        if eos_id is None and model.kind == "arm":
+        if start_id is None and model.kind == "arm":
             raise UserError(f"{name} has no context and the model no eos_id to begin with; give a context")
-        context_ids = [] if eos_id is None else [eos_id]
+        context_ids = [] if start_id is None else [start_id]
+        if isinstance(continuation, str) and model.config.bos is not None:
+            ids = ids[ids[:1] == [model.config.bos] :]  # a begin token that it spells stands there already
     return context_ids, ids, n_bytes, prompt
 
 
-def make_pairs(model: Model, pairs: Sequence[tuple[Tokens, Tokens]]) -> list[Pair]:
+def make_pairs(model: Model, pairs: Sequence[tuple[Tokens, Tokens]], special_tokens: bool = False) -> list[Pair]:
     """A `Pair` of each (context, continuation). Raises `UserError` naming the first that is none."""
     made = []
     for index, pair in enumerate(pairs):
         if isinstance(pair, str) or not isinstance(pair, Sequence) or len(pair) != 2:
             raise UserError(f"pair {index} is not a (context, continuation); give two texts or two lists of token ids")
         try:
-            made.append(Pair.make(model, *pair, index=index))
+            made.append(Pair.make(model, *pair, index=index, special_tokens=special_tokens))
         except (TypeError, ValueError) as error:
             raise UserError(f"pair {index} holds neither texts nor lists of token ids; give either") from error
     return made
 
 
-def _encode_jointly(model: Model, context: str, continuation: str) -> tuple[list[int], list[int], int]:
+def _encode_jointly(
+    model: Model, context: str, continuation: str, special_tokens: bool
+) -> tuple[list[int], list[int], int]:
     bare = context.rstrip()
     continuation = context[len(bare) :] + continuation
-    alone, whole = model.encode(bare), model.encode(bare + continuation)
+    whole = model.pieces().add(bare + continuation, special_tokens)
+    alone = model.pieces().add(bare, special_tokens)
     shared = 0
     # Where a token straddles the border it is scored: the context must not give away what it completes to.
     for given, token in zip(alone, whole, strict=False):
@@ -147,4 +160,4 @@ def _encode_jointly(model: Model, context: str, continuation: str) -> tuple[list
         assert model.tokenizer is not None
         all_of_it = len(bare.encode())
         n_bytes += min(all_of_it, model.tokenizer.n_bytes(alone[shared:])) if shared else all_of_it
-    return whole[:shared], whole[shared:], n_bytes
+    return model.begun(whole[:shared]) if shared else [], whole[shared:], n_bytes

@@ -3,10 +3,11 @@
     unmask score runs/demo/mdm --file speech.txt --rolling --overlap 16
     rolling(model, [text], window=64, overlap=16)
 
-The first window is a clean end-of-sequence token and the text's first `window` - 1 tokens. Each later one shows the
-model `overlap` tokens before those it scores; the last one reaches back so far that it is full. These are the windows
-of lm-evaluation-harness, by which both kinds of model score the same tokens given the same tokens. The sum over windows
-of a bound is a bound on the likelihood of the text under a model that sees no further back than that.
+The first window is a clean end-of-sequence token (or the model's begin token) and the text's first `window` - 1 tokens.
+Each later one shows the model `overlap` tokens before those it scores; the last one reaches back so far that it is
+full. These are the windows of lm-evaluation-harness, by which both kinds of model score the same tokens given the same
+tokens. The sum over windows of a bound is a bound on the likelihood of the text under a model that sees no further back
+than that.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def rolling(
     batch_tokens: int | None = None,
     order: str = "left-to-right",
     until_se: float | None = None,
+    special_tokens: bool = False,
     progress: Callable[[int, int], object] | None = None,
     names: Sequence[str] | None = None,
 ) -> list[RollingScore]:
@@ -65,24 +67,24 @@ def rolling(
     guidance has no meaning here, since there is no prompt.
     Raises `UserError` for an empty text, windows that do not fit the model, and a model without an end of sequence.
     """
-    eos_id, context = model.config.eos_id, model.config.block_size
+    start_id, context = model.start_id, model.config.block_size
     window = context if window is None else window
     if not 2 <= window <= context:
         raise UserError(f"window is {window}; give 2 to {context}, the model's context")
     if not 1 <= overlap < window:
         raise UserError(f"overlap is {overlap}; give 1 to {window - 1}, less than the window")
-    if eos_id is None:
+    if start_id is None:
         raise UserError("the model has no eos_id to put before a text; rolling likelihood needs one")
     made: list[Pair] = []
     texts_of: list[int] = []
     ids_of = []
     for number, text in enumerate(texts):
-        ids, name = model.encode(text), names[number] if names else f"text {number}"
+        ids, name = text_ids(model, text, special_tokens), names[number] if names else f"text {number}"
         if not ids:
             raise UserError(f"{name} is empty; give at least one token to score")
         if model.config.vocab_size in ids:
             raise UserError(f"{name} holds the mask ({model.mask_id}); give clean tokens")
-        pairs = [Pair(ids_T, start, 0, None, 0) for ids_T, start in windows(ids, eos_id, window, overlap)]
+        pairs = [Pair(ids_T, start, 0, None, 0) for ids_T, start in windows(ids, start_id, window, overlap)]
         made += pairs
         texts_of += [number] * len(pairs)
         ids_of.append(ids)
@@ -122,9 +124,15 @@ def rolling(
     return results
 
 
-def windows(ids: Sequence[int], eos_id: int, window: int, overlap: int) -> Iterator[tuple[np.ndarray, int]]:
+def text_ids(model: Model, text: Tokens, special_tokens: bool = False) -> list[int]:
+    """Token ids of a whole text without its begin token, which the first window has anyway; ids as they are."""
+    ids = model.encode(text, special_tokens)
+    return ids[1:] if isinstance(text, str) and ids[:1] == [model.config.bos] else ids
+
+
+def windows(ids: Sequence[int], start_id: int, window: int, overlap: int) -> Iterator[tuple[np.ndarray, int]]:
     """(tokens, how many of them are given) of every window."""
-    all_T = np.array([eos_id, *ids], dtype=np.int64)
+    all_T = np.array([start_id, *ids], dtype=np.int64)
     done, end = 1, min(window, len(all_T))
     while True:
         begin = max(0, end - window)

@@ -138,6 +138,7 @@ def score(
     until_se: float | None = None,
     max_draws: int = MAX_DRAWS,
     greedy: bool = False,
+    special_tokens: bool = False,
     progress: Callable[[int, int], object] | None = None,
 ) -> list[Score]:
     """A `Score` for each (context, continuation), text or token ids, in their order.
@@ -151,12 +152,13 @@ def score(
     until_se: draw until the standard error is at most this many nats, pair by pair, up to `max_draws`; `draws` is then
         not used.
     greedy: fill `Score.greedy`, at the price of about one more pass (none for an autoregressive model).
+    special_tokens: special tokens that texts spell, such as <|im_start|>, are their ids; else they are text.
     progress: called with (pairs done, pairs) now and then.
 
     A context too long for the model loses tokens on its left, which is counted and warned of. Raises `UserError` for
     an empty continuation, one longer than the model's context, and logits that are not finite.
     """
-    made = make_pairs(model, pairs)
+    made = make_pairs(model, pairs, special_tokens)
     if cut := sum(pair.dropped > 0 for pair in made):
         warnings.warn(
             f"{cut} of {len(made)} contexts are cut on the left to fit the model's {model.config.block_size} tokens",

@@ -35,7 +35,9 @@ class ModelConfig:
     norm_eps: float = 1e-5
     rope_base: float = 10000.0
     rope_table: str = "fp32"  # "bf16": cos/sin tables rounded as in the published SMDM models
-    eos_id: int | None = None
+    eos_id: int | None = None  # ends a text; the first of `eos_ids`
+    eos_ids: tuple[int, ...] = ()  # all tokens that end a text; (): `eos_id` alone
+    bos: int | None = None  # the begin token that stands before every text; None: no token does
 
     def __post_init__(self) -> None:
         for name in ("n_layer", "n_head", "n_embd", "vocab_size", "block_size"):
@@ -72,8 +74,20 @@ class ModelConfig:
             )
         if self.rope_table not in ROPE_TABLES:
             raise UserError(f"model.rope_table is {self.rope_table!r}; give one of {', '.join(ROPE_TABLES)}")
-        if self.eos_id is not None and not (isinstance(self.eos_id, int) and 0 <= self.eos_id < self.vocab_size):
-            raise UserError(f"model.eos_id {self.eos_id!r} lies outside the vocabulary of {self.vocab_size}")
+        if not isinstance(self.eos_ids, list | tuple):
+            raise UserError(f"model.eos_ids is {self.eos_ids!r}; give a list of token ids")
+        for name, ids in {"eos_id": [self.eos_id], "eos_ids": self.eos_ids, "bos": [self.bos]}.items():
+            for token in ids:
+                if token is None and name != "eos_ids":
+                    continue
+                if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < self.vocab_size:
+                    raise UserError(f"model.{name} {token!r} lies outside the vocabulary of {self.vocab_size}")
+        ends = tuple(dict.fromkeys(self.eos_ids))
+        if self.eos_id is None and ends:
+            fill(self, "eos_id", ends[0])
+        elif len(ends) > 1 and self.eos_id != ends[0]:
+            raise UserError(f"model.eos_ids begins with {ends[0]}, model.eos_id is {self.eos_id}; make them the same")
+        fill(self, "eos_ids", ends if len(ends) > 1 or self.eos_id is None else (self.eos_id,))
 
     @property
     def kind(self) -> str:
@@ -84,6 +98,11 @@ class ModelConfig:
     def mask_id(self) -> int | None:
         """The mask's token id: V, the embedding's last row. None for an ARM."""
         return None if self.causal else self.vocab_size
+
+    @property
+    def start_id(self) -> int | None:
+        """What stands before a text that begins: its begin token, or else the end of the one before."""
+        return self.eos_id if self.bos is None else self.bos
 
     @property
     def embedding_rows(self) -> int:
@@ -105,7 +124,15 @@ class ModelConfig:
         return self.n_params_non_embedding + self.embedding_rows * self.n_embd + head
 
     def to_dict(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
+        """JSON values. Fields that came later are left out where they say nothing, so that hashes stay as they were."""
+        fields = dataclasses.asdict(self)
+        if len(self.eos_ids) > 1:
+            fields["eos_ids"] = list(self.eos_ids)
+        else:
+            del fields["eos_ids"]
+        if self.bos is None:
+            del fields["bos"]
+        return fields
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any], where: str = "model") -> ModelConfig:

@@ -33,10 +33,11 @@ from unmask.hub import not_here
 from unmask.model.checkpoints import CHECKPOINTS, FILES, checkpoints, refuse_damage
 from unmask.model.config import ModelConfig
 from unmask.model.defaults import read_defaults
+from unmask.model.pieces import Pieces
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: config.json has `eos_ids` or `bos`; without them it is of schema 1 as before
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
 LARGEST_CHECKED = 2**30  # bytes of a file that `load` reads twice unless told not to
 # What a compiled, replicated, sharded or checkpointed module calls the module in it.
@@ -67,23 +68,32 @@ class Model:
 
     @property
     def eos_id(self) -> int | None:
-        """What ends a text, and stands before one: the config's word, or else the tokenizer's."""
-        if self.config.eos_id is not None:
-            return self.config.eos_id
-        return None if self.tokenizer is None else self.tokenizer.eos_id
+        """What ends a text: the first of `eos_ids`."""
+        return self.eos_ids[0] if self.eos_ids else None
 
     @property
     def device(self) -> torch.device:
         return self.network.embedding.weight.device
 
-    def encode(self, text: str | Sequence[int]) -> list[int]:
-        """Token ids of a text, or checked ids as they are. Raises `UserError` for text without a tokenizer."""
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """All tokens that end a text: the config's word, or else the tokenizer's."""
+        if self.config.eos_ids or self.tokenizer is None or self.tokenizer.eos_id is None:
+            return self.config.eos_ids
+        return (self.tokenizer.eos_id,)
+
+    @property
+    def start_id(self) -> int | None:
+        """What stands before a text that begins: its begin token, or else the end of the one before."""
+        return self.eos_id if self.config.bos is None else self.config.bos
+
+    def encode(self, text: str | Sequence[int], special_tokens: bool = False) -> list[int]:
+        """Token ids of a text, its begin token before it where the model has one; or checked ids as they are.
+
+        special_tokens: special tokens that a text spells are ids. Raises `UserError` for text without a tokenizer.
+        """
         if isinstance(text, str):
-            if not text:
-                return []
-            if self.tokenizer is None:
-                raise UserError(f"{self.path or 'the model'} has no {TOKENIZER}; give token ids, or add the file")
-            return self.tokenizer.encode(text)
+            return self.begun(self.pieces().add(text, special_tokens)) if text else []
         ids = [int(i) for i in text]
         rows = self.config.embedding_rows
         for token in ids:
@@ -91,8 +101,23 @@ class Model:
                 raise UserError(f"token id {token} lies outside the vocabulary of {rows}")
         return ids
 
+    def pieces(self) -> Pieces:
+        """To encode a text piece by piece; `begun` then puts the begin token before it."""
+        if self.tokenizer is None:
+            raise UserError(f"{self.path or 'the model'} has no {TOKENIZER}; give token ids, or add the file")
+        return Pieces(self.tokenizer)
+
+    def begun(self, ids: list[int]) -> list[int]:
+        """The ids of a text from its beginning, behind its begin token, which stands there once."""
+        bos = self.config.bos
+        return ids if bos is None or ids[:1] == [bos] else [bos, *ids]
+
     def decode(self, ids: Sequence[int]) -> str | None:
         return None if self.tokenizer is None else self.tokenizer.decode(ids)
+
+    def decode_behind(self, left: Sequence[int], ids: Sequence[int]) -> str | None:
+        """The text that `ids` add to a text that ends in the tokens `left`."""
+        return None if self.tokenizer is None else self.tokenizer.decode_behind(left, ids)
 
 
 def save(folder: str | Path, network: Transformer, tokenizer: Tokenizer | None = None, **extra: Any) -> Path:
@@ -118,7 +143,7 @@ def write_files(
     """The three files of a model folder into an existing folder, flushed to disk."""
     write_tensors(folder / WEIGHTS, weights)
     config = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSION if model.bos is not None or len(model.eos_ids) > 1 else 1,
         "unmask_version": __version__,
         "kind": model.kind,
         "mask_id": model.mask_id,
@@ -176,7 +201,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} has no `model` entry; published formats are brought in by `unmask convert`")
     version = config.get("schema_version", SCHEMA_VERSION)
     if not isinstance(version, int) or version > SCHEMA_VERSION:
-        raise UserError(f"{path} is of schema {version!r}, this version reads {SCHEMA_VERSION}; upgrade unmask")
+        raise UserError(f"{path} is of schema {version!r}, this version reads 1 and {SCHEMA_VERSION}; upgrade unmask")
     return config
 
 

@@ -4,9 +4,9 @@
     tokenizer.decode(tokenizer.encode("we the people"))  # "we the people"
     tokenizer.save(folder)                               # tokenizer.json, as all Hugging Face tools read it
 
-Built on the `tokenizers` library (byte-level BPE as in GPT-2, Radford et al. 2019). Text is always encoded
-as text: the characters ``<|endoftext|>`` in a document do not become the end-of-sequence token, and no
-begin token is added.
+Built on the `tokenizers` library (byte-level BPE as in GPT-2, Radford et al. 2019). Text is encoded as text unless
+`special_tokens` is asked for: the characters ``<|endoftext|>`` in a document do not become the end-of-sequence token.
+No begin token is added; a text in parts is encoded and decoded by `encode_behind`, `decode_behind` and `pieces`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import UserError, nearest
-from unmask.files import parse_json
 from unmask.hub import reason, settle
 from unmask.model.cutting import cuts_plainly, encode_pieces, training_pieces
+from unmask.model.pieces import Pieces, is_plain
+from unmask.model.special_tokens import Specials, declared, marked, side_files
 
 EOS = "<|endoftext|>"
 FILE = "tokenizer.json"
@@ -78,8 +79,7 @@ class Tokenizer:
             raise UserError(f"{path} does not exist{hint}; a tokenizer is a folder with a {FILE}") from error
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"{path} cannot be read: {_first_line(error)}") from error
-        sides = [path.parent / "tokenizer_config.json", path.parent / "special_tokens_map.json"]
-        eos = _declared_eos([side for side in sides if side.is_file()])
+        eos = declared(side_files(path.parent), "eos_token")
         return cls(_mark_eos(text, eos, str(path)), str(path))
 
     @classmethod
@@ -102,7 +102,7 @@ class Tokenizer:
                 f"tokenizer '{name}' is no local folder and could not be fetched from the hub "
                 f"({reason(error)}); give `bytes`, `bpe:SIZE`, or a folder with a {FILE}"
             ) from error
-        return cls(_mark_eos(path.read_text(encoding="utf-8"), _declared_eos(sides), name), name)
+        return cls(_mark_eos(path.read_text(encoding="utf-8"), declared(sides, "eos_token"), name), name)
 
     @classmethod
     def plain_bytes(cls) -> Tokenizer:
@@ -161,9 +161,21 @@ class Tokenizer:
 
     # ------------------------------------------------------------------ using it
 
-    def encode(self, text: str) -> list[int]:
-        """Token ids of `text`, nothing added at either end."""
-        return self.encode_array(text).tolist()
+    def encode(self, text: str, special_tokens: bool = False) -> list[int]:
+        """Token ids of `text`, which begins here; no token added at either end.
+
+        special_tokens: special tokens that the text spells, such as ``<|im_start|>``, are ids; else they are text.
+        """
+        return Pieces(self).add(text, True) if special_tokens else self.encode_array(text).tolist()
+
+    def encode_behind(self, left: str | Sequence[int], text: str, special_tokens: bool = False) -> list[int]:
+        """Token ids of `text` as it stands behind `left`, a text encoded by itself or token ids; see `pieces`."""
+        pieces = Pieces(self)
+        if isinstance(left, str):
+            pieces.add(left, special_tokens)
+        else:
+            pieces.given(left)
+        return pieces.add(text, special_tokens)
 
     def encode_array(self, text: str) -> np.ndarray:
         """The same as uint32, which for a long text takes a tenth of the memory."""
@@ -183,10 +195,16 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int] | np.ndarray) -> str:
         """The text of `ids`. Special tokens, and ids without a token (the mask), stand for no text."""
-        known = [int(i) for i in ids if 0 <= i < self.vocab_size]
-        if self._byte_tokens and not self._byte_tokens.isdisjoint(known):
-            return self._decode_bytes(known)
-        return self._inner.decode(known, skip_special_tokens=True)
+        return self.decode_behind((), ids)
+
+    def decode_behind(self, left: Sequence[int], ids: Sequence[int] | np.ndarray) -> str:
+        """The text that `ids` add to a text that ends in the tokens `left`: decoded by themselves, they would lose the
+        space that parts them from it."""
+        if self.joins_plainly:
+            text = self.spelled(ids).decode(errors="replace")
+            return text.removeprefix(" ") if self.drops_first_space and not self.spelled(left) else text
+        whole, before = self._library_decode([*left, *ids]), self._library_decode(left)
+        return whole[len(before) :] if whole.startswith(before) else self._library_decode(ids)
 
     def token_text(self, token_id: int) -> str:
         """One token for display: its text, `\\xe2` for half a character, the name of a special token."""
@@ -208,19 +226,40 @@ class Tokenizer:
                 spelled.append(token.encode() if token_id in self._added else self._token_bytes(token))
         return spelled
 
+    def spelled(self, ids: Iterable[int]) -> bytes:
+        """What `ids` spell in a row, the space of a beginning included where the tokenizer puts one."""
+        known = self.spellings
+        return b"".join(known[i] or b"" for i in ids if 0 <= i < self.vocab_size)
+
     @cached_property
     def joins_plainly(self) -> bool:
         """Whether a text is its tokens' `spellings` in a row; not so where spaces follow from the neighbours (BERT)."""
+        if not is_plain(self._fields.get("decoder")):
+            return False
         ids = [token_id for token_id, spelled in enumerate(self.spellings) if spelled and spelled.isalnum()][:16]
-        return self.decode(ids) == "".join(spelled.decode() for i in ids if (spelled := self.spellings[i]))
+        return self._library_decode(ids) == "".join(spelled.decode() for i in ids if (spelled := self.spellings[i]))
 
     @cached_property
     def drops_first_space(self) -> bool:
-        """Whether decoding leaves out a space that the first token begins with, as sentencepiece's does."""
+        """Whether a space that a text's first token begins with is no part of the text: it is the tokenizer's own, or
+        the library's decoder leaves it out, as sentencepiece does."""
+        if self.puts_space:
+            return True
         for token_id, spelled in enumerate(self.spellings):
             if spelled and spelled[:1] == b" " and spelled[1:].isalnum():
-                return not self.decode([token_id]).startswith(" ")
+                return not self._library_decode([token_id]).startswith(" ")
         return False
+
+    @cached_property
+    def puts_space(self) -> bool:
+        """Whether encoding puts a space before a text that has none."""
+        return any(self.spelled(self.encode(text)).startswith(b" ") for text in "a.1")
+
+    @cached_property
+    def begins_behind_special(self) -> bool:
+        """Whether a text that follows special tokens begins as one without them: not so by the newer rule, by which a
+        space is put at position 0 alone."""
+        return '"prepend_scheme": "first"' not in json.dumps(self._fields.get("pre_tokenizer"))
 
     def byte_lengths(self) -> np.ndarray:
         """[vocab_size] int64: UTF-8 bytes each token stands for; special tokens stand for none.
@@ -284,6 +323,17 @@ class Tokenizer:
         """Tokens added beside the model's own, which are stored as plain text: id -> is it special."""
         return {token["id"]: bool(token["special"]) for token in self._fields.get("added_tokens") or []}
 
+    def _library_decode(self, ids: Sequence[int] | np.ndarray) -> str:
+        known = [int(i) for i in ids if 0 <= i < self.vocab_size]
+        if self._byte_tokens and not self._byte_tokens.isdisjoint(known):
+            return self._decode_bytes(known)
+        return self._inner.decode(known, skip_special_tokens=True)
+
+    @cached_property
+    def specials(self) -> Specials:
+        """The special tokens, found in a text where somebody asks for it."""
+        return Specials(self._fields.get("added_tokens") or [])
+
     @cached_property
     def _tokens(self) -> list[str | None]:
         tokens: list[str | None] = [None] * self.vocab_size
@@ -305,7 +355,9 @@ class Tokenizer:
             return b"".join(bytes([table[c]]) if c in table else c.encode() for c in token)
         if match := _BYTE_TOKEN.fullmatch(token):
             return bytes([int(match[1], 16)])
-        return token.removeprefix("##").replace("▁", " ").encode()
+        if self._fields["model"].get("type") == "WordPiece":  # elsewhere ## is a text, such as Markdown's
+            token = token.removeprefix(self._fields["model"].get("continuing_subword_prefix") or "")
+        return token.replace("▁", " ").encode()
 
 
 def bpe_size(spec: str) -> int | None:
@@ -334,42 +386,13 @@ def _character_bytes() -> dict[str, int]:
     return {character: byte for byte, character in enumerate(_byte_characters())}
 
 
-def _declared_eos(files: Iterable[Path]) -> str | None:
-    """The end-of-sequence token that a tokenizer_config.json or special_tokens_map.json names."""
-    for file in files:
-        try:
-            token = parse_json(file.read_text(encoding="utf-8")).get("eos_token")
-        except (OSError, ValueError, AttributeError) as error:
-            raise UserError(f"{file} is not a JSON object: {_first_line(error)}") from error
-        name = token.get("content") if isinstance(token, dict) else token
-        if isinstance(name, str):
-            return name
-    return None
-
-
-def _mark_eos(text: str, eos: str | None, where: str) -> str:
-    """The tokenizer.json with `eos` marked in it, so that the file alone says which token ends a sequence.
-
-    The mark is a key of the token's entry under added_tokens, which the library ignores; it is left out where
-    the well-known names already lead to the same token, so that most files stay as their makers wrote them.
-    """
+def _mark_eos(text: str, eos: Any, where: str) -> str:
+    """The tokenizer.json with `eos` marked in it, so that the file alone says which token ends a sequence; as its maker
+    wrote it where the well-known names lead to the same token."""
     unmarked = Tokenizer(text, where)
-    if eos is None or unmarked.eos_id is not None and unmarked.token_text(unmarked.eos_id) == eos:
+    if not isinstance(eos, str) or unmarked.eos_id is not None and unmarked.token_text(unmarked.eos_id) == eos:
         return text
-    fields = json.loads(text)
-    added = fields.setdefault("added_tokens", [])
-    entry = next((token for token in added if token["content"] == eos), None)
-    if entry is None:
-        vocab = unmarked._inner.get_vocab(with_added_tokens=True)
-        if eos not in vocab:
-            raise UserError(f"{where}: its configuration names the eos_token {eos!r}, which the vocabulary lacks")
-        flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
-        entry = {"id": vocab[eos], "content": eos, **flags, "special": True}
-        added.append(entry)
-    for token in added:
-        token.pop("eos", None)
-    entry["eos"] = True
-    return json.dumps(fields, ensure_ascii=False)
+    return marked(json.loads(text), eos, unmarked._inner.get_vocab(with_added_tokens=True), where)
 
 
 def _first_line(error: BaseException) -> str:

@@ -86,11 +86,12 @@ class FineTuning:
         eos_id = start.config.eos_id if start.config.eos_id is not None else tokenizer.eos_id
         if eos_id is None:
             raise UserError(f"init {recipe.init} has no end-of-sequence token to end answers with; set model.eos_id")
-        examples = read_examples(recipe.data, fields, tokenizer, eos_id, recipe.context)
+        bos = start.config.bos
+        examples = read_examples(recipe.data, fields, tokenizer, eos_id, recipe.context, bos)
         report: dict[str, Any] = {"schema_version": SCHEMA_VERSION, "train": examples.report()}
         lines = [f"train data: {examples.summary()}"]
         if fields.validation:
-            held_out = read_examples(fields.validation, fields, tokenizer, eos_id, recipe.context)
+            held_out = read_examples(fields.validation, fields, tokenizer, eos_id, recipe.context, bos)
             report["validation"] = held_out.report()
             lines.append(f"validation data: {held_out.summary()}")
         else:
