@@ -82,8 +82,10 @@ def test_every_verb_says_it_in_one_line(words: list[str], message: str, switch: 
     """A real process each; without the switch the hub is an address where nobody listens."""
     if words[1].startswith("hf:"):
         pytest.importorskip("datasets")
-    (tmp_path / "text.txt").write_text("Some text. " * 20)
-    places = {"OUT": str(tmp_path / "out"), "TEXT": str(tmp_path / "text.txt")}
+    (tmp_path / "texts").mkdir()
+    for number in range(20):  # enough documents to hold some out, of which nothing is said
+        (tmp_path / "texts" / f"{number}.txt").write_text(f"Some text, {number}. " * 20)
+    places = {"OUT": str(tmp_path / "out"), "TEXT": str(tmp_path / "texts")}
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     settings = {"HF_HUB_OFFLINE": switch, "TRANSFORMERS_OFFLINE": "", "HF_ENDPOINT": f"http://127.0.0.1:{port}"}

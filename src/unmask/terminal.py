@@ -24,6 +24,11 @@ LIVE_SECONDS = 0.1
 _standing: LiveLine | None = None  # the one that shows something now
 
 
+def terminals() -> list[int]:
+    """The file numbers of those standard streams that are a terminal."""
+    return [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
+
+
 def say(text: str) -> None:
     """A line on stderr; a live line gives way to it."""
     if _standing is not None:

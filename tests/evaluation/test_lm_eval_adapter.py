@@ -229,7 +229,9 @@ def test_what_is_empty_has_no_nats(model: Model) -> None:
 
 def test_messages_name_the_request(tmp_path: Path) -> None:
     config = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=257, block_size=48, causal=True)
-    lm = UnmaskLM(model=Model(Transformer(config, seed=3).eval(), Tokenizer.plain_bytes()), progress=False)
+    tokenizer = Tokenizer.plain_bytes()
+    tokenizer.eos_id = None  # neither has a token to begin with
+    lm = UnmaskLM(model=Model(Transformer(config, seed=3).eval(), tokenizer), progress=False)
     with pytest.raises(UserError, match="loglikelihood request 1 has no context and the model no eos_id"):
         lm.loglikelihood(ask("loglikelihood", ("so", " it"), ("", "it")))
     with pytest.raises(UserError, match="rolling likelihood needs one"):

@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from unmask.model.flops import StepCost
 from unmask.model.folder import Model
 from unmask.model.lora import adapter_metadata, merged_weights
 from unmask.statistics import said
-from unmask.terminal import say
+from unmask.terminal import say, terminals
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import LAUNCHER_GONE, Ranks, reshard, shard
 from unmask.training.metrics import LEVEL_BUCKETS, Clock, Metrics, Silence, level_means, matmul_peak, peak_memory
@@ -356,7 +355,7 @@ class StopSignals:
     def __init__(self, speaks: bool = True) -> None:
         self.signal, self._speaks = 0, speaks
         self._before: dict[int, Any] = {}
-        self._terminals = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream.isatty()]
+        self._terminals = terminals()
 
     def __enter__(self) -> StopSignals:
         for number in SIGNALS:
