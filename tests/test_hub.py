@@ -83,7 +83,7 @@ def test_every_verb_says_it_in_one_line(words: list[str], message: str, switch: 
     if words[1].startswith("hf:"):
         pytest.importorskip("datasets")
     (tmp_path / "texts").mkdir()
-    for number in range(20):  # enough documents to hold some out, of which nothing is said
+    for number in range(200):  # enough documents to hold some out, of which nothing is said
         (tmp_path / "texts" / f"{number}.txt").write_text(f"Some text, {number}. " * 20)
     places = {"OUT": str(tmp_path / "out"), "TEXT": str(tmp_path / "texts")}
     with socket.create_server(("127.0.0.1", 0)) as server:
