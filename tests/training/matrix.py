@@ -1,10 +1,12 @@
 """Every way to stop a run on several ranks and to go on with it, in one launch of four processes.
 
     torchrun --nproc-per-node 4 tests/training/matrix.py FOLDER DATA
+    torchrun --nproc-per-node 4 tests/training/matrix.py FOLDER DATA gloo-4-gloo-4 "save, validate"    # one of them
 
 The four processes form the ranks of one run after another: all four, two pairs at a time, or each alone. A run is
 trained to its end, or stopped at `STOP` by a signal; copies of it go on from the checkpoint of that order of validating
-and saving. What became of each stands in FOLDER/outcomes.json (`test_shards.py` prints and judges it).
+and saving. What became of each stands in FOLDER/outcomes.json: `test_shards.py` prints and judges all (slow),
+`test_distribution.py` one.
 """
 
 from __future__ import annotations
@@ -63,6 +65,10 @@ class Case:
     before: Way
     after: Way
     order: str
+
+    @property
+    def name(self) -> str:
+        return "-".join(f"{way.kind}{way.extra}-{way.size}" for way in (self.before, self.after))
 
 
 def cases() -> Iterator[Case]:
@@ -234,6 +240,8 @@ def main() -> None:
     torch.set_num_threads(1)
     loop.matmul_peak = lambda *_: 1e9  # a third of a second each time
     lab, every = Lab(Path(sys.argv[1]), sys.argv[2]), list(cases())
+    if named := sys.argv[3:]:
+        every = [case for case in every if case.name in named and case.order in named]
     befores = dict.fromkeys(case.before for case in every)
     stopped = dict.fromkeys((case.before, case.order) for case in every)
 
