@@ -240,6 +240,19 @@ def test_what_a_result_rests_on_is_in_its_hash(writer: Model, make_model) -> Non
         assert sample(model, lines[:1])[0][0]["settings_hash"] != hashes[0]
 
 
+def test_special_tokens_are_an_option_of_each_line_and_of_its_hash(writer: Model) -> None:
+    text = "a<|endoftext|>b"
+    lines = [{"prompt": text}, {"prompt": text, "special_tokens": True}, {"prompt": text, "special_tokens": False}]
+    rows, bad = sample(writer, of_json(*lines, {"fill": f"____{text}", "special_tokens": True}))
+    assert not bad and ["special_tokens" in row["settings"] for row in rows] == [False, True, True, True]
+    assert [len(row["canvas"]) - len(row["tokens"]) for row in rows] == [15, 3, 15, 4]
+    assert len({row["settings_hash"] for row in rows}) == 4
+    (shared, own), _ = sample(writer, of_json(*lines[::2]), Defaults({"length": 6, "special_tokens": True}))
+    assert [len(row["canvas"]) - len(row["tokens"]) for row in (shared, own)] == [3, 15]
+    _, bad = sample(writer, of_json({"prompt": text, "special_tokens": "yes"}))
+    assert bad == [1]
+
+
 def test_lines_are_read_as_they_are_needed(writer: Model) -> None:
     """No more of a file than a batch stands in memory."""
     asked, written = 0, 0

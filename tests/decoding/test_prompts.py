@@ -10,6 +10,7 @@ import pytest
 import unmask
 from decoding.oracle import Chain, oracle
 from decoding.theory import chi_square
+from tokenizer_kinds import llama_2
 from unmask.decoding import generate
 from unmask.decoding.generate import infill
 from unmask.decoding.prompts import as_list, read_prompt
@@ -128,3 +129,53 @@ def test_what_counts_as_one_prompt(mdm: Model) -> None:
     assert read_prompt(mdm, [1]).added == 0 and read_prompt(mdm, []).added == 1
     with pytest.raises(UserError, match="prompts is 5; give a text"):
         generate(mdm, 5)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------------- begin tokens
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_begin_token_begins_what_is_sampled_and_what_is_scored(make_model, causal: bool) -> None:
+    tokenizer = llama_2()
+    model = make_model(vocab_size=tokenizer.vocab_size, tokenizer=tokenizer, causal=causal, bos=1, eos_id=2)
+    rules = {} if causal else {"order": "left-to-right", "quota": "even", "steps": 5}
+    for prompt, begins in (("", 1), ("the people", 1 + len(tokenizer.encode("the people")))):
+        (g,) = generate(model, prompt, length=5, eos="fill", **rules)
+        assert g.canvas[:1] == [1] and 1 not in g.canvas[1:begins] and g.positions == list(range(begins, begins + 5))
+        (score,) = unmask.score(model, [(prompt, g.tokens)], method="chain-rule")
+        assert np.log(g.probabilities).sum() == pytest.approx(score.logprob, rel=1e-4)
+    with pytest.raises(UserError, match="prompt 0 is empty and stands behind a begin token, with length 96"):
+        generate(model, "", length=96)
+    if not causal:
+        assert generate(model, None, length=96)[0].positions[0] == 0
+        with pytest.warns(UserWarning, match="guidance has no effect without a prompt"):
+            (g,) = generate(model, "", length=4, guidance=2.0)
+        assert g == generate(model, "", length=4)[0]
+
+
+@pytest.mark.parametrize("fields", [{"bos": 1, "eos_id": 2}, {"eos_id": 2}, {}])
+def test_a_text_that_begins_with_a_gap_begins_once(make_model, fields: dict[str, int]) -> None:
+    """Behind the begin token, or the end of sequence of the model or its tokenizer, which is no part of the text."""
+    tokenizer = llama_2()
+    model = make_model(vocab_size=tokenizer.vocab_size, tokenizer=tokenizer, **fields)
+    assert model.eos_id == model.eos_ids[0] == 2 and model.start_id == fields.get("bos", 2)
+    row = read_prompt(model, "____ the people", gap=2)
+    assert row.ids[:3] == [model.start_id, model.mask_id, model.mask_id] and row.added == 1
+    forced = dict(enumerate(tokenizer.encode("have")))
+    (g,) = infill(model, "____ the people", gap=len(forced), forced=forced)
+    assert g.text == "have the people" and g.canvas.count(model.start_id) == 1
+    spelled = read_prompt(model, "<s>____ the people", gap=2, special_tokens=True)
+    assert spelled.ids[:2] == [1, model.mask_id] and spelled.added == 0
+
+
+def test_an_end_that_stands_for_text_begins_a_text_without_being_part_of_it(make_model) -> None:
+    tokenizer = llama_2()
+    (dot,) = tokenizer.encode_behind("a", ".")
+    model = make_model(vocab_size=tokenizer.vocab_size, tokenizer=tokenizer, eos_ids=(dot, 2))
+    ids = tokenizer.encode("the people")
+    (g,) = generate(model, "", length=len(ids), forced=dict(enumerate(ids)))
+    assert (g.canvas[0], g.text) == (dot, "the people")
+    (g,) = infill(model, "____ have", gap=len(ids), forced=dict(enumerate(ids)))
+    assert (g.canvas[0], g.text) == (dot, "the people have")
+    (g,) = generate(model, "", length=12, pattern="the( people)?", seed=1)
+    assert (g.text or "").rstrip(".") in ("the", "the people")

@@ -91,7 +91,7 @@ def compared(path: str | Path, limit: int) -> Iterator[dict[str, Any]]:
         context = model.config.block_size
         manager = TaskManager(include_path=[local, home], include_defaults=False)
         shared = {"device": "cpu", "dtype": "float32", "batch_size": 1, "add_bos_token": False}
-        shared["prefix_token_id"] = model.config.eos_id
+        shared["prefix_token_id"] = model.start_id
         theirs_of = {
             kind: HFLM(pretrained=str(exported), max_length=length, **shared)
             for kind, length in (("likelihood", context - 1), ("generation", context))

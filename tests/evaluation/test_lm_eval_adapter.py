@@ -204,8 +204,8 @@ def test_cuts_are_told_once_with_their_count(model: Model) -> None:
     with pytest.warns(UserWarning) as told:
         lm.generate_until(asked("generate_until", 2, ("We", settings), (long, settings)))
     assert [str(one.message) for one in told] == [
-        "a_task: 2 of 4 prompts are cut on the left, and 2 of 4 texts have at most 24 tokens "
-        "where 40 are asked for, to fit the model's 48 tokens"
+        "a_task: 2 of 4 prompts are cut on the left and 2 of 4 texts have at most 24 tokens "
+        "to fit the model's 48 tokens, 40 of them to be written"
     ]
     order = {} if model.kind == "arm" else {"order": "confidence"}
     (whole,) = unmask.generate(model, [model.encode(long)[-24:]], length=24, temperature=0, **order)
@@ -229,9 +229,8 @@ def test_what_is_empty_has_no_nats(model: Model) -> None:
 
 def test_messages_name_the_request(tmp_path: Path) -> None:
     config = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=257, block_size=48, causal=True)
-    tokenizer = Tokenizer.plain_bytes()
-    tokenizer.eos_id = None  # neither has a token to begin with
-    lm = UnmaskLM(model=Model(Transformer(config, seed=3).eval(), tokenizer), progress=False)
+    endless = Tokenizer(Tokenizer.plain_bytes().to_json().replace("<|endoftext|>", "<|nothing|>"))
+    lm = UnmaskLM(model=Model(Transformer(config, seed=3).eval(), endless), progress=False)
     with pytest.raises(UserError, match="loglikelihood request 1 has no context and the model no eos_id"):
         lm.loglikelihood(ask("loglikelihood", ("so", " it"), ("", "it")))
     with pytest.raises(UserError, match="rolling likelihood needs one"):
@@ -267,6 +266,7 @@ def test_errors_come_with_their_interval(mdm: Model) -> None:
         ({"guidance": "abc"}, "model_args: guidance is 'abc'; give a number"),
         ({"guidance": float("nan")}, "guidance is nan; give a finite number"),
         ({"greedy": "no"}, "model_args: greedy is 'no'; give True or False"),
+        ({"special_tokens": "yes"}, "model_args: special_tokens is 'yes'; give True or False"),
         ({"until_se": -1}, "until_se is -1; give a standard error in nats above 0"),
         ({"until_se": 1.0, "method": "chain-rule"}, "until_se does not concern method chain-rule"),
         ({"batch_tokens": 0}, "batch_tokens is 0; give a whole number of at least 1"),

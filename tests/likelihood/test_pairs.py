@@ -68,6 +68,31 @@ def test_pieces_count_the_bytes_of_their_tokens(make_model, context: str) -> Non
     assert sum(counted) == len(text.encode()) + (3 if context == "the Un" else 0)
 
 
+@pytest.mark.parametrize("kind", ["llama-2", "mistral", "gpt-2 prefix", "gpt-2", "bytes"])
+def test_bytes_across_the_border_with_every_kind_of_tokenizer(make_model, kind: str) -> None:
+    tokenizer = KINDS[kind]()
+    for fields in ({}, {"bos": tokenizer.eos_id}):
+        model = make_model(tokenizer.vocab_size, tokenizer=tokenizer, block_size=64, **fields)
+        for context, text in (("the people of the gov", "ernment; its"), ("the gov", "ernment"), ("gov", "ernment, x")):
+            pair = Pair.make(model, context, text, 0)
+            scored = model.decode_behind(pair.ids_T[: pair.start].tolist(), pair.ids_T[pair.start :].tolist())
+            assert pair.n_bytes == len((scored or "").encode()) and (scored or "").endswith(text)
+            pieces = Pair.make_pieces(model, context, text * 60, 0)
+            given = model.decode(pieces[0].ids_T[: pieces[0].start].tolist()) or ""
+            assert len(pieces) > 1 and (context + text * 60).startswith(given)
+            assert sum(piece.n_bytes or 0 for piece in pieces) == len(context + text * 60) - len(given)
+
+
+def test_a_begin_token_that_a_text_spells_stands_there_once(make_model) -> None:
+    tokenizer = KINDS["llama-2"]()
+    model = make_model(tokenizer.vocab_size, tokenizer=tokenizer, bos=1, eos_id=2)
+    spelled, plain = (Pair.make(model, "", text, 0, special_tokens=True) for text in ("<s>the people", "the people"))
+    assert spelled.ids_T.tolist() == plain.ids_T.tolist() and spelled.start == plain.start == 1
+    assert Pair.make_pieces(model, "", "<s>", 0, special_tokens=True) == []
+    with pytest.raises(UserError, match="text 0 is empty"):
+        rolling(model, ["<s>"], special_tokens=True)
+
+
 def test_nothing_to_score_has_no_pieces(writers: dict[str, Model]) -> None:
     model = writers["mdm"]
     assert Pair.make_pieces(model, "so", "", 0) == Pair.make_pieces(model, "", "", 0) == []

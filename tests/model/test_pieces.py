@@ -7,7 +7,8 @@ from collections import Counter
 
 import pytest
 
-from tokenizer_kinds import KINDS, bert, cuts, gpt2, llama_2, mistral, random_text, t5
+from tokenizer_kinds import KINDS, WORDS, bert, cuts, gpt2, llama_2, mistral, random_text, t5
+from unmask.model import tokenizers
 from unmask.model.pieces import Pieces, inside
 from unmask.model.tokenizers import Tokenizer
 
@@ -47,6 +48,32 @@ def test_random_texts_cut_at_random_places(kind: str) -> None:
     found = in_pieces(KINDS[kind]())
     assert found["texts"] == TEXTS and found["ids equal"] == found["cut allowed"] >= TEXTS / 3
     assert found["text back"] >= FAITHFUL.get(kind, 0)
+
+
+@pytest.mark.parametrize("kind", ["llama-2", "mistral", "gpt-2 prefix", "gpt-2", "bytes"])
+def test_long_pieces_are_encoded_in_bounded_memory(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng, tokenizer = random.Random(4), KINDS[kind]()
+    texts = [" ".join(rng.choices(WORDS, k=400)) for _ in range(3)]
+    marked = "<|im_end|>".join(texts)
+
+    def found() -> list[list[int]]:
+        pieces = Pieces(tokenizer)
+        parts = [pieces.add(texts[0]), pieces.add(" " + texts[1]), tokenizer.encode_behind("no", texts[2])]
+        return [*parts, tokenizer.encode(marked, special_tokens=True), inside(tokenizer, texts[0])]
+
+    whole, inner, sizes = found(), tokenizer._inner, list[int]()
+
+    class Counting:
+        def __getattr__(self, name: str) -> object:
+            def call(given: list[str], **options: object) -> object:
+                sizes.extend(map(len, given))
+                return getattr(inner, name)(given, **options)
+
+            return call if name.startswith("encode_batch") else getattr(inner, name)
+
+    monkeypatch.setattr(tokenizer, "_inner", Counting())
+    monkeypatch.setattr(tokenizers, "PIECE_CHARS", 256)
+    assert found() == whole and 0 < max(sizes) <= 512
 
 
 @pytest.mark.parametrize("kind", SPACE_FIRST)
