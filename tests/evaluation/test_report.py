@@ -63,6 +63,8 @@ def test_it_is_well_formed_and_stands_alone(summary: dict[str, Any]) -> None:
     [
         (("mdm", "bits_per_byte"), 7.1234567, "7.123"),
         (("mdm", "bits_per_byte_se"), 0.04321, "0.0432"),
+        (("mdm", "bits_per_byte_interval"), [7.0123, 7.9876], "95%: 7.012 to 7.988"),
+        (("cloze", "arm", "interval"), [0.1234, 0.5678], "95%: 12.3% to 56.8%"),
         (("arm", "bits_per_byte"), 6.7654321, "6.765"),
         (("unigram", "bits_per_byte"), 9.8761234, "9.876"),
         (("xz", "bits_per_byte"), 5.4321999, "5.432"),
@@ -74,7 +76,7 @@ def test_it_is_well_formed_and_stands_alone(summary: dict[str, Any]) -> None:
     ],
 )
 def test_numbers_come_from_the_summary(
-    summary: dict[str, Any], path: tuple[str, ...], value: float, shown: str
+    summary: dict[str, Any], path: tuple[str, ...], value: Any, shown: str
 ) -> None:
     assert shown not in Page(render(summary)).text
     changed = copy.deepcopy(summary)

@@ -149,6 +149,7 @@ def headline(summary: dict[str, Any]) -> str:
     for name, label in NAMES.items():
         entry = summary[name]
         error = f"{entry['bits_per_byte_se']:.4f}" if entry.get("bits_per_byte_se") else "–"
+        error += within(entry.get("bits_per_byte_interval"), ".3f") if error != "–" else ""
         nats = f"{entry['nats_per_token']:.3f}" if "nats_per_token" in entry else "–"
         share = f"{entry['bits_per_byte'] / summary['unigram']['bits_per_byte']:.0%}"
         rows.append([escape(label), f"<b>{entry['bits_per_byte']:.3f}</b>", error, nats, share, escape(what[name])])
@@ -161,6 +162,14 @@ def headline(summary: dict[str, Any]) -> str:
         f"({held_out['bytes']:,} bytes). Lower is better.</p></header>"
         f'<div class="cards">{cards}</div><section>{table(columns, rows, numbers=(1, 2, 3, 4))}</section>'
     )
+
+
+def within(interval: Sequence[float] | None, form: str) -> str:
+    """The 95% interval behind a standard error; nothing where a summary of before has none."""
+    if interval is None:
+        return ""
+    low, high = (format(end, form) for end in interval)
+    return f'<br><span class="soft">95%: {low} to {high}</span>'
 
 
 def about_curves(summary: dict[str, Any]) -> str:
@@ -181,7 +190,12 @@ def unmasking(sample: dict[str, Any]) -> str:
 def infilling(summary: dict[str, Any]) -> str:
     measured, samples = summary["cloze"], summary["samples"]
     rows = [
-        [escape(label), f"<b>{measured[name]['accuracy']:.1%}</b>", f"{measured[name]['se']:.1%}", sees]
+        [
+            escape(label),
+            f"<b>{measured[name]['accuracy']:.1%}</b>",
+            f"{measured[name]['se']:.1%}{within(measured[name].get('interval'), '.1%')}",
+            sees,
+        ]
         for name, label, sees in (
             ("mdm", NAMES["mdm"], "both sides of the gap"),
             ("arm", NAMES["arm"], "what stands before it"),
