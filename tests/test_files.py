@@ -143,7 +143,7 @@ DEEP = '{"schema_version": 1, "model": ' + "[" * 50_000 + "]" * 50_000 + "}"
         ("from unmask.bench.tune import read_sweep as f; f(folder / 'result.json', folder)", "result.json"),
         ("from unmask.data.manifest import Manifest; Manifest.load(folder)", "manifest.json"),
         ("from unmask.model.tokenizers import Tokenizer; Tokenizer.from_file(folder)", "tokenizer.json"),
-        ("from unmask.model.tokenizers import _declared_eos as f; f([folder / 'config.json'])", "config.json"),
+        ("from unmask.model.special_tokens import declared as f; f([folder / 'config.json'], 'x')", "config.json"),
         ("from unmask.decoding.trace import load_trace as f; f(folder / 'trace.json')", "trace.json"),
     ],
 )

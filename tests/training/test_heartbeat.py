@@ -97,6 +97,11 @@ def test_a_rank_that_leaves_with_an_error_has_said_it_for_all(tmp_path: Path) ->
     assert lives(tmp_path, "none", 1, "refuses") == ["unmask: error: a reason of its own"]
 
 
+def heed_hangups() -> None:
+    """In a child: `nohup` has its children ignore them, and these tests may run under it."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def begun(run: Path) -> bool:
     """Whether a step has been taken."""
     return (run / "metrics.jsonl").is_file() and "\n" in (run / "metrics.jsonl").read_text()
@@ -108,7 +113,10 @@ def test_without_their_launcher_ranks_stop_after_a_step_saved(lab: Any, number: 
     run = lab.folder / "orphans"
     recipe = lab.file("orphans", steps=100000, log_every=1, checkpoint__every=100000, validation__every=100000)
     launcher = subprocess.Popen(
-        lab.torchrun(2, "train", recipe, "--parallel.kind", "fsdp"), stderr=subprocess.PIPE, text=True
+        lab.torchrun(2, "train", recipe, "--parallel.kind", "fsdp"),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_hangups,
     )
     ranks = []
     deadline = time.monotonic() + 60
@@ -138,7 +146,7 @@ def test_a_run_whose_terminal_closes_is_saved(lab: Any) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         lab.command("train", recipe), stdout=theirs, stderr=theirs, stdin=theirs, start_new_session=True,
-        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        preexec_fn=lambda: (fcntl.ioctl(0, termios.TIOCSCTTY, 0), heed_hangups()),
     )  # fmt: skip
     os.close(theirs)
     deadline = time.monotonic() + 60
