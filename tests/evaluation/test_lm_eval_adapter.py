@@ -204,8 +204,8 @@ def test_cuts_are_told_once_with_their_count(model: Model) -> None:
     with pytest.warns(UserWarning) as told:
         lm.generate_until(asked("generate_until", 2, ("We", settings), (long, settings)))
     assert [str(one.message) for one in told] == [
-        "a_task: 2 of 4 prompts are cut on the left and 2 of 4 texts have at most 24 tokens "
-        "to fit the model's 48 tokens, 40 of them to be written"
+        "a_task: 2 of 4 prompts are cut on the left, and 2 of 4 texts have at most 24 tokens "
+        "where 40 are asked for, to fit the model's 48 tokens"
     ]
     order = {} if model.kind == "arm" else {"order": "confidence"}
     (whole,) = unmask.generate(model, [model.encode(long)[-24:]], length=24, temperature=0, **order)
