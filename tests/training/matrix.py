@@ -101,6 +101,7 @@ class Lab:
         fields: dict[str, Any] = {
             "data": self.data, "out": str(out), "context": 16, "batch_size": 8, "steps": STEPS, "threads": 1,
             "micro_batch": 2, "log_every": 1, "parallel": way.parallel, "optimizer": {"lr": 3e-3},
+            "precision": "bf16" if "bf16" in way.extra else "fp32",
             "objective": {"masking": "bernoulli", "random_length": 0.3},
             "validation": {"windows": 4, "draws": 2, "every": validate}, "checkpoint": {"every": save, "keep": 100},
         }  # fmt: skip
