@@ -105,8 +105,8 @@ def test_prepare_and_train_on_a_terminal(corpus: Path, tmp_path: Path, columns: 
     assert live and not [line for line in shown.lines if line.startswith("prepare: ") and "MB/s" in line]
 
     recipe = {
-        "data": str(tmp_path / "data"), "out": str(tmp_path / "run"), "context": 16, "batch_size": 4, "steps": 150, "precision": "fp32",
-        "threads": 1, "model": {"n_layer": 2, "n_head": 2, "n_embd": 16}, "log_every": 1,
+        "data": str(tmp_path / "data"), "out": str(tmp_path / "run"), "context": 16, "batch_size": 4, "steps": 150,
+        "threads": 1, "precision": "fp32", "model": {"n_layer": 2, "n_head": 2, "n_embd": 16}, "log_every": 1,
         "validation": {"windows": 4, "draws": 2},
     }  # fmt: skip
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")

@@ -124,7 +124,7 @@ def began_with(path: Path, device: torch.device) -> Choice | None:
     name, why, changes = found.get("precision"), "as it began", found.get("changes")
     if isinstance(changes, list) and changes and isinstance(changes[-1], dict):
         name, why = changes[-1].get("to"), f"as since step {changes[-1].get('step')}"
-    if name not in NUMBER_TYPES:
+    if not isinstance(name, str) or name not in NUMBER_TYPES:
         raise UserError(f"{path / PRECISION} is damaged: precision is {name!r}; {mend}")
     return Choice(name, why)
 
