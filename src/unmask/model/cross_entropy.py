@@ -28,17 +28,22 @@ COLUMNS, KEPT_CPU = 2048, 1 << 25
 
 
 def weighted_cross_entropy(
-    hidden_NE: torch.Tensor, weight_VE: torch.Tensor, targets_N: torch.Tensor, weights_N: torch.Tensor
+    hidden_NE: torch.Tensor,
+    weight_VE: torch.Tensor,
+    targets_N: torch.Tensor,
+    weights_N: torch.Tensor,
+    copy_VE: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The sum of weights_N * CE_N (nats, with the graph) and CE_N itself (detached).
 
-    Under autocast the matrix products run in its type; sums and softmax are fp32.
+    Under autocast the matrix products run in its type; sums and softmax are fp32. copy_VE: the weight in that type.
     """
     wanted = torch.is_grad_enabled() and (hidden_NE.requires_grad or weight_VE.requires_grad)
     if torch.is_autocast_enabled(hidden_NE.device.type):
         dtype = torch.get_autocast_dtype(hidden_NE.device.type)
         if wanted and hidden_NE.device.type == "cpu":
-            return _CrossEntropyByColumns.apply(hidden_NE, weight_VE, targets_N, weights_N, dtype)
+            copy_VE = weight_VE.detach().to(dtype) if copy_VE is None else copy_VE
+            return _CrossEntropyByColumns.apply(hidden_NE, weight_VE, targets_N, weights_N, copy_VE)
         hidden_NE, weight_VE = hidden_NE.to(dtype), weight_VE.to(dtype)
     if wanted:
         return _WeightedCrossEntropy.apply(hidden_NE, weight_VE, targets_N, weights_N)
@@ -109,8 +114,8 @@ class _WeightedCrossEntropy(torch.autograd.Function):
 class _CrossEntropyByColumns(torch.autograd.Function):
     """The same with products in bf16 on a CPU, over a few columns (tokens of the vocabulary) at a time.
 
-    Each slice of the head's gradient is written once instead of summed over chunks of rows, and weights are cast slice
-    by slice. The logits of a block of rows stay, in bf16, between the pass that sums them and the one that needs them.
+    Each slice of the head's gradient is written once instead of summed over chunks of rows. The logits of a block of
+    rows stay, in bf16, between the pass that sums them and the one that needs them.
     """
 
     @staticmethod
@@ -120,14 +125,15 @@ class _CrossEntropyByColumns(torch.autograd.Function):
         weight_VE: torch.Tensor,
         targets_N: torch.Tensor,
         weights_N: torch.Tensor,
-        dtype: torch.dtype,
+        copy_VE: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.autocast("cpu", enabled=False):
             needs_hidden, needs_weight = ctx.needs_input_grad[:2]
             grad_hidden_NE = torch.zeros_like(hidden_NE, dtype=torch.float32) if needs_hidden else None
-            grad_weight_VE = torch.zeros_like(weight_VE, dtype=torch.float32) if needs_weight else None
+            some = torch.empty_like if len(targets_N) else torch.zeros_like  # the first block of rows writes all of it
+            grad_weight_VE = some(weight_VE, dtype=torch.float32) if needs_weight else None
             ce_N = torch.empty(len(targets_N))
-            slices = [part.to(dtype) for part in weight_VE.split(COLUMNS)]
+            dtype, slices = copy_VE.dtype, copy_VE.split(COLUMNS)
             rows = max(1, KEPT_CPU // len(weight_VE))
             for start in range(0, len(targets_N), rows):
                 part = slice(start, start + rows)
@@ -149,7 +155,9 @@ class _CrossEntropyByColumns(torch.autograd.Function):
                     if grad_hidden_NE is not None:
                         grad_hidden_NE[part] += slope_nv @ weight_vE
                     if grad_weight_VE is not None:
-                        grad_weight_VE[first : first + len(weight_vE)] += slope_nv.T @ scaled_nE
+                        grad_vE = grad_weight_VE[first : first + len(weight_vE)]
+                        part_vE = slope_nv.T @ scaled_nE
+                        grad_vE.add_(part_vE) if start else grad_vE.copy_(part_vE)
                 if grad_hidden_NE is not None:
                     grad_hidden_NE[part] *= weight_n1
             grad_hidden = None if grad_hidden_NE is None else grad_hidden_NE.to(hidden_NE.dtype)
