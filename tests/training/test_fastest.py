@@ -13,7 +13,7 @@ from unmask.bench.corpus import random_corpus
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError
 from unmask.training import fastest as module
-from unmask.training.fastest import Arm, arms_of, choose, fastest, ways_of, worth_compiling
+from unmask.training.fastest import Arm, arms_of, choose, fastest, ways_of
 from unmask.training.recipe import ModelFields, Recipe
 from unmask.training.trial import Crew, Way, rounds, survivors
 
@@ -47,7 +47,6 @@ def test_a_way_that_compiles_is_chosen_for_long_runs_alone():
     alone = dataclasses.replace(compiled, again_seconds=None)
     assert choose([eager, alone], 500) is eager and choose([eager, alone], 5000) is alone
     assert choose([arm(0.0), eager], 1) is eager  # one that could not be measured
-    assert not worth_compiling([eager], 900) and worth_compiling([eager], 1100)
 
 
 def test_ways_fill_the_cores(monkeypatch):

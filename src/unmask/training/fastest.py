@@ -42,7 +42,6 @@ from unmask.training.trial import Way, pretraining
 
 SCHEMA_VERSION = 1
 LAUNCHER = ("RANK", "WORLD_SIZE", "LOCAL_RANK")  # of torchrun: a trial's processes train alone
-LEAST_RUN = 20.0  # seconds of a run for which trying to compile is worth its time
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,10 @@ class Arm:
     compile_seconds: float  # of the first process
     again_seconds: float | None  # of one that finds what the first one made
     stopped: str  # why it was measured no longer; "" for one that went to the end
+
+    @property
+    def name(self) -> str:
+        return Way(self.precision, self.compile, self.threads, self.processes).name
 
     @property
     def starts(self) -> float:
@@ -98,12 +101,11 @@ class Fastest:
         lines = [f"{self.precision}, {made}, {layout}: {self.tokens_per_second:,.0f} tokens/s of the machine"]
         lines.append(f"  {'':<24}{'tokens/s':>26}{'ratio':>8}{'compiling':>12}{'again':>8}")
         for arm in self.arms:
-            name = Way(arm.precision, arm.compile, arm.threads, arm.processes).name
             rate = f"{arm.tokens_per_second:,.0f} [{arm.q1:,.0f}, {arm.q3:,.0f}]" if arm.tokens_per_second else "-"
             ratio = f"{arm.ratio:.2f}x" if arm.tokens_per_second else "-"
             cold = f"{arm.compile_seconds:.1f} s" if arm.compile_seconds else ""
             again = "" if arm.again_seconds is None else f"{arm.again_seconds:.1f} s"
-            lines.append(f"  {name:<24}{rate:>26}{ratio:>8}{cold:>12}{again:>8}  {arm.stopped}".rstrip())
+            lines.append(f"  {arm.name:<24}{rate:>26}{ratio:>8}{cold:>12}{again:>8}  {arm.stopped}".rstrip())
         return "\n".join(lines)
 
 
@@ -113,13 +115,14 @@ def fastest(
     seconds: float = 60.0,
     total_tokens: float | None = None,
     fresh: bool = False,
+    compiles: bool = True,
     say: Callable[[str], None] = say_on_stderr,
 ) -> Fastest:
     """The best way to train `recipe` on so many cores (all that this process may use).
 
     seconds: what measuring may take, but for a compilation that is under way. total_tokens: of one run, by default the
-    recipe's own budget. fresh: measure anew. The recipe's precision, compile and threads play no part. Raises
-    `UserError` for a recipe that cannot be trained or does not start from random weights.
+    recipe's own budget. fresh: measure anew. compiles: whether compiling is tried. The recipe's precision, compile and
+    threads play no part. Raises `UserError` for a recipe that cannot be trained or has an `init`.
     """
     cores = usable_cores() if cores is None else cores
     if cores < 1:
@@ -129,10 +132,9 @@ def fastest(
     key = key_of(recipe, config, cores)
     path = cache_folder() / "fastest" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]}.json"
     arms = None if fresh else _known(path, key)
-    cached = arms is not None and (any(arm.compile for arm in arms) or not worth_compiling(arms, tokens))
+    compiles = compiles and (shutil.which("g++") is not None or shutil.which("clang++") is not None)
+    cached = arms is not None and (any(arm.compile for arm in arms) or not compiles)
     if arms is None or not cached:
-        compiles = shutil.which("g++") is not None or shutil.which("clang++") is not None
-        compiles = compiles and (arms is None or worth_compiling(arms, tokens))
         say(f"measuring the fastest way to train {_shape(config)} on {cores} cores")
         arms = arms_of(_measured(recipe, ways_of(cores, compiles), seconds, say))
         _keep(path, key, arms)
@@ -145,12 +147,6 @@ def fastest(
 def choose(arms: Sequence[Arm], tokens: float) -> Arm:
     """The arm that takes least of the machine for a run of so many tokens."""
     return min((arm for arm in arms if arm.tokens_per_second), key=lambda arm: arm.run_seconds(tokens))
-
-
-def worth_compiling(arms: Sequence[Arm], tokens: float) -> bool:
-    """Whether a process trains so long that compiling might pay."""
-    best = choose(arms, tokens)
-    return tokens / best.tokens_per_second * best.processes > LEAST_RUN
 
 
 def ways_of(cores: int, compiles: bool) -> list[Way]:
