@@ -18,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import platform
 import re
 import socket
 import subprocess
@@ -36,9 +35,9 @@ from unmask.bench.corpus import random_corpus
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError, nearest
 from unmask.model.config import ModelConfig
-from unmask.model.number_types import processor_name
 from unmask.model.presets import PRESETS
 from unmask.terminal import say
+from unmask.training.machine import machine
 from unmask.training.precision import Choice, choose
 from unmask.training.recipe import ModelFields, OptimizerFields, Recipe
 from unmask.training.run_folder import versions
@@ -305,12 +304,6 @@ def spread(values: np.ndarray) -> dict[str, Any]:
     """Median and quartiles over rounds, and the rounds."""
     q1, median, q3 = np.quantile(values, [0.25, 0.5, 0.75])
     return {"median": float(median), "q1": float(q1), "q3": float(q3), "rounds": [float(value) for value in values]}
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers depend on beside versions and settings; no names."""
-    place = {"architecture": platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
-    return {"cpu": processor_name(), **place}
 
 
 def free_port() -> int:
