@@ -29,6 +29,13 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
+def cache_folder() -> Path:
+    """What may be made again: `UNMASK_CACHE`, else `XDG_CACHE_HOME`/unmask, else ~/.cache/unmask. Need not be there."""
+    if own := os.environ.get("UNMASK_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "unmask")
+
+
 def write_whole(path: str | Path, text: str) -> Path:
     """Writes beside the place and renames; an old file is replaced. Raises `UserError` where it cannot be written."""
     check_writable([path])

@@ -18,7 +18,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import platform
 import re
 import socket
 import subprocess
@@ -37,6 +36,7 @@ from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError, nearest
 from unmask.model.presets import PRESETS
 from unmask.terminal import say
+from unmask.training.machine import machine
 from unmask.training.recipe import ModelFields, OptimizerFields, Recipe
 from unmask.training.run_folder import versions
 from unmask.training.setup import model_config
@@ -286,17 +286,6 @@ def spread(values: np.ndarray) -> dict[str, Any]:
     """Median and quartiles over rounds, and the rounds."""
     q1, median, q3 = np.quantile(values, [0.25, 0.5, 0.75])
     return {"median": float(median), "q1": float(q1), "q3": float(q3), "rounds": [float(value) for value in values]}
-
-
-def machine() -> dict[str, Any]:
-    """What the numbers depend on beside versions and settings; no names."""
-    model = platform.processor()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return {"cpu": model, "architecture": platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
 
 
 def free_port() -> int:

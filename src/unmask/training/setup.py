@@ -30,6 +30,7 @@ from unmask.model.presets import preset, training_steps
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Block, Transformer
 from unmask.training.batches import Batches
+from unmask.training.compiling import keep_compiled
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.finetune import FineTuning
 from unmask.training.recipe import SCHEMA_VERSION, ModelFields, Recipe, refuse_contradictions
@@ -205,6 +206,7 @@ def compile_layers(network: Transformer, say: Callable[[str], None]) -> None:
     if shutil.which("g++") is None and shutil.which("clang++") is None and not torch.cuda.is_available():
         say("warning: no C++ compiler found, so compile: true runs eagerly")
         return
+    keep_compiled()
     # By default a layer keeps what feeds its matrix products (normalised inputs, the SwiGLU's product) for the backward
     # pass. Making it again costs at most 3% of a step and saves a tenth of the memory (docs/performance.md).
     from torch._functorch import config as partitioner  # only with a compiler: it costs seconds to import
