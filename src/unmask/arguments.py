@@ -111,7 +111,7 @@ def add_scale(parser: Parser, verbs: dict[str, Parser]) -> None:
     p.add_argument("--seeds", type=int, default=None, help="its seeds, from 0; 1")
     p.add_argument("--part", default=None, metavar="NAME", help="its name; by default the objective")
     p.add_argument("--flops-rule", default=None, help="of budgets: exact (default) or 6nd")
-    p.add_argument("--precision", default=None, help="fp32 (default) or bf16, of the whole sweep")
+    p.add_argument("--precision", default=None, help="of the whole sweep: fp32 (default), bf16, auto")
     p.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None, help="compiled steps")
     p.add_argument("--jobs", type=int, default=None, help="runs at a time; 2")
     p.add_argument("--threads", type=int, default=None, help="of each; 1")

@@ -1,8 +1,8 @@
-"""One run of a sweep in hand: `unmask train` as a child, then its score as another, both resumable.
+"""One run of a sweep in hand: a child that trains and scores it (`child.py`), resumable at any moment.
 
     job = Job(sweep, run, claim, threads=1)
-    while job.poll() == "running": ...         # starts the next child when one has ended
-    job.outcome                                # "done", "cut", or the reason of its failure
+    while job.poll(): ...
+    job.outcome                                # "done", "cut" or "failed", then with a `reason`
 
 Children hold the run's claim too, so a run whose runner was killed stays claimed until its child has saved and gone;
 on Linux the child is told (SIGTERM) when its runner is gone.
@@ -18,7 +18,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import IO, Any
 
@@ -29,7 +28,7 @@ from unmask.files import write_whole
 from unmask.scaling.machine import code
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.sweep import Sweep
-from unmask.training.record import RECIPE, read_record
+from unmask.training.record import read_record
 
 KILLS = 3  # deaths by a signal that nobody asked for, after which a run counts as failed
 ASKED = (130, 143)  # statuses of a child that saved and stopped
@@ -48,43 +47,42 @@ class Job:
         self.outcome: str | None = None
         self.reason = ""
         self._claim, self._threads = claim, threads
-        self._trained: dict[str, Any] = {}
-        self._kills, self._stopping, self._began = 0, False, time.monotonic()
+        self._kills, self._stopping = 0, False
         self._process: subprocess.Popen[str] | None = None
-        self._start_training()
+        self._start()
 
-    def _start_training(self) -> None:
-        data, sweep = self.sweep.plan.spec.data, self.sweep
+    def _start(self) -> None:
+        """The child: on the run's folder where there is one, else by a new recipe."""
+        plan, threads = self.sweep.plan, self._threads
         record = read_record(self.folder) if self.folder.is_dir() else None
         if record is not None and record.settings.get("precision") != self.precision:
             shutil.rmtree(self.folder)  # begun in a type that this machine does not have
             record = None
-        if record is not None:
-            words = [str(self.folder), "--resume", "--data", data, "--threads", str(self._threads)]
-        else:
-            recipe = self.run.recipe_for(data, str(self.folder.resolve()), self._threads, self.precision)
-            path = sweep.path / "recipes" / f"{self.run.name}.yaml"
-            write_whole(path, yaml.safe_dump(recipe.to_dict(), sort_keys=False))
-            words = [str(path)]
-        self._spawn("train", [sys.executable, "-m", "unmask", "train", *words, "--json"], "")
+        recipe = self.folder
+        if record is None:
+            fields = self.run.recipe_for(plan.spec.data, str(self.folder.resolve()), threads, self.precision).to_dict()
+            recipe = self.sweep.path / "recipes" / f"{self.run.name}.yaml"
+            write_whole(recipe, yaml.safe_dump(fields, sort_keys=False))
+        self._spawn(
+            {
+                "recipe": str(recipe),
+                "resume": record is not None,
+                "data": plan.spec.data,
+                "threads": threads,
+                "scoring": vars(plan.spec.scoring),
+                "entropy": str(self.sweep.path / "unigram.json"),
+            }
+        )
 
-    def _start_scoring(self) -> None:
-        plan = self.sweep.plan
-        asked = {"run": str(self.folder), "data": plan.spec.data, "context": plan.spec.context, "steps": self.run.steps}
-        asked |= {"scoring": vars(plan.spec.scoring), "threads": self._threads}
-        asked |= {"cache": str(self.sweep.path / "unigram.json")}
-        self._spawn("score", [sys.executable, "-m", "unmask.scaling.score"], json.dumps(asked))
-
-    def _spawn(self, phase: str, command: list[str], stdin: str) -> None:
-        self.phase = phase
+    def _spawn(self, asked: dict[str, Any]) -> None:
         self._stdout = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
         given = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
-        given.write(stdin)
+        given.write(json.dumps(asked))
         given.seek(0)
         threads = str(self._threads)
         with self.sweep.log(self.run.name).open("a", encoding="utf-8") as log, given:
             self._process = subprocess.Popen(
-                command,
+                [sys.executable, "-m", "unmask.scaling.child"],
                 stdin=given,
                 stdout=self._stdout,
                 stderr=log,
@@ -96,7 +94,7 @@ class Job:
             )
 
     def poll(self) -> bool:
-        """Whether it still runs; goes on to the next child where one has ended."""
+        """Whether it still runs."""
         if self.outcome is None and self._process is not None and self._process.poll() is not None:
             try:
                 self._ended(self._process.returncode)
@@ -105,32 +103,27 @@ class Job:
         return self.outcome is None
 
     def _ended(self, status: int) -> None:
-        if self._stopping:
-            self._close("cut")
-        elif status == 0 and self.phase == "train":
-            self._trained = self._result()
-            self._start_scoring()
-        elif status == 0:
-            self.sweep.append(self._row(self._result()))
+        if status == 0:
+            self._stdout.seek(0)
+            found = json.loads(self._stdout.read())
+            self.sweep.append(self._row(found["trained"], found["score"]))
             self.sweep.clear(self.run.name)
             self._close("done")
+        elif self._stopping:
+            self._close("cut")
         elif status < 0 or status in ASKED:
             self._kills += 1
+            number = -status if status < 0 else status - 128
             if self._kills < KILLS:
-                self._start_training()
+                self._start()
             else:
-                number = -status if status < 0 else status - 128
-                self._close("failed", f"{self.phase} was killed by signal {number}, {KILLS} times; out of memory?")
+                self._close("failed", f"killed by signal {number}, {KILLS} times (out of memory?)")
         else:
             self._close("failed", last_line(self.sweep.log(self.run.name)))
 
-    def _result(self) -> Any:
-        self._stdout.seek(0)
-        return json.loads(self._stdout.read())
-
-    def _row(self, score: dict[str, Any]) -> dict[str, Any]:
+    def _row(self, trained: dict[str, Any], score: dict[str, Any]) -> dict[str, Any]:
         """A line of the results: what was run, what came out, and by what it was measured."""
-        run, trained = self.run, self._trained
+        run = self.run
         seconds = trained["seconds"] + score.pop("scoring_seconds")
         return {
             "name": run.name,
@@ -203,7 +196,3 @@ def last_line(log: Path) -> str:
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     errors = [line.removeprefix("unmask: error: ") for line in lines if line.startswith("unmask: error: ")]
     return (errors or lines or ["ended without a word"])[-1]
-
-
-def has_begun(folder: Path) -> bool:
-    return (folder / RECIPE).is_file()

@@ -7,8 +7,6 @@ code()               # {"version": "0.1.0", "commit": "1a2b3c4"}
 
 from __future__ import annotations
 
-import os
-import platform
 import subprocess
 from pathlib import Path
 
@@ -16,27 +14,20 @@ import torch
 
 import unmask
 from unmask._version import __version__
+from unmask.training.machine import has_bf16
+from unmask.training.machine import machine as facts
 
 
 def machine() -> str:
-    """Processor and cores; no name of the host."""
-    model = platform.processor() or platform.machine()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    if torch.cuda.is_available():
-        model = torch.cuda.get_device_name()
-    return f"{model}, {os.cpu_count()} cores"
+    """Processor and cores, or the GPU; no name of the host."""
+    found = facts()
+    model = torch.cuda.get_device_name() if torch.cuda.is_available() else found["cpu"] or found["architecture"]
+    return f"{model}, {found['cores']} cores"
 
 
 def has_type(precision: str) -> bool:
     """Whether training in that type is no emulation on this machine."""
-    if precision != "bf16" or torch.cuda.is_available():
-        return True
-    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-    return any(getattr(torch.cpu, name, bool)() for name in asked)
+    return precision != "bf16" or torch.cuda.is_available() or has_bf16()
 
 
 def code() -> dict[str, str | None]:

@@ -87,8 +87,8 @@ class Spec:
     vocab: int = 0  # 0: the data's
     context: int = 128
     flops_rule: str = "exact"
-    precision: str = "fp32"
-    compile: bool = False
+    precision: str = "fp32"  # or bf16; auto: whichever is faster, measured by `scale plan`
+    compile: bool | None = None  # null: by shape, as measured; eager where nothing was
     jobs: int = 2
     threads: int = 1
     warmup: float = 0.05  # share of the steps
@@ -123,8 +123,8 @@ def check(spec: Spec, where: str) -> None:
     """Raises `UserError` for what contradicts itself."""
     if not spec.data and not spec.vocab:
         raise UserError(f"{where}: data is missing; give --data FOLDER, or --vocab SIZE to plan without")
-    if spec.precision not in TYPES:
-        raise UserError(f"{where}: precision is {shown(spec.precision)}; give {' or '.join(TYPES)}")
+    if spec.precision not in (*TYPES, "auto"):
+        raise UserError(f"{where}: precision is {shown(spec.precision)}; give {', '.join(TYPES)} or auto")
     if spec.flops_rule not in FLOPS_RULES:
         raise UserError(f"{where}: flops_rule is {shown(spec.flops_rule)}; give {' or '.join(FLOPS_RULES)}")
     positive = ("context", "jobs", "threads", "most_epochs", "scoring.sequences", "scoring.draws")

@@ -19,11 +19,8 @@ from typing import Any
 from unmask.errors import UserError
 from unmask.files import check_writable
 from unmask.scaling.parts import Part, Spec, check, read_part
-from unmask.scaling.plan_file import Plan, read_spec, write_plan
+from unmask.scaling.plan_file import Plan, listed, read_spec, write_plan
 from unmask.scaling.runs import Facts, PlannedRun, planned_runs
-from unmask.terminal import LiveLine
-
-START = 8.0  # seconds of a run's two processes before their first step
 
 
 @dataclass(frozen=True)
@@ -67,7 +64,13 @@ def plan(options: PlanOptions) -> dict[str, Any]:
     for run in runs:  # what the recipe keys of a plan say is checked now, not by the first run
         run.recipe_for("-", "-")
     if options.seconds:
-        runs = timed(spec, runs, options.seconds)
+        from unmask.scaling.rates import measured
+
+        spec, runs = measured(spec, runs, options.seconds)
+    elif spec.precision == "auto":
+        raise UserError("precision auto is chosen by measuring every shape; add --seconds 20, or give fp32 or bf16")
+    elif options.plan is not None:
+        runs = as_before(options.plan, runs)
     made = Plan(spec, facts, runs)
     if options.out is not None:
         write_plan(options.out, made)
@@ -117,29 +120,16 @@ def refuse_short_validation(spec: Spec, facts: Facts) -> None:
         )
 
 
-def timed(spec: Spec, runs: list[PlannedRun], seconds: float) -> list[PlannedRun]:
-    """With the seconds that each run is expected to take, by real steps of every shape at its median batch."""
-    from unmask.scaling.measure import tokens_per_second
-
-    if not spec.data:
-        raise UserError("--seconds measures real steps, which needs data; give --data FOLDER")
-    groups: dict[tuple[Any, ...], list[PlannedRun]] = {}
-    for run in runs:
-        groups.setdefault((run.objective, run.size, run.precision, run.compile), []).append(run)
-    rates = {}
-    with LiveLine() as line:
-        for number, (key, members) in enumerate(groups.items(), 1):
-            line.show(f"measuring {key[0]} {key[1]} {key[2]}, {number} of {len(groups)}")
-            chosen = sorted(members, key=lambda run: run.batch)[len(members) // 2]
-            recipe = chosen.recipe_for(spec.data, os.devnull + "-unused", spec.threads)
-            rates[key] = tokens_per_second(recipe, seconds)
-    scored = spec.scoring.sequences * (spec.context - 1)
-    found = []
-    for run in runs:
-        rate = rates[run.objective, run.size, run.precision, run.compile]
-        passes = scored * (spec.scoring.draws if run.objective == "mdm" else 1)
-        found.append(dataclasses.replace(run, seconds=round(START + run.tokens / rate + passes / (3 * rate), 1)))
-    return found
+def as_before(path: str, runs: list[PlannedRun]) -> list[PlannedRun]:
+    """Runs with the times that the plan at `path` has of them already."""
+    before = {run.name: run for run in listed(path)}
+    digest = {name: run.digest("") for name, run in before.items()}
+    return [
+        dataclasses.replace(run, compile=before[run.name].compile, seconds=before[run.name].seconds)
+        if digest.get(run.name) == run.digest("")
+        else run
+        for run in runs
+    ]
 
 
 def expected(made: Plan) -> dict[str, Any] | None:
@@ -169,7 +159,6 @@ def summary(made: Plan, out: str | None) -> dict[str, Any]:
         "context": spec.context,
         "flops_rule": spec.flops_rule,
         "precision": spec.precision,
-        "compile": spec.compile,
         "jobs": spec.jobs,
         "threads": spec.threads,
         "runs": [run.to_dict() for run in runs],
@@ -212,7 +201,8 @@ def in_words(found: dict[str, Any]) -> str:
         parts.append((part["part"], str(part["runs"]), *sums, epochs, hours, note))
     lines += _table(parts)
     lines.append("")
-    made = f"{found['precision']} {'compiled' if found['compile'] else 'eager'}"
+    compiled = sum(run["compile"] for run in found["runs"])
+    made = f"{found['precision']} ({compiled} compiled)"
     lines.append(
         f"{len(found['runs'])} runs of context {found['context']}, vocabulary {found['vocab']}, in {made}, "
         f"{found['jobs']} at a time x {found['threads']} threads; budgets by {found['flops_rule']} FLOPs"

@@ -75,19 +75,25 @@ def read_spec(path: str | Path) -> Spec:
 
 def read_plan(path: str | Path, data: str | None = None) -> Plan:
     """A plan with its runs. `data`: where the data lies now. Raises `UserError` where that is other data."""
-    spec = read_spec(path)
-    whole = read_yaml(path)
-    rows = whole.get("runs")
-    if not isinstance(rows, list) or not rows:
+    spec, runs = read_spec(path), listed(path)
+    if not runs:
         raise UserError(f"{path} lists no runs yet; make them with `unmask scale plan {path} --out PLAN`")
     if data is not None:
         spec = dataclasses.replace(spec, data=data)
     if not spec.data:
         raise UserError(f"{path} was planned without data; give --data FOLDER to `unmask scale plan {path} --out PLAN`")
     facts = Facts.of(spec)
-    if whole.get("data_sum") != facts.data_sum:
+    if read_yaml(path).get("data_sum") != facts.data_sum:
         raise UserError(f"{spec.data} is not the data that {path} was planned with; put it back, or plan again")
-    return Plan(spec, facts, [_run_of(row, f"{path}: runs.{i}") for i, row in enumerate(rows)])
+    return Plan(spec, facts, runs)
+
+
+def listed(path: str | Path) -> list[PlannedRun]:
+    """The runs that a plan lists; none in a file that is not planned yet."""
+    rows = read_yaml(path).get("runs") or []
+    if not isinstance(rows, list):
+        raise UserError(f"{path}: runs is no list; make the plan again with `unmask scale plan`")
+    return [_run_of(row, f"{path}: runs.{i}") for i, row in enumerate(rows)]
 
 
 def _run_of(row: Any, where: str) -> PlannedRun:

@@ -32,7 +32,11 @@ from unmask.training.run_folder import flat
 
 LINES = 2000  # of a run's metrics, at most
 LINE_TOKENS = 16384  # at least, of each
-ASIDE = ("data", "out", "threads", "device", "log_every", "validation", "checkpoint", "wandb", "profile", "max_skipped")
+# Of a recipe, what decides no weights: where it runs, how it is logged, and what changes rounding alone.
+ASIDE = (
+    *("data", "out", "threads", "device", "compile", "micro_batch", "activation_checkpointing", "parallel"),
+    *("log_every", "validation", "checkpoint", "wandb", "profile", "max_skipped"),
+)
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,13 @@ class PlannedRun:
 
     def digest(self, data_sum: str) -> str:
         """A sum of all that decides the weights: settings and data. Not where it runs, nor how it is logged."""
-        fields = self.recipe_for("-", "-").to_dict()
-        decided = {name: value for name, value in fields.items() if name not in ASIDE}
+        fields, usual = (flat(made.to_dict()) for made in (self.recipe_for("-", "-"), Recipe("-", "-", steps=1)))
+        # Not what is as usual: keys that later versions add must not make other runs of these.
+        decided = {
+            name: value
+            for name, value in fields.items()
+            if name.partition(".")[0] not in ASIDE and value != usual.get(name)
+        }
         text = json.dumps([decided, data_sum], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -202,7 +211,7 @@ def _run(spec: Spec, part: Part, facts: Facts, point: Point) -> PlannedRun:
         steps=steps,
         context=spec.context,
         precision=part.precision or spec.precision,
-        compile=spec.compile,
+        compile=bool(spec.compile),
         unique_tokens=part.unique_tokens,
         subset=point.subset,
         recipe=recipe,

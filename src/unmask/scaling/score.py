@@ -1,6 +1,6 @@
-"""The score of a finished run: its final weights on the sweep's tokens with the sweep's draws. A process of its own.
+"""The score of a finished run: its final weights on the sweep's tokens with the sweep's draws.
 
-    echo '{"run": "sweep/runs/arm-...", "data": ..., "context": 128, ...}' | python -m unmask.scaling.score
+    score(Path("sweep/runs/arm-96x3-1.6e13-s0"), "data/sweep", 128, steps, scoring, Path("sweep/unigram.json"))
 
 Every run of a sweep is scored on the same windows, spread evenly over the validation split, each behind a clean
 end-of-sequence token, with the same masks (common random numbers) and in fp32 whatever it was trained in; a masked
@@ -14,13 +14,11 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
@@ -28,25 +26,28 @@ from unmask.files import write_whole
 from unmask.likelihood import corpus_bound
 from unmask.model.checkpoints import newest_checkpoint, step_of
 from unmask.model.folder import CONFIG, TOKENIZER, WEIGHTS, load
+from unmask.scaling.by_source import by_source
 from unmask.scaling.machine import machine
 from unmask.scaling.plateau import learned_at, unigram_entropy
-from unmask.terminal import say
 from unmask.training.metrics import read_records
-from unmask.training.validation import validation_windows
+from unmask.training.validation import validation_windows, window_starts
 
 
 def score(
-    run: str, data: str, context: int, steps: int, scoring: dict[str, int], threads: int, cache: str
+    folder: Path, data: str, context: int, steps: int, scoring: dict[str, int], entropy_file: Path
 ) -> dict[str, Any]:
-    """What the sweep's row has of the finished run at `run`. cache: where the unigram's entropy is kept."""
-    torch.set_num_threads(threads)
+    """What the sweep's row has of a finished run; puts its final weights into its folder.
+
+    entropy_file: where the unigram's entropy is kept.
+    """
     began = time.monotonic()
-    folder = Path(run)
     weights = final_weights(folder, steps)
-    windows_NT = validation_windows(TokenData(data, "validation"), context, scoring["sequences"])
+    held_out = TokenData(data, "validation")
+    windows_NT = validation_windows(held_out, context, scoring["sequences"])
+    starts_N = window_starts(held_out, context, scoring["sequences"])
     model = load(weights)
     found = corpus_bound(model, windows_NT, draws=scoring["draws"], seed=scoring["seed"])
-    entropy = known_entropy(Path(cache), data)
+    entropy = known_entropy(entropy_file, data)
     for name in (WEIGHTS, TOKENIZER, CONFIG):  # the last one makes it a model folder
         if (weights / name).is_file() and weights != folder:
             shutil.copyfile(weights / name, folder / f".{name}.partial")
@@ -58,6 +59,7 @@ def score(
         "unigram": entropy,
         "method": found.method,
         "is_bound": found.is_bound,
+        "sources": by_source(Path(data), held_out, starts_N, found.token_nats_NT),
         "protocol": protocol(windows_NT, scoring),
         "machine": machine(),
         "scoring_seconds": round(time.monotonic() - began, 1),
@@ -88,16 +90,3 @@ def known_entropy(cache: Path, data: str) -> float:
     found = unigram_entropy(TokenData(data, "train"))
     write_whole(cache, json.dumps({"nats": found}) + "\n")
     return found
-
-
-def main() -> int:
-    try:
-        print(json.dumps(score(**json.load(sys.stdin))))
-        return 0
-    except UserError as error:
-        say(f"unmask: error: {error}")
-        return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -15,6 +15,7 @@ from unmask.scaling.plan_file import read_plan
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.sweep import STATES, Sweep
 
+START = 8.0  # seconds of a run's two processes before their first step
 TAIL = 8192  # bytes of a metrics file that hold its last line
 
 
@@ -65,7 +66,7 @@ def seconds_left(
     shares: of running ones, how far they are. None where neither plan nor results tell.
     """
     planned = {run.name: run for run in runs}
-    timed = [(row["seconds"], planned[name]) for name, row in rows.items() if name in planned and row.get("seconds")]
+    timed = [(START + row["seconds"], planned[name]) for name, row in rows.items() if name in planned]
     by_time = [(seconds, run.seconds) for seconds, run in timed if run.seconds]
     ratio = sum(s for s, _ in by_time) / sum(e for _, e in by_time) if by_time else 1.0
     rate = sum(run.flops for _, run in timed) / sum(s for s, _ in timed) if timed else None
