@@ -1,0 +1,1 @@
+"""Scaling laws: text for a sweep."""
