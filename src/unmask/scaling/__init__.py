@@ -1,4 +1,6 @@
-"""Scaling laws: plan a sweep, run it, score it, say where it stands, fit it; one module a verb of `unmask scale`."""
+"""Scaling laws behind `unmask scale`: text for a sweep, its plan, its runs and their scores; laws fitted to them."""
+
+from __future__ import annotations
 
 # verb: (module, its options, its function); each module also has `in_words(result)`
 VERBS = {
