@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unmask.model.config import ModelConfig
-from unmask.model.linear import Linear, write_copies
+from unmask.model.linear import WHOLE, Linear, write_copies
 from unmask.model.lora import LoRAFields, add_adapters
 from unmask.model.transformer import Transformer
 
@@ -64,3 +64,26 @@ def test_without_gradients_and_in_the_state_there_is_no_copy() -> None:
         write_copies(network, torch.bfloat16)
         assert torch.equal(network(TOKENS), plain)
     assert set(network.state_dict()) == names
+
+
+def test_masked_tokens_come_in_few_shapes_in_bf16_alone() -> None:
+    """Rows that only fill up change no loss and no gradient."""
+    network = Transformer(CONFIG, seed=3)
+    at_N = torch.tensor([1, 4, 5, 20, 23])
+    shapes: list[int] = []
+    network.layers[-1].mlp.down.register_forward_hook(lambda module, inputs, y: shapes.append(len(y)))
+
+    def gradient() -> torch.Tensor:
+        network.zero_grad()
+        hidden_NE = network.hidden(TOKENS, at_N=at_N)
+        assert len(hidden_NE) == 5
+        loss, ce_N = network.cross_entropy(hidden_NE, TOKENS.flatten()[at_N], torch.ones(5))
+        assert len(ce_N) == 5
+        loss.backward()
+        return torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None])
+
+    plain = gradient()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        filled = gradient()
+    assert shapes == [5, WHOLE]
+    assert float((filled - plain).norm()) <= 0.02 * float(plain.norm())

@@ -190,18 +190,18 @@ def finish(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
 def training_facts(run: Path) -> dict[str, Any]:
     """Settings of a run and what it spent, from its own files."""
     from unmask.training.metrics import METRICS, read_records
-    from unmask.training.precision import PRECISION
-    from unmask.training.run_folder import read_json, read_settings
+    from unmask.training.precision import recorded
+    from unmask.training.run_folder import read_settings
 
-    recipe = read_settings(run)
-    number_type = (read_json(run / PRECISION, f"delete {run} to train it again") or {}).get("precision")
+    recipe, number_type = read_settings(run), recorded(run)
     records = [record for record in read_records(run) if record["kind"] == "train"]
     if not records:
         raise UserError(f"{run / METRICS} has no training step; delete {run} to train it again")
     last = records[-1]
     spent = {name: last[name] for name in ("flops", "step", "tokens", "epoch", "skipped", "seconds")}
     chosen = ("seed", "context", "batch_size", "flops_rule", "model", "objective", "optimizer", "ema", "threads")
-    return {**spent, **{name: recipe[name] for name in chosen}, "precision": number_type}
+    spent["precision"] = recipe["precision"] if number_type is None else number_type.name
+    return {**spent, **{name: recipe[name] for name in chosen}}
 
 
 def data_facts(options: argparse.Namespace, folder: Path) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from unmask.model.linear import filling
+
 # Logits in one chunk (32 MiB in fp32). Smaller ones would spend their time on the sum of the head's gradient, which
 # each chunk reads and writes whole; larger ones leave the caches, and glibc gives their memory back each time. On a GPU
 # as many as keep it busy.
@@ -130,6 +132,9 @@ class _CrossEntropyByColumns(torch.autograd.Function):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.autocast("cpu", enabled=False):
             needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+            asked, more = len(targets_N), filling(len(targets_N), copy_VE)
+            hidden_NE, targets_N = F.pad(hidden_NE, (0, 0, 0, more)), F.pad(targets_N, (0, more))
+            weights_N = F.pad(weights_N, (0, more))  # which count nothing
             grad_hidden_NE = torch.zeros_like(hidden_NE, dtype=torch.float32) if needs_hidden else None
             some = torch.empty_like if len(targets_N) else torch.zeros_like  # the first block of rows writes all of it
             grad_weight_VE = some(weight_VE, dtype=torch.float32) if needs_weight else None
@@ -173,10 +178,10 @@ class _CrossEntropyByColumns(torch.autograd.Function):
                     grad_weight_VE.index_add_(0, target_n, scaled_nE * slope_n1)
                 if grad_hidden_NE is not None:
                     grad_hidden_NE[part] *= weight_n1
-            grad_hidden = None if grad_hidden_NE is None else grad_hidden_NE.to(hidden_NE.dtype)
-            ctx.grads = grad_hidden, grad_weight_VE
+            grad_hidden = None if grad_hidden_NE is None else grad_hidden_NE[:asked].to(hidden_NE.dtype)
+            ctx.grads, ce_N = (grad_hidden, grad_weight_VE), ce_N[:asked]
             ctx.mark_non_differentiable(ce_N)
-            return (ce_N * weights_N).sum(), ce_N
+            return (ce_N * weights_N[:asked]).sum(), ce_N
 
     @staticmethod
     def backward(

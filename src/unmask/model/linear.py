@@ -16,6 +16,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+WHOLE = 64  # rows: a number that differs from step to step is filled up to a multiple of it
+
+
+def filling(rows: int, like: torch.Tensor) -> int:
+    """Rows to add where products run in bf16 on a CPU, else 0.
+
+    There a product's kernel is made when its shape is first seen, which takes over a millisecond, and a thousand of
+    them are kept: masked tokens come in any number.
+    """
+    if like.device.type != "cpu" or not (like.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")):
+        return 0
+    return -rows % WHOLE
+
 
 class Linear(nn.Linear):
     """``x @ weight.T``; no bias."""

@@ -27,7 +27,7 @@ from unmask.model.cache import KVCache
 from unmask.model.canvas_cache import CanvasCache, CanvasRows
 from unmask.model.config import ModelConfig
 from unmask.model.cross_entropy import weighted_cross_entropy
-from unmask.model.linear import Linear
+from unmask.model.linear import Linear, filling
 
 
 class RMSNorm(nn.Module):
@@ -193,6 +193,9 @@ class Transformer(nn.Module):
             if causal:
                 mask = mask & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
                 causal = False
+        asked = None if at_N is None else len(at_N)
+        if at_N is not None:
+            at_N = F.pad(at_N, (0, filling(len(at_N), self.embedding.weight)))
         x_BTE = self.embedding(tokens_BT)
         for index, layer in enumerate(self.layers):
             cached = None if cache is None or positions_BT is None else (cache, index, positions_BT)
@@ -201,7 +204,7 @@ class Transformer(nn.Module):
                 x_BTE = checkpoint(layer, x_BTE, *where, use_reentrant=False)
             else:
                 x_BTE = layer(x_BTE, *where)
-        return self.norm(x_BTE)
+        return self.norm(x_BTE[:asked] if asked is not None else x_BTE)
 
     def canvas_cache(self, batch: int, length: int) -> CanvasCache:
         """Empty slots for so many rows of so many positions, on this network's device."""

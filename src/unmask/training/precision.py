@@ -115,12 +115,19 @@ def began_with(path: Path, device: torch.device) -> Choice | None:
     run = read_record(path)
     if run is None:
         return None
+    if (known := recorded(path)) is not None:
+        return known
+    asked = str(run.settings.get("precision", "auto"))  # begun by an earlier version
+    own = "bf16" if device.type == "cuda" else "fp32"
+    return Choice(own if asked == "auto" else asked, "as it began")
+
+
+def recorded(path: Path) -> Choice | None:
+    """The type that a run's record says; None where there is no record. Raises `UserError` for a damaged one."""
     mend = 'put back its own, or write {"precision": "fp32"} (or bf16) there, in which it began'
     found = read_json(path / PRECISION, mend)
-    if found is None:  # begun by an earlier version
-        asked = str(run.settings.get("precision", "auto"))
-        own = "bf16" if device.type == "cuda" else "fp32"
-        return Choice(own if asked == "auto" else asked, "as it began")
+    if found is None:
+        return None
     name, why, changes = found.get("precision"), "as it began", found.get("changes")
     if isinstance(changes, list) and changes and isinstance(changes[-1], dict):
         name, why = changes[-1].get("to"), f"as since step {changes[-1].get('step')}"

@@ -29,6 +29,7 @@ from unmask.diffusion.objective import Objective, ObjectiveConfig
 from unmask.errors import UserError
 from unmask.files import cache_folder, write_whole
 from unmask.model.config import ModelConfig
+from unmask.model.linear import write_copies
 from unmask.model.number_types import processor_flags, processor_name
 from unmask.model.transformer import Transformer
 
@@ -37,7 +38,7 @@ LEAST, TRIES = 1.3, 3
 HOPELESS = 1 / 3  # a first product slower than that ends it: bf16 may take a hundred times as long
 SECONDS, AIM = 0.8, 0.4  # that the tries may take, and that they are laid out for
 ROWS, WIDEST = 256, 1024
-FEW, LOOKS = 16, 5  # rows of the first product, and how often it is taken
+FEW, FEWEST, LOOKS = 16, 256, 5  # rows and least columns of the first product, and how often it is taken
 SMALL, TOKENS = 192, 512  # widest model whose layers are taken, and the tokens of a pass
 MOST = 16  # turns of a product in a try, the quickest counting
 
@@ -110,7 +111,8 @@ def small(config: ModelConfig) -> ModelConfig:
 def measure(config: ModelConfig, seconds: float = SECONDS) -> list[float]:
     """Seconds in fp32 over those in bf16, of each try that time was left for."""
     shapes = products(config)
-    few = Product(next(iter(shapes)), FEW)
+    k, n = next(iter(shapes))
+    few = Product((max(k, FEWEST), max(n, FEWEST)), FEW)  # large enough for arithmetic to be what takes time
     run(few, 1)  # the first call of a shape sets things up
     if (ratio := ratio_of(run(few, LOOKS, time.perf_counter() + seconds / 2))) < HOPELESS:
         return [ratio]
@@ -185,18 +187,19 @@ class Layers:
     """A model's forward and backward pass over `TOKENS` tokens, as a training step makes them."""
 
     def __init__(self, config: ModelConfig) -> None:
-        self._network, self._objective = Transformer(config, seed=0), Objective(ObjectiveConfig(kind=config.kind))
+        self._objective = Objective(ObjectiveConfig(kind=config.kind))
+        self._fp32, self._bf16 = Transformer(config, seed=0), Transformer(config, seed=0)
         rows = max(1, TOKENS // config.block_size)
         tokens_BT1 = np.random.default_rng(0).integers(config.vocab_size, size=(rows, config.block_size + 1))
         self._inputs = self._objective.prepare(tokens_BT1, 0, np.arange(rows), config.mask_id)
 
     def fp32(self) -> None:
-        loss = self._objective.loss(self._network, self._inputs).loss_sum
-        loss.backward()
-        self._network.zero_grad(set_to_none=True)
+        self._objective.loss(self._fp32, self._inputs).loss_sum.backward()
+        self._fp32.zero_grad(set_to_none=True)
 
     def bf16(self) -> None:
+        write_copies(self._bf16, torch.bfloat16)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            loss = self._objective.loss(self._network, self._inputs).loss_sum
+            loss = self._objective.loss(self._bf16, self._inputs).loss_sum
         loss.backward()
-        self._network.zero_grad(set_to_none=True)
+        self._bf16.zero_grad(set_to_none=True)
