@@ -90,6 +90,53 @@ def add_verify(p: argparse.ArgumentParser) -> None:
     p.add_argument("--verify", action=argparse.BooleanOptionalAction, default=None, help=words)
 
 
+def add_scale(parser: Parser, verbs: dict[str, Parser]) -> None:
+    """The verbs of `unmask scale`."""
+    subjects = parser.add_subparsers(dest="subject", metavar="VERB", required=True, parser_class=Parser)
+
+    def subject(name: str, help: str) -> Parser:
+        made = subjects.add_parser(name, help=help, formatter_class=Help)
+        made.add_argument("--json", action="store_true", help="print the result as JSON")
+        verbs[f"scale {name}"] = made
+        return made
+
+    p = subject("plan", "which runs, how long each, what they cost")
+    p.add_argument("plan", nargs="?", metavar="PLAN", help="a plan, or its settings, to read and extend")
+    p.add_argument("--data", default=None, metavar="FOLDER", help="prepared data")
+    p.add_argument("--vocab", type=int, default=None, help="to plan without data")
+    p.add_argument("--context", type=int, default=None, help="tokens a sequence; 128")
+    p.add_argument("--objective", action="append", default=None, help="of a part to add: mdm or arm; repeatable")
+    p.add_argument("--flops", action="append", default=None, help="its budgets: 1e12,2e12; repeatable")
+    p.add_argument("--size", action="append", default=None, help="its sizes: 96x3, 6M, family:32-192; repeatable")
+    p.add_argument("--seeds", type=int, default=None, help="its seeds, from 0; 1")
+    p.add_argument("--part", default=None, metavar="NAME", help="its name; by default the objective")
+    p.add_argument("--flops-rule", default=None, help="of budgets: exact (default) or 6nd")
+    p.add_argument("--precision", default=None, help="of the whole sweep: fp32 (default), bf16, auto")
+    p.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None, help="compiled steps")
+    p.add_argument("--jobs", type=int, default=None, help="runs at a time; 2")
+    p.add_argument("--threads", type=int, default=None, help="of each; 1")
+    p.add_argument("--seconds", type=float, default=None, help="measure each shape for so long; by default not")
+    p.add_argument("--out", default=None, metavar="PLAN", help="the file to write")
+
+    p = subject("run", "run a plan: skips the finished, resumes the cut, sets the failed aside")
+    add_sweep(p)
+    p.add_argument("--jobs", type=int, default=None, help="runs at a time; by default the plan's")
+    p.add_argument("--threads", type=int, default=None, help="of each; by default the plan's")
+    p.add_argument("--only", action="append", default=None, metavar="PATTERN", help="runs or parts: 'arm-*'")
+    p.add_argument("--retry", action="store_true", help="failed runs again")
+    p.add_argument("--shard", default=None, metavar="I/N", help="every N-th run from the I-th, for job arrays")
+    p.add_argument("--precision", default=None, help="another type than the plan's; its rows are marked")
+
+    add_sweep(subject("status", "where a sweep stands"))
+
+
+def add_sweep(p: argparse.ArgumentParser) -> None:
+    """Of what works on a sweep's folder."""
+    p.add_argument("plan", metavar="PLAN", help="what unmask scale plan --out wrote")
+    p.add_argument("--out", required=True, metavar="SWEEP", help="the sweep's folder")
+    p.add_argument("--data", default=None, metavar="FOLDER", help="where the data lies now")
+
+
 def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Parser]]:
     """The parser of the command line, and those of its verbs by name; `functions` run them and say what they do."""
     parser = Parser(prog="unmask", description="Masked diffusion language models: train, sample, score.")
@@ -215,6 +262,8 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--random-length", type=float, default=0.01, help="share of sequences of a random length")
     p.add_argument("--peak", type=float, default=None, metavar="TFLOPS", help="of a device; by default measured here")
     p.add_argument("--efficiency", type=float, default=0.4, help="share of the peak that is reached")
+
+    add_scale(verb("scale", "scaling laws: plan a sweep, run it, say where it stands"), verbs)
 
     p = verb("tune", "pick a model's decoding rule and steps by measuring, and write them as its defaults")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
