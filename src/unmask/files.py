@@ -29,13 +29,6 @@ NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
 
 
-def cache_folder() -> Path:
-    """What may be made again: `UNMASK_CACHE`, else `XDG_CACHE_HOME`/unmask, else ~/.cache/unmask. Need not be there."""
-    if own := os.environ.get("UNMASK_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "unmask")
-
-
 def write_whole(path: str | Path, text: str) -> Path:
     """Writes beside the place and renames; an old file is replaced. Raises `UserError` where it cannot be written."""
     check_writable([path])
@@ -121,6 +114,19 @@ def file_sha256(path: Path) -> str:
     """What names a file's content, such as the weights that a number or a run rests on."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """For what can be made again: `UNMASK_CACHE`, else `XDG_CACHE_HOME`/unmask, else ~/.cache/unmask.
+
+    Raises `UserError` for a user without a home who has set neither.
+    """
+    if own := os.environ.get("UNMASK_CACHE"):
+        return Path(own)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "unmask")
+    except RuntimeError as error:
+        raise UserError("there is no home folder to keep a cache in; set UNMASK_CACHE to a folder") from error
 
 
 def sync_folder(folder: Path) -> None:

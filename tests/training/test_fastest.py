@@ -51,7 +51,7 @@ def test_a_way_that_compiles_is_chosen_for_long_runs_alone():
 
 
 def test_ways_fill_the_cores(monkeypatch):
-    monkeypatch.setattr(module, "has_bf16", lambda: True)
+    monkeypatch.setattr(module, "processor_has_bf16", lambda: True)
     assert [way.name for way in ways_of(2, True)] == [
         f"{precision} {made} {layout}"
         for made in ("eager", "compiled")
@@ -59,7 +59,7 @@ def test_ways_fill_the_cores(monkeypatch):
         for layout in ("2 x 1", "1 x 2")
     ]
     assert {(way.processes, way.threads) for way in ways_of(6, True)} == {(6, 1), (3, 2), (2, 3), (1, 6)}
-    monkeypatch.setattr(module, "has_bf16", lambda: False)
+    monkeypatch.setattr(module, "processor_has_bf16", lambda: False)
     assert {way.precision for way in ways_of(2, True)} == {"fp32"}
     assert not any(way.compile for way in ways_of(2, False))
 

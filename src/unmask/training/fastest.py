@@ -32,9 +32,10 @@ from unmask._version import __version__
 from unmask.errors import UserError
 from unmask.files import cache_folder, parse_json, write_whole
 from unmask.model.config import ModelConfig
+from unmask.model.number_types import processor_flags, processor_has_bf16
 from unmask.terminal import say as say_on_stderr
 from unmask.training.compiling import keep_compiled
-from unmask.training.machine import capabilities, has_bf16, machine, usable_cores
+from unmask.training.machine import machine, usable_cores
 from unmask.training.recipe import Recipe
 from unmask.training.setup import planned_steps
 from unmask.training.trial import Way, pretraining
@@ -155,7 +156,7 @@ def worth_compiling(arms: Sequence[Arm], tokens: float) -> bool:
 def ways_of(cores: int, compiles: bool) -> list[Way]:
     """All ways to fill the cores; first the one that the others are held against."""
     layouts = [(threads, cores // threads) for threads in range(1, cores + 1) if cores % threads == 0]
-    types = ("fp32", "bf16") if has_bf16() else ("fp32",)
+    types = ("fp32", "bf16") if processor_has_bf16() else ("fp32",)
     return [
         Way(precision, compile, threads, processes)
         for compile in ((False, True) if compiles else (False,))
@@ -187,8 +188,7 @@ def arms_of(ways: Sequence[Way]) -> list[Arm]:
 def key_of(recipe: Recipe, config: ModelConfig, cores: int) -> dict[str, Any]:
     """What the measurement depends on."""
     return {
-        "machine": machine()
-        | {"instructions": hashlib.sha256(" ".join(sorted(capabilities())).encode()).hexdigest()[:12]},
+        "machine": machine() | {"instructions": hashlib.sha256(" ".join(processor_flags()).encode()).hexdigest()[:12]},
         "cores": cores,
         "torch": str(torch.__version__),
         "unmask": __version__,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -190,13 +190,6 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
         if device.index is None:
             device = torch.device("cuda", local_rank)
     return device
-
-
-def autocast_for(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """bf16 autocast where asked for or, by default, on CUDA: bf16 on most CPUs is many times slower than fp32."""
-    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
 
 
 def compile_layers(network: Transformer, say: Callable[[str], None]) -> None:
