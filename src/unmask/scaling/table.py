@@ -157,7 +157,8 @@ def _json_lines(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
             raise UserError(f"{path}:{number}: no JSON object; mend or remove the line")
         if row.get("state", "finished") != "finished":
             continue
-        records.append((f"line {number}", {OTHER_NAMES.get(name, name): value for name, value in row.items()}))
+        fields = {str(OTHER_NAMES.get(name, name)): value for name, value in row.items()}
+        records.append((f"line {number}", fields))
     return records
 
 
