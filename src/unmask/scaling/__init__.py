@@ -7,4 +7,5 @@ VERBS = {
     "plan": ("unmask.scaling.plan", "PlanOptions", "plan"),
     "run": ("unmask.scaling.run", "RunOptions", "run"),
     "status": ("unmask.scaling.status", "StatusOptions", "status"),
+    "fit": ("unmask.scaling.fit", "FitOptions", "scale_fit"),
 }
