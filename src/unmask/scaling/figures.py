@@ -26,12 +26,12 @@ PANELS = (
     ("params", "optimal size N*, parameters"),
     ("tokens", "optimal tokens D*"),
 )
-# form of a gap: (words, colour, dashes)
+# form of a gap: (words, colour, how dark its band is)
 FORMS = {
-    "overlap": ("minima, interpolated (headline)", INK, "-"),
-    "approach2": ("approach 2, lines of L*", COLOURS["xz"], "-"),
-    "approach3_shared": ("approach 3, one E", COLOURS["mdm"], "-"),
-    "approach3": ("approach 3, an E each", COLOURS["unigram"], "-"),
+    "overlap": ("minima, interpolated (headline)", INK, 0.0),
+    "approach2": ("approach 2, lines of L*", COLOURS["xz"], 0.16),
+    "approach3_shared": ("approach 3, one E", COLOURS["mdm"], 0.12),
+    "approach3": ("approach 3, an E each", COLOURS["unigram"], 0.08),
 }
 BESIDE = ("D", "s", "^", "v", "P")
 DPI = 160
@@ -107,14 +107,18 @@ def isoflop(view: dict[str, Any]) -> Figure:
         axes.set_title(f"{name.upper()}: loss of a budget's sizes", loc="left", fontweight="bold")
         axes.margins(x=0.14)
     grid[0].set_ylabel("held-out loss, nats/token")
-    _legend_of_marks(grid[-1], any(run["excluded"] for run in view["runs"]))
+    grid[-1].plot([], [], "*", color=INK, markersize=10, markeredgewidth=0, label="lowest point of a parabola")
+    if any(run["excluded"] for run in view["runs"]):
+        grid[-1].plot([], [], "o", color=SOFT, markerfacecolor="none", label="left out of the fit")
+    _legend_below(figure, grid[-1])
     return figure
 
 
 def frontier(view: dict[str, Any]) -> Figure:
     """L*, N* and D* over compute with bands; the minima as points; dashed where no budget was measured."""
-    figure = _figure(11, 3.9)
-    for axes, (which, label) in zip(figure.subplots(1, len(PANELS)), PANELS, strict=True):
+    figure = _figure(11, 4.3)
+    grid = figure.subplots(1, len(PANELS))
+    for axes, (which, label) in zip(grid, PANELS, strict=True):
         for name in view["objectives"]:
             _frontier_line(axes, view, name, which)
         for later in view["over"]:
@@ -124,7 +128,7 @@ def frontier(view: dict[str, Any]) -> Figure:
         if which == "loss":
             _plain_ticks(axes)
         axes.set_title(label, loc="left", fontweight="bold", fontsize=10.5)
-    axes.legend(loc="best", fontsize=9)
+    _legend_below(figure, *grid)
     return figure
 
 
@@ -159,8 +163,7 @@ def gap(view: dict[str, Any]) -> Figure:
     _plain_ticks(grid[0])
     first, second = view["pair"]
     grid[0].set_ylabel(f"compute of the {second.upper()} / of the {first.upper()}\nat equal loss")
-    handles, labels = grid[-1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=9)
+    _legend_below(figure, *grid)
     return figure
 
 
@@ -240,11 +243,14 @@ def _shade(shades: dict[float, float], flops: float) -> float:
     return shades[min(shades, key=lambda budget: abs(math.log(budget / flops)))]
 
 
-def _legend_of_marks(axes: Axes, hollow: bool) -> None:
-    axes.plot([], [], "*", color=INK, markersize=10, markeredgewidth=0, label="lowest point of a parabola")
-    if hollow:
-        axes.plot([], [], "o", color=SOFT, markerfacecolor="none", label="left out of the fit")
-    axes.legend(loc="upper right", fontsize=8.5)
+def _legend_below(figure: Figure, *several: Axes) -> None:
+    """One legend under all panels, where it covers nothing."""
+    found: dict[str, Any] = {}
+    for axes in several:
+        handles, labels = axes.get_legend_handles_labels()
+        found |= dict(zip(labels, handles, strict=True))
+    columns = min(len(found), 3)
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, fontsize=9)
 
 
 def _frontier_line(axes: Axes, view: dict[str, Any], name: str, which: str) -> None:
@@ -259,7 +265,7 @@ def _frontier_line(axes: Axes, view: dict[str, Any], name: str, which: str) -> N
     inside = [low <= c <= high for c in flops for low, high in [line["range"]]]
     axes.plot(flops, values["estimate"], color=colour, linewidth=1.2, linestyle=(0, (4, 2)))
     within = [(c, v) for c, v, ok in zip(flops, values["estimate"], inside, strict=True) if ok]
-    label = f"{name.upper()}, approach 2" + (" (upper bound)" if name == "mdm" and which == "loss" else "")
+    label = f"{name.upper()}, approach 2" + (" (loss: an upper bound)" if name == "mdm" else "")
     if within:
         axes.plot(*zip(*within, strict=True), color=colour, linewidth=2, label=label)
     band = [(c, a, b) for c, a, b in zip(flops, values["low"], values["high"], strict=True) if a is not None]
@@ -287,20 +293,20 @@ def _later_run(axes: Axes, view: dict[str, Any], later: dict[str, Any], which: s
 
 
 def _gap_form(axes: Axes, entries: list[dict[str, Any]], form: str) -> None:
-    words, colour, _ = FORMS[form]
+    words, colour, dark = FORMS[form]
     entries = sorted((e for e in entries if e["estimate"] is not None), key=lambda e: e["flops"])
     if not entries:
         return
     x, y = [e["flops"] for e in entries], [e["estimate"] for e in entries]
     if form == "overlap":
-        axes.errorbar(x, y, yerr=_errors(entries), fmt="o", color=colour, capsize=3, markersize=7, label=words, zorder=5)
+        _points_with_ends(axes, entries, "o", color=colour, markersize=7, label=words, zorder=5)
         return
     axes.plot(x, y, color=colour, linewidth=1.2, linestyle=(0, (4, 2)))
     inside = [(e["flops"], e["estimate"]) for e in entries if e["inside"]]
     axes.plot(*(zip(*inside, strict=True) if inside else ([], [])), color=colour, linewidth=2.2, label=words)
     band = [(e["flops"], e["low"], e["high"]) for e in entries if e["low"] is not None and e["high"] is not None]
     if band:
-        axes.fill_between(*zip(*band, strict=True), color=colour, alpha=0.14, linewidth=0)
+        axes.fill_between(*zip(*band, strict=True), color=colour, alpha=dark, linewidth=0)
 
 
 def _gap_beside(axes: Axes, other: dict[str, Any], axis: str, number: int) -> None:
@@ -309,18 +315,20 @@ def _gap_beside(axes: Axes, other: dict[str, Any], axis: str, number: int) -> No
     colour = COLOURS["arm"]
     style = {"color": colour, "markerfacecolor": "none", "markersize": 6.5, "label": f"{other['name']}, minima"}
     if entries:
-        x, y = [e["flops"] for e in entries], [e["estimate"] for e in entries]
-        axes.errorbar(x, y, yerr=_errors(entries), fmt=BESIDE[number % len(BESIDE)], capsize=2, zorder=4, **style)
+        _points_with_ends(axes, entries, BESIDE[number % len(BESIDE)], zorder=4, **style)
     if lines:
         x, y = [e["flops"] for e in lines], [e["estimate"] for e in lines]
         dashes = ("-.", (0, (1, 1)), "--")[number % 3]
         axes.plot(x, y, color=colour, linewidth=1.2, linestyle=dashes, label=f"{other['name']}, lines of L*")
 
 
-def _errors(entries: Sequence[dict[str, Any]]) -> list[list[float]]:
-    low = [e["estimate"] - e["low"] if e["low"] is not None else 0.0 for e in entries]
-    high = [e["high"] - e["estimate"] if e["high"] is not None else 0.0 for e in entries]
-    return [low, high]
+def _points_with_ends(axes: Axes, entries: Sequence[dict[str, Any]], mark: str, **style: Any) -> None:
+    """Points with the ends of their intervals, where they have any."""
+    axes.plot([e["flops"] for e in entries], [e["estimate"] for e in entries], mark, **style)
+    for e in entries:
+        if e["low"] is not None and e["high"] is not None:
+            ends = [[e["estimate"] - e["low"]], [e["high"] - e["estimate"]]]
+            axes.errorbar(e["flops"], e["estimate"], yerr=ends, fmt="none", ecolor=style["color"], capsize=3)
 
 
 def _gap_range(view: dict[str, Any]) -> tuple[float, float]:
@@ -340,11 +348,11 @@ def _log(axes: Axes, label: str) -> None:
 
 def _plain_ticks(axes: Axes) -> None:
     """Numbers as they are read, not as powers of ten, on an axis that spans little."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.yaxis.set_major_locator(LogLocator(subs=_subs(axes.get_ylim())))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.yaxis.set_minor_locator(NullLocator())
 
 
 def _subs(limits: Iterable[float]) -> tuple[float, ...]:
