@@ -271,9 +271,9 @@ def _frontier_line(axes: Axes, view: dict[str, Any], name: str, which: str) -> N
     band = [(c, a, b) for c, a, b in zip(flops, values["low"], values["high"], strict=True) if a is not None]
     if band:
         axes.fill_between(*zip(*band, strict=True), color=colour, alpha=0.16, linewidth=0)
-    if (other := line.get(f"{which}_approach3")) is not None:
-        known = [(c, v) for c, v in zip(flops, other, strict=True) if v is not None]
-        axes.plot(*zip(*known, strict=True), color=colour, linewidth=1, linestyle=":", label=f"{name.upper()}, approach 3")
+    other = line.get("approach3", {}).get(which, [])
+    if known := [(c, v) for c, v in zip(flops, other, strict=False) if v is not None]:
+        axes.plot(*zip(*known, strict=True), color=colour, linewidth=1.1, linestyle=":", label=f"{name.upper()}, approach 3")
 
 
 def _later_run(axes: Axes, view: dict[str, Any], later: dict[str, Any], which: str) -> None:

@@ -97,21 +97,21 @@ def in_words(result: dict[str, Any]) -> str:
 
 
 def _answer(source: Source, objective: str, options: PredictOptions) -> dict[str, Interval]:
+    """Compute, size, tokens and loss; what was asked for is exact."""
     if options.params is not None and options.tokens is not None:
-        N, D = options.params, options.tokens
-        exact = {"params": N, "tokens": D, "flops": source.flops_of(objective, N, D)}
-        loss = source.loss(objective, N, D, options.unique)
-        return {**{name: (exact[name], None, None) for name in ("flops", "params", "tokens")}, "loss": loss}
+        asked = {"params": options.params, "tokens": options.tokens}
+        flops = source.flops_of(objective, **asked)
+        loss = source.loss(objective, **asked, unique=options.unique)
+        return {**{name: _exact(value) for name, value in {"flops": flops, **asked}.items()}, "loss": loss}
     if options.loss is not None:
-        flops = source.flops_at(objective, options.loss)
-        line = source.frontier(objective, flops[0])
-        return {"flops": flops, "params": line["params"], "tokens": line["tokens"], "loss": (options.loss, None, None)}
+        return {**source.reach(objective, options.loss), "loss": _exact(options.loss)}
     assert options.flops is not None
-    if options.unique is not None:
-        line = source.constrained(objective, options.flops, options.unique)
-    else:
-        line = source.frontier(objective, options.flops)
-    return {"flops": (options.flops, None, None), **{name: line[name] for name in QUANTITIES}}
+    line = source.frontier(objective, options.flops, unique=options.unique)
+    return {"flops": _exact(options.flops), **{name: line[name] for name in QUANTITIES}}
+
+
+def _exact(value: float) -> Interval:
+    return value, None, None
 
 
 def _outside(source: Source, objective: str, answer: dict[str, Interval]) -> list[str]:

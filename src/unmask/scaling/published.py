@@ -14,6 +14,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from unmask.statistics import student_975
 
 BOUND = "An MDM's loss is an upper bound"
@@ -114,6 +116,13 @@ class PowerLine:
         ends = [self._band_at(goal, away, sign) for sign in (-1, 1)]
         low, high = sorted(ends) if None not in ends else (None, None)  # type: ignore[type-var]
         return math.exp(self.middle + away), *(None if e is None else math.exp(self.middle + e) for e in (low, high))
+
+    def draws(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """(coefficients [n], exponents [n]) whose spread is that of the band: chi-squared for the scatter, then normal."""
+        scale = self.scatter * np.sqrt((self.n - 2) / rng.chisquare(self.n - 2, n))
+        exponent = self.exponent + scale * rng.normal(size=n) / math.sqrt(self.spread)
+        level = self.level + scale * rng.normal(size=n) / math.sqrt(self.n)
+        return np.exp(level - exponent * self.middle), exponent
 
     def _half(self, away: float) -> float | None:
         if self.n < 3:

@@ -2,16 +2,17 @@
 
     source = open_source("paper")                    # or "ours", or the path of a fit.json, or None for the default
     source.frontier("mdm", 1e21)                     # {"params": (estimate, low, high), "tokens": ..., "loss": ...}
-    source.flops_at("mdm", 2.5)                      # least compute that reaches a loss
-    source.loss("mdm", 1e9, 2e10, unique=None)       # of a size trained on so many tokens
+    source.reach("mdm", 2.5)                         # {"flops": ..., "params": ..., "tokens": ...}: least compute to a loss
+    source.loss("mdm", 1e9, 2e10)                    # of a size trained on so many tokens
 
 Frontiers are the lines of approach 2; the loss of any size and tokens is approach 3's. Intervals (95%) are of the line,
-not of one run that will scatter about it: of a fit file from its resamples, of the paper's five optima by Student's t.
+not of one run that scatters about it: of a fit file from its draws, of the paper's five optima by Student's t.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,18 +21,21 @@ import numpy as np
 from unmask.errors import UserError
 from unmask.files import parse_json
 from unmask.scaling.cost import Cost
-from unmask.scaling.data_constrained import Repeats
 from unmask.scaling.isoflop import Lines
 from unmask.scaling.law import FIELDS, Law
 from unmask.scaling.published import PAPER, Interval, paper_line, paper_minima
 
 OURS = Path(__file__).with_name("ours.json")
-NO_DRAWS = "the fit file holds no draws, so there are no intervals; make it by unmask scale report"
 QUANTITIES = ("params", "tokens", "loss")
+NO_DRAWS = "the fit file holds no draws, so there are no intervals; unmask scale report writes one that does"
+OPTIMA_ALONE = (
+    "the paper's table holds optima alone, which say nothing of other sizes or of repeated data; "
+    "give --flops or --loss without --unique, or --from a fit.json"
+)
 
 
 class Source(Protocol):
-    """`name` in words, `rule` of its FLOPs, `objectives`, and `ranges`: what was run, by objective and quantity."""
+    """`name` in words, `rule` of its FLOPs, `objectives`, `ranges`: what was run, by objective and quantity."""
 
     name: str
     rule: str
@@ -39,15 +43,17 @@ class Source(Protocol):
     ranges: dict[str, dict[str, tuple[float, float]]]
     notes: list[str]
 
-    def frontier(self, objective: str, flops: float) -> dict[str, Interval]: ...
+    def frontier(self, objective: str, flops: float, unique: float | None = None) -> dict[str, Interval]:
+        """Optimal params, tokens and loss of a budget; with `unique`, where only so many tokens are new."""
 
-    def flops_at(self, objective: str, loss: float) -> Interval: ...
+    def reach(self, objective: str, loss: float) -> dict[str, Interval]:
+        """The least flops that reach a loss, and their params and tokens."""
 
-    def loss(self, objective: str, params: float, tokens: float, unique: float | None) -> Interval: ...
+    def loss(self, objective: str, params: float, tokens: float, unique: float | None = None) -> Interval:
+        """Of a size trained on so many tokens; with `unique`, where only so many of them are new."""
 
-    def flops_of(self, params: float, tokens: float) -> float: ...
-
-    def constrained(self, objective: str, flops: float, unique: float) -> dict[str, Interval]: ...
+    def flops_of(self, objective: str, params: float, tokens: float) -> float:
+        """By the rule of the fit."""
 
 
 def open_source(name: str | None) -> Source:
@@ -58,13 +64,13 @@ def open_source(name: str | None) -> Source:
         return PaperSource()
     if name == "ours":
         if not OURS.is_file():
-            raise UserError("no fit of our own is shipped yet; give --from paper, or --from FILE of unmask scale report")
+            raise UserError("no fit of our own is shipped yet; give --from paper, or --from a fit.json of your own")
         return FitSource(read_fit(OURS), "the fit of our own sweep")
     return FitSource(read_fit(Path(name)), name)
 
 
 def read_fit(path: Path) -> dict[str, Any]:
-    """A fit file, or a report's folder that holds one. Raises `UserError` for what is none."""
+    """A fit file, or that of a report's folder. Raises `UserError` for what is none."""
     if path.is_dir():
         path = path / "fit.json"
     mend = "give paper, ours, or the fit.json that unmask scale report writes"
@@ -84,34 +90,127 @@ class PaperSource:
 
     name = PAPER
     rule = "6nd"
-    objectives = ["arm", "mdm"]
-    notes: list[str] = []
 
     def __init__(self) -> None:
+        self.objectives = ["arm", "mdm"]
+        self.notes: list[str] = []
         self.ranges = {}
         for name in self.objectives:
             minima = paper_minima(name)
-            self.ranges[name] = {
-                which: (min(found), max(found))
-                for which in ("flops", *QUANTITIES)
-                for found in [[getattr(minimum, which) for minimum in minima]]
-            }
+            values = {which: [getattr(m, which) for m in minima] for which in ("flops", "params", "tokens")}
+            self.ranges[name] = {which: (min(found), max(found)) for which, found in values.items()}
 
-    def frontier(self, objective: str, flops: float) -> dict[str, Interval]:
+    def frontier(self, objective: str, flops: float, unique: float | None = None) -> dict[str, Interval]:
+        if unique is not None:
+            raise UserError(OPTIMA_ALONE)
         return {which: paper_line(objective, which).at(flops) for which in QUANTITIES}
 
-    def flops_at(self, objective: str, loss: float) -> Interval:
-        return paper_line(objective, "loss").inverse(loss)
+    def reach(self, objective: str, loss: float) -> dict[str, Interval]:
+        flops = paper_line(objective, "loss").inverse(loss)
+        found = {"flops": flops}
+        for which in ("params", "tokens"):
+            line = paper_line(objective, which)
+            found[which] = _wider(line.at(flops[0]), flops, line.exponent)
+        return found
 
-    def loss(self, objective: str, params: float, tokens: float, unique: float | None) -> Interval:
-        raise UserError("the paper's table holds optima alone, so no loss of another size or of repeated data; "
-                        "give --flops or --loss, or --from FILE of unmask scale report")
+    def loss(self, objective: str, params: float, tokens: float, unique: float | None = None) -> Interval:
+        raise UserError(OPTIMA_ALONE)
 
-    def flops_of(self, params: float, tokens: float) -> float:
+    def flops_of(self, objective: str, params: float, tokens: float) -> float:
         return 6 * params * tokens
 
-    def constrained(self, objective: str, flops: float, unique: float) -> dict[str, Interval]:
-        self.loss(objective, 1, 1, unique)
-        raise AssertionError
+
+def _wider(at: Interval, flops: Interval, exponent: float) -> Interval:
+    """A line's value where its x is uncertain too: half-widths of both in logs, added as independent."""
+    estimate = at[0]
+    if None in at or None in flops:
+        return estimate, None, None
+    ends = []
+    for of_line, of_x in zip(at[1:], (flops[1:] if exponent > 0 else flops[:0:-1]), strict=True):
+        assert of_line is not None and of_x is not None
+        half = math.hypot(math.log(of_line / estimate), exponent * math.log(of_x / flops[0]))
+        ends.append(estimate * math.exp(half if of_line > estimate else -half))
+    return estimate, ends[0], ends[1]
 
 
+class FitSource:
+    """A fit file: lines and laws with the draws that their intervals come from."""
+
+    def __init__(self, fit: dict[str, Any], name: str) -> None:
+        self.fit, self.name = fit, name
+        try:
+            self.rule = str(fit["flops_rule"])
+            self.objectives = [n for n, entry in fit["approach2"].items() if isinstance(entry, dict)]
+            self.ranges = {
+                name: {which: (float(low), float(high)) for which, (low, high) in entry.items()}
+                for name, entry in fit["ranges"].items()
+            }
+            self.costs = {name: Cost.from_dict(entry) for name, entry in fit["cost"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"--from {name} is no whole fit ({error!r}); make it anew by unmask scale report") from error
+        self.notes = [] if fit.get("draws") else [NO_DRAWS]
+
+    def frontier(self, objective: str, flops: float, unique: float | None = None) -> dict[str, Interval]:
+        if unique is not None:
+            law, drawn = self._constrained(objective)
+            cost = self.costs[objective]
+            points = [optimum(one, flops, unique, cost) for one in (law, *drawn)]
+            return {which: _middle([getattr(p, which) for p in points]) for which in QUANTITIES}
+        lines, draws = self._lines(objective)
+        return {which: _interval(lambda line, w=which: getattr(line, w)(flops), lines, draws) for which in QUANTITIES}
+
+    def reach(self, objective: str, loss: float) -> dict[str, Interval]:
+        lines, draws = self._lines(objective)
+
+        def at(line: Lines, which: str) -> np.ndarray:
+            flops = np.ravel(line.flops_at(loss))
+            if which == "flops":
+                return flops
+            letter = {"params": "n", "tokens": "d"}[which]
+            return np.ravel(getattr(line, f"{letter}_coefficient")) * flops ** np.ravel(getattr(line, f"{letter}_exponent"))
+
+        return {w: _interval(lambda line, w=w: at(line, w), lines, draws) for w in ("flops", "params", "tokens")}
+
+    def loss(self, objective: str, params: float, tokens: float, unique: float | None = None) -> Interval:
+        if unique is not None:
+            law, drawn = self._constrained(objective)
+            return _middle([float(one.loss(params, tokens, unique)) for one in (law, *drawn)])
+        law, draws = self._law(objective)
+        return _interval(lambda one: one.loss(params, tokens), law, draws)
+
+    def flops_of(self, objective: str, params: float, tokens: float) -> float:
+        return float(self.costs[objective](params)) * tokens
+
+    def _lines(self, objective: str) -> tuple[Lines, Lines | None]:
+        entry = self.fit["approach2"][objective]
+        return self._read(Lines, list(Lines.__dataclass_fields__), entry, "approach2", objective)
+
+    def _law(self, objective: str) -> tuple[Law, Law | None]:
+        entry = (self.fit.get("approach3") or {}).get(objective)
+        return self._read(Law, list(FIELDS), entry, "approach3", objective)
+
+    def _read(self, made: Any, fields: list[str], entry: Any, key: str, objective: str) -> Any:
+        """(the law, its draws or None). Raises `UserError` where the fit has no number there, with its reason."""
+        values = {field: (entry or {}).get(field) for field in fields}
+        missing = [field for field, v in values.items() if not isinstance(v, dict) or v.get("estimate") is None]
+        if missing:
+            why = (entry or {}).get("why") or (values[missing[0]] or {}).get("why") or "it could not be fitted"
+            raise UserError(f"{self.name} has no {key} of {objective}: {why}; give --from another fit")
+        law = made(**{field: float(v["estimate"]) for field, v in values.items()})
+        drawn = ((self.fit.get("draws") or {}).get(key) or {}).get(objective)
+        if not drawn:
+            return law, None
+        return law, made(**{field: np.array(drawn[field], dtype=float) for field in fields})
+
+
+def _interval(of: Callable[[Any], np.ndarray], law: Any, draws: Any) -> Interval:
+    """The value of a law, and the middle 95% of those of its draws."""
+    estimate = float(np.ravel(of(law))[0])
+    if draws is None:
+        return estimate, None, None
+    drawn = np.ravel(of(draws))
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
+        return estimate, None, None
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return estimate, float(low), float(high)

@@ -1,8 +1,10 @@
 """What a report draws and tabulates: runs, parabolas, frontiers with bands, residuals, as plain numbers.
 
-    view = view_of(sweep)                            # {"runs": [...], "budgets": {...}, "frontier": {...}, "gap": [...]}
+    view["runs"] = runs_of(fit.objectives, left_out)
+    view["budgets"]["mdm"] = budgets_of(fit.objectives["mdm"])
+    view["frontier"]["mdm"] = frontier_of(fit.objectives["mdm"])
 
-Every value is JSON, so that the pictures depend on nothing but what a reader finds in ``fit.json``.
+Every value is JSON, so that the pictures can be drawn anew from ``fit.json`` by anything.
 
 Shapes: S draws, C budgets of a drawn line.
 """
@@ -10,40 +12,29 @@ Shapes: S draws, C budgets of a drawn line.
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from unmask.scaling.isoflop import Lines, Minima
-from unmask.scaling.law import Law
-from unmask.scaling.table import LeftOut, Runs
+from unmask.scaling.isoflop import Lines
+from unmask.scaling.sweep_fit import ObjectiveFit
+from unmask.scaling.table import LeftOut
 
 POINTS = 48  # of a drawn line
 BELOW, ABOVE = 2.0, 10.0  # how far a frontier is drawn beyond the budgets that were run, times
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """One objective's part of a fit: the runs that took part, and what came out."""
-
-    runs: Runs
-    minima: Minima | None
-    lines: Lines | None
-    draws: Lines | None
-    law: Law | None
-
-
-def runs_of(fitted: Mapping[str, Fitted], left_out: list[LeftOut]) -> list[dict[str, Any]]:
+def runs_of(fitted: Mapping[str, ObjectiveFit], left_out: list[LeftOut]) -> list[dict[str, Any]]:
     """Every run, with its reason where it is left out, and its residuals by approach (measured / fitted - 1)."""
     found = []
     for name, part in fitted.items():
         residuals: dict[str, np.ndarray] = {}
         if part.minima is not None:
             residuals["approach2"] = part.runs.loss / part.minima.fitted_R - 1
-        if part.law is not None:
-            residuals["approach3"] = part.runs.loss / part.law.loss(part.runs.params, part.runs.tokens) - 1
+        if (law := part.laws.get("own")) is not None:
+            residuals["approach3"] = part.runs.loss / law.loss(part.runs.params, part.runs.tokens) - 1
         for i in range(len(part.runs)):
             own = {key: float(value[i]) for key, value in residuals.items() if math.isfinite(value[i])}
             numbers = {key: float(getattr(part.runs, key)[i]) for key in ("flops", "params", "tokens", "loss")}
@@ -55,7 +46,7 @@ def runs_of(fitted: Mapping[str, Fitted], left_out: list[LeftOut]) -> list[dict[
     return found
 
 
-def budgets_of(part: Fitted) -> list[dict[str, Any]]:
+def budgets_of(part: ObjectiveFit) -> list[dict[str, Any]]:
     """Each budget's parabola, as a curve between its sizes, and its lowest point."""
     minima = part.minima
     if minima is None:
@@ -87,7 +78,7 @@ def budgets_of(part: Fitted) -> list[dict[str, Any]]:
     return found
 
 
-def frontier_of(part: Fitted) -> dict[str, Any] | None:
+def frontier_of(part: ObjectiveFit) -> dict[str, Any] | None:
     """The lines of approach 2 with their 95% bands, from below the budgets to beyond them; None without lines."""
     if part.lines is None or part.minima is None:
         return None
@@ -96,7 +87,12 @@ def frontier_of(part: Fitted) -> dict[str, Any] | None:
     found: dict[str, Any] = {"flops": flops_C.tolist(), "range": [low, high]}
     for which in ("params", "tokens", "loss"):
         estimate_C = np.ravel(getattr(part.lines, which)(flops_C))
-        found[which] = {"estimate": estimate_C.tolist(), **_band(part.draws, which, flops_C)}
+        found[which] = {"estimate": estimate_C.tolist(), **_band(part.headline.lines, which, flops_C)}
+    if (law := part.laws.get("own")) is not None:
+        found["approach3"] = {
+            which: [_number(v) for v in np.ravel(value)]
+            for which, value in law.optimum(flops_C, part.cost)._asdict().items()
+        }
     return found
 
 
@@ -104,7 +100,9 @@ def _band(draws: Lines | None, which: str, flops_C: np.ndarray) -> dict[str, lis
     if draws is None:
         return {"low": [None] * len(flops_C), "high": [None] * len(flops_C)}
     drawn_SC = getattr(draws, which)(flops_C)
-    low_C, high_C = np.nanpercentile(drawn_SC, [2.5, 97.5], axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a column of nan alone is nan
+        low_C, high_C = np.nanpercentile(drawn_SC, [2.5, 97.5], axis=0)
     return {"low": [_number(v) for v in low_C], "high": [_number(v) for v in high_C]}
 
 
