@@ -37,10 +37,16 @@ def read_logs(folder: Path, tag: str | None) -> list[tuple[str, dict[str, Any]]]
             known = ", ".join(sorted(scalars)[:SHOWN_TAGS]) or "none"
             said = "--tag names no scalar yet" if tag is None else f"there is no scalar '{tag}'"
             raise UserError(f"{path}: {said}; give --tag with one of those there: {known}")
-        flops, params, tokens = (quantity(part) for part in NAME.match(name).groups())  # type: ignore[union-attr]
+        flops, params, tokens = numbers_of(name)
         values = {"objective": objective, "flops": flops, "params": params, "tokens": tokens, "loss": scalars[tag]}
         rows.append((name, values))
     return rows
+
+
+def numbers_of(name: str) -> tuple[float, float, float]:
+    """FLOPs, parameters (millions where the name says no unit) and tokens."""
+    flops, size, tokens = NAME.match(name).groups()  # type: ignore[union-attr]
+    return quantity(flops), quantity(size) if quantity(size) > 1e5 else quantity(size) * 1e6, quantity(tokens)
 
 
 def quantity(text: str) -> float:

@@ -87,7 +87,7 @@ class Law:
         return Point(params, flops_C / cost(params), least)
 
     def flops_at(self, loss: Any, cost: Cost) -> np.ndarray:
-        """[S, C]: the least compute that reaches these losses; nan where none does."""
+        """[S, C]: the least compute that reaches these losses, [C] or [S, C]; nan where none does."""
         loss_C = np.atleast_1d(np.asarray(loss, float))
         E, A, B, alpha, beta = self._columns(1)
         if cost.six_nd and not self.D0:
@@ -97,11 +97,11 @@ class Law:
         E, A, B, alpha, beta = self._columns(2)
 
         def log_flops(log_params: np.ndarray) -> np.ndarray:
-            rest = loss_C[:, None] - E - A * np.exp(-alpha * log_params)
+            rest = loss_C[..., None] - E - A * np.exp(-alpha * log_params)
             tokens = self.D0 + (B / np.where(rest > 0, rest, np.nan)) ** (1 / beta)
             return np.log(tokens) + cost.log(log_params)
 
-        return np.exp(self._search(log_flops, len(loss_C))[1])
+        return np.exp(self._search(log_flops, loss_C.shape[-1])[1])
 
     def _at(self, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """The loss where the draws' axis is there already, in front of those of the arguments."""

@@ -31,7 +31,7 @@ FORMS = ("own", "shared", "no_e", "excess")
 SHARES_OF_E = (0.3, 0.5, 0.7, 0.9)
 SHARES_OF_A = (0.2, 0.5, 0.8)
 EXPONENTS = (0.15, 0.3, 0.5, 0.8)
-SHARED_STARTS = 24  # of each objective's grid, the best ones, put together
+LEAST_LOSS = 1e-6  # of a resample, nats
 
 
 @dataclass(frozen=True)
@@ -59,28 +59,33 @@ class LawFit:
 def fit_laws(
     points: Mapping[str, Points],
     form: str = "own",
-    losses_SR: Mapping[str, np.ndarray] | None = None,
+    noise_SR: Mapping[str, np.ndarray] | None = None,
     weights_SR: Mapping[str, np.ndarray] | None = None,
 ) -> LawFit:
     """A fit of `form`, `own` and `no_e` and `excess` to one objective, `shared` to several.
 
-    losses_SR and weights_SR: the losses and weights of resamples, by objective.
+    noise_SR: resamples as nats to add to the fitted losses. weights_SR: as how often each run counts, with its own loss.
     """
     names = list(points)
     design = _Design(points, with_e=form != "no_e")
+    problem, starts_SP = design.problem, design.starts()
     log_loss_R = np.log(np.concatenate([points[name].loss_R for name in names]))
-    starts_SP = design.starts()
-    theta_SP, value_S = design.problem.minimise(starts_SP, log_loss_R)
+    theta_SP, value_S = problem.minimise(starts_SP, log_loss_R)
     best = int(np.nanargmin(value_S))
     draws: dict[str, Law] = {}
-    if losses_SR is not None and weights_SR is not None:
-        losses = np.log(np.concatenate([losses_SR[name] for name in names], axis=1))
+    if noise_SR is not None:
+        noise = np.concatenate([noise_SR[name] for name in names], axis=1)
+        losses = np.exp(problem.predict(theta_SP[best : best + 1])) + noise
+        begin = np.repeat(theta_SP[best : best + 1], len(noise), axis=0)
+        drawn_SP, _ = problem.minimise(begin, np.log(np.maximum(losses, LEAST_LOSS)))
+        draws = {name: design.law(name, drawn_SP) for name in names}
+    elif weights_SR is not None:
         weights = np.concatenate([weights_SR[name] for name in names], axis=1)
-        begin = np.repeat(theta_SP[best : best + 1], len(losses), axis=0)
-        drawn_SP, _ = design.problem.minimise(begin, losses, weights)
+        begin = np.repeat(theta_SP[best : best + 1], len(weights), axis=0)
+        drawn_SP, _ = problem.minimise(begin, log_loss_R, weights)
         draws = {name: design.law(name, drawn_SP) for name in names}
     laws = {name: design.law(name, theta_SP[best]) for name in names}
-    return LawFit(laws, draws, float(value_S[best]), design.problem, theta_SP[best], starts_SP)
+    return LawFit(laws, draws, float(value_S[best]), problem, theta_SP[best], starts_SP)
 
 
 def check_starts(fit: LawFit, log_loss_SR: np.ndarray, weights_SR: np.ndarray, tolerance: float = 1e-4) -> float:
