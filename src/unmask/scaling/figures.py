@@ -35,12 +35,13 @@ FORMS = {
 }
 BESIDE = ("D", "s", "^", "v", "P")
 DPI = 160
+FARTHEST = 20  # times the largest compute at which a gap was measured: as far as lines are drawn
 
 
 def draw(view: dict[str, Any]) -> dict[str, Figure]:
     """Every picture that the view has numbers for, by the name of its files."""
     found: dict[str, Figure] = {}
-    with _style():
+    with style():
         for name, (wanted, paint) in DRAWN.items():
             if wanted(view):
                 found[name] = paint(view)
@@ -50,7 +51,7 @@ def draw(view: dict[str, Any]) -> dict[str, Figure]:
 def write(figures: dict[str, Figure], folder: Path) -> list[Path]:
     """A PNG and an SVG of each. Raises `UserError` where one cannot be written."""
     written = []
-    with _style():
+    with style():
         for name, figure in figures.items():
             for suffix, metadata in (("png", {"Software": None}), ("svg", NO_METADATA)):
                 path = folder / f"{name}.{suffix}"
@@ -134,15 +135,17 @@ def frontier(view: dict[str, Any]) -> Figure:
 
 def gap(view: dict[str, Any]) -> Figure:
     """How many times the compute an MDM takes for an ARM's loss: a panel for each axis that the fit has."""
-    axis_names = list(dict.fromkeys(entry["axis"] for entry in view["gap"]))
+    rows = [row for row in view["gap"] if row["flops"] is not None]
+    axis_names = list(dict.fromkeys(row["axis"] for row in rows))
     figure = _figure(5.6 * len(axis_names), 4.6)
     grid = figure.subplots(1, len(axis_names), squeeze=False, sharey=True)[0]
     for axes, axis in zip(grid, axis_names, strict=True):
         for form in FORMS:
-            _gap_form(axes, [e for e in view["gap"] if e["axis"] == axis and e["form"] == form], form)
+            far = FARTHEST * max((row["flops"] for row in rows if row["axis"] == axis and row["inside"]), default=math.inf)
+            _gap_form(axes, [r for r in rows if (r["axis"], r["form"]) == (axis, form) and r["flops"] <= far], form)
         for number, other in enumerate(view["beside"]):
             _gap_beside(axes, other, axis, number)
-        for who, value in view["printed"]:
+        for who, value, _ in view["printed"]:
             axes.axhline(value, color=SOFT, linewidth=1, linestyle=":")
             axes.annotate(
                 f"{who}: {value:g}x as printed",
@@ -162,7 +165,8 @@ def gap(view: dict[str, Any]) -> Figure:
     grid[0].set_ylim(low, high)
     _plain_ticks(grid[0])
     first, second = view["pair"]
-    grid[0].set_ylabel(f"compute of the {second.upper()} / of the {first.upper()}\nat equal loss")
+    bound = " (the MDM's: an upper bound)" if "mdm" in view["pair"] else ""
+    grid[0].set_ylabel(f"compute of the {second.upper()} / of the {first.upper()}\nat equal loss{bound}")
     _legend_below(figure, *grid)
     return figure
 
@@ -222,7 +226,7 @@ def repeated(view: dict[str, Any]) -> Figure:
 DRAWN: dict[str, tuple[Callable[[dict[str, Any]], Any], Callable[[dict[str, Any]], Figure]]] = {
     "isoflop": (lambda view: view["runs"], isoflop),
     "frontier": (lambda view: view["frontier"], frontier),
-    "gap": (lambda view: view["gap"], gap),
+    "gap": (lambda view: any(row["estimate"] for row in view["gap"]), gap),
     "residuals": (lambda view: any(run["residuals"] for run in view["runs"]), residuals),
     "repeated": (lambda view: view["repeated"], repeated),
 }
@@ -249,7 +253,7 @@ def _legend_below(figure: Figure, *several: Axes) -> None:
     for axes in several:
         handles, labels = axes.get_legend_handles_labels()
         found |= dict(zip(labels, handles, strict=True))
-    columns = min(len(found), 3)
+    columns = len(found) if len(found) < 5 else 3
     figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, fontsize=9)
 
 
@@ -312,6 +316,7 @@ def _gap_form(axes: Axes, entries: list[dict[str, Any]], form: str) -> None:
 def _gap_beside(axes: Axes, other: dict[str, Any], axis: str, number: int) -> None:
     entries = [e for e in other["gap"] if e["axis"] == axis and e["form"] == "overlap" and e["estimate"] is not None]
     lines = [e for e in other["gap"] if e["axis"] == axis and e["form"] == "approach2" and e["estimate"] is not None]
+    lines = [e for e in lines if e["flops"] <= other["until"] * 1.01]
     colour = COLOURS["arm"]
     style = {"color": colour, "markerfacecolor": "none", "markersize": 6.5, "label": f"{other['name']}, minima"}
     if entries:
@@ -333,10 +338,10 @@ def _points_with_ends(axes: Axes, entries: Sequence[dict[str, Any]], mark: str, 
 
 def _gap_range(view: dict[str, Any]) -> tuple[float, float]:
     """Room for what is measured and what others measured; the extrapolation of approach 3 may leave the picture."""
-    steady = [e for e in view["gap"] if e["form"] in ("overlap", "approach2")] or view["gap"]
+    steady = [e for e in view["gap"] if e["form"] in ("overlap", "approach2") and e["estimate"]] or view["gap"]
     steady += [e for other in view["beside"] for e in other["gap"]]
     values = [e[k] for e in steady for k in ("estimate", "low", "high") if e[k] is not None and e[k] > 0]
-    values += [value for _, value in view["printed"]]
+    values += [value for _, value, _ in view["printed"]]
     middle = sorted(values)[len(values) // 2]
     return max(min(values) / 1.5, middle / 20), min(max(values) * 1.8, middle * 20)
 
@@ -369,7 +374,8 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _style() -> Any:
+def style() -> Any:
+    """A context of matplotlib's settings: those of the demo's pictures."""
     import matplotlib
 
     return matplotlib.rc_context(STYLE)

@@ -7,7 +7,7 @@ Every number is a field of ``fit.json`` or of what was laid beside it; style and
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
 from html import escape
 from typing import Any
 
@@ -44,7 +44,7 @@ def render(fit: dict[str, Any], view: dict[str, Any], pictures: dict[str, str]) 
     """The page. pictures: inline SVG by the name of the figure."""
     parts = [headline(fit, view)]
     bodies = {
-        "gap": gap_section(fit, view),
+        "gap": gap_section(view),
         "isoflop": isoflop_section(view),
         "frontier": frontier_section(fit, view),
         "residuals": residual_section(fit),
@@ -90,46 +90,54 @@ def headline(fit: dict[str, Any], view: dict[str, Any]) -> str:
     )
 
 
-def gap_section(fit: dict[str, Any], view: dict[str, Any]) -> str:
-    """The table of gaps beside the picture, with those that others published."""
-    if not view["gap"]:
-        return f"<p>{escape(fit.get('gap_why') or 'No gap: it takes two objectives.')}</p>"
-    first, second = view["pair"]
-    rows = [
-        [
-            escape(FORMS[e["form"]][0]),
-            escape(e["axis"].upper()),
-            power(e["flops"]),
-            "–" if e["estimate"] is None else f"<b>{e['estimate']:.1f}x</b>",
-            bounds(e, ".1f"),
-            "inside" if e["inside"] else "extrapolated",
-        ]
-        for form in FORMS
-        for e in view["gap_rows"]
-        if e["form"] == form
-    ]
+def gap_section(view: dict[str, Any]) -> str:
+    """The gaps of every form, by the compute of either objective, with those that others published."""
+    if view["pair"] is None:
+        return ""
+    first, second = (escape(name.upper()) for name in view["pair"])
     told = (
-        f"<p>How many times the compute of the {escape(first.upper())} the {escape(second.upper())} takes to reach the same "
-        f"loss. <b>{BOUND}</b>, so the gap in likelihood itself is at most this.</p>"
+        f"<p>How many times the compute of the {first} the {second} takes to reach the same loss. <b>{BOUND}</b>, so what it "
+        "lacks in likelihood is at most this. Grey: extrapolated, one of the two was not run at the compute it takes.</p>"
     )
-    head = ["form", "axis", "at FLOPs", "gap", "95%", "range"]
-    return told + table(head, rows, numbers=(2, 3, 4)) + beside_table(view)
+    whys = {row["why"] for row in view["gap"] if row["flops"] is None and row.get("why")}
+    reasons = "".join(f'<p class="soft">{escape(why)}</p>' for why in sorted(whys))
+    return told + gap_tables(view["gap"]) + reasons + beside_section(view)
 
 
-def beside_table(view: dict[str, Any]) -> str:
+def gap_tables(rows: list[dict[str, Any]]) -> str:
+    """One an axis: a line a compute, a column a form."""
+    found = []
+    rows = [row for row in rows if row["flops"] is not None]
+    forms = [form for form in FORMS if any(row["form"] == form for row in rows)]
+    for axis in dict.fromkeys(row["axis"] for row in rows):
+        by_place = {(round(math.log(row["flops"]), 6), row["form"]): row for row in rows if row["axis"] == axis}
+        places = sorted({place for place, _ in by_place})
+        lines = [
+            [power(math.exp(place)), *(gap_cell(by_place.get((place, form))) for form in forms)] for place in places
+        ]
+        head = [f"{axis.upper()} compute, FLOPs", *(FORMS[form][0] for form in forms)]
+        found.append(table(head, lines, numbers=range(1, len(head))))
+    return "".join(found)
+
+
+def gap_cell(row: dict[str, Any] | None) -> str:
+    """18.9x with its interval; grey where it is extrapolated."""
+    if row is None or row["estimate"] is None:
+        return "–"
+    form = ".1f" if row["estimate"] < 1000 else ".3g"
+    ends = bounds(row, form)
+    text = f"{row['estimate']:{form}}x" + (f' <span class="soft">{ends}</span>' if ends != "–" else "")
+    return f"<b>{text}</b>" if row["form"] == "overlap" else text if row["inside"] else f'<span class="soft">{text}</span>'
+
+
+def beside_section(view: dict[str, Any]) -> str:
     """The gaps of other sweeps by the same estimators, and those printed without runs."""
-    rows = []
+    found = [f"<h3>Beside it, what others measured</h3><p class=soft>{BOUND} there too.</p>"]
     for other in view["beside"]:
-        for e in other["rows"]:
-            inside = "inside" if e["inside"] else "extrapolated"
-            value = "–" if e["estimate"] is None else f"{e['estimate']:.1f}x"
-            form = escape(FORMS[e["form"]][0])
-            rows.append([escape(other["name"]), form, e["axis"].upper(), power(e["flops"]), value, bounds(e, ".1f"), inside])
-    for who, value, what in view["printed_rows"]:
-        rows.append([escape(who), "as printed", "–", "–", f"{value:g}x", "–", escape(what)])
-    notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in view["notes"])
-    head = ["source", "form", "axis", "at FLOPs", "gap", "95%", ""]
-    return f"<h3>Beside it: {BOUND.lower()} there too</h3>" + table(head, rows, numbers=(3, 4, 5)) + notes
+        notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in other["notes"])
+        found.append(f"<h3>{escape(other['name'])}</h3>{notes}{gap_tables(other['gap'])}")
+    found += [f"<p>{escape(who)}: <b>{value:g}x</b> ({escape(what)}).</p>" for who, value, what in view["printed"]]
+    return "".join(found)
 
 
 def isoflop_section(view: dict[str, Any]) -> str:

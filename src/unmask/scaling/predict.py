@@ -66,7 +66,12 @@ def scale_predict(options: PredictOptions) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     said: list[str] = []
     for objective in source.objectives:
-        answer = _answer(source, objective, options)
+        try:
+            answer = _answer(source, objective, options)
+        except OverflowError:
+            answer = {"flops": _exact(math.inf)}
+        if not all(math.isfinite(value[0]) for value in answer.values()):
+            raise UserError(f"that is too far from the runs of {source.name} to say anything of {objective}; ask nearer")
         said += _outside(source, objective, answer)
         found[objective] = {name: _json(value) for name, value in answer.items()}
     for line in said:
@@ -84,7 +89,10 @@ def scale_predict(options: PredictOptions) -> dict[str, Any]:
 
 def in_words(result: dict[str, Any]) -> str:
     """A row an objective."""
-    query = ", ".join(f"{_number(value)} {UNITS.get(name, 'unique tokens')}" for name, value in result["query"].items())
+    query = ", ".join(
+        f"{value if name == 'loss' else _number(value)} {UNITS.get(name, 'unique tokens')}"
+        for name, value in result["query"].items()
+    )
     rule = "6 N D" if result["flops_rule"] == "6nd" else "exact FLOPs"
     columns = list(next(iter(result["objectives"].values())))
     rows = [["", *(SHOWN[name] for name in columns)]]
@@ -132,7 +140,8 @@ def _json(value: Interval) -> dict[str, float | None]:
 
 
 def _cell(name: str, value: dict[str, float | None]) -> str:
-    form = _loss if name == "loss" else _number
+    """4.17e9 [2.99e9, 5.82e9]."""
+    form = _loss if name == "loss" else _figure
     if value["estimate"] is None:
         return "-"
     if value["low"] is None and value["high"] is None:
@@ -141,9 +150,14 @@ def _cell(name: str, value: dict[str, float | None]) -> str:
     return f"{form(value['estimate'])} [{low}, {high}]"
 
 
+def _figure(value: float) -> str:
+    """4.00e9."""
+    return f"{value:.2e}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
+
+
 def _number(value: float) -> str:
-    """4.17e9."""
-    digits, exponent = f"{value:.3g}".partition("e")[::2] if "e" in f"{value:.3g}" else f"{value:.2e}".split("e")
+    """The same without zeros behind the point: 4e9."""
+    digits, exponent = f"{value:.2e}".split("e")
     return f"{float(digits):g}e{int(exponent)}"
 
 

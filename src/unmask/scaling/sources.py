@@ -14,20 +14,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, Protocol
 
 import numpy as np
 
 from unmask.errors import UserError
 from unmask.files import parse_json
+from unmask.scaling.constrained import Muennighoff
 from unmask.scaling.cost import Cost
 from unmask.scaling.isoflop import Lines
-from unmask.scaling.law import FIELDS, Law
+from unmask.scaling.law import FIELDS, Law, Point
 from unmask.scaling.published import PAPER, Interval, paper_line, paper_minima
 
 OURS = Path(__file__).with_name("ours.json")
 QUANTITIES = ("params", "tokens", "loss")
-NO_DRAWS = "the fit file holds no draws, so there are no intervals; unmask scale report writes one that does"
+WIDE = NormalDist().inv_cdf(0.975)
+SEARCH, STEPS = 14.0, 120  # of log N around the middle, each way
+NO_DRAWS = "the fit file holds no draws, so there are no intervals; unmask scale report, or fit --out, writes them"
 OPTIMA_ALONE = (
     "the paper's table holds optima alone, which say nothing of other sizes or of repeated data; "
     "give --flops or --loss without --unique, or --from a fit.json"
@@ -69,19 +73,19 @@ def open_source(name: str | None) -> Source:
     return FitSource(read_fit(Path(name)), name)
 
 
-def read_fit(path: Path) -> dict[str, Any]:
-    """A fit file, or that of a report's folder. Raises `UserError` for what is none."""
+def read_fit(path: Path, option: str = "--from") -> dict[str, Any]:
+    """A fit file, or that of a report's folder. Raises `UserError`, naming the option, for what is none."""
     if path.is_dir():
         path = path / "fit.json"
-    mend = "give paper, ours, or the fit.json that unmask scale report writes"
+    mend = "give the fit.json that unmask scale report writes" + (", paper or ours" if option == "--from" else "")
     try:
         found = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"--from {path} cannot be read: {error.strerror}; {mend}") from error
+        raise UserError(f"{option} {path} cannot be read: {error.strerror}; {mend}") from error
     except ValueError as error:
-        raise UserError(f"--from {path} cannot be read as JSON: {str(error).splitlines()[0]}; {mend}") from error
-    if not isinstance(found, dict) or not isinstance(found.get("approach2"), dict) or "gap" not in found:
-        raise UserError(f"--from {path} is no fit: it has no approach2 and gap; {mend}")
+        raise UserError(f"{option} {path} cannot be read as JSON: {str(error).splitlines()[0]}; {mend}") from error
+    if not isinstance(found, dict) or not isinstance(found.get("approach2"), dict) or not isinstance(found.get("gap"), list):
+        raise UserError(f"{option} {path} is no fit: it has no approach2 and gap; {mend}")
     return found
 
 
@@ -189,6 +193,23 @@ class FitSource:
         entry = (self.fit.get("approach3") or {}).get(objective)
         return self._read(Law, list(FIELDS), entry, "approach3", objective)
 
+    def _constrained(self, objective: str) -> tuple[Muennighoff, list[Muennighoff]]:
+        """Muennighoff's law on approach 3's, and its draws: R_D as its interval says, each on a draw of the law."""
+        base, bases = self._law(objective)
+        entry = ((self.fit.get("constrained") or {}).get(objective) or {}).get("muennighoff") or {}
+        r_data = entry.get("R_D") or {}
+        if r_data.get("estimate") is None:
+            why = r_data.get("why") or "the sweep has no repeated data"
+            raise UserError(f"{self.name} has no law of repeated data of {objective}: {why}; leave out --unique")
+        r_params = (entry.get("R_N") or {}).get("estimate") or math.inf
+        drawn = []
+        if bases is not None and r_data.get("low") is not None:
+            order = np.random.default_rng(0).permutation(len(bases.E))
+            for i, r in zip(order, _spread(r_data, len(order)), strict=True):
+                law = Law(**{field: float(getattr(bases, field)[i]) for field in FIELDS})
+                drawn.append(Muennighoff(law, r, r_params))
+        return Muennighoff(base, float(r_data["estimate"]), r_params), drawn
+
     def _read(self, made: Any, fields: list[str], entry: Any, key: str, objective: str) -> Any:
         """(the law, its draws or None). Raises `UserError` where the fit has no number there, with its reason."""
         values = {field: (entry or {}).get(field) for field in fields}
@@ -200,7 +221,36 @@ class FitSource:
         drawn = ((self.fit.get("draws") or {}).get(key) or {}).get(objective)
         if not drawn:
             return law, None
-        return law, made(**{field: np.array(drawn[field], dtype=float) for field in fields})
+        return law, made(**{field: np.array(drawn[field], dtype=float) for field in fields})  # null is nan
+
+
+def optimum(law: Muennighoff, flops: float, unique: float, cost: Cost) -> Point:
+    """The best size and tokens of a budget where only `unique` tokens are new, found along N."""
+    center, width = math.log(float(cost.params(math.sqrt(flops)))), SEARCH
+    for _ in range(3):
+        params_G = np.exp(np.linspace(center - width, center + width, STEPS))
+        tokens_G = flops / cost(params_G)
+        loss_G = law.loss(params_G, tokens_G, unique)
+        best = int(np.nanargmin(loss_G))
+        center, width = math.log(params_G[best]), 2 * width / (STEPS - 1)
+    return Point(params_G[best], tokens_G[best], loss_G[best])
+
+
+def _spread(value: dict[str, float], n: int) -> list[float]:
+    """Values whose middle 95% is the interval of an estimate: two half normals of log R about it."""
+    down, up = (abs(math.log(value[end] / value["estimate"])) / WIDE for end in ("low", "high"))
+    z = [NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)]
+    return [value["estimate"] * math.exp(x * (up if x > 0 else down)) for x in z]
+
+
+def _middle(values: list[Any]) -> Interval:
+    """The first one, and the middle 95% of the others."""
+    first, *drawn = (float(v) for v in values)
+    finite = [v for v in drawn if math.isfinite(v)]
+    if not finite:
+        return first, None, None
+    low, high = np.percentile(finite, [2.5, 97.5])
+    return first, float(low), float(high)
 
 
 def _interval(of: Callable[[Any], np.ndarray], law: Any, draws: Any) -> Interval:
