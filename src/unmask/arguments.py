@@ -90,6 +90,32 @@ def add_verify(p: argparse.ArgumentParser) -> None:
     p.add_argument("--verify", action=argparse.BooleanOptionalAction, default=None, help=words)
 
 
+def add_scale(parser: Parser, verbs: dict[str, Parser]) -> None:
+    """The verbs of `unmask scale`."""
+    subjects = parser.add_subparsers(dest="subject", metavar="VERB", required=True, parser_class=Parser)
+
+    def subject(name: str, help: str) -> Parser:
+        made = subjects.add_parser(name, help=help, formatter_class=Help)
+        made.add_argument("--json", action="store_true", help="print the result as JSON")
+        verbs[f"scale {name}"] = made
+        return made
+
+    p = subject("fit", "laws of a sweep's losses with intervals, and the compute gap of two objectives")
+    p.add_argument("runs", metavar="RUNS", help="a CSV (objective, flops, params, loss), a sweep, or TensorBoard logs")
+    add_fit(p)
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON, with draws, for scale predict")
+
+
+def add_fit(p: argparse.ArgumentParser) -> None:
+    """What decides a fit."""
+    p.add_argument("--pair", nargs=2, default=None, metavar=("A", "B"), help="compare B with A; arm and mdm")
+    words = "leave runs out: 'objective=mdm,flops<1e19'; repeatable"
+    p.add_argument("--exclude", action="append", default=None, metavar="CONDITION", help=words)
+    p.add_argument("--resamples", type=int, default=1000, help="of the bootstrap; 0: no intervals")
+    p.add_argument("--seed", type=int, default=0, help="of the resamples")
+    p.add_argument("--tag", default=None, help="of TensorBoard logs: the scalar that is the loss")
+
+
 def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Parser]]:
     """The parser of the command line, and those of its verbs by name; `functions` run them and say what they do."""
     parser = Parser(prog="unmask", description="Masked diffusion language models: train, sample, score.")
@@ -214,6 +240,8 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--random-length", type=float, default=0.01, help="share of sequences of a random length")
     p.add_argument("--peak", type=float, default=None, metavar="TFLOPS", help="of a device; by default measured here")
     p.add_argument("--efficiency", type=float, default=0.4, help="share of the peak that is reached")
+
+    add_scale(verb("scale", "scaling laws: fit a sweep"), verbs)
 
     p = verb("tune", "pick a model's decoding rule and steps by measuring, and write them as its defaults")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")

@@ -3,11 +3,11 @@
     noise_SR, why = residual_noise(runs, minima, resamples=1000, rng=rng)   # to be added to what a fit gives
     weights_SR = run_weights(runs, resamples=1000, rng=rng)                 # how often each run is drawn
 
-*Residuals* (the headline) keep the grid: a point gets its fitted value, a draw of what its size does at every budget, and
-a residual drawn from those about all parabolas of its objective, both as large as `scatter.py` finds them, with the doubt
-that few residuals leave (a draw of chi-squared a resample). With few sizes a budget that is right where drawing runs is
-not: a budget of six sizes loses a third of them, and intervals come out twice too wide. *Runs* are drawn within their
-budgets, which suits many sizes a budget, and needs no parabola.
+*Residuals* (the headline) keep the grid: a point gets its fitted value, a draw of what its size does at every budget,
+and a residual drawn from those about all parabolas of its objective, both as large as `scatter.py` finds them, with the
+doubt that few residuals leave (a draw of chi-squared a resample). With few sizes a budget that is right where drawing
+runs is not: a budget of six sizes loses a third of them, and intervals come out twice too wide. *Runs* are drawn among
+all of their objective, which suits many sizes a budget, and needs no parabola.
 
 Runs that repeat a point with other seeds are drawn about a common value. Branches of a trunk share their noise: trunks
 are drawn whole, and the residuals of a trunk change their sign together (a wild cluster bootstrap; Cameron, Gelbach and
@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from unmask.scaling.isoflop import Minima, budgets_of
+from unmask.scaling.isoflop import Minima
 from unmask.scaling.scatter import Scatter, scatter_of
 from unmask.scaling.table import Runs
 
@@ -80,20 +80,6 @@ def _clusters(runs: Runs) -> np.ndarray:
 
 
 def run_weights(runs: Runs, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """How often each run is drawn, [S, R]: a trunk among trunks, other runs within their budget where it has several,
-    the rest among themselves.
-    """
-    cluster_R = _clusters(runs)
-    _, budget_R = budgets_of(runs.flops)
-    trunk_R = runs.trunk != ""
-    group_R = np.where(trunk_R, -1, budget_R)
-    sizes = {g: len(np.unique(cluster_R[group_R == g])) for g in np.unique(group_R)}
-    alone = [g for g, n in sizes.items() if n < 3 and g != -1]
-    group_R = np.where(np.isin(group_R, alone), -2, group_R)
-    weights_SR = np.zeros((resamples, len(runs)))
-    for group in np.unique(group_R):
-        here = np.flatnonzero(group_R == group)
-        clusters, own = np.unique(cluster_R[here], return_inverse=True)
-        counts_SC = rng.multinomial(len(clusters), np.full(len(clusters), 1 / len(clusters)), resamples)
-        weights_SR[:, here] = counts_SC[:, own]
-    return weights_SR
+    """How often each run of an objective is drawn, [S, R]; the runs of a trunk together."""
+    clusters, own_R = np.unique(_clusters(runs), return_inverse=True)
+    return rng.multinomial(len(clusters), np.full(len(clusters), 1 / len(clusters)), resamples)[:, own_R].astype(float)

@@ -82,7 +82,7 @@ def best_size(law: Law, unique: Any) -> np.ndarray:
 
 def _worth(amount: np.ndarray, unique: np.ndarray, r: Any) -> np.ndarray:
     """What more of the same is worth, in units of what is new."""
-    if np.isscalar(r) and np.isinf(r):  # type: ignore[arg-type]
+    if np.ndim(r) == 0 and np.isinf(r):
         return amount
     return unique + unique * r * -np.expm1(-(amount / unique - 1) / r)
 
@@ -119,16 +119,21 @@ def _lowest(sums_SG: np.ndarray) -> np.ndarray:
 
 
 def fit_quokka(
-    base: Law, params_R: np.ndarray, tokens_R: np.ndarray, unique_R: np.ndarray, loss_R: np.ndarray
+    base: Law,
+    params_R: np.ndarray,
+    tokens_R: np.ndarray,
+    unique_R: np.ndarray,
+    loss_R: np.ndarray,
+    start: Quokka | None = None,
 ) -> tuple[Quokka | None, list[str], str | None]:
-    """(law, coefficients that were held at `base` or at 0, why there is none)."""
+    """(law, coefficients that were held at `base` or at 0, why there is none). `start`: a fit nearby, tried alone."""
     if len(np.unique(np.round(tokens_R / unique_R, 2))) < FEWEST_EPOCHS + 2:
         return None, [], f"runs of at least {FEWEST_EPOCHS + 2} counts of epochs are needed"
     repeated = tokens_R > unique_R * 1.001
     kinds = (len(np.unique(params_R[repeated])), len(np.unique(unique_R[repeated])))
     whole = min(kinds) >= FEWEST_FOR_TEN
     middle = (float(np.log(unique_R).mean()), float(np.log(params_R).mean()))
-    first = [np.log(base.E), np.log(base.A), np.log(base.B), base.alpha, base.beta]
+    first = fresh_of(base)
 
     def law(theta: np.ndarray) -> Quokka:
         p_e, log_gamma, log_e, *more = theta[:5] if whole else theta[:3]
@@ -142,14 +147,24 @@ def fit_quokka(
             residual_R = np.log(law(theta_P).loss(params_R, tokens_R, unique_R)) - np.log(loss_R)
         return np.clip(np.nan_to_num(residual_R, nan=WORST, posinf=WORST, neginf=-WORST), -WORST, WORST)
 
+    starts = [[p, np.log(g), np.log(e), *([0.3, 0.4, *first] if whole else [])] for p, g, e in QUOKKA_STARTS]
+    if start is not None:
+        log_e = np.log(start.c_p) + start.m_p * middle[0] - start.k_p * middle[1]
+        more = [start.m_p, start.k_p, *fresh_of(start.base)] if whole else []
+        starts = [[start.p_e, np.log(start.gamma), log_e, *more]]
     found = []
-    for p_e, gamma, e_p in QUOKKA_STARTS:
-        start = np.array([p_e, np.log(gamma), np.log(e_p), *([0.3, 0.4, *first] if whole else [])])
-        for scale in (0.1, DELTA):  # first all residuals alike, then as approach 3 weighs them
-            start = least_squares(off, start, loss="huber", f_scale=scale, x_scale="jac", max_nfev=2000).x
-        found.append((float(huber(off(start)).sum()), start))
+    for begin in starts:
+        theta = np.array(begin)
+        for scale in (0.1, DELTA) if start is None else (DELTA,):  # all residuals alike, then as approach 3 weighs them
+            theta = least_squares(off, theta, loss="huber", f_scale=scale, x_scale="jac", max_nfev=2000).x
+        found.append((float(huber(off(theta)).sum()), theta))
     held = [] if whole else ["E", "A", "B", "alpha", "beta", "m_p", "k_p"]
     return law(min(found, key=lambda pair: pair[0])[1]), held, None
+
+
+def fresh_of(law: Law) -> list[float]:
+    """Logs of E, A and B, and the exponents."""
+    return [float(v) for v in (np.log(law.E), np.log(law.A), np.log(law.B), law.alpha, law.beta)]
 
 
 def huber(residual: np.ndarray) -> np.ndarray:

@@ -3,10 +3,10 @@
     rows = gap_rows(Side.of(arm), Side.of(mdm))      # [{"flops", "axis", "form", "estimate", "low", "high", "inside"}]
 
 Forms: `overlap` (the headline) takes the minima of both objectives, one at each budget, and interpolates the other's
-log C in log L between its neighbouring budgets: only where both were measured. `approach2` compares the lines of L* in
-C, `approach3` and `approach3_shared` the frontiers of the laws; both are marked `inside` where the compute of either
-objective lies within its budgets, and extrapolate elsewhere. The gap depends on the loss, hence the axis: the compute of
-A, or of B, at which it is said. An MDM's loss is an upper bound of its negative log-likelihood, so a gap to it is one of
+log C between its neighbouring budgets at equal loss: only where both were measured. `approach2` compares the lines of
+L* in C, `approach3` and `approach3_shared` the frontiers of the laws; these are marked `inside` where both computes lie
+within what was run, and extrapolate elsewhere. The gap depends on the loss, hence the axis: it is said at a compute of
+A, or of B. An MDM's loss is an upper bound of its negative log-likelihood, so a gap to it is one of
 bounds.
 
 Shapes: S resamples, K budgets, C computes asked for.
@@ -84,18 +84,17 @@ def _overlap(a: Side, b: Side) -> list[dict[str, Any]]:
 
 
 def _at_loss(log_flops_K: np.ndarray, loss_SK: np.ndarray, loss_S: np.ndarray) -> np.ndarray:
-    """log C at a loss, by straight lines in log L between neighbouring budgets, [S]. A resample may go a little beyond.
+    """log C at a loss, by straight lines in L between neighbouring budgets, [S]. A resample may go a little beyond.
 
     Where noise makes a curve rise between two budgets, the pair of the largest compute that holds the loss counts.
     """
-    log_SK, log_S = np.log(loss_SK), np.log(loss_S)
     last = len(log_flops_K) - 2
-    holds_SK = (log_SK[:, :-1] >= log_S[:, None]) & (log_SK[:, 1:] <= log_S[:, None])
-    k = np.where(holds_SK.any(1), last - holds_SK[:, ::-1].argmax(1), np.where(log_S > log_SK[:, 0], 0, last))
-    rows = np.arange(len(log_S))
-    high, low = log_SK[rows, k], log_SK[rows, k + 1]
+    holds_SK = (loss_SK[:, :-1] >= loss_S[:, None]) & (loss_SK[:, 1:] <= loss_S[:, None])
+    k = np.where(holds_SK.any(1), last - holds_SK[:, ::-1].argmax(1), np.where(loss_S > loss_SK[:, 0], 0, last))
+    rows = np.arange(len(loss_S))
+    high, low = loss_SK[rows, k], loss_SK[rows, k + 1]
     with np.errstate(all="ignore"):
-        share = (high - log_S) / (high - low)
+        share = (high - loss_S) / (high - low)
     found = log_flops_K[k] + share * (log_flops_K[k + 1] - log_flops_K[k])
     return np.where(high > low, found, np.nan)
 

@@ -130,10 +130,11 @@ def fit_parabolas(
     log_n, loss, opens, spans = (np.stack(part, axis=-1) for part in zip(*columns, strict=True))
     log_c = np.log(flops_all[kept])
     log_cost = cost.log(log_n)
-    found = [log_n, log_c - log_cost, log_cost, loss, opens, spans]
+    found = {"log_params": log_n, "log_tokens": log_c - log_cost, "log_cost": log_cost, "loss": loss}
+    found |= {"opens": opens, "spans": spans}
     if losses_SR is None:
-        found = [part[0] for part in found]
-    return Minima(log_c, *found, fitted_R=fitted_R, budget_R=budget_R, leverage_R=leverage_R)
+        found = {name: part[0] for name, part in found.items()}
+    return Minima(log_flops_K=log_c, fitted_R=fitted_R, budget_R=budget_R, leverage_R=leverage_R, **found)
 
 
 def fit_lines(minima: Minima, all_that_open: bool = False) -> Lines | None:

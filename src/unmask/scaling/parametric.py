@@ -64,7 +64,7 @@ def fit_laws(
 ) -> LawFit:
     """A fit of `form`, `own` and `no_e` and `excess` to one objective, `shared` to several.
 
-    noise_SR: resamples as nats to add to the fitted losses. weights_SR: as how often each run counts, with its own loss.
+    noise_SR: resamples as nats to add to the fitted losses. weights_SR: as how often each run counts.
     """
     names = list(points)
     design = _Design(points, with_e=form != "no_e")

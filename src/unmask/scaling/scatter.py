@@ -99,9 +99,19 @@ def scatter_of(runs: Runs, minima: Minima) -> Scatter | None:
     if not len(standard_P) or not each_P.max() > 0:
         return None
     standard_P = (standard_P - standard_P.mean()) / max(float(standard_P.std()), 1e-12)
-    deviations = [math.sqrt(v) for v in (squares / free, size_variance, point_variance + float(noise_P.mean()))]
-    freedoms = (round(float(np.trace(inner))), size_free, seed_free)
-    return Scatter(*deviations, math.sqrt(seed_variance), *freedoms, point_R, size_P, each_P, standard_P)
+    return Scatter(
+        residual=math.sqrt(squares / free),
+        size=math.sqrt(size_variance),
+        point=math.sqrt(point_variance + float(noise_P.mean())),
+        seed=math.sqrt(seed_variance),
+        free=round(float(np.trace(inner))),
+        size_free=size_free,
+        seed_free=seed_free,
+        point_R=point_R,
+        size_P=size_P,
+        each_P=each_P,
+        standard_P=standard_P,
+    )
 
 
 def _excess(mean_P: np.ndarray, inner: np.ndarray, noise_P: np.ndarray) -> float:

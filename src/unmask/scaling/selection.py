@@ -90,7 +90,7 @@ def median_d0(runs: Runs) -> float | None:
 
 
 def chosen_pair(names: Sequence[str], pair: Sequence[str] | None) -> tuple[tuple[str, str] | None, str | None]:
-    """(reference and the other, None), or (None, why there is no pair). Raises `UserError` for names that are not there."""
+    """(reference and the other, None), or (None, why there is no pair). Raises `UserError` for unknown names."""
     if pair is not None:
         for name in pair:
             if name not in names:

@@ -15,7 +15,7 @@ Shapes: S resamples, R runs, K budgets.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Drawn:
 
 @dataclass
 class ObjectiveFit:
-    """One objective: its runs, and what could be fitted to them; `why` says what could not, by `approach2` and forms."""
+    """One objective: its runs, its fits, and in `why` what could not be had (`approach2`, forms, `residuals`)."""
 
     name: str
     runs: Runs
@@ -71,7 +71,7 @@ class ObjectiveFit:
 
 @dataclass
 class SweepFit:
-    """objectives: by name, in the file's order. pair: the reference and the other, or None (`why_no_pair`)."""
+    """objectives: by name, in the file's order. pair: the reference and the other, or None."""
 
     runs: Runs
     objectives: dict[str, ObjectiveFit]
@@ -143,7 +143,8 @@ def _draw_lines(one: ObjectiveFit, noise_SR: np.ndarray | None, weights_SR: np.n
         assert minima is not None
         # A budget whose own minimum does not count is left out of every resample too.
         kept = _only(minima, one.minima.counts)
-        drawn = Drawn(method, minima, fit_lines(kept, all_that_open=True) if one.lines is not None else None)
+        lines = fit_lines(kept, all_that_open=method == RESIDUALS) if one.lines is not None else None
+        drawn = Drawn(method, minima, lines)
         if method == RUNS:
             one.run_level = drawn
         if method == RESIDUALS or noise_SR is None:
@@ -151,8 +152,6 @@ def _draw_lines(one: ObjectiveFit, noise_SR: np.ndarray | None, weights_SR: np.n
 
 
 def _only(minima: Minima, counts_K: np.ndarray) -> Minima:
-    from dataclasses import replace
-
     return replace(minima, opens=minima.opens & counts_K)
 
 

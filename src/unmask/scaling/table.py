@@ -125,14 +125,16 @@ def read_runs(path: str | Path, tag: str | None = None) -> tuple[Runs, list[Left
 
 def _csv(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
     reader = csv.reader(text.splitlines())
-    header = [OTHER_NAMES.get(name.strip().lower(), name.strip().lower()) for name in next(reader, [])]
+    header: list[str] = [
+        OTHER_NAMES.get(name.strip().lower(), name.strip().lower()) for name in next(reader, list[str]())
+    ]
     for name in NEEDED:
         if name not in header:
             near = nearest(name, header) if header else ""
             raise UserError(f"{path}: there is no column '{name}'{near}; {COLUMNS}")
     if twice := [name for name in header if name in (*NEEDED, *OPTIONAL) and header.count(name) > 1]:
         raise UserError(f"{path}: column '{twice[0]}' stands there twice; leave out one")
-    records = []
+    records: list[tuple[str, dict[str, Any]]] = []
     for cells in reader:
         if not any(cell.strip() for cell in cells):
             continue
@@ -189,6 +191,8 @@ def runs_of(records: Iterable[tuple[str, dict[str, Any]]], name: str) -> tuple[R
 def _row(row: dict[str, Any], where: str) -> dict[str, Any]:
     """One row with its numbers read; tokens from 6 N D where there are none."""
     found: dict[str, Any] = {field: _word(row.get(field)) for field in ("objective", "seed", "trunk", *OPTIONAL[-2:])}
+    if (subset := _word(row.get("subset"))) not in ("", "0"):  # other unique tokens, which a seed of its own stands for
+        found["seed"] = f"{found['seed']}/{subset}"
     if not found["objective"]:
         raise UserError(f"{where}: objective is empty; name one, such as arm or mdm")
     for field in NUMBERS:
