@@ -63,7 +63,11 @@ def test_trunks_and_seeds_are_lines_of_their_own_and_the_best_of_them_crosses():
     assert [line["label"] for line in study["series"]] == ["ARM, plain", "ARM, dropout 0.1", "MDM"]
     assert study["crossing"]["lowest"] == 4.4
     runs = table(rows("arm", ARM, seed="0"), rows("arm", worse, seed="1"), rows("mdm", MDM))
-    assert [line["label"] for line in studies_of(runs, ("arm", "mdm"))[0]["series"]] == ["ARM, seed 0", "ARM, seed 1", "MDM"]
+    assert [line["label"] for line in studies_of(runs, ("arm", "mdm"))[0]["series"]] == [
+        "ARM, seed 0",
+        "ARM, seed 1",
+        "MDM",
+    ]
 
 
 def test_other_sizes_and_texts_are_studies_of_their_own_and_single_passes_none():

@@ -140,7 +140,11 @@ def test_the_optimum_of_a_budget_shrinks_the_tokens_where_few_are_new(written):
 
 def test_a_file_without_draws_has_no_intervals_and_says_why(written):
     result = scale_predict(PredictOptions(flops=1e19, source=written()))
-    assert result["objectives"]["arm"]["loss"] == {"estimate": pytest.approx(30 * 1e19**-0.05), "low": None, "high": None}
+    assert result["objectives"]["arm"]["loss"] == {
+        "estimate": pytest.approx(30 * 1e19**-0.05),
+        "low": None,
+        "high": None,
+    }
     assert any("no draws" in note for note in result["notes"])
 
 

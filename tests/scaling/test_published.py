@@ -53,7 +53,9 @@ def test_inverse_is_where_the_band_holds_the_value(slope, falling, seed, away):
     estimate, low, high = line.inverse(goal)
     assert math.log(estimate) == pytest.approx(away, abs=1e-9)
     if low is not None:
-        edges = sorted([min(line.at(low)[1:], key=lambda e: abs(e - goal)), min(line.at(high)[1:], key=lambda e: abs(e - goal))])
+        edges = sorted(
+            [min(line.at(low)[1:], key=lambda e: abs(e - goal)), min(line.at(high)[1:], key=lambda e: abs(e - goal))]
+        )
         assert edges == pytest.approx([goal, goal], rel=1e-6)
         assert low <= estimate <= high
 

@@ -36,7 +36,9 @@ def beside_of(
     """The paper's where it is of the same kind, and each file's; their axes are called as the pair's are."""
     if pair is None:
         if files:
-            raise UserError("--beside compares gaps, and there is none here; leave it out, or name objectives by --pair")
+            raise UserError(
+                "--beside compares gaps, and there is none here; leave it out, or name objectives by --pair"
+            )
         return []
     found = [paper_gap()] if pair[0] in AUTOREGRESSIVE else []
     found += [file_gap(name, resamples, seed) for name in files]
@@ -72,7 +74,13 @@ def paper_gap() -> dict[str, Any]:
     rng = np.random.default_rng(SEED)
     arm, mdm = (_side(name, rng) for name in ("arm", "mdm"))
     rows = [row for row in gap_rows(arm, mdm) if row["form"] in DRAWN and row["flops"] is not None]
-    return {"name": "SMDM, the paper", "pair": ["arm", "mdm"], "gap": rows, "until": float(arm.flops_K.max()), "notes": []}
+    return {
+        "name": "SMDM, the paper",
+        "pair": ["arm", "mdm"],
+        "gap": rows,
+        "until": float(arm.flops_K.max()),
+        "notes": [],
+    }
 
 
 def _side(name: str, rng: np.random.Generator) -> Side:
@@ -81,9 +89,7 @@ def _side(name: str, rng: np.random.Generator) -> Side:
         np.array([getattr(minimum, which) for minimum in minima]) for which in ("flops", "params", "tokens", "loss")
     )
     yes, none = np.ones(len(flops), dtype=bool), np.array([])
-    found = Minima(
-        np.log(flops), np.log(params), np.log(tokens), np.log(6 * params), loss, yes, yes, none, none, none
-    )
+    found = Minima(np.log(flops), np.log(params), np.log(tokens), np.log(6 * params), loss, yes, yes, none, none, none)
     drawn: dict[str, np.ndarray] = {}
     for letter, which in (("n", "params"), ("d", "tokens"), ("loss", "loss")):
         drawn[f"{letter}_coefficient"], drawn[f"{letter}_exponent"] = paper_line(name, which).draws(DRAWS, rng)

@@ -105,7 +105,7 @@ def isoflop(view: dict[str, Any]) -> Figure:
             if curve["counts"]:
                 axes.plot(curve["params"], curve["loss"], marker="*", markersize=12, color=INK, markeredgewidth=0)
         _log(axes, "size N, non-embedding parameters")
-        axes.set_title(f"{name.upper()}: loss of a budget's sizes", loc="left", fontweight="bold")
+        axes.set_title(name.upper(), loc="left", fontweight="bold")
         axes.margins(x=0.14)
     grid[0].set_ylabel("held-out loss, nats/token")
     grid[-1].plot([], [], "*", color=INK, markersize=10, markeredgewidth=0, label="lowest point of a parabola")
@@ -141,7 +141,9 @@ def gap(view: dict[str, Any]) -> Figure:
     grid = figure.subplots(1, len(axis_names), squeeze=False, sharey=True)[0]
     for axes, axis in zip(grid, axis_names, strict=True):
         for form in FORMS:
-            far = FARTHEST * max((row["flops"] for row in rows if row["axis"] == axis and row["inside"]), default=math.inf)
+            far = FARTHEST * max(
+                (row["flops"] for row in rows if row["axis"] == axis and row["inside"]), default=math.inf
+            )
             _gap_form(axes, [r for r in rows if (r["axis"], r["form"]) == (axis, form) and r["flops"] <= far], form)
         for number, other in enumerate(view["beside"]):
             _gap_beside(axes, other, axis, number)
@@ -277,7 +279,9 @@ def _frontier_line(axes: Axes, view: dict[str, Any], name: str, which: str) -> N
         axes.fill_between(*zip(*band, strict=True), color=colour, alpha=0.16, linewidth=0)
     other = line.get("approach3", {}).get(which, [])
     if known := [(c, v) for c, v in zip(flops, other, strict=False) if v is not None]:
-        axes.plot(*zip(*known, strict=True), color=colour, linewidth=1.1, linestyle=":", label=f"{name.upper()}, approach 3")
+        axes.plot(
+            *zip(*known, strict=True), color=colour, linewidth=1.1, linestyle=":", label=f"{name.upper()}, approach 3"
+        )
 
 
 def _later_run(axes: Axes, view: dict[str, Any], later: dict[str, Any], which: str) -> None:

@@ -2,28 +2,29 @@
 
     write_whole(out / "report.html", render(fit, view, pictures))
 
-Every number is a field of ``fit.json`` or of what was laid beside it; style and pictures are inline, no network is asked.
+Every number is a field of ``fit.json``; style and pictures are inline, and no network is asked.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from unmask.evaluation.report import page, power, section, table
-from unmask.scaling.figures import FORMS
-from unmask.scaling.published import BOUND, C4_NOTE, PAPER, paper_line
+from unmask._version import __version__
+from unmask.evaluation.report import page, section, table
+from unmask.scaling.published import BOUND, PAPER, paper_line
 
 CAPTIONS = {
-    "isoflop": "Each point is a run, each curve the parabola of a budget (FLOPs at its right end), the star its lowest "
-    "point; stronger colours are larger budgets.",
-    "frontier": "Lines through the lowest points, with their 95% bands; solid where budgets were run, dashed beyond, dotted: "
-    "approach 3.",
-    "gap": "Points: minima of both objectives interpolated at equal loss, only where both were measured. Lines: solid where "
-    "both frontiers reach that loss inside their budgets, dashed where one of them is extrapolated.",
+    "isoflop": "Each point is a run, each curve the parabola of a budget (FLOPs at its right end), the star its "
+    "lowest point; stronger colours are larger budgets.",
+    "frontier": "Lines through the lowest points, with their 95% bands; solid where budgets were run, dashed beyond; "
+    "dotted: approach 3.",
+    "gap": "Points: minima of both objectives interpolated at equal loss, only where both were measured. Lines: solid "
+    "where both frontiers reach that loss inside their budgets, dashed where one of them is extrapolated.",
     "residuals": "Scatter without a pattern is noise of the runs; a bow or a slope is what the form of the law misses.",
-    "repeated": "Solid: the weights a run ended with. Dashed: the best loss of any shorter training on the same tokens.",
+    "repeated": "Solid: the weights a run ended with. Dashed: the best loss of any training up to as long.",
 }
 TITLES = {
     "isoflop": "Loss of a budget's sizes",
@@ -31,6 +32,13 @@ TITLES = {
     "gap": "The gap in compute",
     "residuals": "What the fits leave",
     "repeated": "Repeated data",
+}
+# forms of a gap as columns of a table
+COLUMNS = {
+    "overlap": "minima, interpolated",
+    "approach2": "approach 2",
+    "approach3_shared": "approach 3, one E",
+    "approach3": "approach 3, an E each",
 }
 EXPONENTS = (
     ("n_exponent", "size N*"),
@@ -71,7 +79,9 @@ def headline(fit: dict[str, Any], view: dict[str, Any]) -> str:
     runs = [run for run in view["runs"] if not run["excluded"]]
     budgets = sorted({curve["flops"] for curves in view["budgets"].values() for curve in curves})
     reach = f", {len(budgets)} budgets of {power(budgets[0])} to {power(budgets[-1])} FLOPs" if budgets else ""
-    rule = "6 N D with non-embedding N" if fit["flops_rule"] == "6nd" else "the exact count, attention and head included"
+    rule = (
+        "6 N D with non-embedding N" if fit["flops_rule"] == "6nd" else "the exact count, attention and head included"
+    )
     cards = [
         card(f"{name.upper()}: N* in C", within(fit["approach2"][name]["n_exponent"], ".3f"), "exponent", name)
         for name in names
@@ -85,8 +95,9 @@ def headline(fit: dict[str, Any], view: dict[str, Any]) -> str:
     return (
         f"<header><h1>How {' and '.join(escape(name.upper()) for name in names)} scale</h1>"
         f'<p class="soft"><b>{escape(view["source"])}</b>: {len(runs)} runs{reach}; FLOPs by {rule}. '
-        f"{escape(view['protocol'])}{BOUND} on its negative log-likelihood, an ARM's is exact.</p></header>"
+        f"{BOUND} on its negative log-likelihood, an ARM's is exact.</p></header>"
         f'<div class="cards">{"".join(cards)}</div>'
+        + "".join(f'<p class="soft">{escape(note)}</p>' for note in view["notes"])
     )
 
 
@@ -96,8 +107,9 @@ def gap_section(view: dict[str, Any]) -> str:
         return ""
     first, second = (escape(name.upper()) for name in view["pair"])
     told = (
-        f"<p>How many times the compute of the {first} the {second} takes to reach the same loss. <b>{BOUND}</b>, so what it "
-        "lacks in likelihood is at most this. Grey: extrapolated, one of the two was not run at the compute it takes.</p>"
+        f"<p>How many times the compute of the {first} the {second} takes to reach the same loss. <b>{BOUND}</b>, so "
+        "what it lacks in likelihood is at most this. Grey: extrapolated, one of the two was not run at the compute "
+        "it takes.</p>"
     )
     whys = {row["why"] for row in view["gap"] if row["flops"] is None and row.get("why")}
     reasons = "".join(f'<p class="soft">{escape(why)}</p>' for why in sorted(whys))
@@ -108,15 +120,15 @@ def gap_tables(rows: list[dict[str, Any]]) -> str:
     """One an axis: a line a compute, a column a form."""
     found = []
     rows = [row for row in rows if row["flops"] is not None]
-    forms = [form for form in FORMS if any(row["form"] == form for row in rows)]
+    forms = [form for form in COLUMNS if any(row["form"] == form for row in rows)]
     for axis in dict.fromkeys(row["axis"] for row in rows):
         by_place = {(round(math.log(row["flops"]), 6), row["form"]): row for row in rows if row["axis"] == axis}
         places = sorted({place for place, _ in by_place})
         lines = [
             [power(math.exp(place)), *(gap_cell(by_place.get((place, form))) for form in forms)] for place in places
         ]
-        head = [f"{axis.upper()} compute, FLOPs", *(FORMS[form][0] for form in forms)]
-        found.append(table(head, lines, numbers=range(1, len(head))))
+        head = [f"at {axis.upper()} compute", *(COLUMNS[form] for form in forms)]
+        found.append(f"<p></p>{table(head, lines, numbers=range(1, len(head)))}")
     return "".join(found)
 
 
@@ -124,10 +136,12 @@ def gap_cell(row: dict[str, Any] | None) -> str:
     """18.9x with its interval; grey where it is extrapolated."""
     if row is None or row["estimate"] is None:
         return "–"
-    form = ".1f" if row["estimate"] < 1000 else ".3g"
+    form = ".1f" if row["estimate"] < 100 else ",.0f"
     ends = bounds(row, form)
     text = f"{row['estimate']:{form}}x" + (f' <span class="soft">{ends}</span>' if ends != "–" else "")
-    return f"<b>{text}</b>" if row["form"] == "overlap" else text if row["inside"] else f'<span class="soft">{text}</span>'
+    return (
+        f"<b>{text}</b>" if row["form"] == "overlap" else text if row["inside"] else f'<span class="soft">{text}</span>'
+    )
 
 
 def beside_section(view: dict[str, Any]) -> str:
@@ -135,7 +149,8 @@ def beside_section(view: dict[str, Any]) -> str:
     found = [f"<h3>Beside it, what others measured</h3><p class=soft>{BOUND} there too.</p>"]
     for other in view["beside"]:
         notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in other["notes"])
-        found.append(f"<h3>{escape(other['name'])}</h3>{notes}{gap_tables(other['gap'])}")
+        rows = [row for row in other["gap"] if row["flops"] <= 1.01 * other["until"]]
+        found.append(f"<p><b>{escape(other['name'])}</b></p>{notes}{gap_tables(rows)}")
     found += [f"<p>{escape(who)}: <b>{value:g}x</b> ({escape(what)}).</p>" for who, value, what in view["printed"]]
     return "".join(found)
 
@@ -169,16 +184,33 @@ def isoflop_section(view: dict[str, Any]) -> str:
 
 
 def frontier_section(fit: dict[str, Any], view: dict[str, Any]) -> str:
-    """Exponents of approach 2 with what the paper's optima give."""
+    """Exponents of approach 2 with both intervals, those of all runs where some were left out, and the paper's."""
     rows = []
+    every, by_runs = fit.get("all_runs"), fit.get("run_level")
     for name in view["objectives"]:
         for key, label in EXPONENTS:
-            if known(fit["approach2"].get(name), key):
-                published = paper_exponent(name, key)
-                value = fit["approach2"][name][key]
-                rows.append([escape(name.upper()), label, f"<b>{value['estimate']:.4f}</b>", bounds(value, ".4f"), published])
-    head = ["", "exponent in C of", "approach 2", "95%", "the paper's"]
-    return table(head, rows, numbers=(2, 3, 4)) + f'<p class="soft">The paper: {escape(PAPER)}, by 6 N D.</p>'
+            if not known(fit["approach2"].get(name), key) or (key == "m_exponent" and fit["flops_rule"] == "6nd"):
+                continue
+            value = fit["approach2"][name][key]
+            cells = [f"<b>{value['estimate']:.4f}</b>", bounds(value, ".4f")]
+            cells.append(bounds(by_runs["approach2"][name][key], ".4f") if by_runs else "–")
+            if every:
+                other = (every["approach2"].get(name) or {}).get(key) or {}
+                cells.append("–" if other.get("estimate") is None else f"{other['estimate']:.4f}")
+            rows.append([escape(name.upper()), label, *cells, paper_exponent(name, key)])
+    head = [
+        "",
+        "exponent in C of",
+        "approach 2",
+        "95%",
+        "95% by runs",
+        *(["with all runs"] if every else []),
+        "the paper's",
+    ]
+    told = (
+        '<p class="soft">The paper: ' + escape(PAPER) + ", by 6 N D. By runs: runs drawn anew instead of residuals.</p>"
+    )
+    return table(head, rows, numbers=range(2, len(head))) + told if rows else ""
 
 
 def paper_exponent(name: str, key: str) -> str:
@@ -205,9 +237,9 @@ def approach3_section(fit: dict[str, Any]) -> str:
     if not rows:
         return ""
     told = (
-        '<p class="soft">L(N, D) = E + A/N<sup>α</sup> + B/D<sup>β</sup>, Huber loss of log L. The bound of an MDM with '
-        "exact conditionals is the entropy of the text, as an ARM's loss at best, so both have the same floor: that is what "
-        "one E rests on.</p>"
+        '<p class="soft">L(N, D) = E + A/N<sup>α</sup> + B/D<sup>β</sup>, Huber loss of log L. The bound of an MDM '
+        "with exact conditionals is the entropy of the text, and so is an ARM's least loss: on that common floor "
+        "one E rests.</p>"
     )
     return section("Approach 3", told + table(["form", "", "E", "A", "B", "α", "β"], rows, numbers=(2, 3, 4, 5, 6)))
 
@@ -216,9 +248,69 @@ def cell(value: Any) -> str:
     """An estimate with its interval below."""
     if not isinstance(value, dict) or value.get("estimate") is None:
         return "–"
-    form = ".3g" if abs(value["estimate"]) >= 10 else ".3f"
+    form = ",.0f" if abs(value["estimate"]) >= 100 else ".1f" if abs(value["estimate"]) >= 10 else ".3f"
     ends = bounds(value, form)
     return format(value["estimate"], form) + (f'<br><span class="soft">{ends}</span>' if ends != "–" else "")
+
+
+def residual_section(fit: dict[str, Any]) -> str:
+    """How far the fit without the largest budget misses it, and what stands against the fit."""
+    rows = []
+    for name, entry in fit["held_out"].items():
+        if entry["flops"] is None:
+            continue
+        cells = []
+        for key in ("approach2", "approach3"):
+            said = entry[key]
+            cells.append("–" if said["loss"] is None else f"{said['loss']:.4f} ({said['error']:+.4f})")
+        rows.append([escape(name.upper()), power(entry["flops"]), f"{entry['measured']['loss']:.4f}", *cells])
+    head = ["", "largest budget", "measured L*", "approach 2 without it", "approach 3 without it"]
+    told = "<h3>Extrapolation tried out</h3>" + table(head, rows, numbers=(1, 2, 3, 4)) if rows else ""
+    stands = [
+        [
+            escape(row["objective"].upper()),
+            "–" if row["flops"] is None else power(row["flops"]),
+            escape(row["problem"]),
+            escape(row["says"]),
+        ]
+        for row in fit["diagnostics"]
+    ]
+    if stands:
+        told += "<h3>What stands against the fit</h3>" + table(["", "budget", "", ""], stands, numbers=(1,))
+    return told
+
+
+def repeated_section(fit: dict[str, Any], view: dict[str, Any]) -> str:
+    """Where the curves cross, and what the laws of repeated data say."""
+    if not view["repeated"]:
+        return ""
+    parts = []
+    for study in view["repeated"]:
+        parts.append(f"<p><b>{escape(study['title'])}.</b> {crossing_in_words(study['crossing'], view['pair'])}</p>")
+    rows = []
+    for name, entry in (fit.get("constrained") or {}).items():
+        r_data, epochs = entry["muennighoff"]["R_D"], entry["quokka"].get("best_epochs")
+        why = r_data.get("why") if r_data["estimate"] is None else ""
+        rows.append([escape(name.upper()), cell(r_data), cell(epochs), escape(why or "")])
+    if rows:
+        head = ["", "R_D, epochs that repeats are worth (Muennighoff)", "best epochs (Quokka)", ""]
+        parts.append(table(head, rows, numbers=(1, 2)))
+    return "".join(parts)
+
+
+def crossing_in_words(crossing: dict[str, Any], pair: Sequence[str] | None) -> str:
+    """Both crossings, or why there is none."""
+    if pair is None or crossing["lowest"] is None:
+        return f"No crossing: {escape(crossing['why'] or 'it takes two objectives')}."
+    first, second = (escape(name.upper()) for name in pair)
+    lowest = f"the {first}'s lowest loss ({crossing['lowest']:.4f}, at {crossing['lowest_at']:.4g} epochs)"
+    if crossing["epochs"] is None:
+        told = f"The {second} does not come below {lowest}: {escape(crossing['why'])}."
+    else:
+        told = f"The {second} comes below {lowest} at {crossing['epochs']:.3g} epochs."
+    if crossing["same_epochs"] is not None:
+        told += f" At equal epochs it is better from {crossing['same_epochs']:.3g} epochs on."
+    return f"{told} {BOUND}."
 
 
 def later_section(view: dict[str, Any]) -> str:
@@ -234,14 +326,46 @@ def later_section(view: dict[str, Any]) -> str:
             place = f"N {power(later['params'])}, D {power(later['tokens'])}, C {power(later['flops'])}"
             rows.append([escape(later["name"]), place, escape(words), value, bounds(said, ".4f"), measured, off])
     told = (
-        '<p class="soft">The loss of a run is that of its last validation, on other windows and draws than the sweep was '
-        "scored by, so the difference holds that too.</p>"
+        '<p class="soft">The loss of a run is that of its last validation, on other windows and draws than the sweep '
+        "was scored by, and the difference holds that too.</p>"
     )
     head = ["run", "", "prediction", "nats/token", "95%", "measured", "difference"]
     return section("A later run over the prediction", told + table(head, rows, numbers=(3, 4, 5, 6)))
 
 
+def missing_section(fit: dict[str, Any]) -> str:
+    """What could not be fitted, and why."""
+    rows = []
+    for key, label in (("approach2", "approach 2"), *((key, f"approach 3, {words}") for key, words in APPROACH3)):
+        entries = fit.get(key) or {}
+        several = {"": entries} if isinstance(entries.get("why"), str) else entries
+        for name, entry in several.items():
+            if isinstance(entry, dict) and isinstance(entry.get("why"), str):
+                rows.append([escape(label), escape(name.upper()), escape(entry["why"])])
+    return section("What could not be fitted", table(["", "", "because"], rows)) if rows else ""
+
+
+def settings_section(fit: dict[str, Any], view: dict[str, Any]) -> str:
+    """What decides the numbers."""
+    rule = "6 N D, N non-embedding" if fit["flops_rule"] == "6nd" else "exact: attention and the head included"
+    rows = [
+        ["runs", escape(view["source"])],
+        ["FLOPs", rule],
+        ["intervals", escape(fit["interval"])],
+        ["resamples", f"{fit['n_resamples']:,}"],
+        ["left out", str(len(fit["excluded"]))],
+        ["unmask", escape(__version__)],
+    ]
+    return section("Settings", table(["", ""], rows))
+
+
 # ------------------------------------------------------------------ small parts
+
+
+def power(number: float) -> str:
+    """3 × 10 to the 18, as HTML."""
+    digits, exponent = f"{number:.2e}".split("e")
+    return f"{float(digits):g} × 10<sup>{int(exponent)}</sup>"
 
 
 def card(name: str, value: str, tag: str, colour: str) -> str:

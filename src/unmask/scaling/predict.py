@@ -71,7 +71,9 @@ def scale_predict(options: PredictOptions) -> dict[str, Any]:
         except OverflowError:
             answer = {"flops": _exact(math.inf)}
         if not all(math.isfinite(value[0]) for value in answer.values()):
-            raise UserError(f"that is too far from the runs of {source.name} to say anything of {objective}; ask nearer")
+            raise UserError(
+                f"that is too far from the runs of {source.name} to say anything of {objective}; ask nearer"
+            )
         said += _outside(source, objective, answer)
         found[objective] = {name: _json(value) for name, value in answer.items()}
     for line in said:
@@ -128,7 +130,9 @@ def _outside(source: Source, objective: str, answer: dict[str, Interval]) -> lis
         low, high = source.ranges[objective][name]
         value = answer[name][0]
         if not low / ROUNDING <= value <= high * ROUNDING:
-            far = f"{value / high:.3g} times the largest" if value > high else f"{low / value:.3g} times below the least"
+            far = (
+                f"{value / high:.3g} times the largest" if value > high else f"{low / value:.3g} times below the least"
+            )
             ran = f"{_number(low)} to {_number(high)}"
             return [f"{objective}: {_number(value)} {UNITS[name]} is {far} of the fit's ({ran}): extrapolated"]
     return []

@@ -1,11 +1,11 @@
-"""What others have published on how masked diffusion and autoregressive models scale, to compare with and to predict from.
+"""What others have published on how both kinds of model scale, to compare with and to predict from.
 
     paper_minima("mdm")                    # the paper's optima: FLOPs, N*, L*, a budget each
     fit = paper_line("mdm", "loss")        # L* = k C^e through them
     fit.at(1e21), fit.inverse(2.5)         # (estimate, low, high)
 
 Sources: Nie et al. 2025 (SMDM, arXiv 2410.18514), whose optima are read off the figures of its code (about ±1%), by the
-rule C = 6 N D with N non-embedding, on SlimPajama; arXiv 2602.15014 (scaling-dllms) on the same sizes, budgets and text;
+rule C = 6 N D with N non-embedding, on SlimPajama; arXiv 2602.15014 (scaling-dllms), on the same sizes and budgets;
 133 runs on C4 of the repository chen-hao-chao/mdm-prime-v2.
 """
 
@@ -89,9 +89,7 @@ class PowerLine:
         n, middle, level = len(logs), math.fsum(logs) / len(logs), math.fsum(values) / len(values)
         spread = math.fsum((a - middle) ** 2 for a in logs)
         exponent = math.fsum((a - middle) * b for a, b in zip(logs, values, strict=True)) / spread
-        rest = math.fsum(
-            (b - level - exponent * (a - middle)) ** 2 for a, b in zip(logs, values, strict=True)
-        )
+        rest = math.fsum((b - level - exponent * (a - middle)) ** 2 for a, b in zip(logs, values, strict=True))
         return cls(level, exponent, middle, math.sqrt(rest / (n - 2)) if n > 2 else 0.0, spread, n)
 
     @property
@@ -118,7 +116,7 @@ class PowerLine:
         return math.exp(self.middle + away), *(None if e is None else math.exp(self.middle + e) for e in (low, high))
 
     def draws(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """(coefficients [n], exponents [n]) whose spread is that of the band: chi-squared for the scatter, then normal."""
+        """(coefficients [n], exponents [n]) that spread as the band: chi-squared for the scatter, then normal."""
         scale = self.scatter * np.sqrt((self.n - 2) / rng.chisquare(self.n - 2, n))
         exponent = self.exponent + scale * rng.normal(size=n) / math.sqrt(self.spread)
         level = self.level + scale * rng.normal(size=n) / math.sqrt(self.n)

@@ -27,7 +27,7 @@ from unmask.scaling import figures
 from unmask.scaling.beside import beside_of, notes_of
 from unmask.scaling.epochs import studies_of
 from unmask.scaling.estimates import estimate, nothing
-from unmask.scaling.fit import Fitted, FitOptions, draws_of, fit_sweep, result_of
+from unmask.scaling.fit import FitOptions, Fitted, draws_of, fit_sweep, result_of
 from unmask.scaling.later import read_later
 from unmask.scaling.page import TITLES, render
 from unmask.scaling.published import BOUND, PRINTED_GAPS

@@ -2,7 +2,7 @@
 
     source = open_source("paper")                    # or "ours", or the path of a fit.json, or None for the default
     source.frontier("mdm", 1e21)                     # {"params": (estimate, low, high), "tokens": ..., "loss": ...}
-    source.reach("mdm", 2.5)                         # {"flops": ..., "params": ..., "tokens": ...}: least compute to a loss
+    source.reach("mdm", 2.5)                         # {"flops": ..., "params": ..., "tokens": ...} of a loss
     source.loss("mdm", 1e9, 2e10)                    # of a size trained on so many tokens
 
 Frontiers are the lines of approach 2; the loss of any size and tokens is approach 3's. Intervals (95%) are of the line,
@@ -84,7 +84,11 @@ def read_fit(path: Path, option: str = "--from") -> dict[str, Any]:
         raise UserError(f"{option} {path} cannot be read: {error.strerror}; {mend}") from error
     except ValueError as error:
         raise UserError(f"{option} {path} cannot be read as JSON: {str(error).splitlines()[0]}; {mend}") from error
-    if not isinstance(found, dict) or not isinstance(found.get("approach2"), dict) or not isinstance(found.get("gap"), list):
+    if (
+        not isinstance(found, dict)
+        or not isinstance(found.get("approach2"), dict)
+        or not isinstance(found.get("gap"), list)
+    ):
         raise UserError(f"{option} {path} is no fit: it has no approach2 and gap; {mend}")
     return found
 
@@ -151,7 +155,9 @@ class FitSource:
             }
             self.costs = {name: Cost.from_dict(entry) for name, entry in fit["cost"].items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise UserError(f"--from {name} is no whole fit ({error!r}); make it anew by unmask scale report") from error
+            raise UserError(
+                f"--from {name} is no whole fit ({error!r}); make it anew by unmask scale report"
+            ) from error
         self.notes = [] if fit.get("draws") else [NO_DRAWS]
 
     def frontier(self, objective: str, flops: float, unique: float | None = None) -> dict[str, Interval]:
@@ -171,7 +177,9 @@ class FitSource:
             if which == "flops":
                 return flops
             letter = {"params": "n", "tokens": "d"}[which]
-            return np.ravel(getattr(line, f"{letter}_coefficient")) * flops ** np.ravel(getattr(line, f"{letter}_exponent"))
+            return np.ravel(getattr(line, f"{letter}_coefficient")) * flops ** np.ravel(
+                getattr(line, f"{letter}_exponent")
+            )
 
         return {w: _interval(lambda line, w=w: at(line, w), lines, draws) for w in ("flops", "params", "tokens")}
 
