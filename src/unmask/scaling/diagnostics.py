@@ -39,7 +39,7 @@ def _budgets(one: ObjectiveFit) -> list[dict[str, Any]]:
             found.append(_row(one, float(flops_K[k]), "too few sizes", words))
     if minima is None:
         return found
-    for k, flops in enumerate(np.exp(minima.log_flops_K)):
+    for k, flops in enumerate(minima.flops_K):
         x = np.log(runs.params[minima.budget_R == k])
         at = (minima.log_params[k] - x.min()) / (x.max() - x.min())
         if not minima.opens[k]:

@@ -214,7 +214,7 @@ def minima_of(one: ObjectiveFit) -> list[dict[str, Any]]:
     minima, drawn = one.minima, one.headline.minima
     if minima is None:
         return found
-    for k, flops in enumerate(np.exp(minima.log_flops_K)):
+    for k, flops in enumerate(minima.flops_K):
         draws = [(np.exp(drawn.log_params[:, k]), drawn.loss[:, k]) if drawn else (None, None)][0]
         params = estimate(np.exp(minima.log_params[k]), draws[0], "the parabola opens downward")
         loss = estimate(minima.loss[k], draws[1], "the parabola opens downward")

@@ -79,7 +79,7 @@ def _overlap(a: Side, b: Side) -> list[dict[str, Any]]:
                 theirs_SK, mine_S = other.drawn_minima.loss[:, theirs], axis.drawn_minima.loss[:, k]
                 draws = np.exp(sign * (_at_loss(other.minima.log_flops_K[theirs], theirs_SK, mine_S) - log_c))
             found = estimate(np.exp(gap), draws)
-            rows.append(_row(np.exp(log_c), axis.name, "overlap", found, True))
+            rows.append(_row(axis.minima.flops_K[k], axis.name, "overlap", found, True))
     return rows
 
 

@@ -24,7 +24,7 @@ def held_out_of(one: ObjectiveFit) -> dict[str, Any]:
     if minima is None or minima.counts.sum() < 3:
         return {"flops": None, "why": "it takes three budgets whose minimum counts"}
     top = int(np.flatnonzero(minima.counts)[-1])
-    flops = float(np.exp(minima.log_flops_K[top]))
+    flops = float(minima.flops_K[top])
     runs = one.runs.take(one.runs.flops < flops * 0.99)
     measured = {"loss": float(minima.loss[top]), "params": float(np.exp(minima.log_params[top]))}
     found: dict[str, Any] = {"flops": flops, "measured": measured}

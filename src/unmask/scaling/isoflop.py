@@ -49,6 +49,11 @@ class Minima:
     def counts(self) -> np.ndarray:
         return self.opens & self.spans
 
+    @property
+    def flops_K(self) -> np.ndarray:
+        """The budgets, as they were before the logarithm."""
+        return np.array([float(f"{flops:.12g}") for flops in np.exp(self.log_flops_K)])
+
 
 @dataclass(frozen=True)
 class Lines:

@@ -125,9 +125,7 @@ def read_runs(path: str | Path, tag: str | None = None) -> tuple[Runs, list[Left
 
 def _csv(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
     reader = csv.reader(text.splitlines())
-    header: list[str] = [
-        OTHER_NAMES.get(name.strip().lower(), name.strip().lower()) for name in next(reader, list[str]())
-    ]
+    header = [OTHER_NAMES.get(name.strip().lower(), name.strip().lower()) for name in next(reader, [])]
     for name in NEEDED:
         if name not in header:
             near = nearest(name, header) if header else ""
@@ -140,7 +138,7 @@ def _csv(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
             continue
         if len(cells) != len(header):
             raise UserError(f"{path}:{reader.line_num}: {len(cells)} cells under {len(header)} columns; mend the line")
-        row = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+        row: dict[str, Any] = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
         records.append((f"line {reader.line_num}", row))
     return records
 
@@ -159,7 +157,8 @@ def _json_lines(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
             raise UserError(f"{path}:{number}: no JSON object; mend or remove the line")
         if row.get("state", "finished") != "finished":
             continue
-        records.append((f"line {number}", {OTHER_NAMES.get(name, name): value for name, value in row.items()}))
+        fields = {str(OTHER_NAMES.get(name, name)): value for name, value in row.items()}
+        records.append((f"line {number}", fields))
     return records
 
 
