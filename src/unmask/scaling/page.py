@@ -67,7 +67,11 @@ def render(fit: dict[str, Any], view: dict[str, Any], pictures: dict[str, str]) 
 
 def picture(svg: str | None, caption: str) -> str:
     """An inline picture over the whole width, with what to see in it."""
-    return "" if svg is None else f'<div class="figure">{svg}</div><p class="soft">{caption}</p>'
+    return (
+        ""
+        if svg is None
+        else f'<div class="scroll"><div style="min-width: 42rem">{svg}</div></div><p class="soft">{caption}</p>'
+    )
 
 
 # ------------------------------------------------------------------ the parts of the page

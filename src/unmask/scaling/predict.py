@@ -74,7 +74,7 @@ def scale_predict(options: PredictOptions) -> dict[str, Any]:
             raise UserError(
                 f"that is too far from the runs of {source.name} to say anything of {objective}; ask nearer"
             )
-        said += _outside(source, objective, answer)
+        said += _outside(source, objective, answer, options)
         found[objective] = {name: _json(value) for name, value in answer.items()}
     for line in said:
         warnings.warn(line, stacklevel=2)
@@ -124,9 +124,9 @@ def _exact(value: float) -> Interval:
     return value, None, None
 
 
-def _outside(source: Source, objective: str, answer: dict[str, Interval]) -> list[str]:
-    """A line for the first of compute, size and tokens that lies outside what was run."""
-    for name in ("flops", "params", "tokens"):
+def _outside(source: Source, objective: str, answer: dict[str, Interval], options: PredictOptions) -> list[str]:
+    """A line for the first of compute, and the size and tokens asked for, that lies outside what was run."""
+    for name in ("flops", *(which for which in ("params", "tokens") if getattr(options, which) is not None)):
         low, high = source.ranges[objective][name]
         value = answer[name][0]
         if not low / ROUNDING <= value <= high * ROUNDING:
