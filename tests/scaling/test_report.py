@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scaling.synthetic import sweep
 
+from scaling.synthetic import sweep
 from unmask.errors import UserError
 from unmask.scaling import report
 from unmask.scaling.beside import beside_of, paper_gap
@@ -55,10 +55,17 @@ def table(tmp_path_factory) -> Path:
     return write(tmp_path_factory.mktemp("table") / "sweep.csv", rows)
 
 
+LATER = {"name": "large", "objective": "mdm", "params": 2e6, "tokens": 5e7, "flops": 6e14, "loss": 3.7, "se": 0.01}
+LATER |= {"step": 9, "rule": "6nd", "curve": {"flops": [3e14, 6e14], "loss": [4.0, 3.7]}}
+
+
 @pytest.fixture(scope="module")
 def made(table, tmp_path_factory) -> Path:
+    """A report with a later run, which is made up here (test_later.py reads real ones)."""
     out = tmp_path_factory.mktemp("report") / "report"
-    result = scale_report(ReportOptions(str(table), str(out), resamples=40))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "read_later", lambda run, rule: dict(LATER))
+        result = scale_report(ReportOptions(str(table), str(out), resamples=40, over=["runs/large"]))
     assert "report.html" in in_words(result) and "upper bound" in in_words(result)
     return out
 
@@ -147,17 +154,13 @@ def test_the_withdrawn_source_is_said_wherever_it_is_named(table, tmp_path):
     named.write_bytes(table.read_bytes())
     (_, other) = beside_of([str(named)], ("arm", "mdm"), resamples=0)
     assert "withdrawn in April 2026" in other["notes"][0]
+    write(named, rows_of("arm", np.random.default_rng(0)))
     scale_report(ReportOptions(str(named), str(tmp_path / "out"), resamples=0))
     assert "withdrawn in April 2026" in (tmp_path / "out" / "report.html").read_text()
 
 
-def test_a_later_run_is_laid_over_what_the_fit_says_of_it(table, tmp_path, monkeypatch):
-    later = {"name": "large", "objective": "mdm", "params": 2e6, "tokens": 5e7, "flops": 6e14, "loss": 3.7, "se": 0.01}
-    later |= {"step": 9, "rule": "6nd", "curve": {"flops": [3e14, 6e14], "loss": [4.0, 3.7]}}
-    monkeypatch.setattr(report, "read_later", lambda run, rule: dict(later))
-    out = tmp_path / "out"
-    scale_report(ReportOptions(str(table), str(out), resamples=20, over=["runs/large"]))
-    fit, page = json.loads((out / "fit.json").read_text()), (out / "report.html").read_text()
+def test_a_later_run_is_laid_over_what_the_fit_says_of_it(made, page):
+    fit = json.loads((made / "fit.json").read_text())
     (found,) = fit["view"]["over"]
     line, law = found["predicted"].values()
     exponent, coefficient = (
@@ -166,9 +169,13 @@ def test_a_later_run_is_laid_over_what_the_fit_says_of_it(table, tmp_path, monke
     assert line["estimate"] == pytest.approx(coefficient * 6e14**exponent) and line["low"] < line["high"]
     assert law["low"] < law["estimate"] < law["high"]
     assert "later run over the prediction" in page and f"{3.7 - law['estimate']:+.4f}" in page
-    monkeypatch.setattr(report, "read_later", lambda run, rule: later | {"objective": "duo"})
-    with pytest.raises(UserError, match="--over large is an duo, and the fit has arm, mdm"):
-        scale_report(ReportOptions(str(table), str(out), resamples=0, over=["runs/large"]))
+
+
+def test_a_later_run_of_an_objective_that_was_not_fitted_is_refused(tmp_path, monkeypatch):
+    runs = write(tmp_path / "one.csv", rows_of("arm", np.random.default_rng(0)))
+    monkeypatch.setattr(report, "read_later", lambda run, rule: dict(LATER))
+    with pytest.raises(UserError, match="--over large is an mdm, and the fit has arm"):
+        scale_report(ReportOptions(str(runs), str(tmp_path / "out"), resamples=0, over=["runs/large"]))
 
 
 def test_one_objective_has_a_report_without_a_gap(tmp_path):
@@ -211,9 +218,10 @@ def test_bad_input_is_one_line_and_writes_nothing(table, tmp_path, monkeypatch, 
     assert "\n" not in str(caught.value) and sorted(tmp_path.iterdir()) == before
 
 
-def test_the_commands_in_processes_of_their_own(table, tmp_path):
+def test_the_commands_in_processes_of_their_own(tmp_path):
+    table = write(tmp_path / "one.csv", rows_of("arm", np.random.default_rng(0)))
     command = [sys.executable, "-m", "unmask", "scale"]
-    words = ["report", str(table), "--out", str(tmp_path / "out"), "--resamples", "10", "--json"]
+    words = ["report", str(table), "--out", str(tmp_path / "out"), "--resamples", "0", "--json"]
     done = subprocess.run([*command, *words], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)) == {"out", "files", "fit"}

@@ -133,16 +133,20 @@ def _svg(draw: Callable[[Axes, dict[str, Any]], None], summary: dict[str, Any], 
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(5.2, 3.5), layout="constrained")
         draw(axes, summary)
-        text = inline_svg(figure, label)
+        text = inline_svg(svg_of(figure), label)
         pyplot.close(figure)
     return text
 
 
-def inline_svg(figure: Figure, label: str) -> str:
-    """An SVG element that scales with the page, without the file's header, its colours the page's."""
+def svg_of(figure: Figure) -> str:
+    """A whole SVG file, without a background."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata=NO_METADATA)
-    text = file.getvalue()
+    return file.getvalue()
+
+
+def inline_svg(text: str, label: str) -> str:
+    """An SVG file as an element that scales with the page, without the file's header, its colours the page's."""
     named = f'role="img" aria-label="{escape(label)}"'
     text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', lambda _: named, text, count=1)
     for name, colour in {**COLOURS, "ink": INK, "soft": SOFT, "line": LINE}.items():

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unmask.errors import UserError
-from unmask.evaluation.plots import COLOURS, INK, NO_METADATA, SOFT, STYLE
+from unmask.evaluation.plots import COLOURS, INK, SOFT, STYLE, svg_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,26 +40,24 @@ FARTHEST = 20  # times the largest compute at which a gap was measured: as far a
 def draw(view: dict[str, Any]) -> dict[str, Figure]:
     """Every picture that the view has numbers for, by the name of its files."""
     found: dict[str, Figure] = {}
-    with style():
+    with _style():
         for name, (wanted, paint) in DRAWN.items():
             if wanted(view):
                 found[name] = paint(view)
+                found[name].draw_without_rendering()
+                found[name].set_layout_engine("none")  # the layout stays, and no file takes the time for it again
     return found
 
 
-def write(figures: dict[str, Figure], folder: Path) -> list[Path]:
-    """A PNG and an SVG of each. Raises `UserError` where one cannot be written."""
-    written = []
-    with style():
+def write(figures: dict[str, Figure], folder: Path) -> dict[str, str]:
+    """A PNG and an SVG of each; the text of the SVGs by name. Raises OSError."""
+    texts = {}
+    with _style():
         for name, figure in figures.items():
-            for suffix, metadata in (("png", {"Software": None}), ("svg", NO_METADATA)):
-                path = folder / f"{name}.{suffix}"
-                try:
-                    figure.savefig(path, dpi=DPI, metadata=metadata)
-                except OSError as error:
-                    raise UserError(f"{path} cannot be written: {error.strerror}; choose another --out") from error
-                written.append(path)
-    return written
+            figure.savefig(folder / f"{name}.png", dpi=DPI, metadata={"Software": None})
+            texts[name] = svg_of(figure)
+            (folder / f"{name}.svg").write_text(texts[name], encoding="utf-8")
+    return texts
 
 
 def colour_of(view: dict[str, Any], objective: str) -> str:
@@ -88,9 +85,9 @@ def isoflop(view: dict[str, Any]) -> Figure:
         colour = colour_of(view, name)
         curves = view["budgets"].get(name, [])
         shades = {curve["flops"]: 0.35 + 0.65 * (i + 1) / len(curves) for i, curve in enumerate(curves)}
-        for run in view["runs"]:
-            if run["objective"] == name:
-                _point(axes, run["params"], run["loss"], colour, run["excluded"], _shade(shades, run["flops"]))
+        own = [run for run in view["runs"] if run["objective"] == name]
+        places = [(run["params"], run["loss"], bool(run["excluded"]), _shade(shades, run["flops"])) for run in own]
+        _points(axes, places, colour)
         for curve in curves:
             axes.plot(curve["curve"][0], curve["curve"][1], color=colour, linewidth=1.4, alpha=shades[curve["flops"]])
             axes.annotate(
@@ -134,37 +131,32 @@ def frontier(view: dict[str, Any]) -> Figure:
 
 
 def gap(view: dict[str, Any]) -> Figure:
-    """How many times the compute an MDM takes for an ARM's loss: a panel for each axis that the fit has."""
+    """How many times the compute an MDM takes for an ARM's loss: a panel for each axis that the fit has.
+
+    What others measured at compute of another order stands in a panel of its own, on the same scale of gaps.
+    """
     rows = [row for row in view["gap"] if row["flops"] is not None]
     axis_names = list(dict.fromkeys(row["axis"] for row in rows))
-    figure = _figure(5.6 * len(axis_names), 4.6)
-    grid = figure.subplots(1, len(axis_names), squeeze=False, sharey=True)[0]
-    for axes, axis in zip(grid, axis_names, strict=True):
+    far = bool(view["beside"]) and _far(rows, view["beside"])
+    widths = [1.0] * len(axis_names) + [0.7] * far
+    figure = _figure(5.6 * sum(widths), 4.6)
+    grid = figure.subplots(1, len(widths), squeeze=False, sharey=True, width_ratios=widths)[0]
+    for axes, axis in zip(grid, axis_names, strict=False):
+        reach = FARTHEST * max(
+            (row["flops"] for row in rows if row["axis"] == axis and row["inside"]), default=math.inf
+        )
         for form in FORMS:
-            far = FARTHEST * max(
-                (row["flops"] for row in rows if row["axis"] == axis and row["inside"]), default=math.inf
-            )
-            _gap_form(axes, [r for r in rows if (r["axis"], r["form"]) == (axis, form) and r["flops"] <= far], form)
-        for number, other in enumerate(view["beside"]):
-            _gap_beside(axes, other, axis, number)
-        for who, value, _ in view["printed"]:
-            axes.axhline(value, color=SOFT, linewidth=1, linestyle=":")
-            axes.annotate(
-                f"{who}: {value:g}x as printed",
-                (1, value),
-                xycoords=("axes fraction", "data"),
-                xytext=(0, -3),
-                textcoords="offset points",
-                ha="right",
-                va="top",
-                fontsize=8,
-                color=SOFT,
-            )
-        _log(axes, f"compute of the {axis.upper()}, FLOPs")
-        axes.set_yscale("log")
+            _gap_form(axes, [r for r in rows if (r["axis"], r["form"]) == (axis, form) and r["flops"] <= reach], form)
         axes.set_title(f"by {axis.upper()} compute", loc="left", fontweight="bold")
-    low, high = _gap_range(view)
-    grid[0].set_ylim(low, high)
+        if not far:
+            _gap_others(axes, view, axis)
+        _log(axes, f"compute of the {axis.upper()}, FLOPs")
+    if far:
+        _gap_others(grid[-1], view, axis_names[-1])
+        grid[-1].set_title("what others measured", loc="left", fontweight="bold")
+        _log(grid[-1], f"compute of the {axis_names[-1].upper()}, FLOPs")
+    grid[0].set_yscale("log")
+    grid[0].set_ylim(*_gap_range(view))
     _plain_ticks(grid[0])
     first, second = view["pair"]
     bound = " (the MDM's: an upper bound)" if "mdm" in view["pair"] else ""
@@ -184,8 +176,8 @@ def residuals(view: dict[str, Any]) -> Figure:
         for name in view["objectives"]:
             colour, where = colour_of(view, name), 1.06 if name == view["objectives"][-1] else 1 / 1.06
             rows = [run for run in view["runs"] if run["objective"] == name and form in run["residuals"]]
-            for run in rows:
-                _point(axes, run["flops"] * where, 100 * run["residuals"][form], colour, run["excluded"], 0.8)
+            places = [(run["flops"] * where, 100 * run["residuals"][form], False, 0.8) for run in rows]
+            _points(axes, places, colour)
             axes.plot([], [], "o", color=colour, label=name.upper())
         _log(axes, "training compute C, FLOPs")
         axes.set_title(titles[form], loc="left", fontweight="bold")
@@ -237,9 +229,12 @@ DRAWN: dict[str, tuple[Callable[[dict[str, Any]], Any], Callable[[dict[str, Any]
 # ------------------------------------------------------------------ their parts
 
 
-def _point(axes: Axes, x: float, y: float, colour: str, hollow: Any, alpha: float) -> None:
-    face = "none" if hollow else colour
-    axes.plot(x, y, "o", color=colour, markerfacecolor=face, markersize=5, alpha=alpha, markeredgewidth=1)
+def _points(axes: Axes, places: list[tuple[float, float, bool, float]], colour: str) -> None:
+    """(x, y, hollow, alpha) each; those that look alike are drawn together."""
+    for hollow, alpha in dict.fromkeys(place[2:] for place in places):
+        x, y = zip(*(place[:2] for place in places if place[2:] == (hollow, alpha)), strict=True)
+        face = "none" if hollow else colour
+        axes.plot(x, y, "o", color=colour, markerfacecolor=face, markersize=5, alpha=alpha, markeredgewidth=1)
 
 
 def _shade(shades: dict[float, float], flops: float) -> float:
@@ -317,6 +312,31 @@ def _gap_form(axes: Axes, entries: list[dict[str, Any]], form: str) -> None:
         axes.fill_between(*zip(*band, strict=True), color=colour, alpha=dark, linewidth=0)
 
 
+def _far(rows: list[dict[str, Any]], beside: list[dict[str, Any]]) -> bool:
+    """Whether all that others measured lies beyond what this sweep's panels show."""
+    own = [row["flops"] for row in rows if row["inside"]] or [row["flops"] for row in rows]
+    others = [row["flops"] for other in beside for row in other["gap"] if row["flops"] <= other["until"]]
+    return bool(others) and (min(others) > FARTHEST * max(own) or max(others) < min(own) / FARTHEST)
+
+
+def _gap_others(axes: Axes, view: dict[str, Any], axis: str) -> None:
+    for number, other in enumerate(view["beside"]):
+        _gap_beside(axes, other, axis, number)
+    for who, value, _ in view["printed"]:
+        axes.axhline(value, color=SOFT, linewidth=1, linestyle=":")
+        axes.annotate(
+            f"{who}: {value:g}x as printed",
+            (1, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, -3),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            fontsize=8,
+            color=SOFT,
+        )
+
+
 def _gap_beside(axes: Axes, other: dict[str, Any], axis: str, number: int) -> None:
     entries = [e for e in other["gap"] if e["axis"] == axis and e["form"] == "overlap" and e["estimate"] is not None]
     lines = [e for e in other["gap"] if e["axis"] == axis and e["form"] == "approach2" and e["estimate"] is not None]
@@ -343,7 +363,7 @@ def _points_with_ends(axes: Axes, entries: Sequence[dict[str, Any]], mark: str, 
 def _gap_range(view: dict[str, Any]) -> tuple[float, float]:
     """Room for what is measured and what others measured; the extrapolation of approach 3 may leave the picture."""
     steady = [e for e in view["gap"] if e["form"] in ("overlap", "approach2") and e["estimate"]] or view["gap"]
-    steady += [e for other in view["beside"] for e in other["gap"]]
+    steady += [e for other in view["beside"] for e in other["gap"] if e["flops"] <= other["until"]]
     values = [e[k] for e in steady for k in ("estimate", "low", "high") if e[k] is not None and e[k] > 0]
     values += [value for _, value, _ in view["printed"]]
     middle = sorted(values)[len(values) // 2]
@@ -378,8 +398,7 @@ def _figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def style() -> Any:
-    """A context of matplotlib's settings: those of the demo's pictures."""
+def _style() -> Any:
     import matplotlib
 
     return matplotlib.rc_context(STYLE)

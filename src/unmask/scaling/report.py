@@ -147,10 +147,9 @@ def _write(out: Path, fit: dict[str, Any], view: dict[str, Any]) -> list[str]:
     partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
     try:
         partial.mkdir()
-        with figures.style():
-            pictures = {name: inline_svg(figure, TITLES[name]) for name, figure in drawn.items()}
+        texts = figures.write(drawn, partial)
+        pictures = {name: inline_svg(text, TITLES[name]) for name, text in texts.items()}
         write_whole(partial / FIT, json.dumps({**fit, "view": view}, allow_nan=False) + "\n")
-        figures.write(drawn, partial)
         write_whole(partial / PAGE, render(fit, view, pictures))
         out.mkdir(exist_ok=True)
         names = sorted(path.name for path in partial.iterdir())
