@@ -31,7 +31,8 @@ def _budgets(one: ObjectiveFit) -> list[dict[str, Any]]:
     found = []
     minima, runs = one.minima, one.runs
     flops_K, index_R = budgets_of(runs.flops)
-    shared = [k for k in range(len(flops_K)) if np.sum(index_R == k) > 1]
+    repeated = minima is not None or 2 * len(flops_K) <= len(runs)
+    shared = [k for k in range(len(flops_K)) if repeated and np.sum(index_R == k) > 1]
     for k in shared:
         sizes = np.unique(runs.params[index_R == k])
         if len(sizes) < FEWEST_SIZES:

@@ -43,6 +43,7 @@ __all__ = ["FitOptions", "Fitted", "fit_sweep", "in_words", "result_of", "scale_
 SCHEMA_VERSION = 1
 MOST_RESAMPLES = 100_000
 FORMS = {"approach3": "own", "approach3_shared": "shared", "approach3_no_e": "no_e", "approach3_excess": "excess"}
+EXPONENTS = ("n_exponent", "m_exponent", "d_exponent")
 KEPT_DRAWS = 400  # of each law, in a fit file
 BOUND = "an MDM's loss is an upper bound of its negative log-likelihood; every gap to one is a gap of bounds"
 
@@ -120,6 +121,8 @@ def fit_sweep(options: FitOptions) -> Fitted:
 def result_of(fitted: Fitted) -> dict[str, Any]:
     """JSON values; nothing infinite."""
     sweep, resamples = fitted.sweep, fitted.options.resamples
+    left = dict.fromkeys(row.objective for row in fitted.left_out)
+    gone = {name: f"every run of {name} is left out" for name in left if name not in sweep.objectives}
     methods = dict.fromkeys(one.headline.method for one in sweep.objectives.values() if one.headline.method)
     interval = f"{LEVEL:.0%}, {'; '.join(methods)}" if methods else "none"
     result: dict[str, Any] = {
@@ -131,11 +134,11 @@ def result_of(fitted: Fitted) -> dict[str, Any]:
         "n_resamples": resamples,
         "flops_rule": sweep.runs.flops_rule,
         "excluded": [row.to_dict() for row in fitted.left_out],
-        **parts_of(sweep, run_level=False, why_no_pair=fitted.why_no_pair),
+        **parts_of(sweep, False, fitted.why_no_pair, gone),
         "held_out": {name: held_out_of(one) for name, one in sweep.objectives.items()},
         "scatter": {n: o.scatter.to_dict() if o.scatter else None for n, o in sweep.objectives.items()},
         "diagnostics": diagnostics_of(sweep),
-        "run_level": parts_of(sweep, run_level=True, why_no_pair=fitted.why_no_pair) if resamples else None,
+        "run_level": parts_of(sweep, True, fitted.why_no_pair, gone) if resamples else None,
         "all_runs": None,
         "constrained": constrained_of(sweep, fitted.repeated, resamples, fitted.options.seed),
         "minima": {name: minima_of(one) for name, one in sweep.objectives.items()},
@@ -144,16 +147,22 @@ def result_of(fitted: Fitted) -> dict[str, Any]:
         "note": BOUND,
     }
     if fitted.with_all is not None:
-        result["all_runs"] = parts_of(fitted.with_all, run_level=False, why_no_pair=fitted.why_no_pair)
+        result["all_runs"] = parts_of(fitted.with_all, False, None)
     return result
 
 
-def parts_of(sweep: SweepFit, run_level: bool, why_no_pair: str | None) -> dict[str, Any]:
-    """The fits and the gap, with the intervals of one way to resample."""
+def parts_of(
+    sweep: SweepFit, run_level: bool, why_no_pair: str | None, gone: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """The fits and the gap, with the intervals of one way to resample. gone: objectives without runs, and why."""
+    gone = gone or {}
     found: dict[str, Any] = {"approach2": {n: lines_of(o, run_level) for n, o in sweep.objectives.items()}}
+    found["approach2"] |= {name: no_lines(why) for name, why in gone.items()}
     for key, form in FORMS.items():
         several = sweep.objectives if form != "shared" else {n: sweep.objectives[n] for n in sweep.pair or ()}
         entries = {name: law_of(one, form, run_level) for name, one in several.items()}
+        if form != "shared":
+            entries |= {name: no_law(form, why) for name, why in gone.items()}
         found[key] = entries or nothing(why_no_pair or "there is no pair")
     found["gap"] = gap_of(sweep, run_level, why_no_pair)
     return found
@@ -163,25 +172,35 @@ def lines_of(one: ObjectiveFit, run_level: bool) -> dict[str, Any]:
     """Approach 2 of one objective."""
     names = [f.name for f in dataclasses.fields(Lines)]
     if one.lines is None:
-        why = one.why.get("approach2", "it could not be fitted")
-        return {name: nothing(why) for name in names} | {"why": why}
+        return no_lines(one.why.get("approach2", "it could not be fitted"))
     drawn = (one.run_level if run_level else one.headline).lines
     return {name: estimate(getattr(one.lines, name), getattr(drawn, name) if drawn else None) for name in names}
 
 
 def law_of(one: ObjectiveFit, form: str, run_level: bool) -> dict[str, Any]:
     """Approach 3 of one objective, and the exponents of its frontier between its smallest and largest budget."""
-    names = [name for name in FIELDS if not (form == "no_e" and name == "E")]
-    exponents = ("n_exponent", "m_exponent", "d_exponent")
     law = one.laws.get(form)
     if law is None:
-        why = one.why.get(form, "it could not be fitted")
-        return {name: nothing(why) for name in (*names, *exponents)} | {"why": why}
+        return no_law(form, one.why.get(form, "it could not be fitted"))
     drawn = (one.run_level if run_level else one.headline).laws.get(form)
-    found = {name: estimate(getattr(law, name), getattr(drawn, name) if drawn else None) for name in names}
+    found = {name: estimate(getattr(law, name), getattr(drawn, name) if drawn else None) for name in fields_of(form)}
     own, of_draws = slopes(law, one), slopes(drawn, one) if drawn else {}
-    found |= {name: estimate(own[name], of_draws.get(name)) for name in exponents}
+    found |= {name: estimate(own[name], of_draws.get(name)) for name in EXPONENTS}
     return found | ({"D0": law.D0} if form == "excess" else {})
+
+
+def fields_of(form: str) -> list[str]:
+    return [name for name in FIELDS if not (form == "no_e" and name == "E")]
+
+
+def no_lines(why: str) -> dict[str, Any]:
+    """Nulls in the place of approach 2."""
+    return {f.name: nothing(why) for f in dataclasses.fields(Lines)} | {"why": why}
+
+
+def no_law(form: str, why: str) -> dict[str, Any]:
+    """Nulls in the place of a form of approach 3."""
+    return {name: nothing(why) for name in (*fields_of(form), *EXPONENTS)} | {"why": why}
 
 
 def slopes(law: Law, one: ObjectiveFit) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import numpy as np
 
 from unmask.scaling.cost import Cost
 
-SAME_BUDGET = 0.02  # relative: budgets nearer to each other are one
+SAME_BUDGET = 0.01  # relative: runs that near to the smallest of a budget share it
 FEWEST_SIZES = 3  # that say where a parabola is lowest
 LINE_FIELDS = ("n", "d", "m", "loss")  # size, tokens, FLOPs a token, loss
 
@@ -96,11 +96,13 @@ class Lines:
 
 
 def budgets_of(flops_R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(FLOPs of the budgets, ascending; each run's index): runs within 2% of a neighbour share a budget."""
-    order = np.argsort(flops_R, kind="stable")
-    steps = np.diff(np.log(flops_R[order]), prepend=np.log(flops_R[order[:1]]))
+    """(FLOPs of the budgets, ascending; each run's index): runs within 1% of its smallest share a budget."""
     index_R = np.empty(len(flops_R), dtype=int)
-    index_R[order] = np.cumsum(steps > SAME_BUDGET)
+    first, k = -1.0, -1
+    for i in np.argsort(flops_R, kind="stable"):
+        if k < 0 or flops_R[i] > first * (1 + SAME_BUDGET):
+            first, k = float(flops_R[i]), k + 1
+        index_R[i] = k
     flops_K = np.array([np.median(flops_R[index_R == k]) for k in range(int(index_R.max()) + 1)])
     return flops_K, index_R
 

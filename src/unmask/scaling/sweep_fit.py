@@ -30,6 +30,7 @@ from unmask.scaling.selection import median_d0
 from unmask.scaling.table import Runs
 
 RESIDUALS, RUNS = "residual bootstrap about the parabolas", "run-level bootstrap"
+FEWEST_SHARED = 0.5  # of the runs that lie in a budget of three sizes or more
 FEWEST_RUNS, FEWEST_SIZES = 6, 3  # that five parameters are fitted to
 Told = Callable[[str], None]
 
@@ -114,9 +115,11 @@ def _approach2(name: str, runs: Runs) -> ObjectiveFit:
     cost = Cost.of_runs(runs.flops, runs.params, runs.tokens)
     one = ObjectiveFit(name, runs, cost, budgets_of(runs.flops)[0])
     one.minima = fit_parabolas(runs.flops, runs.params, runs.loss, cost)
+    if one.minima is not None and np.mean(one.minima.budget_R >= 0) < FEWEST_SHARED:
+        one.minima = None  # budgets that are near to each other by chance
     if one.minima is None:
         one.why["approach2"] = (
-            f"no budget was run at three sizes or more ({len(runs)} runs at {len(one.flops_K)} budgets)"
+            f"budgets are not repeated ({len(runs)} runs at {len(one.flops_K)}); it takes three sizes at each"
         )
         return one
     one.scatter = scatter_of(runs, one.minima)
