@@ -100,6 +100,35 @@ def add_scale(parser: Parser, verbs: dict[str, Parser]) -> None:
         verbs[f"scale {name}"] = made
         return made
 
+    p = subject("plan", "which runs, how long each, what they cost")
+    p.add_argument("plan", nargs="?", metavar="PLAN", help="a plan, or its settings, to read and extend")
+    p.add_argument("--data", default=None, metavar="FOLDER", help="prepared data")
+    p.add_argument("--vocab", type=int, default=None, help="to plan without data")
+    p.add_argument("--context", type=int, default=None, help="tokens a sequence; 128")
+    p.add_argument("--objective", action="append", default=None, help="of a part to add: mdm or arm; repeatable")
+    p.add_argument("--flops", action="append", default=None, help="its budgets: 1e12,2e12; repeatable")
+    p.add_argument("--size", action="append", default=None, help="its sizes: 96x3, 6M, family:32-192; repeatable")
+    p.add_argument("--seeds", type=int, default=None, help="its seeds, from 0; 1")
+    p.add_argument("--part", default=None, metavar="NAME", help="its name; by default the objective")
+    p.add_argument("--flops-rule", default=None, help="of budgets: exact (default) or 6nd")
+    p.add_argument("--precision", default=None, help="of the whole sweep: fp32 (default), bf16, auto")
+    p.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None, help="compiled steps")
+    p.add_argument("--jobs", type=int, default=None, help="runs at a time; 2")
+    p.add_argument("--threads", type=int, default=None, help="of each; 1")
+    p.add_argument("--seconds", type=float, default=None, help="measure each shape for so long; by default not")
+    p.add_argument("--out", default=None, metavar="PLAN", help="the file to write")
+
+    p = subject("run", "run a plan: skips the finished, resumes the cut, sets the failed aside")
+    add_sweep(p)
+    p.add_argument("--jobs", type=int, default=None, help="runs at a time; by default the plan's")
+    p.add_argument("--threads", type=int, default=None, help="of each; by default the plan's")
+    p.add_argument("--only", action="append", default=None, metavar="PATTERN", help="runs or parts: 'arm-*'")
+    p.add_argument("--retry", action="store_true", help="failed runs again")
+    p.add_argument("--shard", default=None, metavar="I/N", help="every N-th run from the I-th, for job arrays")
+    p.add_argument("--precision", default=None, help="another type than the plan's; its rows are marked")
+
+    add_sweep(subject("status", "where a sweep stands"))
+
     p = subject("fit", "laws of a sweep's losses with intervals, and the compute gap of two objectives")
     p.add_argument("runs", metavar="RUNS", help="a CSV (objective, flops, params, loss), a sweep, or TensorBoard logs")
     add_fit(p)
@@ -122,6 +151,13 @@ def add_scale(parser: Parser, verbs: dict[str, Parser]) -> None:
     p.add_argument("--unique", type=float, default=None, help="of them, the others repeat these")
     words = "paper, ours, or a fit.json; by default ours where it is shipped, else paper"
     p.add_argument("--from", dest="source", default=None, metavar="FIT", help=words)
+
+
+def add_sweep(p: argparse.ArgumentParser) -> None:
+    """Of what works on a sweep's folder."""
+    p.add_argument("plan", metavar="PLAN", help="what unmask scale plan --out wrote")
+    p.add_argument("--out", required=True, metavar="SWEEP", help="the sweep's folder")
+    p.add_argument("--data", default=None, metavar="FOLDER", help="where the data lies now")
 
 
 def add_fit(p: argparse.ArgumentParser) -> None:
@@ -155,7 +191,8 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--tokenizer", default="bpe:4096", help="bytes, bpe:SIZE, a folder, or a hub name")
     p.add_argument("--field", default="text", help="the text's field in JSON lines, parquet and hub data")
     p.add_argument("--date-field", default="date", help="the date's field there")
-    p.add_argument("--split", default="random:0.05", help="random:SHARE, or date:YEAR (validation since then)")
+    p.add_argument("--split", default="random:0.05", help="random:SHARE, date:YEAR (held out since then), field:NAME")
+    p.add_argument("--by", default=None, metavar="FIELD", help="also hold validation apart by this field's values")
     p.add_argument("--seed", type=int, default=0, help="of the random split")
     p.add_argument("--workers", type=int, default=0, help="processes; 0: by size and cores")
     p.add_argument("--limit-docs", type=int, default=None, help="only the first so many documents")
@@ -259,7 +296,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--peak", type=float, default=None, metavar="TFLOPS", help="of a device; by default measured here")
     p.add_argument("--efficiency", type=float, default=0.4, help="share of the peak that is reached")
 
-    add_scale(verb("scale", "scaling laws: fit a sweep"), verbs)
+    add_scale(verb("scale", "scaling laws: plan and run a sweep, fit it, report, predict"), verbs)
 
     p = verb("tune", "pick a model's decoding rule and steps by measuring, and write them as its defaults")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
@@ -317,6 +354,13 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--profile", default=None, metavar="FILE", help="phases, operators, and a Chrome trace of our step")
     p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON")
     p.add_argument("--plot", default=None, metavar="FILE", help="and as a picture, .png or .svg")
+    p = subject("losses", "what training in bf16 does to the loss: pairs of runs of equal seed", model=False)
+    p.set_defaults(threads=1)
+    p.add_argument("--recipe", required=True, help="a YAML file, or the name of a shipped recipe")
+    p.add_argument("--data", required=True, metavar="FOLDER", help="prepared data")
+    p.add_argument("--out", required=True, metavar="FOLDER", help="runs and losses.json; a stopped one goes on")
+    p.add_argument("--seeds", type=int, default=3, help="pairs")
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the recipe; repeatable")
     p = subject("score", "likelihoods: our way against the reference's, at equal error")
     p.add_argument("--items", type=int, default=12, help="questions of each benchmark")
     p.add_argument("--draws", type=int, action="append", default=None, help="masks of the reference: 32 and 128")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +30,7 @@ from unmask.model.presets import preset, training_steps
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Block, Transformer
 from unmask.training.batches import Batches
+from unmask.training.compiling import keep_compiled
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.finetune import FineTuning
 from unmask.training.recipe import SCHEMA_VERSION, ModelFields, Recipe, refuse_contradictions
@@ -191,13 +192,6 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     return device
 
 
-def autocast_for(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """bf16 autocast where asked for or, by default, on CUDA: bf16 on most CPUs is many times slower than fp32."""
-    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
-
-
 def compile_layers(network: Transformer, say: Callable[[str], None]) -> None:
     """`torch.compile` on the layers. The last one ends at scored positions alone, whose number changes every step: that
     half is compiled for any number, so nothing is compiled anew as masks change. The head is chunked and stays eager.
@@ -205,6 +199,7 @@ def compile_layers(network: Transformer, say: Callable[[str], None]) -> None:
     if shutil.which("g++") is None and shutil.which("clang++") is None and not torch.cuda.is_available():
         say("warning: no C++ compiler found, so compile: true runs eagerly")
         return
+    keep_compiled()
     # By default a layer keeps what feeds its matrix products (normalised inputs, the SwiGLU's product) for the backward
     # pass. Making it again costs at most 3% of a step and saves a tenth of the memory (docs/performance.md).
     from torch._functorch import config as partitioner  # only with a compiler: it costs seconds to import
