@@ -148,6 +148,17 @@ def test_a_file_without_draws_has_no_intervals_and_says_why(written):
     assert any("no draws" in note for note in result["notes"])
 
 
+def test_what_one_objective_has_not_is_a_warning_where_another_has_it(tmp_path):
+    fit = fit_file()
+    for key in ("approach2", "approach3", "ranges", "cost"):
+        fit[key]["mdm"] = fit[key]["arm"]
+    fit["approach2"]["mdm"] = {"why": "one budget"}
+    (tmp_path / "fit.json").write_text(json.dumps(fit))
+    with pytest.warns(UserWarning, match="has no approach2 of mdm: one budget"):
+        result = scale_predict(PredictOptions(flops=1e19, source=str(tmp_path)))
+    assert list(result["objectives"]) == ["arm"] and "mdm" in result["warnings"][0]
+
+
 def test_exact_flops_come_from_the_fits_own_cost(tmp_path):
     cost = Cost((math.log(1e6), math.log(1e9)), (math.log(2e7), math.log(8e9)))
     source = FitSource(fit_file(cost={"arm": cost.to_dict()}, flops_rule="exact"), "here")

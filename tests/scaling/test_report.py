@@ -192,7 +192,7 @@ def test_a_report_of_runs_without_budgets_says_what_is_missing(tmp_path):
     out = tmp_path / "out"
     scale_report(ReportOptions(str(write(tmp_path / "few.csv", rows)), str(out), resamples=0))
     page = (out / "report.html").read_text()
-    assert "What could not be fitted" in page and "no budget was run at three sizes" in page
+    assert "What could not be fitted" in page and "it takes three sizes at each" in page
     assert (out / "isoflop.svg").exists() and not (out / "frontier.svg").exists()
 
 

@@ -76,7 +76,7 @@ def crossing_of(series: list[dict[str, Any]], pair: Sequence[str]) -> dict[str, 
         return {**none, "why": f"it takes runs of both {pair[0]} and {pair[1]} on the same tokens"}
     lowest = float(first[1].min())
     best = np.minimum.accumulate(second[1])
-    found = {
+    found: dict[str, Any] = {
         "epochs": _falls_below(second[0], best - lowest),
         "same_epochs": None,
         "lowest": lowest,

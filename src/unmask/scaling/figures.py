@@ -219,7 +219,8 @@ def _frontier_line(axes: Axes, view: dict[str, Any], name: str, which: str) -> N
         axes.plot(*zip(*within, strict=True), color=colour, linewidth=2, label=label)
     band = [(c, a, b) for c, a, b in zip(flops, values["low"], values["high"], strict=True) if a is not None]
     if band:
-        axes.fill_between(*zip(*band, strict=True), color=colour, alpha=0.16, linewidth=0)
+        flops_C, low_C, high_C = zip(*band, strict=True)
+        axes.fill_between(flops_C, low_C, high_C, color=colour, alpha=0.16, linewidth=0)
     other = line.get("approach3", {}).get(which, [])
     if known := [(c, v) for c, v in zip(flops, other, strict=False) if v is not None]:
         axes.plot(
@@ -246,4 +247,4 @@ def _later_run(axes: Axes, view: dict[str, Any], later: dict[str, Any], which: s
 def _style() -> Any:
     import matplotlib
 
-    return matplotlib.rc_context(STYLE)
+    return matplotlib.rc_context(dict(STYLE))  # type: ignore[arg-type]

@@ -79,7 +79,8 @@ def _gap_form(axes: Axes, entries: list[dict[str, Any]], form: str) -> None:
     axes.plot(*(zip(*inside, strict=True) if inside else ([], [])), color=colour, linewidth=2.2, label=words)
     band = [(e["flops"], e["low"], e["high"]) for e in entries if e["low"] is not None and e["high"] is not None]
     if band:
-        axes.fill_between(*zip(*band, strict=True), color=colour, alpha=dark, linewidth=0)
+        flops_C, low_C, high_C = zip(*band, strict=True)
+        axes.fill_between(flops_C, low_C, high_C, color=colour, alpha=dark, linewidth=0)
 
 
 def _far(rows: list[dict[str, Any]], beside: list[dict[str, Any]]) -> bool:

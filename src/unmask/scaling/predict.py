@@ -18,7 +18,7 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.scaling.published import BOUND, Interval
-from unmask.scaling.sources import QUANTITIES, Source, open_source
+from unmask.scaling.sources import QUANTITIES, NotFitted, Source, open_source
 
 UNITS = {"flops": "FLOPs", "params": "parameters", "tokens": "tokens", "loss": "nats/token"}
 SHOWN = {"flops": "compute C", "params": "size N", "tokens": "tokens D", "loss": "loss, nats/token"}
@@ -68,6 +68,9 @@ def scale_predict(options: PredictOptions) -> dict[str, Any]:
     for objective in source.objectives:
         try:
             answer = _answer(source, objective, options)
+        except NotFitted as error:
+            said.append(str(error))
+            continue
         except OverflowError:
             answer = {"flops": _exact(math.inf)}
         if not all(math.isfinite(value[0]) for value in answer.values()):
@@ -76,6 +79,8 @@ def scale_predict(options: PredictOptions) -> dict[str, Any]:
             )
         said += _outside(source, objective, answer, options)
         found[objective] = {name: _json(value) for name, value in answer.items()}
+    if not found:
+        raise UserError(said[0] if said else f"{source.name} has no objective; give --from another fit")
     for line in said:
         warnings.warn(line, stacklevel=2)
     query = {name: value for name, value in vars(options).items() if name != "source" and value is not None}

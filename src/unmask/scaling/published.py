@@ -49,10 +49,9 @@ class Minimum:
 
 def paper_minima(objective: str) -> list[Minimum]:
     """The paper's, of `arm` or `mdm`, by ascending budget; tokens by 6 N D."""
-    place = {"arm": 1, "mdm": 2}[objective]
     found = []
-    for row in PAPER_TABLE:
-        flops, (millions, loss) = row[0], row[place]
+    for flops, arm, mdm in PAPER_TABLE:
+        millions, loss = {"arm": arm, "mdm": mdm}[objective]
         params = millions * 1e6
         found.append(Minimum(flops, params, flops / (6 * params), loss))
     return found
@@ -109,11 +108,10 @@ class PowerLine:
         """The x at which the line is at y, and the x between which its band holds y (Fieller's, found by bisection)."""
         goal = math.log(y)
         away = (goal - self.level) / self.exponent
-        if self._half(0.0) is None:
-            return math.exp(self.middle + away), None, None
-        ends = [self._band_at(goal, away, sign) for sign in (-1, 1)]
-        low, high = sorted(ends) if None not in ends else (None, None)  # type: ignore[type-var]
-        return math.exp(self.middle + away), *(None if e is None else math.exp(self.middle + e) for e in (low, high))
+        ends = [None if self.n < 3 else self._band_at(goal, away, sign) for sign in (-1, 1)]
+        known = sorted(math.exp(self.middle + end) for end in ends if end is not None)
+        low, high = known if len(known) == 2 else (None, None)
+        return math.exp(self.middle + away), low, high
 
     def draws(self, n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """(coefficients [n], exponents [n]) that spread as the band: chi-squared for the scatter, then normal."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from operator import methodcaller
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Protocol
@@ -36,6 +37,10 @@ OPTIMA_ALONE = (
     "the paper's table holds optima alone, which say nothing of other sizes or of repeated data; "
     "give --flops or --loss without --unique, or --from a fit.json"
 )
+
+
+class NotFitted(UserError):
+    """What a fit does not have, with its reason; it may have it of another objective."""
 
 
 class Source(Protocol):
@@ -148,7 +153,7 @@ class FitSource:
         self.fit, self.name = fit, name
         try:
             self.rule = str(fit["flops_rule"])
-            self.objectives = [n for n, entry in fit["approach2"].items() if isinstance(entry, dict)]
+            self.objectives = list(fit["ranges"])
             self.ranges = {
                 name: {which: (float(low), float(high)) for which, (low, high) in entry.items()}
                 for name, entry in fit["ranges"].items()
@@ -167,28 +172,28 @@ class FitSource:
             points = [optimum(one, flops, unique, cost) for one in (law, *drawn)]
             return {which: _middle([getattr(p, which) for p in points]) for which in QUANTITIES}
         lines, draws = self._lines(objective)
-        return {which: _interval(lambda line, w=which: getattr(line, w)(flops), lines, draws) for which in QUANTITIES}
+        return {which: _interval(methodcaller(which, flops), lines, draws) for which in QUANTITIES}
 
     def reach(self, objective: str, loss: float) -> dict[str, Interval]:
         lines, draws = self._lines(objective)
 
-        def at(line: Lines, which: str) -> np.ndarray:
-            flops = np.ravel(line.flops_at(loss))
-            if which == "flops":
-                return flops
-            letter = {"params": "n", "tokens": "d"}[which]
-            return np.ravel(getattr(line, f"{letter}_coefficient")) * flops ** np.ravel(
-                getattr(line, f"{letter}_exponent")
-            )
+        def flops(line: Lines) -> np.ndarray:
+            return np.ravel(line.flops_at(loss))
 
-        return {w: _interval(lambda line, w=w: at(line, w), lines, draws) for w in ("flops", "params", "tokens")}
+        def params(line: Lines) -> np.ndarray:
+            return np.ravel(line.n_coefficient) * flops(line) ** np.ravel(line.n_exponent)
+
+        def tokens(line: Lines) -> np.ndarray:
+            return np.ravel(line.d_coefficient) * flops(line) ** np.ravel(line.d_exponent)
+
+        return {of.__name__: _interval(of, lines, draws) for of in (flops, params, tokens)}
 
     def loss(self, objective: str, params: float, tokens: float, unique: float | None = None) -> Interval:
         if unique is not None:
-            law, drawn = self._constrained(objective)
-            return _middle([float(one.loss(params, tokens, unique)) for one in (law, *drawn)])
+            repeated, drawn = self._constrained(objective)
+            return _middle([float(one.loss(params, tokens, unique)) for one in (repeated, *drawn)])
         law, draws = self._law(objective)
-        return _interval(lambda one: one.loss(params, tokens), law, draws)
+        return _interval(methodcaller("loss", params, tokens), law, draws)
 
     def flops_of(self, objective: str, params: float, tokens: float) -> float:
         return float(self.costs[objective](params)) * tokens
@@ -208,7 +213,7 @@ class FitSource:
         r_data = entry.get("R_D") or {}
         if r_data.get("estimate") is None:
             why = r_data.get("why") or "the sweep has no repeated data"
-            raise UserError(f"{self.name} has no law of repeated data of {objective}: {why}; leave out --unique")
+            raise NotFitted(f"{self.name} has no law of repeated data of {objective}: {why}; leave out --unique")
         r_params = (entry.get("R_N") or {}).get("estimate") or math.inf
         drawn = []
         if bases is not None and r_data.get("low") is not None:
@@ -221,11 +226,11 @@ class FitSource:
     def _read(self, made: Any, fields: list[str], entry: Any, key: str, objective: str) -> Any:
         """(the law, its draws or None). Raises `UserError` where the fit has no number there, with its reason."""
         values = {field: (entry or {}).get(field) for field in fields}
-        missing = [field for field, v in values.items() if not isinstance(v, dict) or v.get("estimate") is None]
-        if missing:
-            why = (entry or {}).get("why") or (values[missing[0]] or {}).get("why") or "it could not be fitted"
-            raise UserError(f"{self.name} has no {key} of {objective}: {why}; give --from another fit")
-        law = made(**{field: float(v["estimate"]) for field, v in values.items()})
+        numbers = {field: v["estimate"] for field, v in values.items() if isinstance(v, dict) and "estimate" in v}
+        if len(numbers) < len(fields) or None in numbers.values():
+            why = (entry or {}).get("why") or "it could not be fitted"
+            raise NotFitted(f"{self.name} has no {key} of {objective}: {why}; give --from another fit")
+        law = made(**{field: float(value) for field, value in numbers.items()})
         drawn = ((self.fit.get("draws") or {}).get(key) or {}).get(objective)
         if not drawn:
             return law, None

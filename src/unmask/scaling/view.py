@@ -41,8 +41,8 @@ def runs_of(fitted: Mapping[str, ObjectiveFit], left_out: list[LeftOut]) -> list
             found.append({"objective": name, **numbers, "excluded": None, "residuals": own})
     for row in left_out:
         if row.loss is not None and math.isfinite(row.loss):
-            numbers = {"flops": row.flops, "params": row.params, "tokens": row.tokens, "loss": row.loss}
-            found.append({"objective": row.objective, **numbers, "excluded": row.reason, "residuals": {}})
+            place = {"flops": row.flops, "params": row.params, "tokens": row.tokens, "loss": row.loss}
+            found.append({"objective": row.objective, **place, "excluded": row.reason, "residuals": {}})
     return found
 
 
