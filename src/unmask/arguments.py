@@ -129,12 +129,45 @@ def add_scale(parser: Parser, verbs: dict[str, Parser]) -> None:
 
     add_sweep(subject("status", "where a sweep stands"))
 
+    p = subject("fit", "laws of a sweep's losses with intervals, and the compute gap of two objectives")
+    p.add_argument("runs", metavar="RUNS", help="a CSV (objective, flops, params, loss), a sweep, or TensorBoard logs")
+    add_fit(p)
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON, with draws, for scale predict")
+
+    p = subject("report", "the fit as a page with pictures, the published gaps beside it")
+    p.add_argument("runs", metavar="RUNS", help="as for scale fit")
+    p.add_argument("--out", required=True, metavar="FOLDER", help="report.html, fit.json, and pictures as PNG and SVG")
+    add_fit(p)
+    words = "other runs, or a fit.json, whose gap stands beside; repeatable"
+    p.add_argument("--beside", action="append", default=None, metavar="FILE", help=words)
+    words = "a run trained since, laid over what the fit predicts for it; repeatable"
+    p.add_argument("--over", action="append", default=None, metavar="RUN", help=words)
+
+    p = subject("predict", "optimal size, tokens and loss of a budget, or of what else is given")
+    p.add_argument("--flops", type=float, default=None, help="a budget, such as 1e21")
+    p.add_argument("--loss", type=float, default=None, help="nats a token: the compute it takes")
+    p.add_argument("--params", type=float, default=None, help="non-embedding parameters, with --tokens: the loss")
+    p.add_argument("--tokens", type=float, default=None, help="that they are trained on")
+    p.add_argument("--unique", type=float, default=None, help="of them, the others repeat these")
+    words = "paper, ours, or a fit.json; by default ours where it is shipped, else paper"
+    p.add_argument("--from", dest="source", default=None, metavar="FIT", help=words)
+
 
 def add_sweep(p: argparse.ArgumentParser) -> None:
     """Of what works on a sweep's folder."""
     p.add_argument("plan", metavar="PLAN", help="what unmask scale plan --out wrote")
     p.add_argument("--out", required=True, metavar="SWEEP", help="the sweep's folder")
     p.add_argument("--data", default=None, metavar="FOLDER", help="where the data lies now")
+
+
+def add_fit(p: argparse.ArgumentParser) -> None:
+    """What decides a fit."""
+    p.add_argument("--pair", nargs=2, default=None, metavar=("A", "B"), help="compare B with A; arm and mdm")
+    words = "leave runs out: 'objective=mdm,flops<1e19'; repeatable"
+    p.add_argument("--exclude", action="append", default=None, metavar="CONDITION", help=words)
+    p.add_argument("--resamples", type=int, default=1000, help="of the bootstrap; 0: no intervals")
+    p.add_argument("--seed", type=int, default=0, help="of the resamples")
+    p.add_argument("--tag", default=None, help="of TensorBoard logs: the scalar that is the loss")
 
 
 def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Parser]]:
@@ -263,7 +296,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--peak", type=float, default=None, metavar="TFLOPS", help="of a device; by default measured here")
     p.add_argument("--efficiency", type=float, default=0.4, help="share of the peak that is reached")
 
-    add_scale(verb("scale", "scaling laws: plan a sweep, run it, say where it stands"), verbs)
+    add_scale(verb("scale", "scaling laws: plan and run a sweep, fit it, report, predict"), verbs)
 
     p = verb("tune", "pick a model's decoding rule and steps by measuring, and write them as its defaults")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")

@@ -257,7 +257,7 @@ def bench(args: argparse.Namespace) -> None:
 
 
 def scale(args: argparse.Namespace) -> int:
-    """Scaling laws: plans a sweep of runs, runs it, says where it stands."""
+    """Scaling laws: plans a sweep of runs, runs it, says where it stands, fits it, reports and predicts."""
     import importlib
 
     from unmask.scaling import VERBS

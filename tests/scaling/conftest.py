@@ -29,7 +29,8 @@ CLOCK = ("seconds", "training_seconds")
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("text")
+    folder = tmp_path_factory.mktemp("sweep") / "text"
+    folder.mkdir()
     for i in range(40):
         (folder / f"{i:02d}.txt").write_text(f"Chapter {i}. " + TEXT * (1 + i % 3), encoding="utf-8")
     out = folder.parent / "data"

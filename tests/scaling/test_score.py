@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from unmask.data.prepare import PrepareOptions, prepare
 from unmask.data.shards import TokenData
-from unmask.errors import UserError
-from unmask.scaling.by_source import SOURCES, by_source, source_of_tokens
+from unmask.scaling.by_source import by_source, source_of_tokens
 from unmask.scaling.plateau import learned_at, unigram_entropy
 from unmask.training.validation import window_starts
 
@@ -45,24 +45,27 @@ def test_the_unigrams_entropy_is_that_of_its_counts(data):
 
 
 def test_losses_by_source_add_up(data, tmp_path: Path):
-    held_out = TokenData(data, "validation")
+    assert by_source(str(data), np.zeros(1, dtype=np.int64), np.zeros((1, 15))) is None
+    lines = [
+        {"text": f"{'short' if i % 3 else 'much longer'} text {i} " * (1 + i % 5), "source": "ab"[i % 3 == 0]}
+        | {"split": "validation" if i % 2 else "train"}
+        for i in range(60)
+    ]
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    out = tmp_path / "data"
+    prepare(
+        PrepareOptions(
+            [str(tmp_path / "text.jsonl")], out, tokenizer="bytes", split="field:split", by="source", workers=1
+        )
+    )
+    held_out = TokenData(out, "validation")
+    known = source_of_tokens(str(out))
+    assert known is not None and known[0] == ["a", "b"]
+    wanted = [place for line in lines[1::2] for place in ["ab".index(line["source"])] * (len(line["text"]) + 1)]
+    assert known[1].tolist() == wanted
     starts = window_starts(held_out, 16, 12)
     nats = np.random.default_rng(0).random((len(starts), 15))
-    assert by_source(tmp_path, held_out, starts, nats) is None
-    of = [i % 2 for i in range(held_out.n_documents)]
-    (tmp_path / SOURCES).write_text(json.dumps({"names": ["a", "b"], "validation": of}))
-    found = by_source(tmp_path, held_out, starts, nats)
+    found = by_source(str(out), starts, nats)
     assert found is not None and list(found) == ["a", "b"]
     assert sum(part["tokens"] for part in found.values()) == nats.size
     assert sum(part["tokens"] * part["loss"] for part in found.values()) == pytest.approx(nats.sum())
-    known = source_of_tokens(tmp_path, held_out)
-    assert known is not None
-    first = int(np.flatnonzero(held_out.read(0, held_out.n_tokens) == held_out.eos_id)[0])
-    assert known[1][first] == 0 and known[1][first + 1] == 1
-
-
-@pytest.mark.parametrize("whole", [{"names": ["a"], "validation": [0]}, {"names": ["a"]}, [1]])
-def test_sources_of_other_data_are_refused(data, tmp_path: Path, whole):
-    (tmp_path / SOURCES).write_text(json.dumps(whole))
-    with pytest.raises(UserError, match="prepare the data again"):
-        source_of_tokens(tmp_path, TokenData(data, "validation"))

@@ -41,10 +41,10 @@ def test_shapes_are_the_models_own_as_far_as_they_go(heads: int, vocab: int, lay
 
 @pytest.mark.parametrize("config", [LARGE, TINY])
 def test_a_measurement_is_short_and_leaves_randomness_alone(config: ModelConfig) -> None:
-    measure(config, seconds=0.2)  # what sets things up
+    product_speed.Layers(product_speed.small(TINY)).bf16()  # a first pass loads things
     before, began = torch.get_rng_state(), time.process_time()
     ratios = measure(config)
-    assert time.process_time() - began < 1.0
+    assert time.process_time() - began < 1.5, "some 0.4 s on an idle machine"
     assert len(ratios) <= TRIES and all(0 < ratio < math.inf for ratio in ratios)
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.is_grad_enabled() and not torch.is_autocast_enabled("cpu")

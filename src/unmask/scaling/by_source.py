@@ -1,58 +1,63 @@
-"""Losses by the source of the text, where the data tells of its documents' sources.
+"""Losses by the source of the text, where the data was prepared with `--by source`.
 
-    by_source(Path("data/sweep"), data, starts_N, found.token_nats_NT)     # {"sotu": {"loss": 3.1, "tokens": 9120}}
+    by_source("data/sweep", starts_N, found.token_nats_NT)        # {"sotu": {"loss": 3.1, "tokens": 9120}, ...}
 
-Beside the manifest of such data lies ``sources.json``: ``{"names": [...], "validation": [...]}``, the place in `names`
-of each document of the split, in their order. Documents end at end-of-sequence tokens.
+Such data has each held-out document once more in `validation-SOURCE`, in the same order; so the tokens that every run
+is scored on are told apart, and no further text is scored.
 
 Shapes: N windows, T tokens.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
-from unmask.settings import read_json
 
-SOURCES = "sources.json"
+SPLIT = "validation"
 
 
-def source_of_tokens(folder: Path, data: TokenData) -> tuple[list[str], np.ndarray] | None:
-    """Names, and the place among them of every token of a split; None where the data has no sources.
+def source_of_tokens(data: str) -> tuple[list[str], np.ndarray] | None:
+    """Names, and the place among them of every held-out token; None where the data tells of no sources.
 
-    An end-of-sequence token counts to the document that it ends. Raises `UserError` where the file is not of this data.
+    Raises `UserError` where the splits do not hold the same documents.
     """
-    path = folder / SOURCES
-    if not path.is_file():
+    whole = TokenData(data, SPLIT)
+    names = [name.removeprefix(f"{SPLIT}-") for name in whole.manifest.splits if name.startswith(f"{SPLIT}-")]
+    if not names:
         return None
-    whole = read_json(path)
-    names, of = (whole.get("names"), whole.get(data.split)) if isinstance(whole, dict) else (None, None)
-    if not isinstance(names, list) or not isinstance(of, list):
-        raise UserError(f"{path} has no names and no {data.split}; prepare the data again, or take the file away")
+    waiting = [iter(documents(TokenData(data, f"{SPLIT}-{name}"))) for name in names]
+    heads = [next(each, None) for each in waiting]
+    source, at = np.zeros(whole.n_tokens, dtype=np.int64), 0
+    for document in documents(whole):
+        place = heads.index(document) if document in heads else None
+        if place is None:
+            raise UserError(
+                f"{data}: a held-out document is in no split by source; prepare the data again with --force"
+            )
+        heads[place] = next(waiting[place], None)
+        length = len(document) // 8
+        source[at : at + length] = place
+        at += length
+    return names, source
+
+
+def documents(data: TokenData) -> list[bytes]:
+    """Each document's tokens (int64), with the end-of-sequence token that ends it."""
     tokens = data.read(0, data.n_tokens)
-    ends = tokens == data.eos_id
-    document = np.cumsum(ends) - ends
-    if len(of) != int(ends.sum()) or not all(isinstance(i, int) and 0 <= i < len(names) for i in of):
-        raise UserError(
-            f"{path} tells of {len(of)} documents, and the {data.split} split has {int(ends.sum())}; prepare the data "
-            "again, or take the file away"
-        )
-    return [str(name) for name in names], np.append(of, 0)[document]
+    parts = np.split(tokens, np.flatnonzero(tokens == data.eos_id) + 1)
+    return [part.tobytes() for part in parts if part.size]
 
 
-def by_source(
-    folder: Path, data: TokenData, starts_N: np.ndarray, token_nats_NT: np.ndarray
-) -> dict[str, dict[str, Any]] | None:
-    """Mean nats a token and their number, by source; None where the data has none.
+def by_source(data: str, starts_N: np.ndarray, token_nats_NT: np.ndarray) -> dict[str, dict[str, Any]] | None:
+    """Mean nats a token and their number, by source; None where the data tells of none.
 
-    starts_N: where in the split each window begins.
+    starts_N: where in the validation split each window begins.
     """
-    if (known := source_of_tokens(folder, data)) is None:
+    if (known := source_of_tokens(data)) is None:
         return None
     names, sources = known
     source_NT = sources[starts_N[:, None] + np.arange(token_nats_NT.shape[1])]

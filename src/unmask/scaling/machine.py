@@ -14,7 +14,7 @@ import torch
 
 import unmask
 from unmask._version import __version__
-from unmask.training.machine import has_bf16
+from unmask.model.number_types import processor_has_bf16
 from unmask.training.machine import machine as facts
 
 
@@ -27,7 +27,7 @@ def machine() -> str:
 
 def has_type(precision: str) -> bool:
     """Whether training in that type is no emulation on this machine."""
-    return precision != "bf16" or torch.cuda.is_available() or has_bf16()
+    return precision != "bf16" or torch.cuda.is_available() or processor_has_bf16()
 
 
 def code() -> dict[str, str | None]:

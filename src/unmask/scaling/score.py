@@ -59,7 +59,7 @@ def score(
         "unigram": entropy,
         "method": found.method,
         "is_bound": found.is_bound,
-        "sources": by_source(Path(data), held_out, starts_N, found.token_nats_NT),
+        "sources": by_source(data, starts_N, found.token_nats_NT),
         "protocol": protocol(windows_NT, scoring),
         "machine": machine(),
         "scoring_seconds": round(time.monotonic() - began, 1),

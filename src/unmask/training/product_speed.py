@@ -189,7 +189,8 @@ class Layers:
 
     def __init__(self, config: ModelConfig) -> None:
         self._objective = Objective(ObjectiveConfig(kind=config.kind))
-        self._fp32, self._bf16 = Transformer(config, seed=0), Transformer(config, seed=0)
+        with torch.random.fork_rng(devices=[]):  # PyTorch's modules draw weights before the model draws its own
+            self._fp32, self._bf16 = Transformer(config, seed=0), Transformer(config, seed=0)
         rows = max(1, TOKENS // config.block_size)
         tokens_BT1 = np.random.default_rng(0).integers(config.vocab_size, size=(rows, config.block_size + 1))
         self._inputs = self._objective.prepare(tokens_BT1, 0, np.arange(rows), config.mask_id)
