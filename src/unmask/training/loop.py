@@ -29,6 +29,7 @@ from unmask.errors import UserError
 from unmask.files import NO_ROOM, REFUSED
 from unmask.model.flops import StepCost
 from unmask.model.folder import Model
+from unmask.model.fp32_products import quick_products
 from unmask.model.lora import adapter_metadata, merged_weights
 from unmask.statistics import said
 from unmask.terminal import say, terminals
@@ -89,7 +90,7 @@ def _train(recipe: Recipe, resume: bool) -> Result:
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
-    with Ranks(device) as ranks, ranks.watched():
+    with Ranks(device) as ranks, ranks.watched(), quick_products(device.type == "cpu"):
         setup = ranks.together(lambda: prepare(recipe, device, ranks, resume))
         choice = choice_of(recipe, setup.config, device, ranks, resume)
         setup.records[PRECISION] = as_record(choice, recipe.precision)
