@@ -106,7 +106,7 @@ def likelihood(models: dict[str, Model], pairs: list[Pair], rounds: int, seed: i
         seconds = in_turns({name: partial(run, name) for name in models}, rounds, f"{what}, {way}")
         first, *further = models
         errors = {name: errors_of(nats[name] - nats[first], n_tokens) for name in further}
-        shared = {"requests": len(pairs), "tokens": int(n_tokens.sum())}
+        shared: dict[str, float] = {"requests": len(pairs), "tokens": int(n_tokens.sum())}
         shared |= {"nats_per_token": float(nats[first].sum() / n_tokens.sum())}
         rows.append({"model": what, "method": way, **shared, **compared(seconds), "errors": errors})
     return rows

@@ -5,9 +5,9 @@
 A product in bf16 sums in fp32 and then rounds to 8 bits. Of 32,000 logits many are equal then: the likeliest token is
 told by its number, the margin between two of them is 0, and a log-likelihood is off by as much as a rounding. On CUDA
 PyTorch has a product of bf16 matrices that leaves its sums as they are. Elsewhere it is made of two: a product, and the
-same one less what the first gave, a small number whose own rounding is 2^-8 of that. So 16 bits are right, which is what
-sums in fp32 are right to. Where a library rounds before it subtracts, the second adds nothing, and all is as it would be
-without.
+same one less what the first gave, a small number whose own rounding is 2^-8 of that. So 16 bits are right, about as
+many as sums in fp32 have right. Where a library rounds before it subtracts, the second adds nothing, and all is as it
+would be without.
 
 Shapes: N positions, E width, V vocabulary.
 """

@@ -42,9 +42,8 @@ def choose_device(name: str | torch.device | None, local_rank: int = 0) -> torch
         try:
             device = torch.device(str(name))
         except RuntimeError as error:
-            raise UserError(
-                f"device is {name!r}{nearest(OTHER_NAMES.get(str(name), str(name)), known)}; {mend}"
-            ) from error
+            hint = nearest(OTHER_NAMES.get(str(name), str(name)), known)
+            raise UserError(f"device is {name!r}{hint}; {mend}") from error
         if device.type not in known or (device.type == "cpu" and device.index):
             raise UserError(f"device is {name!r}; {mend}")
     if device.type != "cuda":
