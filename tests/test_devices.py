@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pretend_device import OnDevice, Strayed, pretend_device
 
 import unmask
+from pretend_device import OnDevice, Strayed, pretend_device
 from unmask.decoding import generate
 from unmask.diffusion.objective import Objective, ObjectiveConfig
 from unmask.likelihood import corpus_bound, rolling

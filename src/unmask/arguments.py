@@ -333,6 +333,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--steps", type=int, action="append", default=None, help="repeatable; 128 and 256")
     p.add_argument("--guidance", type=float, default=0.0, help="w, on both sides; then with a prompt of 32 tokens")
     p.add_argument("--temperature", type=float, default=1.0, help="of both samplers")
+    p.add_argument("--batch", type=int, action="append", default=None, help="of several types; repeatable; 1 and 8")
     p.add_argument("--no-grid", action="store_false", dest="grid", help="leave out lengths, prompts and batches")
     p.add_argument("--grid-size", action="append", default=None, help="of the models there; repeatable; 6M")
     p.add_argument("--grid-length", type=int, action="append", default=None, help="repeatable; 32, 128 and 512")

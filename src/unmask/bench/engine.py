@@ -75,6 +75,7 @@ class EngineBenchOptions:
     transformers: bool = True
     device: str = "cpu"
     dtype: Sequence[str] = ("fp32",)  # several: these against each other, in place of the two tables
+    batch: Sequence[int] = (1, 8)  # of these
     out: str | None = None
 
     def check(self) -> None:
@@ -82,7 +83,7 @@ class EngineBenchOptions:
         for name in ("vocab", "length", "rounds"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} is {getattr(self, name)}; give at least 1")
-        for name, least in (("steps", 1), ("grid_length", 1), ("grid_prompt", 0), ("grid_batch", 1)):
+        for name, least in (("steps", 1), ("grid_length", 1), ("grid_prompt", 0), ("grid_batch", 1), ("batch", 1)):
             for value in getattr(self, name):
                 if value < least:
                     raise UserError(f"--{name.replace('_', '-')} is {value}; give at least {least}")
@@ -100,7 +101,9 @@ def bench_engine(options: EngineBenchOptions) -> dict[str, Any]:
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
-        "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in ("out", "device", "dtype")},
+        "options": {
+            k: v for k, v in dataclasses.asdict(options).items() if k not in ("out", "device", "dtype", "batch")
+        },
         **placement_facts(options.device, options.dtype[0], next(iter(shapes.values()))),
         "versions": versions(),
         "machine": machine(),
@@ -139,7 +142,7 @@ def shape(size: str, options: EngineBenchOptions) -> ModelConfig:
 def types(size: str, config: ModelConfig, options: EngineBenchOptions) -> list[dict[str, Any]]:
     """`confidence` and the twin in several number types."""
     say(f"bench: {size} in {', '.join(options.dtype)}")
-    how = (options.length, options.steps, options.rounds, options.seed)
+    how = (options.length, options.steps, options.batch, options.rounds, options.seed)
     return [{"size": size, **row} for row in sampling(config, options.dtype, options.device, *how)]
 
 

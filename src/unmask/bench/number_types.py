@@ -30,7 +30,6 @@ from unmask.model.placement import check_dtype, choose_device, choose_dtype, not
 from unmask.model.transformer import Transformer
 from unmask.terminal import say
 
-BATCHES = (1, 8)
 WAYS = {"chain-rule": Estimator("chain-rule"), "mc-fixed, 32 draws": Estimator("mc-fixed", 32)}
 
 
@@ -66,14 +65,21 @@ def random_pairs(config: ModelConfig, shapes: Sequence[Pair], seed: int) -> list
 
 
 def sampling(
-    config: ModelConfig, dtypes: Sequence[str], device: str, length: int, steps: Sequence[int], rounds: int, seed: int
+    config: ModelConfig,
+    dtypes: Sequence[str],
+    device: str,
+    length: int,
+    steps: Sequence[int],
+    batches: Sequence[int],
+    rounds: int,
+    seed: int,
 ) -> list[dict[str, Any]]:
     """Tokens/s of `confidence` and of the autoregressive twin, rows behind a token, at every batch size."""
     rows = []
     for kind, each in {"mdm": steps, "arm": [length]}.items():
         models = {name: random_model(config, device, name, causal=kind == "arm") for name in dtypes}
         for many in each:
-            for batch in BATCHES:
+            for batch in batches:
 
                 def write(model: Model, rules: dict[str, Any], length: int, batch: int = batch) -> None:
                     generate(model, [[1]] * batch, length, eos="fill", trace=False, seed=seed, **rules)
