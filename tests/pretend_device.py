@@ -4,8 +4,8 @@
         model = Model(Transformer(config, seed=0).to("cuda").eval())
         generate(model, [[1, 2]], length=8)          # raises `Strayed` where a tensor was left on the CPU
 
-Tensors on it are wrappers around CPU tensors: their `device` is ``cuda:0``, ``numpy()`` is refused, and an operator that
-is given one of them and a tensor of the CPU raises, but for the cases that CUDA allows (copies, numbers without a
+Tensors on it are wrappers around CPU tensors: their `device` is ``cuda:0``, ``numpy()`` is refused, and an operator
+that is given one of them and a tensor of the CPU raises, but for the cases that CUDA allows (copies, numbers without a
 dimension, indices). Values are real, so that a program which reads them (``item``, ``cpu``, ``nonzero``) goes all the
 way. What it cannot show: whether a CUDA kernel exists and is right, and whether a transfer is waited for.
 """

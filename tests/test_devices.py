@@ -125,6 +125,19 @@ def test_likelihood_stays_on_the_device(kind: str, dtype: torch.dtype) -> None:
     assert there == pytest.approx(here, rel=1e-5 if dtype == torch.float32 else 2e-2)
 
 
+@pytest.mark.parametrize("kind", ["mdm", "arm"])
+def test_packed_rows_stay_on_the_device(kind: str) -> None:
+    tokens_BT = torch.arange(24).view(2, 12)
+    segments_BT = torch.tensor([[0] * 5 + [1] * 7, [0] * 12])
+    found = model(kind)
+    with torch.no_grad():
+        here = found.network(tokens_BT, segments_BT=segments_BT, key_mask_BS=tokens_BT > 2)
+        with pretend_device() as device:
+            placed = [x.to(device) for x in (tokens_BT, segments_BT)]
+            there = moved(found).network(placed[0], segments_BT=placed[1], key_mask_BS=placed[0] > 2).cpu()
+    torch.testing.assert_close(there, here)
+
+
 @pytest.mark.parametrize("autocast", [False, True], ids=["fp32", "bf16"])
 @pytest.mark.parametrize("kind", ["mdm", "arm"])
 def test_a_training_step_stays_on_the_device(kind: str, autocast: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import re
@@ -15,6 +16,7 @@ import pytest
 pytest.importorskip("lm_eval")
 
 import lm_eval
+import torch
 from lm_eval.api.instance import Instance
 
 import unmask

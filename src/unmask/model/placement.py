@@ -77,8 +77,8 @@ def choose_dtype(name: str | torch.dtype, device: torch.device, config: ModelCon
     cpu = device.type == "cpu"
     has_bf16 = processor_has_bf16() if cpu else device.type != "cuda" or torch.cuda.is_bf16_supported(False)
     if name == "auto":
-        pays = not cpu or faster_in_bf16(config.n_embd, config.intermediate_size, config.vocab_size)
-        return torch.bfloat16 if has_bf16 and pays else torch.float32
+        shape = (config.n_embd, config.intermediate_size, config.vocab_size)
+        return torch.bfloat16 if has_bf16 and (not cpu or faster_in_bf16(*shape)) else torch.float32
     dtype = NUMBER_TYPES[name] if isinstance(name, str) else name
     if dtype == torch.bfloat16 and not has_bf16:
         if cpu:
