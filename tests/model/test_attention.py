@@ -57,16 +57,38 @@ def test_a_causal_query_sees_nothing_behind_it() -> None:
     assert torch.equal(attend(q, k, v, None, True)[:, :, :200], before[:, :, :200])
 
 
-def test_a_mask_and_fp32_take_the_library_s_kernel() -> None:
-    q, k, v, _ = material(2, 2, 6, 6, 8)
-    mask = torch.rand(2, 1, 6, 6) < 0.7
-    mask[..., 0] = True
-    assert torch.equal(attend(q, k, v, mask, False), F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
-    q, k, v = (x.float() for x in (q, k, v))
+@pytest.mark.parametrize("chunk", [1, 300, 1 << 20])
+@pytest.mark.parametrize("shape", [(3, 1, 1, 20), (1, 1, 12, 20), (3, 1, 12, 20), (3, 2, 12, 20), (1, 1, 1, 20)])
+def test_a_mask_hides_keys(monkeypatch: pytest.MonkeyPatch, chunk: int, shape: tuple[int, ...]) -> None:
+    monkeypatch.setattr(attention, "CHUNK", chunk)
+    q, k, v, grad = material(3, 2, 12, 20, 8)
+    mask = torch.rand(shape, generator=torch.Generator().manual_seed(1)) < 0.6
+    mask[..., 3] = True
+    found = run(attend, q, k, v, grad, mask=mask, causal=False)
+    wanted = run(F.scaled_dot_product_attention, *(x.float() for x in (q, k, v, grad)), attn_mask=mask)
+    assert worst(found, wanted) < 0.01
+    seen_BHS = mask.expand(3, 2, 12, 20).any(2)
+    assert all(not x[~seen_BHS].any() for x in found[2:])  # what nobody sees has no gradient
+
+
+def test_a_query_that_sees_nothing_gets_numbers() -> None:
+    mask = torch.ones(2, 1, 6, 6, dtype=torch.bool)
+    mask[0, 0, 4:] = False
+    q, k, v, grad = material(2, 2, 6, 6, 8)
+    assert all(x.isfinite().all() for x in run(attend, q, k, v, grad, mask=mask, causal=False))
+
+
+@torch.no_grad()
+def test_a_few_queries_and_fp32_take_the_library_s_kernel() -> None:
+    q, k, v, _ = material(1, 2, 5, 19, 16)
+    assert torch.equal(attend(q, k, v, None, False), F.scaled_dot_product_attention(q, k, v))
+    q, k, v, _ = (x.float() for x in material(2, 2, 6, 6, 8))
     assert torch.equal(attend(q, k, v, None, True), F.scaled_dot_product_attention(q, k, v, is_causal=True))
 
 
 def test_the_operators_keep_their_promises() -> None:
     q, k, v, grad = (x.requires_grad_(i < 3) for i, x in enumerate(material(1, 2, 9, 9, 4)))
-    torch.library.opcheck(attention._attend, (q, k, v, True))
-    torch.library.opcheck(attention._backward, (grad, q.detach(), k.detach(), v.detach(), False))
+    mask = torch.ones(1, 1, 1, 9, dtype=torch.bool)
+    for given, causal in ((None, True), (mask, False)):
+        torch.library.opcheck(attention._attend, (q, k, v, given, causal))
+        torch.library.opcheck(attention._backward, (grad, q.detach(), k.detach(), v.detach(), given, causal))

@@ -34,6 +34,25 @@ def engine(clip: float = 1.0) -> Engine:
     )
 
 
+def test_a_step_in_bf16_takes_products_from_the_weights_as_they_now_are() -> None:
+    """The copies follow the optimizer: each step's loss is that of casts at every use."""
+    parts, divisor = parts_of([[0, 1, 2, 3], [4, 5, 6, 7]])
+    losses: list[list[float]] = []
+    for sharded in (False, True):  # shards have no copies
+        network = Transformer(CONFIG, seed=3)
+        optimizer = build_optimizer(network, OptimizerFields(lr=1e-2))
+        autocast = torch.autocast("cpu", dtype=torch.bfloat16)
+        objective = Objective(ObjectiveConfig(random_length=0.5))
+        made = Engine(network, objective, optimizer, Ranks(torch.device("cpu")), sharded, autocast)
+        losses.append([])
+        for _ in range(4):
+            losses[-1].append(made.forward_backward(parts, divisor).loss)
+            made.update(1e-2)
+        assert (network.layers[0].mlp.down.copy is None) == sharded
+        assert network.layers[0].mlp.down.weight.dtype == torch.float32
+    assert losses[0] == losses[1] and losses[0][-1] < losses[0][0]
+
+
 def parts_of(cuts: list[list[int]]) -> tuple[list[Inputs], float]:
     objective = Objective(ObjectiveConfig(random_length=0.5))
     parts = [objective.prepare(TOKENS[k], 7, np.array(k), CONFIG.mask_id) for k in cuts]

@@ -23,6 +23,8 @@ import torch.nn.functional as F
 CHUNK = 1 << 20
 # A causal model's queries are taken in so many stretches, each with the keys up to its end alone.
 STRETCHES, SHORTEST = 4, 128
+HIDDEN = -1e30  # added to the score of a key that a mask hides
+FEW = 16  # queries of a single row for which the products' setting up costs more than the library's kernel
 
 
 def attend(
@@ -30,36 +32,48 @@ def attend(
 ) -> torch.Tensor:
     """Softmax(q k^T / sqrt(D)) v, [B, H, T, D]. mask: bool, True where a key may be attended to, broadcast to
     [B, H, T, S]; causal: query t sees keys up to t alone (then T = S and there is no mask)."""
-    if q_BHTD.dtype == torch.bfloat16 and q_BHTD.device.type == "cpu" and mask is None:
-        return _attend(q_BHTD, k_BHSD, v_BHSD, causal)
+    few = len(q_BHTD) == 1 and q_BHTD.shape[2] <= FEW and not torch.is_grad_enabled()
+    if q_BHTD.dtype == torch.bfloat16 and q_BHTD.device.type == "cpu" and not few:
+        return _attend(q_BHTD, k_BHSD, v_BHSD, mask, causal)
     return F.scaled_dot_product_attention(q_BHTD, k_BHSD, v_BHSD, attn_mask=mask, is_causal=causal)
 
 
 @torch.library.custom_op("unmask::attend", mutates_args=())
-def _attend(q_BHTD: torch.Tensor, k_BHSD: torch.Tensor, v_BHSD: torch.Tensor, causal: bool) -> torch.Tensor:
+def _attend(
+    q_BHTD: torch.Tensor, k_BHSD: torch.Tensor, v_BHSD: torch.Tensor, mask: torch.Tensor | None, causal: bool
+) -> torch.Tensor:
     """One opaque operator, so that `torch.compile` does not unroll the chunks."""
     y_BHTD = torch.empty_like(q_BHTD, memory_format=torch.contiguous_format)
     q, k, v, y = _heads(q_BHTD) / math.sqrt(q_BHTD.shape[-1]), _heads(k_BHSD), _heads(v_BHSD), _heads(y_BHTD)
+    bias = _Bias(mask, q_BHTD)
     for heads, queries, keys in _parts(q, k, causal):
-        p_hTS = _probabilities(q[heads, queries], k[heads, keys], causal)
+        p_hTS = _probabilities(q[heads, queries], k[heads, keys], bias.of(heads), causal)
         torch.bmm(p_hTS, v[heads, keys], out=y[heads, queries])
     return y_BHTD
 
 
 @_attend.register_fake
-def _(q_BHTD: torch.Tensor, k_BHSD: torch.Tensor, v_BHSD: torch.Tensor, causal: bool) -> torch.Tensor:
+def _(
+    q_BHTD: torch.Tensor, k_BHSD: torch.Tensor, v_BHSD: torch.Tensor, mask: torch.Tensor | None, causal: bool
+) -> torch.Tensor:
     return torch.empty_like(q_BHTD, memory_format=torch.contiguous_format)
 
 
 @torch.library.custom_op("unmask::attend_backward", mutates_args=())
 def _backward(
-    grad_BHTD: torch.Tensor, q_BHTD: torch.Tensor, k_BHSD: torch.Tensor, v_BHSD: torch.Tensor, causal: bool
+    grad_BHTD: torch.Tensor,
+    q_BHTD: torch.Tensor,
+    k_BHSD: torch.Tensor,
+    v_BHSD: torch.Tensor,
+    mask: torch.Tensor | None,
+    causal: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     scale = 1 / math.sqrt(q_BHTD.shape[-1])
     g, q, k, v = _heads(grad_BHTD), _heads(q_BHTD) * scale, _heads(k_BHSD), _heads(v_BHSD)
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+    bias = _Bias(mask, q_BHTD)
     for heads, queries, keys in _parts(q, k, causal):
-        p_hTS = _probabilities(q[heads, queries], k[heads, keys], causal)
+        p_hTS = _probabilities(q[heads, queries], k[heads, keys], bias.of(heads), causal)
         slope_hTS = torch.bmm(g[heads, queries], v[heads, keys].transpose(1, 2))
         slope_hTS = torch._softmax_backward_data(slope_hTS, p_hTS, -1, p_hTS.dtype)
         torch.bmm(slope_hTS, k[heads, keys], out=dq[heads, queries])
@@ -74,19 +88,24 @@ def _backward(
 
 @_backward.register_fake
 def _(
-    grad_BHTD: torch.Tensor, q_BHTD: torch.Tensor, k_BHSD: torch.Tensor, v_BHSD: torch.Tensor, causal: bool
+    grad_BHTD: torch.Tensor,
+    q_BHTD: torch.Tensor,
+    k_BHSD: torch.Tensor,
+    v_BHSD: torch.Tensor,
+    mask: torch.Tensor | None,
+    causal: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     q, k, v = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q_BHTD, k_BHSD, v_BHSD))
     return q, k, v
 
 
-def _keep(ctx: Any, inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor, bool], output: torch.Tensor) -> None:
-    ctx.save_for_backward(*inputs[:3])
-    ctx.causal = inputs[3]
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4])
+    ctx.causal = inputs[4]
 
 
-def _slopes(ctx: Any, grad_BHTD: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, None]:
-    return *_backward(grad_BHTD, *ctx.saved_tensors, ctx.causal), None
+def _slopes(ctx: Any, grad_BHTD: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+    return *_backward(grad_BHTD, *ctx.saved_tensors, ctx.causal), None, None
 
 
 _attend.register_autograd(_slopes, setup_context=_keep)
@@ -107,13 +126,35 @@ def _parts(q: torch.Tensor, k: torch.Tensor, causal: bool) -> Iterator[tuple[sli
             yield slice(head, head + step), slice(max(0, end - stretch), end), slice(0, end if causal else seen)
 
 
-def _probabilities(q_hTD: torch.Tensor, k_hSD: torch.Tensor, causal: bool) -> torch.Tensor:
+class _Bias:
+    """What a mask adds to scores."""
+
+    def __init__(self, mask: torch.Tensor | None, q_BHTD: torch.Tensor) -> None:
+        self.heads, self.added = q_BHTD.shape[1], None
+        if mask is not None:
+            mask = mask.expand(len(q_BHTD), *mask.shape[1:])
+            # Not infinite: where a query sees nothing, its answer is of no use, but it is a number.
+            self.added = torch.zeros(mask.shape, dtype=q_BHTD.dtype).masked_fill_(~mask, HIDDEN)
+
+    def of(self, heads: slice) -> torch.Tensor | None:
+        """[h, T or 1, S] of some of the B * H heads."""
+        if self.added is None:
+            return None
+        rows, every = self.added.shape[:2]
+        at_h = torch.arange(heads.start, min(heads.stop, rows * self.heads))
+        return self.added[at_h // self.heads, at_h % self.heads if every > 1 else 0]
+
+
+def _probabilities(
+    q_hTD: torch.Tensor, k_hSD: torch.Tensor, bias: torch.Tensor | None, causal: bool
+) -> torch.Tensor:
     """Softmax of scaled queries' scores; the last query sees all the keys."""
     length, seen = q_hTD.shape[1], k_hSD.shape[1]
     if causal:
-        # Added inside the product: a pass of its own would cost as much as the softmax.
-        hidden_TS = torch.full((length, seen), -math.inf, dtype=q_hTD.dtype).triu_(1 + seen - length)
-        scores_hTS = torch.baddbmm(hidden_TS, q_hTD, k_hSD.transpose(1, 2))
-    else:
+        bias = torch.full((length, seen), -math.inf, dtype=q_hTD.dtype).triu_(1 + seen - length)
+    if bias is None:
         scores_hTS = torch.bmm(q_hTD, k_hSD.transpose(1, 2))
+    else:
+        # Added inside the product: a pass of its own would cost as much as the softmax.
+        scores_hTS = torch.baddbmm(bias, q_hTD, k_hSD.transpose(1, 2))
     return torch.softmax(scores_hTS, -1, out=scores_hTS)

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from unmask.model.linear import filling
+
 # Logits in one chunk (32 MiB in fp32). Smaller ones would spend their time on the sum of the head's gradient, which
 # each chunk reads and writes whole; larger ones leave the caches, and glibc gives their memory back each time. On a GPU
 # as many as keep it busy.
@@ -28,17 +30,22 @@ COLUMNS, KEPT_CPU = 2048, 1 << 25
 
 
 def weighted_cross_entropy(
-    hidden_NE: torch.Tensor, weight_VE: torch.Tensor, targets_N: torch.Tensor, weights_N: torch.Tensor
+    hidden_NE: torch.Tensor,
+    weight_VE: torch.Tensor,
+    targets_N: torch.Tensor,
+    weights_N: torch.Tensor,
+    copy_VE: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The sum of weights_N * CE_N (nats, with the graph) and CE_N itself (detached).
 
-    Under autocast the matrix products run in its type; sums and softmax are fp32.
+    Under autocast the matrix products run in its type; sums and softmax are fp32. copy_VE: the weight in that type.
     """
     wanted = torch.is_grad_enabled() and (hidden_NE.requires_grad or weight_VE.requires_grad)
     if torch.is_autocast_enabled(hidden_NE.device.type):
         dtype = torch.get_autocast_dtype(hidden_NE.device.type)
         if wanted and hidden_NE.device.type == "cpu":
-            return _CrossEntropyByColumns.apply(hidden_NE, weight_VE, targets_N, weights_N, dtype)
+            copy_VE = weight_VE.detach().to(dtype) if copy_VE is None else copy_VE
+            return _CrossEntropyByColumns.apply(hidden_NE, weight_VE, targets_N, weights_N, copy_VE)
         hidden_NE, weight_VE = hidden_NE.to(dtype), weight_VE.to(dtype)
     if wanted:
         return _WeightedCrossEntropy.apply(hidden_NE, weight_VE, targets_N, weights_N)
@@ -109,8 +116,9 @@ class _WeightedCrossEntropy(torch.autograd.Function):
 class _CrossEntropyByColumns(torch.autograd.Function):
     """The same with products in bf16 on a CPU, over a few columns (tokens of the vocabulary) at a time.
 
-    Each slice of the head's gradient is written once instead of summed over chunks of rows, and weights are cast slice
-    by slice. The logits of a block of rows stay, in bf16, between the pass that sums them and the one that needs them.
+    Each slice of the head's gradient is written once instead of summed over chunks of rows. Between the pass that sums
+    and the one that needs them, a block of rows keeps exp(logit - peak) in bf16, with the peak of its slice: what lacks
+    to probabilities is a factor of each row, which goes to the other side of the products.
     """
 
     @staticmethod
@@ -120,42 +128,60 @@ class _CrossEntropyByColumns(torch.autograd.Function):
         weight_VE: torch.Tensor,
         targets_N: torch.Tensor,
         weights_N: torch.Tensor,
-        dtype: torch.dtype,
+        copy_VE: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.autocast("cpu", enabled=False):
             needs_hidden, needs_weight = ctx.needs_input_grad[:2]
+            asked, more = len(targets_N), filling(len(targets_N), copy_VE)
+            hidden_NE, targets_N = F.pad(hidden_NE, (0, 0, 0, more)), F.pad(targets_N, (0, more))
+            weights_N = F.pad(weights_N, (0, more))  # which count nothing
             grad_hidden_NE = torch.zeros_like(hidden_NE, dtype=torch.float32) if needs_hidden else None
-            grad_weight_VE = torch.zeros_like(weight_VE, dtype=torch.float32) if needs_weight else None
+            some = torch.empty_like if len(targets_N) else torch.zeros_like  # the first block of rows writes all of it
+            grad_weight_VE = some(weight_VE, dtype=torch.float32) if needs_weight else None
             ce_N = torch.empty(len(targets_N))
-            slices = [part.to(dtype) for part in weight_VE.split(COLUMNS)]
-            rows = max(1, KEPT_CPU // len(weight_VE))
+            dtype, slices = copy_VE.dtype, copy_VE.split(COLUMNS)
+            firsts = range(0, len(copy_VE), COLUMNS)
+            rows = max(1, KEPT_CPU // len(copy_VE))
             for start in range(0, len(targets_N), rows):
                 part = slice(start, start + rows)
                 hidden_nE, target_n, weight_n1 = hidden_NE[part].to(dtype), targets_N[part], weights_N[part, None]
                 every_row_n = torch.arange(len(target_n))
-                logits = [hidden_nE @ weight_vE.T for weight_vE in slices]
-                sums_nC = torch.stack([logits_nv.float().logsumexp(1) for logits_nv in logits], dim=1)
-                total_n1 = sums_nC.logsumexp(1, keepdim=True)
-                scaled_nE = (hidden_nE * weight_n1).to(dtype)
-                for index, (logits_nv, weight_vE) in enumerate(zip(logits, slices, strict=True)):
-                    first = index * COLUMNS
+                kept, peaks, sums, logit_n = [], [], [], torch.empty(len(target_n))
+                for first, weight_vE in zip(firsts, slices, strict=True):
+                    logits_nv = hidden_nE @ weight_vE.T
+                    exp_nv = logits_nv.float()
                     here_m = every_row_n[(target_n >= first) & (target_n < first + len(weight_vE))]
                     column_m = target_n[here_m] - first
-                    logp_nv = logits_nv.float().sub_(total_n1)
-                    ce_N[part][here_m] = -logp_nv[here_m, column_m]
-                    slope_nv = logp_nv.exp_()
-                    slope_nv[here_m, column_m] -= 1  # p - onehot, the slope of each CE by its logits
-                    slope_nv = logits_nv.copy_(slope_nv)
+                    logit_n[here_m] = exp_nv[here_m, column_m]
+                    peaks.append(exp_nv.amax(1, keepdim=True))
+                    sums.append(exp_nv.sub_(peaks[-1]).exp_().sum(1, keepdim=True))
+                    exp_nv[here_m, column_m] = 0
+                    kept.append(logits_nv.copy_(exp_nv))
+                peak_nC, sum_nC = torch.cat(peaks, 1), torch.cat(sums, 1)
+                total_n1 = (peak_nC + sum_nC.log()).logsumexp(1, keepdim=True)
+                scale_nC = (peak_nC - total_n1).exp_()  # of a slice's kept numbers to probabilities
+                ce_n = ce_N[part] = total_n1[:, 0] - logit_n
+                # The slope of a CE by its logits is p - onehot; the target's in fp32, since near one bf16 is coarse.
+                slope_n1 = torch.expm1(-ce_n)[:, None]
+                scaled_nE = hidden_nE * weight_n1
+                if grad_hidden_NE is not None:
+                    grad_hidden_NE[part] = slope_n1 * copy_VE[target_n]
+                for index, (first, exp_nv, weight_vE) in enumerate(zip(firsts, kept, slices, strict=True)):
+                    scale_n1 = scale_nC[:, index, None]
                     if grad_hidden_NE is not None:
-                        grad_hidden_NE[part] += slope_nv @ weight_vE
+                        grad_hidden_NE[part].addcmul_(exp_nv @ weight_vE, scale_n1)
                     if grad_weight_VE is not None:
-                        grad_weight_VE[first : first + len(weight_vE)] += slope_nv.T @ scaled_nE
+                        grad_vE = grad_weight_VE[first : first + len(weight_vE)]
+                        part_vE = exp_nv.T @ (scaled_nE * scale_n1).to(dtype)
+                        grad_vE.add_(part_vE) if start else grad_vE.copy_(part_vE)
+                if grad_weight_VE is not None:
+                    grad_weight_VE.index_add_(0, target_n, scaled_nE * slope_n1)
                 if grad_hidden_NE is not None:
                     grad_hidden_NE[part] *= weight_n1
-            grad_hidden = None if grad_hidden_NE is None else grad_hidden_NE.to(hidden_NE.dtype)
-            ctx.grads = grad_hidden, grad_weight_VE
+            grad_hidden = None if grad_hidden_NE is None else grad_hidden_NE[:asked].to(hidden_NE.dtype)
+            ctx.grads, ce_N = (grad_hidden, grad_weight_VE), ce_N[:asked]
             ctx.mark_non_differentiable(ce_N)
-            return (ce_N * weights_N).sum(), ce_N
+            return (ce_N * weights_N[:asked]).sum(), ce_N
 
     @staticmethod
     def backward(

@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from unmask.model.cache import KVCache
+from unmask.model.linear import Linear
 from unmask.model.transformer import Block, RMSNorm, Transformer
 
 # Measured on one and two cores with AVX-512, torch 2.13, MKL 2024.2: docs/decoding.md.
@@ -133,7 +134,7 @@ class Layer:
     def __init__(self, block: Block, packed_rows: int) -> None:
         self.attention_norm, self.mlp_norm = Norm(block.attention_norm), Norm(block.mlp_norm)
         self.qkv, self.out, self.gate_up, self.down = (
-            product(module.weight, packed_rows) if type(module) is nn.Linear else ModuleProduct(module)
+            product(module.weight, packed_rows) if type(module) is Linear else ModuleProduct(module)
             for module in (block.attention.qkv, block.attention.out, block.mlp.gate_up, block.mlp.down)
         )
 

@@ -24,6 +24,7 @@ from unmask.errors import UserError, nearest
 from unmask.files import reading
 from unmask.model.config import ModelConfig
 from unmask.model.flops import attention_flops, forward_flops
+from unmask.model.linear import Linear
 from unmask.model.transformer import Attention, SwiGLU, Transformer
 
 TARGETS = ("qkv", "out", "gate_up", "down")  # the linear maps of a layer
@@ -53,11 +54,11 @@ class LoRAFields:
         return [name.strip() for name in self.targets.split(",")]
 
 
-class AdaptedLinear(nn.Linear):
+class AdaptedLinear(Linear):
     """A linear map whose own weight is frozen, with an adapter; its weight keeps its name."""
 
     def __init__(self, base: nn.Linear, rank: int, scale: float, generator: torch.Generator) -> None:
-        super().__init__(base.in_features, base.out_features, bias=False, device="meta")
+        super().__init__(base.in_features, base.out_features, device="meta")
         self.weight = base.weight.requires_grad_(False)
         bound = 1 / math.sqrt(base.in_features)
         a = torch.rand(rank, base.in_features, generator=generator) * 2 * bound - bound
@@ -66,7 +67,8 @@ class AdaptedLinear(nn.Linear):
         self.scale = scale
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.linear(x, self.weight) + self.scale * F.linear(F.linear(x, self.lora_a), self.lora_b)
+        base = self.weight if self.copy is None or not torch.is_grad_enabled() else self.copy
+        return F.linear(x, base) + self.scale * F.linear(F.linear(x, self.lora_a), self.lora_b)
 
     @torch.no_grad()
     def merged(self) -> torch.Tensor:

@@ -27,6 +27,7 @@ from unmask.model.cache import KVCache
 from unmask.model.canvas_cache import CanvasCache, CanvasRows
 from unmask.model.config import ModelConfig
 from unmask.model.cross_entropy import weighted_cross_entropy
+from unmask.model.linear import Linear, filling
 from unmask.model.logits import full_logits
 
 
@@ -46,8 +47,8 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = config.n_head, config.n_kv_head, config.head_dim
-        self.qkv = nn.Linear(config.n_embd, (self.heads + 2 * self.kv_heads) * self.head_dim, bias=False)
-        self.out = nn.Linear(self.heads * self.head_dim, config.n_embd, bias=False)
+        self.qkv = Linear(config.n_embd, (self.heads + 2 * self.kv_heads) * self.head_dim)
+        self.out = Linear(self.heads * self.head_dim, config.n_embd)
 
     def forward(
         self,
@@ -75,8 +76,8 @@ class Attention(nn.Module):
 class SwiGLU(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(config.n_embd, 2 * config.intermediate_size, bias=False)
-        self.down = nn.Linear(config.intermediate_size, config.n_embd, bias=False)
+        self.gate_up = Linear(config.n_embd, 2 * config.intermediate_size)
+        self.down = Linear(config.intermediate_size, config.n_embd)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         gate, up = self.gate_up(x).chunk(2, dim=-1)
@@ -128,7 +129,7 @@ class Transformer(nn.Module):
         self.embedding = nn.Embedding(config.embedding_rows, config.n_embd)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.norm = RMSNorm(config.n_embd, config.norm_eps)
-        self.output = None if config.tie_embeddings else nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        self.output = None if config.tie_embeddings else Linear(config.n_embd, config.vocab_size)
         cos, sin = rope_tables(config)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
@@ -195,6 +196,9 @@ class Transformer(nn.Module):
             if causal:
                 mask = mask & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
                 causal = False
+        asked = None if at_N is None else len(at_N)
+        if at_N is not None:
+            at_N = F.pad(at_N, (0, filling(len(at_N), self.embedding.weight)))
         x_BTE = self.embedding(tokens_BT).to(self.norm.weight.dtype)
         for index, layer in enumerate(self.layers):
             cached = None if cache is None or positions_BT is None else (cache, index, positions_BT)
@@ -203,7 +207,7 @@ class Transformer(nn.Module):
                 x_BTE = checkpoint(layer, x_BTE, *where, use_reentrant=False)
             else:
                 x_BTE = layer(x_BTE, *where)
-        return self.norm(x_BTE)
+        return self.norm(x_BTE[:asked] if asked is not None else x_BTE)
 
     def hold(self, dtype: torch.dtype) -> Transformer:
         """This network, for inference, with its matrices in a type. Norms, what flows from layer to layer and rotary
@@ -235,7 +239,8 @@ class Transformer(nn.Module):
         self, hidden_NE: torch.Tensor, targets_N: torch.Tensor, weights_N: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The sum of weights_N * CE_N (nats) and, without its graph, CE_N; the logits never stand whole."""
-        return weighted_cross_entropy(hidden_NE, self.head_weight_VE, targets_N, weights_N)
+        copy_VE = None if self.output is None else self.output.copy
+        return weighted_cross_entropy(hidden_NE, self.head_weight_VE, targets_N, weights_N, copy_VE)
 
     def forward(self, tokens_BT: torch.Tensor, **where: torch.Tensor | None) -> torch.Tensor:
         return self.head(self.hidden(tokens_BT, **where))  # type: ignore[arg-type]

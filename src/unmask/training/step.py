@@ -25,6 +25,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from unmask.diffusion.objective import Inputs, Objective
+from unmask.model.linear import write_copies
 from unmask.model.transformer import Transformer
 from unmask.training.distribution import LAUNCHER_GONE, Ranks
 from unmask.training.metrics import LEVEL_BUCKETS, add_by_level
@@ -79,12 +80,15 @@ class Engine:
         """`sharded`: the network went through `shard`; otherwise several ranks replicate it."""
         self.network, self.optimizer, self._ranks, self._clip = network, optimizer, ranks, clip
         self._autocast = nullcontext() if autocast is None else autocast
+        # On a CPU: shards are cast as they are gathered, and a GPU's casts cost little.
+        on_cpu = network.embedding.weight.device.type == "cpu"
+        self._copies = on_cpu and not sharded and isinstance(autocast, torch.autocast)
         self._loss: nn.Module = Loss(network, objective)
         self._settled = True
         if ranks.size > 1 and not sharded:
             replicas = DistributedDataParallel(self._loss, gradient_as_bucket_view=True, **CONSTANT_BUFFERS)
             self._settled = False
-            if network.embedding.weight.device.type == "cpu" and (total := ranks.shared_sum()) is not None:
+            if on_cpu and (total := ranks.shared_sum()) is not None:
                 replicas.register_comm_hook(total, average_bucket)
                 self._settled = True  # adds in the order of ranks, whatever lies where
             self._loss = replicas
@@ -96,6 +100,8 @@ class Engine:
 
         `stop` says which signal this process has been sent, for all ranks to stop after the same step.
         """
+        if self._copies:
+            write_copies(self.network, torch.bfloat16)
         if not self._settled:
             self._settle(parts[0])
         loss, total, count = 0.0, [0.0] * LEVEL_BUCKETS, [0] * LEVEL_BUCKETS
