@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 
 from unmask.errors import UserError
-from unmask.files import clear_leftovers, parse_json, write_tensors, write_whole
+from unmask.files import cache_folder, clear_leftovers, parse_json, write_tensors, write_whole
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
 from unmask.model.transformer import Transformer
@@ -152,3 +152,15 @@ def test_deep_json_is_one_line_wherever_a_file_is_read(tmp_path, call, name):
     with pytest.raises(UserError, match=name) as caught:
         exec(call, {"folder": tmp_path})
     assert "\n" not in str(caught.value) and "deep" in str(caught.value).lower() or "recursion" in str(caught.value)
+
+
+def test_the_cache_lies_where_the_user_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("UNMASK_CACHE", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "unmask"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "x"))
+    assert cache_folder() == tmp_path / "x" / "unmask"
+    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "own"))
+    assert cache_folder() == tmp_path / "own"
+    assert not list(tmp_path.iterdir()), "nothing is made before it is needed"

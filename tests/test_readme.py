@@ -30,7 +30,7 @@ README = ROOT / "README.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 # What makes any training small, put behind a README's `unmask train` line.
-TINY = "--steps 2 --batch_size 2 --model.n_layer 1 --model.n_head 2 --model.n_embd 32"
+TINY = "--steps 2 --precision fp32 --batch_size 2 --model.n_layer 1 --model.n_head 2 --model.n_embd 32"
 NOT_OURS = ("git", "cd", "source", "pip", "python3 -m venv", ".venv/bin/pip", ".venv/bin/python -m pip")
 RUN_FOLDER = re.compile(r"\bruns/[\w.-]+(?:/[\w.-]+)*")
 

@@ -106,7 +106,7 @@ def test_prepare_and_train_on_a_terminal(corpus: Path, tmp_path: Path, columns: 
 
     recipe = {
         "data": str(tmp_path / "data"), "out": str(tmp_path / "run"), "context": 16, "batch_size": 4, "steps": 150,
-        "threads": 1, "model": {"n_layer": 2, "n_head": 2, "n_embd": 16}, "log_every": 1,
+        "threads": 1, "precision": "fp32", "model": {"n_layer": 2, "n_head": 2, "n_embd": 16}, "log_every": 1,
         "validation": {"windows": 4, "draws": 2},
     }  # fmt: skip
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")

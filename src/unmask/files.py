@@ -116,6 +116,19 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def cache_folder() -> Path:
+    """For what can be made again: `UNMASK_CACHE`, else `XDG_CACHE_HOME`/unmask, else ~/.cache/unmask.
+
+    Raises `UserError` for a user without a home who has set neither.
+    """
+    if own := os.environ.get("UNMASK_CACHE"):
+        return Path(own)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "unmask")
+    except RuntimeError as error:
+        raise UserError("there is no home folder to keep a cache in; set UNMASK_CACHE to a folder") from error
+
+
 def sync_folder(folder: Path) -> None:
     """Forces a folder's files, then its entries, to disk."""
     for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:

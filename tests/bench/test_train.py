@@ -39,6 +39,7 @@ def recipe_of(corpus: Path, kind: str = "mdm", **changes) -> Recipe:
     objective = ObjectiveConfig(kind=kind, random_length=changes.pop("random_length", 0.3))
     model = ModelFields(n_layer=2, n_head=4, n_kv_head=2, n_embd=32)
     fields = {"data": str(corpus), "out": "-", "steps": 1000, "context": 32, "batch_size": 4, "threads": 1}
+    fields["precision"] = "fp32"
     optimizer = OptimizerFields(lr=1e-2, schedule="constant", warmup=0)
     return Recipe(**fields | changes, model=model, objective=objective, optimizer=optimizer)
 
@@ -122,7 +123,7 @@ def test_bench_end_to_end(tmp_path):
     """One process and two ranks in turns, by the command; JSON, plot, trace and table."""
     files = {name: tmp_path / file for name, file in (("out", "b.json"), ("plot", "b.png"), ("profile", "t.json"))}
     options = [word for name, path in files.items() for word in (f"--{name}", str(path))]
-    words = "bench train --size 1x2x16 --vocab 100 --context 32 --threads 2 --no-compile --ranks 2"
+    words = "bench train --size 1x2x16 --vocab 100 --context 32 --threads 2 --no-compile --ranks 2 --precision fp32"
     words += " --rounds 2 --steps 2 --warmup 1"
     done = subprocess.run(
         [sys.executable, "-m", "unmask", *words.split(), *options], capture_output=True, text=True, timeout=110

@@ -16,7 +16,8 @@ import pytest
 import yaml
 
 import unmask
-from unmask.evaluation.demo import EQUAL, RECIPES
+from unmask.evaluation.demo import EQUAL, RECIPES, build_parser, train
+from unmask.evaluation.stages import Stages
 
 
 def test_every_number_the_issue_asks_for(demo_run: Path, summary: dict[str, Any]) -> None:
@@ -119,6 +120,7 @@ def test_bad_input_is_one_line_and_status_2(demo: Any, corpus: Path, tmp_path: P
         (["--recipes", recipes], "context is 64 in"),
         (["--source", tmp_path / "empty"], "prepare: "),
         (["--windows", "1"], "--windows is 1; give at least 2"),
+        (["--precision", "fp16"], "--precision is 'fp16' (did you mean 'bf16'?); give one of auto, fp32, bf16"),
         (["--tokenizer", "bpe:many"], "bpe:many"),
     ]
     for words, message in cases:
@@ -127,6 +129,24 @@ def test_bad_input_is_one_line_and_status_2(demo: Any, corpus: Path, tmp_path: P
         last = done.stderr.strip().splitlines()[-1]
         assert last.startswith("unmask demo: error: ") and message in last, (words, done.stderr)
         assert "Traceback" not in done.stderr and done.stdout == ""
+
+
+@pytest.mark.parametrize(("words", "told"), [([], []), (["--precision", "auto"], ["--precision", "auto"])])
+def test_the_number_type_goes_to_both_trainings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], told: list[str]
+) -> None:
+    begun: dict[str, list[str]] = {}
+    monkeypatch.setattr("unmask.evaluation.demo.run_together", lambda commands, stages, **facts: begun.update(commands))
+    options = build_parser().parse_args(["--out", str(tmp_path), *words])
+    train(options, {kind: RECIPES / f"demo-{kind}.yaml" for kind in ("mdm", "arm")}, Stages(tmp_path / "stages.json"))
+    assert sorted(begun) == ["arm", "mdm"]
+    for command in begun.values():
+        assert [word for word in command if word in ("--precision", "auto", "fp32", "bf16")] == told
+
+
+def test_the_shipped_recipes_name_their_number_type() -> None:
+    for path in RECIPES.glob("*.yaml"):
+        assert yaml.safe_load(path.read_text())["precision"] in ("fp32", "bf16"), path
 
 
 def test_the_shipped_recipes_are_twins() -> None:

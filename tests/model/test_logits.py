@@ -40,7 +40,7 @@ def test_shapes_are_kept() -> None:
 
 
 def test_constructed_ties_are_none() -> None:
-    """Every token's logit is 64 plus a little that grows with its number: bf16 sees one value, the truth has an order."""
+    """Every logit is 64 plus a little that grows with the token's number: bf16 sees one value, the truth an order."""
     width, vocabulary = 32, 200
     hidden = torch.full((5, width), 1.0).bfloat16()
     weight = torch.full((vocabulary, width), 2.0)

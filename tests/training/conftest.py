@@ -64,6 +64,7 @@ class Lab:
             "batch_size": 4,
             "steps": 12,
             "threads": 1,
+            "precision": "fp32",
             "model": {"n_layer": 2, "n_head": 2, "n_embd": 16},
             "objective": {"masking": "fixed"},
             "optimizer": {"lr": 3e-3},

@@ -44,6 +44,7 @@ ORDERS: dict[str, tuple[int, int, int]] = {
 }
 KINDS = ("ddp", "gloo", "fsdp", "hybrid")  # gloo: DDP where ranks share no memory
 SIZES = (1, 2, 4)
+BF16 = ("bf16ema", "bf16sftlora")  # full weights with an average; adapters on prompts and answers
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ class Way:
     def parallel(self) -> dict[str, Any]:
         kind = "fsdp" if self.kind in ("fsdp", "hybrid") else "ddp"
         return {"kind": kind, "shard": self.size // 2 if self.kind == "hybrid" else 0}
+
+
+PLAIN = Way("ddp", 1)  # what adapters start from
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,9 @@ def cases() -> Iterator[Case]:
                 Case(Way(kind, before, extra), Way(kind, after, extra), order)
                 for order in ("validate, save", "validate, stop")
             )
+    for extra in BF16:
+        for kind, before, after in (("ddp", 1, 1), ("ddp", 2, 2), ("fsdp", 2, 2), ("fsdp", 2, 1)):
+            yield Case(Way(kind, before, extra), Way(kind, after, extra), "save, validate")
     for first, second in (("ddp", "fsdp"), ("fsdp", "ddp"), ("hybrid", "gloo"), ("gloo", "hybrid"), ("fsdp", "hybrid")):
         yield from (Case(Way(first, 4), Way(second, size), "validate, save") for size in (2, 4))
 
@@ -101,17 +108,25 @@ class Lab:
         fields: dict[str, Any] = {
             "data": self.data, "out": str(out), "context": 16, "batch_size": 8, "steps": STEPS, "threads": 1,
             "micro_batch": 2, "log_every": 1, "parallel": way.parallel, "optimizer": {"lr": 3e-3},
+            "precision": "bf16" if "bf16" in way.extra else "fp32",
             "objective": {"masking": "bernoulli", "random_length": 0.3},
             "validation": {"windows": 4, "draws": 2, "every": validate}, "checkpoint": {"every": save, "keep": 100},
         }  # fmt: skip
-        if way.extra == "lora":
-            fields |= {"init": str(self.reference(Way("ddp", 1))), "lora": {"rank": 2}}
+        if "lora" in way.extra:
+            fields |= {"init": str(self.reference(PLAIN)), "lora": {"rank": 2}}
         else:
             fields["model"] = {"n_layer": 2, "n_head": 2, "n_embd": 16}
-        if way.extra == "ema":
+        if "sft" in way.extra:
+            fields |= {"data": str(self.folder / "rows.jsonl"), "sft": {"padding": "ignore"}}
+        if "ema" in way.extra:
             fields["ema"] = 0.9
         recipe: Recipe = build(Recipe, fields, "")
         return recipe
+
+    def write_rows(self) -> None:
+        """Prompts and answers to fine-tune on."""
+        rows = [{"prompt": f"p{i}", "completion": "c" * (1 + i % 7)} for i in range(20)]
+        (self.folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
     def reference(self, way: Way) -> Path:
         return self.folder / f"whole-{way.kind}-{way.size}-{way.extra}"
@@ -254,8 +269,12 @@ def main() -> None:
     def go_on(case: Case) -> tuple[Way, Callable[[], None]]:
         return case.after, lambda: resume_copy(lab, case)
 
-    lab.do({lab.reference(way): whole(way) for way in befores if way.extra != "lora"})
-    lab.do({lab.reference(way): whole(way) for way in befores if way.extra == "lora"})
+    if lab.me == 0:
+        lab.write_rows()
+    tuned = [way for way in befores if "lora" in way.extra]
+    plain = {**befores, **dict.fromkeys([PLAIN] if tuned else [])}
+    lab.do({lab.reference(way): whole(way) for way in plain if way not in tuned})
+    lab.do({lab.reference(way): whole(way) for way in tuned})
     lab.do({lab.stopped(way, order): stop(way, order) for way, order in stopped})
     lab.do({lab.resumed(case): go_on(case) for case in every})
     if lab.me == 0:

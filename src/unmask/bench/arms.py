@@ -35,8 +35,9 @@ from unmask.model.transformer import Transformer
 from unmask.training.batches import Batches
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.optimizer import build_optimizer, gradient_norm, learning_rate
+from unmask.training.precision import autocast_for
 from unmask.training.recipe import Recipe
-from unmask.training.setup import autocast_for, compile_layers, model_config
+from unmask.training.setup import compile_layers, model_config
 from unmask.training.step import Engine
 from unmask.training.task import Ahead
 

@@ -35,8 +35,12 @@ from unmask.bench.arms import ARMS
 from unmask.bench.corpus import random_corpus
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError, nearest
+from unmask.model.config import ModelConfig
+from unmask.model.number_types import processor_name
+from unmask.model.placement import choose_device
 from unmask.model.presets import PRESETS
 from unmask.terminal import say
+from unmask.training.precision import Choice, choose
 from unmask.training.recipe import ModelFields, OptimizerFields, Recipe
 from unmask.training.run_folder import versions
 from unmask.training.setup import model_config
@@ -147,7 +151,10 @@ def measure(options: BenchOptions, size: str, model: ModelFields, data: Path) ->
         precision=options.precision, device=options.device, threads=options.threads,
         optimizer=OptimizerFields(schedule="constant", warmup=0),  # so that weights move, and losses tell
     )  # fmt: skip
-    model_config(recipe, options.vocab, eos_id=0)  # raises for sizes that do not fit, before any process starts
+    config = model_config(recipe, options.vocab, eos_id=0)  # raises for sizes that do not fit
+    choice = chosen(recipe, config)
+    recipe = dataclasses.replace(recipe, precision=choice.name)
+    say(f"{size}: {choice}")
     arms: dict[str, Worker] = {}
     try:
         for name in ("ours", *options.against):
@@ -167,10 +174,23 @@ def measure(options: BenchOptions, size: str, model: ModelFields, data: Path) ->
             rates = (f"{name} {rounds[-1]['tokens'] / rounds[-1]['seconds']:,.0f}" for name, rounds in turns.items())
             say(f"{size}: round {index + 1} of {options.rounds}: tokens/s {', '.join(rates)}")
         profiled = arms["ours"].profile(options.profile, size, len(options.size) > 1) if options.profile else {}
-        return summary(turns, {name: arm.facts for name, arm in arms.items()}) | profiled
+        found = summary(turns, {name: arm.facts for name, arm in arms.items()})
+        return found | {"precision": {"type": choice.name, "why": choice.why}} | profiled
     finally:
         for arm in arms.values():
             arm.close()
+
+
+def chosen(recipe: Recipe, config: ModelConfig) -> Choice:
+    """The number type of all arms, measured with the threads that they have. Raises `UserError` as `train` does."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(recipe.threads)
+    try:
+        return choose(recipe.precision, choose_device(recipe.device), config)
+    finally:
+        torch.set_num_threads(before)
 
 
 class Worker:
@@ -290,13 +310,8 @@ def spread(values: np.ndarray) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """What the numbers depend on beside versions and settings; no names."""
-    model = platform.processor()
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        model = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        pass
-    return {"cpu": model, "architecture": platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
+    place = {"architecture": platform.machine(), "cores": os.cpu_count(), "system": platform.system()}
+    return {"cpu": processor_name(), **place}
 
 
 def free_port() -> int:

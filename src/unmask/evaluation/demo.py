@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from unmask._version import __version__
-from unmask.errors import UserError
+from unmask.errors import UserError, nearest
 from unmask.evaluation.stages import Stages, Stopped, run_together
 from unmask.files import write_whole
 from unmask.settings import RECIPES, read_yaml
@@ -31,7 +31,7 @@ from unmask.terminal import heed_interrupts, say
 SCHEMA_VERSION = 1
 KINDS = ("mdm", "arm")
 # What must be equal for the comparison to be one of objectives.
-EQUAL = ("model", "context", "steps", "tokens", "flops", "flops_rule")
+EQUAL = ("model", "context", "steps", "tokens", "flops", "flops_rule", "precision")
 UNMASK = (sys.executable, "-m", "unmask")
 
 
@@ -65,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--tokenizer", default="bpe:1024", help="bytes, bpe:SIZE, a folder, or a hub name")
     parser.add_argument("--split", default="random:0.05", help="random:SHARE, or date:YEAR (validation since then)")
     parser.add_argument("--flops", default=None, metavar="X", help="budget of each model instead of the recipes'")
+    parser.add_argument("--precision", default=None, help="fp32, bf16 or auto instead of the recipes'")
     parser.add_argument("--recipes", type=Path, default=RECIPES, metavar="FOLDER", help="of demo-mdm and demo-arm.yaml")
     parser.add_argument("--windows", type=int, default=256, help="held-out windows of the comparison")
     parser.add_argument("--draws", type=int, default=8, help="Monte Carlo draws a window")
@@ -93,6 +94,12 @@ def check(options: argparse.Namespace, recipes: dict[str, Path]) -> None:
     for name, least in (("windows", 2), ("draws", 2), ("seed", 0)):
         if getattr(options, name) < least:
             raise UserError(f"--{name} is {getattr(options, name)}; give at least {least}")
+    if options.precision is not None:
+        from unmask.training.recipe import PRECISIONS
+
+        if (asked := options.precision) not in PRECISIONS:
+            given = f"--precision is {asked!r}{nearest(asked, PRECISIONS)}"
+            raise UserError(f"{given}; give one of {', '.join(PRECISIONS)}")
     fields = {}
     for kind, path in recipes.items():
         if not path.is_file():
@@ -125,7 +132,11 @@ def train(options: argparse.Namespace, recipes: dict[str, Path], stages: Stages)
         words = [str(recipe), "--data", str(options.out / "data"), "--out", str(run_folder), "--json"]
         if options.flops is not None:
             words += ["--flops", options.flops]
-        settings = hashlib.sha256(f"{recipe.read_text(encoding='utf-8')} {options.flops}".encode()).hexdigest()
+        asked = f"{recipe.read_text(encoding='utf-8')} {options.flops}"
+        if options.precision is not None:
+            words += ["--precision", options.precision]
+            asked += f" {options.precision}"
+        settings = hashlib.sha256(asked.encode()).hexdigest()
         there = any((run_folder / "checkpoints").glob("step-*/config.json"))
         if there and stages.records.get(kind, {}).get("finished") == settings:
             say(f"demo: {kind} is trained already: {run_folder}")
@@ -146,6 +157,7 @@ def finish(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     from unmask.evaluation.report import render
     from unmask.evaluation.samples import measure_speed, write_samples
     from unmask.model.folder import load
+    from unmask.model.number_types import processor_name
     from unmask.training.run_folder import VERSIONS, read_json
 
     torch.set_num_threads(1)
@@ -160,7 +172,7 @@ def finish(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     with stages.measure("samples"):
         summary["samples"] = write_samples(models["mdm"], models["arm"], data, options.seed, options.source)
     with stages.measure("speed"):
-        summary["speed"] = {**measure_speed(models["mdm"], models["arm"]), "processor": processor()}
+        summary["speed"] = {**measure_speed(models["mdm"], models["arm"]), "processor": processor_name()}
     summary["training"] = {kind: training_facts(out / kind) for kind in KINDS}
     summary["data"] = data_facts(options, data)
     summary["versions"] = read_json(out / "mdm" / VERSIONS, "resume the run, which writes it anew") or {}
@@ -178,15 +190,17 @@ def finish(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
 def training_facts(run: Path) -> dict[str, Any]:
     """Settings of a run and what it spent, from its own files."""
     from unmask.training.metrics import METRICS, read_records
+    from unmask.training.precision import recorded
     from unmask.training.run_folder import read_settings
 
-    recipe = read_settings(run)
+    recipe, number_type = read_settings(run), recorded(run)
     records = [record for record in read_records(run) if record["kind"] == "train"]
     if not records:
         raise UserError(f"{run / METRICS} has no training step; delete {run} to train it again")
     last = records[-1]
     spent = {name: last[name] for name in ("flops", "step", "tokens", "epoch", "skipped", "seconds")}
     chosen = ("seed", "context", "batch_size", "flops_rule", "model", "objective", "optimizer", "ema", "threads")
+    spent["precision"] = recipe["precision"] if number_type is None else number_type.name
     return {**spent, **{name: recipe[name] for name in chosen}}
 
 
@@ -199,17 +213,6 @@ def data_facts(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for name, split in manifest.splits.items():
         facts |= {f"{name}_{what}": getattr(split, what) for what in ("documents", "tokens", "bytes")}
     return facts
-
-
-def processor() -> str:
-    """The processor's name where the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def in_words(summary: dict[str, Any], out: Path) -> str:

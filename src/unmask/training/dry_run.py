@@ -19,14 +19,16 @@ import yaml
 
 from unmask.model.config import ModelConfig
 from unmask.model.flops import FLOPS_RULES
+from unmask.model.placement import choose_device
 from unmask.training.checkpoint import newest_checkpoint
 from unmask.training.distribution import Ranks
 from unmask.training.optimizer import resolved_warmup
 from unmask.training.plan import PlanOptions, device_memory
+from unmask.training.precision import Choice, choice_of
 from unmask.training.recipe import Recipe
 from unmask.training.record import absolute, refuse_extension
 from unmask.training.run_folder import look
-from unmask.training.setup import Setup, choose_device, planned_steps, prepare
+from unmask.training.setup import Setup, planned_steps, prepare
 from unmask.training.tracking import require_wandb
 
 
@@ -81,22 +83,22 @@ def dry_run(recipe: Recipe, resume: bool = False) -> DryRun | None:
     device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
     with Ranks(device) as ranks:
         setup = ranks.together(lambda: prepare(recipe, device, ranks, resume, weights=False))
+        choice = choice_of(recipe, setup.config, device, ranks, resume)
         there = look(recipe, resume)
         newest = newest_checkpoint(Path(recipe.out)) if there and resume else None
         done = 0 if newest is None else int(newest.name.partition("-")[2])
         if there:
             refuse_extension(recipe, setup.lengths, done)
-        return described(recipe, setup, done, ranks.size, device.type) if ranks.first else None
+        return described(recipe, setup, choice, done, ranks.size, device.type) if ranks.first else None
 
 
-def described(recipe: Recipe, setup: Setup, done: int, ranks: int, device: str) -> DryRun:
+def described(recipe: Recipe, setup: Setup, choice: Choice, done: int, ranks: int, device: str) -> DryRun:
     """The plan of a run that `setup` was made for."""
     config, task = setup.config, setup.task
     micro_batch = recipe.micro_batch or max(1, recipe.batch_size // ranks)
-    bf16 = recipe.precision == "bf16" or (recipe.precision == "auto" and device == "cuda")
     options = PlanOptions(
         size=recipe.model.size or "", tokens=1, gpus=ranks, batch=recipe.batch_size, micro_batch=micro_batch,
-        context=task.length, vocab=config.vocab_size, kind=config.kind, precision="bf16" if bf16 else "fp32",
+        context=task.length, vocab=config.vocab_size, kind=config.kind, precision=choice.name,
         parallel="fsdp" if recipe.parallel.kind == "fsdp" else "ddp", shard=recipe.parallel.shard, device=device,
         activation_checkpointing=recipe.activation_checkpointing,
     )  # fmt: skip
@@ -108,7 +110,7 @@ def described(recipe: Recipe, setup: Setup, done: int, ranks: int, device: str) 
     memory = device_memory(config, options, micro_batch, recipe.batch_size // (ranks * micro_batch))
     if recipe.ema:
         memory = {**memory, "average": memory["weights"], "total": memory["total"] + memory["weights"]}
-    lines = list(setup.lines)
+    lines = [*setup.lines, f"number type: {choice}"]
     if recipe.lora is not None:
         lines.append("memory is that of training all weights: adapters take less")
     tenth = max(1, setup.lengths.first // 10)

@@ -30,16 +30,18 @@ from unmask.files import NO_ROOM, REFUSED
 from unmask.model.flops import StepCost
 from unmask.model.folder import Model
 from unmask.model.lora import adapter_metadata, merged_weights
+from unmask.model.placement import choose_device
 from unmask.statistics import said
 from unmask.terminal import say, terminals
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import LAUNCHER_GONE, Ranks, reshard, shard
 from unmask.training.metrics import LEVEL_BUCKETS, Clock, Metrics, Silence, level_means, matmul_peak, peak_memory
 from unmask.training.optimizer import build_optimizer, learning_rate, parameter_norm, update_average
+from unmask.training.precision import PRECISION, Choice, as_record, autocast_for, choice_of, keep_choice
 from unmask.training.recipe import Recipe
 from unmask.training.record import keep, refuse_extension
 from unmask.training.run_folder import RunFolder
-from unmask.training.setup import Setup, autocast_for, choose_device, compile_layers, prepare
+from unmask.training.setup import Setup, compile_layers, prepare
 from unmask.training.step import SIGNALS, Engine
 from unmask.training.task import Ahead, Batch
 from unmask.training.tracking import Trace, WandbRun, require_wandb
@@ -90,11 +92,13 @@ def _train(recipe: Recipe, resume: bool) -> Result:
     device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
     with Ranks(device) as ranks, ranks.watched():
         setup = ranks.together(lambda: prepare(recipe, device, ranks, resume))
+        choice = choice_of(recipe, setup.config, device, ranks, resume)
+        setup.records[PRECISION] = as_record(choice, recipe.precision)
         run = ranks.together(lambda: RunFolder.open(recipe, resume, setup.records) if ranks.first else None)
         try:
             # Watched inside: the launcher sends SIGTERM to those that are left while they look who died.
             with StopSignals(speaks=ranks.size == 1) as stop, ranks.watched():
-                return Run(recipe, setup, ranks, stop, run).go(resume)
+                return Run(recipe, setup, choice, ranks, stop, run).go(resume)
         finally:
             if run is not None:
                 run.close()
@@ -104,10 +108,11 @@ class Run:
     """One call of `train`, its parts at hand."""
 
     def __init__(
-        self, recipe: Recipe, setup: Setup, ranks: Ranks, stop: StopSignals, folder: RunFolder | None
+        self, recipe: Recipe, setup: Setup, choice: Choice, ranks: Ranks, stop: StopSignals, folder: RunFolder | None
     ) -> None:
         """`folder`: of the rank that writes."""
         self.recipe, self.setup, self.ranks, self.stop, self.folder = recipe, setup, ranks, stop, folder
+        self.choice = choice  # of the number type
         self.path = Path(recipe.out)
         self.device = setup.network.embedding.weight.device
         self.validation: dict[str, Any] | None = None
@@ -135,7 +140,7 @@ class Run:
         self.writer = Writer(self.path, ranks, recipe.checkpoint.keep, background, run_id, restored, full)
         self.metrics: Metrics | Silence = Silence()
         self.metrics = ranks.together(self._open_metrics)
-        autocast = autocast_for(recipe.precision, self.device)
+        autocast = autocast_for(self.choice.name, self.device)
         dtype = torch.bfloat16 if isinstance(autocast, torch.autocast) else torch.float32
         # Of all ranks; raised where a step is found to do more, since other work may have slowed this measurement.
         self.peak = float(ranks.sum(np.array([matmul_peak(self.device, dtype)]))[0])
@@ -160,11 +165,14 @@ class Run:
         )  # fmt: skip
 
     def _lengthen(self, speak: Callable[[str], None]) -> None:
-        """Looks whether a resumed run may have its new budget, before anything is written, and records it."""
+        """Looks whether a resumed run may have its new budget, and records that and its number type."""
         recipe, lengths, step = self.recipe, self.setup.lengths, self.state.progress.step
         refuse_extension(recipe, lengths, step)
-        if self.ranks.first and (line := keep(self.path, recipe, lengths, step)):
+        if not self.ranks.first:
+            return
+        if line := keep(self.path, recipe, lengths, step):
             speak(line)
+        keep_choice(self.path, self.choice, recipe.precision, step)
 
     def _open_metrics(self) -> Metrics | Silence:
         if not self.ranks.first:
@@ -323,10 +331,11 @@ class Run:
         bound = "" if recipe.objective.is_bound else ", loss is unweighted cross-entropy: not a bound"
         over = f", {ranks.size} ranks ({'fsdp' if recipe.parallel.kind == 'fsdp' else 'ddp'})" if ranks.size > 1 else ""
         flops = steps * recipe.batch_size * tokens * setup.flops_per_token
+        epochs = steps * recipe.batch_size / setup.task.n_samples
         self.metrics.say(
             f"{config.kind} of {config.n_params_non_embedding:,} non-embedding parameters ({config.n_params:,} in all),"
             f" {steps} steps of {recipe.batch_size} x {setup.task.length} tokens, {flops:.3g} FLOPs "
-            f"({recipe.flops_rule}), {steps * recipe.batch_size / setup.task.n_samples:.2f} epochs{over}{bound}"
+            f"({recipe.flops_rule}), {epochs:.2f} epochs{over}{bound}; {self.choice}"
         )
         for line in setup.lines:
             self.metrics.say(line)

@@ -137,7 +137,7 @@ class Recipe:
     activation_checkpointing: bool = False  # recompute each layer in the backward pass: less memory, more arithmetic
     ema: float = 0.0  # decay of averaged weights, which checkpoints then hold; 0: off
     compile: bool = False
-    precision: str = "auto"  # fp32 on a CPU, bf16 autocast on CUDA
+    precision: str = "auto"  # type of the products: fp32, bf16, or the faster one (precision.py)
     device: str = "auto"
     threads: int = 0  # 0: PyTorch's choice
     log_every: int = 10

@@ -197,6 +197,14 @@ def keep(path: Path, recipe: Recipe, lengths: Lengths, step: int) -> str | None:
     return f"made longer at step {step}: {lengths.steps} steps instead of {lengths.before}"
 
 
+def change_settings(path: Path, changes: dict[str, Any]) -> None:
+    """Gives settings of the run in a folder other values from now on."""
+    record = read_record(path)
+    assert record is not None, "looked for by the caller"
+    recipe: Recipe = build(Recipe, apply(record.settings, changes), "")
+    write_whole(path / RECIPE, written(recipe, record.extensions))
+
+
 def refuse_other_base(recipe: Recipe, record: Record, config: ModelConfig, base: str | None) -> None:
     """Raises `UserError` where a run goes on with an `init` at another place that is not the one it began with.
 

@@ -40,6 +40,7 @@ FREE_ON_RESUME = (
     ("out", "data", "log_every", "max_skipped", "checkpoint.every", "checkpoint.keep", "wandb", "device", "threads")
     + ("profile", "checkpoint.verify")
     + ("micro_batch", "compile", "activation_checkpointing", "parallel.kind", "parallel.shard")  # rounding alone
+    + ("precision",)  # as far as `precision.py` lets it
 )
 
 

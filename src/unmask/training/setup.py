@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +26,6 @@ from unmask.model.config import ModelConfig
 from unmask.model.flops import StepCost, training_flops_per_token
 from unmask.model.folder import WEIGHTS, Model, load
 from unmask.model.lora import adapter_flops_per_token, add_adapters
-from unmask.model.placement import choose_device as choose_device
 from unmask.model.presets import preset, training_steps
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Block, Transformer
@@ -172,13 +171,6 @@ def planned_steps(recipe: Recipe, config: ModelConfig, task: Task) -> tuple[int,
     if recipe.tokens:
         return max(1, int(recipe.tokens / (recipe.batch_size * length))), per_token
     return training_steps(recipe.flops, per_token / 6, recipe.batch_size, length), per_token
-
-
-def autocast_for(precision: str, device: torch.device) -> AbstractContextManager[Any]:
-    """bf16 autocast where asked for or, by default, on CUDA: bf16 on most CPUs is many times slower than fp32."""
-    if precision == "bf16" or (precision == "auto" and device.type == "cuda"):
-        return torch.autocast(device.type, dtype=torch.bfloat16)
-    return nullcontext()
 
 
 def compile_layers(network: Transformer, say: Callable[[str], None]) -> None:
