@@ -256,6 +256,22 @@ def bench(args: argparse.Namespace) -> None:
     emit(args, result, module.in_words(result))
 
 
+def scale(args: argparse.Namespace) -> int:
+    """Scaling laws: plans a sweep of runs, runs it, says where it stands, fits it, reports and predicts."""
+    import importlib
+
+    from unmask.scaling import VERBS
+
+    home, options, work = VERBS[args.subject]
+    module = importlib.import_module(home)
+    skip = ("verb", "function", "json", "subject")
+    fields = {name: value for name, value in vars(args).items() if name not in skip and value is not None}
+    result = getattr(module, work)(getattr(module, options)(**fields))
+    emit(args, result, module.in_words(result))
+    signal = result.get("signal") if isinstance(result, dict) else 0
+    return 128 + signal if signal else 0
+
+
 def tune(args: argparse.Namespace) -> None:
     """Picks rule, threshold and steps for a speed or quality target, and writes them into the model folder."""
     from unmask.bench.tune import TuneOptions, in_words
@@ -286,6 +302,7 @@ FUNCTIONS: dict[str, Any] = {
     "lm-eval": lm_eval,
     "convert": convert,
     "plan": plan,
+    "scale": scale,
     "tune": tune,
     "bench": bench,
 }

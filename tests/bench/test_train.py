@@ -14,8 +14,10 @@ import torch
 
 from unmask.bench.arms import Arm, build_arm, exactness_seconds, llama
 from unmask.bench.corpus import random_corpus
+from unmask.bench.processes import Checkout, told
 from unmask.bench.profile import phases
-from unmask.bench.train import BenchOptions, bench_train, model_fields, spread
+from unmask.bench.tiny import TINY
+from unmask.bench.train import BenchOptions, bench_train, in_words, model_fields, spread
 from unmask.data.shards import TokenData
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError
@@ -23,7 +25,7 @@ from unmask.model.config import ModelConfig
 from unmask.model.flops import StepCost, training_flops_per_token
 from unmask.model.transformer import Transformer
 from unmask.training.distribution import Ranks
-from unmask.training.recipe import ModelFields, OptimizerFields, Recipe
+from unmask.training.recipe import ModelFields, OptimizerFields, Recipe, build
 
 CPU = torch.device("cpu")
 
@@ -130,14 +132,14 @@ def test_bench_end_to_end(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     report = json.loads(files["out"].read_text())
-    assert report["schema_version"] == 1 and report["settings"]["batch"] == 4
+    assert report["schema_version"] == 2 and report["settings"]["batch"] == 4
     found = report["sizes"]["1x2x16"]
     assert list(found["arms"]) == ["ours", "2 ranks"]
-    for name, arm in found["arms"].items():
+    for arm in found["arms"].values():
         assert len(arm["tokens_per_second"]["rounds"]) == 2 and len(arm["losses"]) == 4
         assert 0 < arm["matmul_peak_share"]["median"] < 1
         assert arm["peak_memory"] > arm["bare_memory"] > 0
-        assert found["loss_difference"].get(name, 0) < 1e-4
+    assert found["over"]["ours"]["2 ranks"]["loss_difference"] < 1e-4
     assert found["arms"]["2 ranks"]["bare_memory"] > 1.5 * found["arms"]["ours"]["bare_memory"]
     assert files["plot"].stat().st_size > 5000
     assert json.loads(files["profile"].read_text())["traceEvents"]
@@ -153,6 +155,8 @@ def test_bench_end_to_end(tmp_path):
         ({"ranks": 3, "threads": 2}, "--ranks 3"),
         ({"out": "/nowhere/at/all.json"}, "its folder does not exist"),
         ({"size": ["2x3x16"]}, "n_head"),
+        ({"precision": ["fp23"]}, "--precision fp23"),
+        ({"against_checkout": ["/nowhere/at/all:fp32"]}, "/nowhere/at/all is no checkout"),
     ],
 )
 def test_bad_input_names_the_option(fields, named):
@@ -167,3 +171,57 @@ def test_sizes_defaults_and_spread():
     memory = BenchOptions(memory=True, rounds=2).resolved()
     assert (memory.batch, memory.context, memory.rounds, memory.steps) == (8, 2048, 2, 2)
     assert spread(np.array([3.0, 1.0, 2.0])) == {"median": 2.0, "q1": 1.5, "q3": 2.5, "rounds": [3.0, 1.0, 2.0]}
+
+
+def test_another_checkout_and_both_types_take_turns():
+    """This tree against itself, named by its commit: the protocol, names, ratios and a peak in one measure."""
+    root = Path(__file__).resolve().parents[2]
+    report = bench_train(
+        BenchOptions(
+            size=["1x2x16"], vocab=100, context=32, threads=1, rounds=2, steps=1, warmup=1, compile=False,
+            precision=["fp32", "bf16"], against_checkout=[f"{root}:bf16:eager"],
+        )
+    )  # fmt: skip
+    found = report["sizes"]["1x2x16"]
+    other = f"{Checkout.read(str(root)).name} bf16 eager"
+    assert list(found["arms"]) == ["ours fp32", "ours bf16", other]
+    assert report["settings"]["against_checkout"] == [other]
+    assert {lead: list(others) for lead, others in found["over"].items()} == {
+        "ours fp32": [other],
+        "ours bf16": ["ours fp32", other],
+    }
+    assert found["arms"][other]["losses"] == found["arms"]["ours bf16"]["losses"]
+    assert all(arm["matmul_peak"]["median"] > 0 for arm in found["arms"].values())
+    assert f"ours bf16 / {other}: " in in_words(report)
+
+
+def test_a_worker_is_told_what_is_not_as_usual_alone(corpus):
+    """So that an older checkout need not know newer fields; what it makes of it is the same recipe."""
+    recipe = recipe_of(corpus, precision="bf16")
+    spec = told(recipe)
+    assert set(spec) == {
+        *("data", "out", "steps", "context", "batch_size", "threads", "precision"),
+        *("model", "objective", "optimizer"),
+    }
+    assert spec["objective"] == {"random_length": 0.3}
+    assert build(Recipe, spec, "") == recipe
+
+
+def test_tiny_finds_a_way_and_holds_it_against_the_base(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("unmask.bench.tiny.TURN", 0.01)
+    out, root = tmp_path / "tiny.json", Path(__file__).resolve().parents[2]
+    options = BenchOptions(
+        tiny=True, size=["1x2x16"], vocab=50, context=16, batch=2, threads=1, rounds=2, compile=False, out=str(out),
+        against_checkout=[str(root)],
+    )  # fmt: skip
+    report = bench_train(options)
+    assert json.loads(out.read_text()) == json.loads(json.dumps(report))
+    found = report["sizes"]["1x2x16"]
+    names = list(found["arms"])
+    assert names[0].endswith("fp32 eager 1 x 1") and names[1] == "fp32 eager 1 x 1"
+    assert found["arms"][names[0]]["ratio"]["rounds"] == [1.0, 1.0]
+    assert found["fastest"]["tokens_per_second"] > 0
+    text = in_words(report)
+    assert "the search: " in text and "1.00x [1.00, 1.00]" in text and "1 processes x 1 threads" in text
+    assert TINY["0.6M"] == ("4x6x96", 8)

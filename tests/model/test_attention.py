@@ -90,5 +90,8 @@ def test_the_operators_keep_their_promises() -> None:
     q, k, v, grad = (x.requires_grad_(i < 3) for i, x in enumerate(material(1, 2, 9, 9, 4)))
     mask = torch.ones(1, 1, 1, 9, dtype=torch.bool)
     for given, causal in ((None, True), (mask, False)):
-        torch.library.opcheck(attention._attend, (q, k, v, given, causal))
-        torch.library.opcheck(attention._backward, (grad, q.detach(), k.detach(), v.detach(), given, causal))
+        for keep in (False, True)[: 1 if causal else 2]:
+            torch.library.opcheck(attention._attend, (q, k, v, given, causal, keep))
+            y, kept = (x.detach() for x in attention._attend(q, k, v, given, causal, keep))
+            inputs = (q.detach(), k.detach(), v.detach(), given, y, kept)
+            torch.library.opcheck(attention._backward, (grad, *inputs, causal))

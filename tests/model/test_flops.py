@@ -10,8 +10,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from unmask.diffusion.objective import Inputs, Objective, ObjectiveConfig
 from unmask.model.config import ModelConfig
-from unmask.model.flops import StepCost, forward_flops, training_flops_per_token
+from unmask.model.flops import StepCost, attention_flops, forward_flops, training_flops_per_token
 from unmask.model.lora import LoRAFields, add_adapters
+from unmask.model.presets import preset
 from unmask.model.transformer import Transformer
 from unmask.training.distribution import Ranks
 from unmask.training.optimizer import build_optimizer
@@ -113,3 +114,66 @@ def test_a_step_does_less_than_the_budget_s_rule_counts_and_a_causal_one_half_th
     assert whole - StepCost(config).of(1, 20, 10) == pytest.approx(3 * 10 * finish)
     causal = StepCost(ModelConfig(**SIZES, causal=True))
     assert causal.of(1, 20, 20, masked=True) - causal.of(1, 20, 20) == 3 * 4 * (20 * 19 / 2) * 2 * 32
+
+
+# s-sahoo/scaling-dllms, configs/flops: multiply-adds and FLOPs of a forward pass of 2,048 tokens, as printed (75M has
+# a feed-forward width of 4 d there).
+PUBLISHED = {
+    "6M": (26.4427e9, 53.026e9),
+    "19M": (54.1601e9, 108.6e9),
+    "34M": (85.0984e9, 170.57e9),
+    "48M": (111.138e9, 222.747e9),
+    "66M": (142.613e9, 285.808e9),
+    "75M": (203.014e9, 406.821e9),
+    "85M": (172.813e9, 346.382e9),
+    "113M": (224.287e9, 449.41e9),
+    "142M": (267.775e9, 536.595e9),
+    "170M": (311.263e9, 623.779e9),
+    "180M": (334.952e9, 671.042e9),
+    "206M": (374.413e9, 750.126e9),
+    "231M": (413.875e9, 829.211e9),
+    "268M": (479.441e9, 960.366e9),
+    "302M": (530.982e9, 1063.6e9),
+    "336M": (582.523e9, 1166.9e9),
+    "472M": (808.683e9, 1618.7e9),
+    "551M": (929.481e9, 1860.5e9),
+    "571M": (969.276e9, 1940e9),
+    "629M": (1.0503e12, 2102.3e9),
+    "666M": (1.1154e12, 2232.6e9),
+    "761M": (1.2616e12, 2525.2e9),
+    "831M": (1.3763e12, 2754.5e9),
+    "944M": (1.5502e12, 3102.7e9),
+    "1233M": (2.0116e12, 4025.6e9),
+    "1476M": (2.402e12, 4806.6e9),
+    "1678M": (2.7112e12, 5425.4e9),
+    "2121M": (3.4009e12, 6805.4e9),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("head_share", [0.5, 1.0])
+def test_published_counts_differ_from_ours_by_known_terms(name: str, head_share: float) -> None:
+    """Theirs: 12 d^2 a layer, the head everywhere with a row for the mask, what time conditions, elementwise work; no
+    attention. Ours: SwiGLU's third matrix, attention, the head where it is computed.
+    """
+    macs, flops = PUBLISHED[name]
+    ours, tokens = preset(name), 2048
+    width, layers = ours.n_embd, ours.n_layer
+    conditioning = layers * 6 * width * 128 + 2 * width * 128 + 256 * 128 + 128 * 128  # once a sequence
+    products = tokens * (layers * 12 * width**2 + width * 32_001)
+    assert products + conditioning == pytest.approx(macs, rel=5e-5)
+    elementwise = flops - 2 * macs
+    assert 0 < elementwise < 0.006 * flops
+    third = 2.0 * tokens * layers * (4 * width**2 + 3 * width * ours.intermediate_size - 12 * width**2)
+    attention = 4.0 * tokens**2 * layers * width
+    head = 2.0 * tokens * width * (32_001 - head_share * 32_000)
+    known = third + attention - head - 2 * conditioning - elementwise
+    assert forward_flops(ours, tokens, head_share * tokens) - flops == pytest.approx(known, abs=1e-4 * flops)
+
+
+def test_the_terms_of_the_170m() -> None:
+    ours = preset("170M")
+    assert 2 * 2048 * (18 * 12 * 768**2 + 768 * 32_001) == pytest.approx(6.225e11, rel=1e-4)
+    assert forward_flops(ours, 2048, 0) - attention_flops(ours, 2048) == pytest.approx(6.958e11, rel=1e-4)
+    assert attention_flops(ours, 2048) == pytest.approx(2.319e11, rel=1e-3)
+    assert forward_flops(ours, 2048, 2048) - forward_flops(ours, 2048, 0) == pytest.approx(1.007e11, rel=1e-3)

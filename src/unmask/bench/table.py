@@ -1,6 +1,6 @@
 """The report of `unmask bench train` as text for people.
 
-    print(table(report))
+print(table(report))
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ def table(report: dict[str, Any]) -> str:
 
 
 def _arms(found: dict[str, Any]) -> list[str]:
-    head = f"  {'':<13}{'tokens/s':>22}{'GFLOP/s needed':>16}{'of matmul peak':>22}{'peak memory':>13}{'data wait':>11}"
-    lines = [head]
+    wide = max(13, *(len(name) + 1 for name in found["arms"]))
+    head = f"{'tokens/s':>22}{'GFLOP/s needed':>16}{'of matmul peak':>22}{'peak memory':>13}{'data wait':>11}"
+    lines = [f"  {'':<{wide}}{head}"]
     for name, arm in found["arms"].items():
         rate = "{median:,.0f} [{q1:,.0f}, {q3:,.0f}]".format(**arm["tokens_per_second"])
         share = "{median:.1%} [{q1:.1%}, {q3:.1%}]".format(**arm["matmul_peak_share"])
         lines.append(
-            f"  {name:<13}{rate:>22}"
+            f"  {name:<{wide}}{rate:>22}"
             f"{arm['flops_per_second']['median'] / 1e9:>16,.1f}"
             f"{share:>22}"
             f"{arm['peak_memory'] / 2**20:>9,.0f} MiB"
@@ -41,16 +42,17 @@ def _arms(found: dict[str, Any]) -> list[str]:
 
 def _facts(found: dict[str, Any]) -> list[str]:
     lines = []
-    for name, ratio in found["ours_over"].items():
-        lines.append(
-            f"  ours / {name}: {ratio['median']:.2f}x tokens/s [{ratio['q1']:.2f}, {ratio['q3']:.2f}], "
-            f"{found['memory_of'][name]:.2f} of its memory; "
-            f"losses agree to {found['loss_difference'][name]:.1e}"
-        )
-        if name.endswith("ranks"):
-            rounds = [1 / value for value in ratio["rounds"]]
-            lines.append(f"  {name} / ours: {1 / ratio['median']:.2f}x [{min(rounds):.2f} .. {max(rounds):.2f}]")
-    ours = found["arms"]["ours"]
+    for lead, others in found["over"].items():
+        for name, ratio in others.items():
+            lines.append(
+                f"  {lead} / {name}: {{median:.2f}}x tokens/s [{{q1:.2f}}, {{q3:.2f}}], ".format(**ratio["speed"])
+                + f"{ratio['memory']:.2f} of its memory; losses agree to {ratio['loss_difference']:.1e}"
+            )
+            if " ranks" in name:
+                rounds = [1 / value for value in ratio["speed"]["rounds"]]
+                median = 1 / ratio["speed"]["median"]
+                lines.append(f"  {name} / {lead}: {median:.2f}x [{min(rounds):.2f} .. {max(rounds):.2f}]")
+    ours = found["arms"][next(iter(found["over"]))]
     peak, bare, losses = ours["matmul_peak"]["median"], ours["bare_memory"], ours["losses"]
     lines.append(f"  losses of ours, from first to last step: {losses[0]:.4f} to {losses[-1]:.4f}")
     lines.append(f"  matmul peak {peak / 1e9:,.1f} GFLOP/s; {bare / 2**20:,.0f} MiB of ours before the model is built")

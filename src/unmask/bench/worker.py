@@ -3,7 +3,8 @@
     python -m unmask.bench.worker '{"arm": "ours", "recipe": {...}}'
 
 Takes ``{"steps": 3}`` lines on stdin and answers each with one JSON line on stdout: seconds, tokens, FLOPs needed,
-seconds waited for data, the losses, this machine's matmul peak just before, peak memory. Under RANK and WORLD_SIZE it
+seconds waited for data, the losses, this machine's matmul peak just before (or that alone: ``{"peak": true}``), peak
+memory. A later version of `unmask bench train` may ask an earlier one's worker. Under RANK and WORLD_SIZE it
 is one of several that train together.
 """
 
@@ -29,8 +30,7 @@ from unmask.training.recipe import Recipe, build
 
 def turn(arm: Arm, first: int, steps: int) -> dict[str, Any]:
     """Runs steps first .. first + steps - 1 and says what they took."""
-    dtype = torch.bfloat16 if isinstance(arm.autocast, torch.autocast) else torch.float32
-    peak = matmul_peak(arm.device, dtype)
+    peak = peak_of(arm)
     arm.tally = Tally()
     started = time.perf_counter()
     losses = [arm.step(first + index) for index in range(steps)]
@@ -38,6 +38,11 @@ def turn(arm: Arm, first: int, steps: int) -> dict[str, Any]:
         torch.cuda.synchronize(arm.device)
     seconds = time.perf_counter() - started
     return {"seconds": seconds, **vars(arm.tally), "losses": losses, "peak": peak, "memory": peak_memory(arm.device)}
+
+
+def peak_of(arm: Arm) -> float:
+    """FLOP/s of products in the arm's type, now."""
+    return matmul_peak(arm.device, torch.bfloat16 if isinstance(arm.autocast, torch.autocast) else torch.float32)
 
 
 def main() -> None:
@@ -60,7 +65,9 @@ def main() -> None:
             step = 0
             for line in sys.stdin:
                 asked = json.loads(line)
-                if "profile" in asked:
+                if "peak" in asked:
+                    answer(peak=peak_of(arm))
+                elif "profile" in asked:
                     answer(phases=phases(arm, step), **profile(arm, step, asked["profile"]))
                 else:
                     answer(**turn(arm, step, asked["steps"]))

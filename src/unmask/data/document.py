@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -34,6 +34,7 @@ class Document:
     date: str | None = None  # "2005", "2005-03" or "2005-03-14"; such strings sort by time
     again: Callable[[], Iterator[str]] | None = dataclasses.field(default=None, compare=False)  # a long one's parts
     known: Facts | None = None
+    marks: Mapping[str, object] = dataclasses.field(default_factory=dict, compare=False)  # other fields of its record
 
     def parts(self) -> Iterator[str]:
         """The text in order, in parts of any size."""
@@ -64,7 +65,7 @@ class Document:
 
     def _stretch(self, start: int, end: int, name: str) -> Document:
         if self.again is None:
-            return Document(self.text[start:end], name, self.date)
+            return Document(self.text[start:end], name, self.date, marks=self.marks)
         return of_parts(lambda: _stretch(self.parts(), start, end), name, self.date)
 
 

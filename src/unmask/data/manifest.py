@@ -18,7 +18,7 @@ from unmask.files import parse_json
 
 FILE = "manifest.json"
 SCHEMA_VERSION = 1
-SPLITS = ("train", "validation")
+SPLITS = ("train", "validation")  # that each folder has; --by adds validation-LABEL
 DTYPES = {"uint8": 1, "uint16": 2, "uint32": 4}
 
 
@@ -73,9 +73,10 @@ class Manifest:
     def summary(self) -> str:
         """A few lines for people."""
         lines = [f"{self.folder}: vocabulary {self.vocab_size}, {self.dtype}"]
+        width = max(10, *map(len, self.splits))
         for name, split in self.splits.items():
             lines.append(
-                f"  {name:<10} {split.documents:>12,} documents {split.tokens:>15,} tokens"
+                f"  {name:<{width}} {split.documents:>12,} documents {split.tokens:>15,} tokens"
                 f" {split.bytes:>15,} bytes  {split.bytes / split.tokens:.2f} bytes/token"
                 f"  {len(split.shards)} shard(s)"
             )
@@ -106,7 +107,7 @@ class Manifest:
             )
         try:
             splits = {}
-            for name in SPLITS:
+            for name in dict.fromkeys((*SPLITS, *fields["splits"])):
                 split = fields["splits"][name]
                 splits[name] = Split(**{**split, "shards": [Shard(**shard) for shard in split["shards"]]})
             manifest = cls(**{**fields, "splits": splits}, folder=folder)

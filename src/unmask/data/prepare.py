@@ -26,6 +26,7 @@ from typing import Any
 from unmask._version import __version__
 from unmask.data.document import Document
 from unmask.data.encoding import encode_batches
+from unmask.data.labels import LabelledWriter
 from unmask.data.manifest import FILE as MANIFEST_FILE
 from unmask.data.manifest import SPLITS, Manifest, Split
 from unmask.data.progress import Progress, StderrProgress, ticking
@@ -55,6 +56,7 @@ class PrepareOptions:
     dedup: bool = True
     shard_tokens: int = 100_000_000
     date_field: str = "date"  # of JSON lines, parquet and hub data sets
+    by: str | None = None  # a field there: validation also stands apart by its values
     tokenizer_bytes: int = 1_000_000_000  # of training text that a BPE sees
     workers: int = 0  # processes; 0: by size and cores
     strict: bool = False
@@ -72,6 +74,11 @@ class PrepareOptions:
         if self.limit_docs is not None and self.limit_docs < 1:
             raise UserError(f"--limit-docs is {self.limit_docs}; give at least 1")
         self.rule = SplitRule.parse(self.split, self.seed)
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The fields of records that decide where a document goes."""
+        return tuple(filter(None, (self.rule.field, self.by)))
 
     def settings(self) -> dict[str, Any]:
         """What decides the folder's content."""
@@ -93,7 +100,9 @@ def prepare(options: PrepareOptions, progress: Progress | None = None) -> Manife
     if progress is None:
         with StderrProgress() as progress:
             return prepare(options, progress)
-    corpus = open_corpus(options.sources, options.field, options.date_field, without=Path(options.out))
+    corpus = open_corpus(
+        options.sources, options.field, options.date_field, without=Path(options.out), marks=options.marks
+    )
     if (existing := _existing(options, corpus)) is not None:
         progress.note(f"{options.out} is already prepared with these settings; nothing to do")
         return existing
@@ -129,7 +138,7 @@ def _existing(options: PrepareOptions, corpus: Corpus) -> Manifest | None:
             f"--strict: {out} was prepared without {len(manifest.skipped)} file(s) or line(s) that are not "
             f"UTF-8, the first {manifest.skipped[0]}; convert them, or leave out --strict"
         )
-    for split in SPLITS:
+    for split in manifest.splits:
         check_shards(out, manifest, split)
     return manifest
 
@@ -171,12 +180,16 @@ class _Writing:
         tokenizer.save(partial)
         dtype = narrowest_dtype(tokenizer.vocab_size)
         writers = [ShardWriter(partial, name, dtype, options.shard_tokens) for name in SPLITS]
+        labelled = LabelledWriter(partial, SPLITS[VALIDATION], dtype, options.shard_tokens, tokenizer.eos_id)
         tally = Tally()
         try:
-            with closing(writers[TRAIN]), closing(writers[VALIDATION]):
-                for encoded in encode_batches(self._sided(tally), tokenizer, _workers(options.workers, self._total)):
+            with closing(writers[TRAIN]), closing(writers[VALIDATION]), closing(labelled):
+                documents = self._labelled(self._sided(tally), labelled)
+                for encoded in encode_batches(documents, tokenizer, _workers(options.workers, self._total)):
                     for writer, ids in zip(writers, encoded, strict=True):
                         writer.write(ids)
+                    if options.by is not None:
+                        labelled.write(encoded[VALIDATION])
                     self._progress.update("encoding", corpus.position, self._total)
         except BrokenProcessPool as error:
             raise UserError(
@@ -199,7 +212,8 @@ class _Writing:
             splits={
                 name: Split(tally.documents[side], writers[side].n_tokens, tally.bytes[side], writers[side].shards)
                 for side, name in enumerate(SPLITS)
-            },
+            }
+            | labelled.splits(),
             duplicates=tally.duplicates,
             empty=tally.empty,
             skipped=tally.skipped,
@@ -275,6 +289,18 @@ class _Writing:
             tally.bytes[side] += document.facts.n_bytes
             yield side, document
 
+    def _labelled(
+        self, documents: Iterator[tuple[int, Document]], writer: LabelledWriter
+    ) -> Iterator[tuple[int, Document]]:
+        """The same, while the writer is told whose each held-out document is."""
+        by = self._options.by
+        for side, document in documents:
+            if by is not None and side == VALIDATION:
+                if (label := document.marks.get(by)) is None:
+                    raise UserError(f"--by {by}: {document.name} has no field '{by}'; leave out --by")
+                writer.expect(str(label), document.facts.n_bytes)
+            yield side, document
+
     def _documents(self, tally: Tally) -> Iterator[Document]:
         """What the source holds but empty documents, copies of earlier ones, and what is not text."""
 
@@ -308,7 +334,8 @@ def _check_sides(options: PrepareOptions, tally: Tally) -> None:
         raise UserError(f"source {' '.join(options.sources)} holds no text; {tally.empty} document(s) were empty")
     for side, name in enumerate(SPLITS):
         if not tally.documents[side]:
-            mend = "give more text" if options.rule.kind == "random" else "give another date, or random:0.05"
+            mends = {"random": "give more text", "field": "give records of both"}
+            mend = mends.get(options.rule.kind, "give another date, or random:0.05")
             raise UserError(f"--split {options.split}: the {name} split would be empty ({total} document(s)); {mend}")
 
 

@@ -21,7 +21,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from unmask.data.manifest import DTYPES, SPLITS, Manifest, Shard
+from unmask.data.manifest import DTYPES, Manifest, Shard
 from unmask.errors import UserError, nearest
 from unmask.files import parse_json, write_whole
 from unmask.model.tokenizers import Tokenizer
@@ -78,11 +78,11 @@ class TokenData:
     """One split of a prepared folder, memory-mapped; a file that is not as written is a `UserError`."""
 
     def __init__(self, folder: str | Path, split: str = "train", *, verify: bool = True) -> None:
-        if split not in SPLITS:
-            raise UserError(f"split '{split}' is not one of {', '.join(SPLITS)}{nearest(split, SPLITS)}")
         self.folder, self.split = Path(folder), split
         self.manifest = Manifest.load(folder)
-        facts = self.manifest.splits[split]
+        if (facts := self.manifest.splits.get(split)) is None:
+            names = self.manifest.splits
+            raise UserError(f"split '{split}' is not one of {', '.join(names)}{nearest(split, names)}")
         self.n_tokens, self.n_bytes, self.n_documents = facts.tokens, facts.bytes, facts.documents
         self.vocab_size, self.eos_id = self.manifest.vocab_size, self.manifest.eos_id
         check_shards(self.folder, self.manifest, split, verify=verify)

@@ -45,9 +45,16 @@ class Corpus:
     """An ordered, re-readable stream of documents from one or several sources."""
 
     def __init__(
-        self, parts: list[FoundFile | HubSet], sizes: list[int], stamps: list[str], field: str, date_field: str
+        self,
+        parts: list[FoundFile | HubSet],
+        sizes: list[int],
+        stamps: list[str],
+        field: str,
+        date_field: str,
+        marks: tuple[str, ...] = (),
     ) -> None:
         self.parts, self._sizes, self._stamps, self._field, self._date_field = parts, sizes, stamps, field, date_field
+        self._marks = marks
         self.left_out: list[str] = []  # lines that say what is not read
         self.tell: Skip = lambda name, what: None  # is told what may be meant otherwise
         self.watch: Callable[[], None] | None = None  # called now and then while a long document is looked through
@@ -83,7 +90,7 @@ class Corpus:
             self.position = before + done
 
         if table_kind(part.path, part.name) is not None:
-            columns = (self._field, self._date_field)
+            columns = (self._field, self._date_field, *self._marks)
             for where, record in read_records(part.path, part.name, columns=columns, told=told):
                 yield from self._record_document(record, part.name + where, skip)
             return
@@ -171,7 +178,8 @@ class Corpus:
             raise UserError(
                 f"{name}: field '{self._field}' is {type(text).__name__}, not text; name another with --field"
             )
-        document = Document(text or "", name, iso_date(record.get(self._date_field)))
+        marks = {mark: record[mark] for mark in self._marks if mark in record}
+        document = Document(text or "", name, iso_date(record.get(self._date_field)), marks=marks)
         try:
             _ = document.facts
         except UnicodeEncodeError:  # JSON can spell half of a surrogate pair
@@ -180,9 +188,16 @@ class Corpus:
         yield document
 
 
-def open_corpus(specs: list[str], field: str = "text", date_field: str = "date", without: Path | None = None) -> Corpus:
+def open_corpus(
+    specs: list[str],
+    field: str = "text",
+    date_field: str = "date",
+    without: Path | None = None,
+    marks: tuple[str, ...] = (),
+) -> Corpus:
     """Finds what the specs name; raises `UserError` for the first that is missing or holds nothing.
 
+    `marks` are further fields of records that documents are to carry.
     `without` is a folder to leave out: where the output lies inside a source, it is no part of it.
     """
     parts: list[FoundFile | HubSet] = []
@@ -210,7 +225,7 @@ def open_corpus(specs: list[str], field: str = "text", date_field: str = "date",
             parts.append(file)
             sizes.append(stat.st_size)
             stamps.append(f"{file.key} {stat.st_size} {version or stat.st_mtime_ns}")
-    corpus = Corpus(parts, sizes, stamps, field, date_field)
+    corpus = Corpus(parts, sizes, stamps, field, date_field, marks)
     corpus.left_out = list(dict.fromkeys(left_out))
     return corpus
 

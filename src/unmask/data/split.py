@@ -1,4 +1,4 @@
-"""Which documents are held out: a share of them by hash of text and seed, or those dated since a day.
+"""Which documents are held out: a share by hash of text and seed, those dated since a day, or those that say so.
 
     SplitRule.parse("random:0.05", seed=0).side(document)       # TRAIN or VALIDATION
     held_out_end(documents, share=0.05, chars=n)                # where there are too few documents to hold some out
@@ -17,14 +17,16 @@ from unmask.data.sources import iso_date
 from unmask.errors import UserError
 
 TRAIN, VALIDATION = range(2)
+SIDES = ("train", "validation")
 
 
 @dataclass(frozen=True)
 class SplitRule:
-    kind: str  # random or date
+    kind: str  # random, date or field
     fraction: float = 0.0
     since: str = ""
     seed: int = 0
+    field: str = ""  # holds "train" or "validation"
 
     @classmethod
     def parse(cls, spec: str, seed: int) -> SplitRule:
@@ -38,8 +40,11 @@ class SplitRule:
                 return cls(kind, fraction=fraction, seed=seed)
         elif kind == "date" and iso_date(value) == value:
             return cls(kind, since=value)
+        elif kind == "field" and value:
+            return cls(kind, field=value)
         raise UserError(
-            f"--split is '{spec}'; write random:FRACTION (0 to 1), as random:0.05, or date:YEAR[-MONTH[-DAY]]"
+            f"--split is '{spec}'; write random:FRACTION (0 to 1), as random:0.05, date:YEAR[-MONTH[-DAY]], "
+            "or field:NAME"
         )
 
     def side(self, document: Document, digest: bytes) -> int:
@@ -50,6 +55,12 @@ class SplitRule:
                     "or a field named date); use random:0.05"
                 )
             return VALIDATION if document.date >= self.since else TRAIN
+        if self.kind == "field":
+            said = document.marks.get(self.field)
+            if said not in SIDES:
+                what = f"no field '{self.field}'" if said is None else f"{str(said)[:40]!r} in '{self.field}'"
+                raise UserError(f"--split field: {document.name} has {what}; it must be {' or '.join(SIDES)}")
+            return SIDES.index(said)
         key = (self.seed % (1 << 64)).to_bytes(8, "little")
         draw = int.from_bytes(hashlib.blake2b(digest, key=key, digest_size=8).digest(), "little")
         return VALIDATION if draw < self.fraction * 2.0**64 else TRAIN

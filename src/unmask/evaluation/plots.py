@@ -11,11 +11,13 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOURS = {"mdm": "#0b7a75", "arm": "#c8553d", "unigram": "#8a8f98", "xz": "#5b6bb0"}
 DARK = {"mdm": "#3fb8b0", "arm": "#e8836c", "unigram": "#9aa1ab", "xz": "#8e9ce0"}  # of the report at night
@@ -127,16 +129,26 @@ def picture(summary: dict[str, Any], path: str | Path) -> Path:
 
 
 def _svg(draw: Callable[[Axes, dict[str, Any]], None], summary: dict[str, Any], label: str) -> str:
-    """An SVG element that scales with the page, without the file's header, its colours the page's."""
     pyplot = _pyplot()
     with pyplot.rc_context(STYLE):
         figure, axes = pyplot.subplots(figsize=(5.2, 3.5), layout="constrained")
         draw(axes, summary)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", transparent=True, metadata=NO_METADATA)
+        text = inline_svg(svg_of(figure), label)
         pyplot.close(figure)
-    text = file.getvalue()
-    text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', f'role="img" aria-label="{label}"', text, count=1)
+    return text
+
+
+def svg_of(figure: Figure) -> str:
+    """A whole SVG file, without a background."""
+    file = io.StringIO()
+    figure.savefig(file, format="svg", transparent=True, metadata=NO_METADATA)
+    return file.getvalue()
+
+
+def inline_svg(text: str, label: str) -> str:
+    """An SVG file as an element that scales with the page, without the file's header, its colours the page's."""
+    named = f'role="img" aria-label="{escape(label)}"'
+    text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', lambda _: named, text, count=1)
     for name, colour in {**COLOURS, "ink": INK, "soft": SOFT, "line": LINE}.items():
         text = text.replace(colour, f"var(--{name}, {colour})")
     return text[text.index("<svg") :]

@@ -84,9 +84,6 @@ STAGE_NAMES = {
 
 def render(summary: dict[str, Any]) -> str:
     """The whole page."""
-    style = STYLE.replace("COLOURS", ", ".join(confidence_colour(x / 4) for x in range(5)))
-    for word, colours in (("PALETTE", COLOURS), ("DARK", DARK)):
-        style = style.replace(word, " ".join(f"--{name}: {colour};" for name, colour in colours.items()))
     sections = [
         headline(summary),
         section(
@@ -101,10 +98,18 @@ def render(summary: dict[str, Any]) -> str:
         section("Time and memory", stages(summary["stages"])),
         section("Settings and versions", settings(summary)),
     ]
+    return page("unmask: demo report", sections)
+
+
+def page(title: str, sections: Iterable[str]) -> str:
+    """A self-contained page of these parts, in the colours of the plots by day and by night."""
+    style = STYLE.replace("COLOURS", ", ".join(confidence_colour(x / 4) for x in range(5)))
+    for word, colours in (("PALETTE", COLOURS), ("DARK", DARK)):
+        style = style.replace(word, " ".join(f"--{name}: {colour};" for name, colour in colours.items()))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>unmask: demo report</title><style>{style}</style></head>\n<body><main>\n"
+        f"<title>{escape(title)}</title><style>{style}</style></head>\n<body><main>\n"
         + "\n".join(sections)
         + "\n</main></body></html>\n"
     )

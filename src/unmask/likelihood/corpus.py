@@ -43,6 +43,7 @@ class CorpusScore:
     nats_se: float | None  # of the total; None with a single draw, 0.0 for an autoregressive model
     n_tokens: int
     window_nats_N: np.ndarray
+    token_nats_NT: np.ndarray  # what each scored token has of the total, for sums over kinds of text
     ce_by_level: list[float | None] | None  # mean CE of a masked token by share of masks, ten steps; None for an ARM
     method: str
     draws: int
@@ -79,7 +80,7 @@ class CorpusScore:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
-        skip = ("window_nats_N", *(("dtype",) if self.dtype == "fp32" else ()))
+        skip = ("window_nats_N", "token_nats_NT", *(("dtype",) if self.dtype == "fp32" else ()))
         fields = {name: value for name, value in vars(self).items() if name not in skip}
         rates = {"nats_per_token": self.nats_per_token, "se": self.se, "interval": self.interval}
         return {**fields, **rates, "window_nats": self.window_nats_N.tolist()}
@@ -104,10 +105,11 @@ def corpus_bound(
     count, length = sequences.shape[0], sequences.shape[1] - 1
     causal = model.kind == "arm"
     sizes = [1] if causal else group_sizes(draws, 1)
-    nats = np.zeros((count, sum(sizes)))
+    nats, token_nats = np.zeros((count, sum(sizes))), np.zeros((count, length))
     level_sum, level_count = np.zeros(LEVELS), np.zeros(LEVELS)
     for query, ce, _ in run_queries(model, _queries(sequences, causal, sizes, seed), batch_tokens=batch_tokens):
         nats[query.item, query.draw] = query.weight * ce.sum()
+        token_nats[query.item, query.scored - 1] += query.weight / sum(sizes) * ce
         level = min(int(LEVELS * len(query.masked) / length), LEVELS - 1)
         level_sum[level] += ce.mean()
         level_count[level] += 1
@@ -118,6 +120,7 @@ def corpus_bound(
         nats_se=None if not causal and len(sizes) == 1 else se,
         n_tokens=count * length,
         window_nats_N=nats.mean(axis=1),
+        token_nats_NT=token_nats,
         ce_by_level=None if causal else means,
         method="exact" if causal else "mc-fixed",
         draws=0 if causal else draws,

@@ -4,8 +4,9 @@
 
 PyTorch's `scaled_dot_product_attention`, but for bf16 on a CPU: there its kernel may be slower than in fp32, and its
 backward pass is several times slower than the five products it consists of (docs/performance.md has the measurements).
-So bf16 runs as products over a few heads at a time with the library's softmax between them; the backward pass makes the
-probabilities again rather than keep them. Sums inside a product and the softmax are fp32.
+So bf16 runs as products over a few heads at a time with the library's softmax between them. The backward pass makes the
+probabilities again rather than keep them, but for those of a small model, which are one chunk. Sums inside a product
+and the softmax are fp32.
 
 Shapes: B batch, H heads, T queries, S keys, D head dimension; h heads at a time.
 """
@@ -34,29 +35,45 @@ def attend(
     [B, H, T, S]; causal: query t sees keys up to t alone (then T = S and there is no mask)."""
     few = len(q_BHTD) == 1 and q_BHTD.shape[2] <= FEW and not torch.is_grad_enabled()
     if q_BHTD.dtype == torch.bfloat16 and q_BHTD.device.type == "cpu" and not few:
-        return _attend(q_BHTD, k_BHSD, v_BHSD, mask, causal)
+        scores = math.prod(q_BHTD.shape[:3]) * k_BHSD.shape[2]
+        keep = torch.is_grad_enabled() and not causal and scores <= CHUNK
+        return _attend(q_BHTD, k_BHSD, v_BHSD, mask, causal, keep)[0]
     return F.scaled_dot_product_attention(q_BHTD, k_BHSD, v_BHSD, attn_mask=mask, is_causal=causal)
 
 
 @torch.library.custom_op("unmask::attend", mutates_args=())
 def _attend(
-    q_BHTD: torch.Tensor, k_BHSD: torch.Tensor, v_BHSD: torch.Tensor, mask: torch.Tensor | None, causal: bool
-) -> torch.Tensor:
-    """One opaque operator, so that `torch.compile` does not unroll the chunks."""
+    q_BHTD: torch.Tensor,
+    k_BHSD: torch.Tensor,
+    v_BHSD: torch.Tensor,
+    mask: torch.Tensor | None,
+    causal: bool,
+    keep: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One opaque operator, so that `torch.compile` does not unroll the chunks.
+
+    keep: of what is one chunk, the probabilities [B * H, T, S] for the backward pass as well; else they are empty.
+    """
     y_BHTD = torch.empty_like(q_BHTD, memory_format=torch.contiguous_format)
     q, k, v, y = _heads(q_BHTD) / math.sqrt(q_BHTD.shape[-1]), _heads(k_BHSD), _heads(v_BHSD), _heads(y_BHTD)
-    bias = _Bias(mask, q_BHTD)
+    bias, p_hTS = _Bias(mask, q_BHTD), q.new_empty(0)
     for heads, queries, keys in _parts(q, k, causal):
         p_hTS = _probabilities(q[heads, queries], k[heads, keys], bias.of(heads), causal)
         torch.bmm(p_hTS, v[heads, keys], out=y[heads, queries])
-    return y_BHTD
+    return y_BHTD, p_hTS if keep else q.new_empty(0)
 
 
 @_attend.register_fake
 def _(
-    q_BHTD: torch.Tensor, k_BHSD: torch.Tensor, v_BHSD: torch.Tensor, mask: torch.Tensor | None, causal: bool
-) -> torch.Tensor:
-    return torch.empty_like(q_BHTD, memory_format=torch.contiguous_format)
+    q_BHTD: torch.Tensor,
+    k_BHSD: torch.Tensor,
+    v_BHSD: torch.Tensor,
+    mask: torch.Tensor | None,
+    causal: bool,
+    keep: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    kept = (q_BHTD.shape[0] * q_BHTD.shape[1], q_BHTD.shape[2], k_BHSD.shape[2]) if keep else (0,)
+    return torch.empty_like(q_BHTD, memory_format=torch.contiguous_format), q_BHTD.new_empty(kept)
 
 
 @torch.library.custom_op("unmask::attend_backward", mutates_args=())
@@ -66,16 +83,26 @@ def _backward(
     k_BHSD: torch.Tensor,
     v_BHSD: torch.Tensor,
     mask: torch.Tensor | None,
+    y_BHTD: torch.Tensor,
+    kept_hTS: torch.Tensor,
     causal: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The slope of scores is P * (g v^T - sum of g * y). The sum goes into the product as two more columns (its value
+    in bf16 and what that leaves over), so that one multiplication is all that is left to do at every score.
+    """
     scale = 1 / math.sqrt(q_BHTD.shape[-1])
     g, q, k, v = _heads(grad_BHTD), _heads(q_BHTD) * scale, _heads(k_BHSD), _heads(v_BHSD)
+    sum_hT1 = (g.float() * _heads(y_BHTD)).sum(-1, keepdim=True).neg_()
+    rounded_hT1 = sum_hT1.to(g.dtype)
+    g_and_sum = torch.cat((g, rounded_hT1, (sum_hT1 - rounded_hT1).to(g.dtype)), dim=-1)
+    v_and_ones = F.pad(v, (0, 2), value=1.0)
     dq, dk, dv = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
     bias = _Bias(mask, q_BHTD)
     for heads, queries, keys in _parts(q, k, causal):
-        p_hTS = _probabilities(q[heads, queries], k[heads, keys], bias.of(heads), causal)
-        slope_hTS = torch.bmm(g[heads, queries], v[heads, keys].transpose(1, 2))
-        slope_hTS = torch._softmax_backward_data(slope_hTS, p_hTS, -1, p_hTS.dtype)
+        p_hTS = kept_hTS
+        if not len(kept_hTS):
+            p_hTS = _probabilities(q[heads, queries], k[heads, keys], bias.of(heads), causal)
+        slope_hTS = torch.bmm(g_and_sum[heads, queries], v_and_ones[heads, keys].transpose(1, 2)).mul_(p_hTS)
         torch.bmm(slope_hTS, k[heads, keys], out=dq[heads, queries])
         if keys.stop == k.shape[1]:  # the stretch with all keys comes first
             torch.bmm(p_hTS.transpose(1, 2), g[heads, queries], out=dv[heads, keys])
@@ -93,19 +120,22 @@ def _(
     k_BHSD: torch.Tensor,
     v_BHSD: torch.Tensor,
     mask: torch.Tensor | None,
+    y_BHTD: torch.Tensor,
+    kept_hTS: torch.Tensor,
     causal: bool,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     q, k, v = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (q_BHTD, k_BHSD, v_BHSD))
     return q, k, v
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
-    ctx.save_for_backward(*inputs[:4])
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
+    ctx.save_for_backward(*inputs[:4], *output)
+    ctx.set_materialize_grads(False)  # none comes for the probabilities
     ctx.causal = inputs[4]
 
 
-def _slopes(ctx: Any, grad_BHTD: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-    return *_backward(grad_BHTD, *ctx.saved_tensors, ctx.causal), None, None
+def _slopes(ctx: Any, grad_BHTD: torch.Tensor, _: None) -> tuple[torch.Tensor | None, ...]:
+    return *_backward(grad_BHTD, *ctx.saved_tensors, ctx.causal), None, None, None
 
 
 _attend.register_autograd(_slopes, setup_context=_keep)
@@ -145,9 +175,7 @@ class _Bias:
         return self.added[at_h // self.heads, at_h % self.heads if every > 1 else 0]
 
 
-def _probabilities(
-    q_hTD: torch.Tensor, k_hSD: torch.Tensor, bias: torch.Tensor | None, causal: bool
-) -> torch.Tensor:
+def _probabilities(q_hTD: torch.Tensor, k_hSD: torch.Tensor, bias: torch.Tensor | None, causal: bool) -> torch.Tensor:
     """Softmax of scaled queries' scores; the last query sees all the keys."""
     length, seen = q_hTD.shape[1], k_hSD.shape[1]
     if causal:

@@ -38,6 +38,9 @@ class Batches:
                 f"context {recipe.context} is longer than the {data.split} split of {data.folder} "
                 f"({data.n_tokens} tokens); use a shorter context or more text"
             )
+        self._first = 0  # window
+        if recipe.unique_tokens:
+            self.n_samples, self._first = unique_windows(recipe, data, self.n_samples)
         self._sampler = WindowSampler(self.n_samples, recipe.seed)
         self._objective = Objective(recipe.objective)
         self._held_out_NT = validation_windows(
@@ -65,7 +68,9 @@ class Batches:
         return paired
 
     def inputs(self, k: np.ndarray) -> Inputs:
-        return self._objective.prepare(self.windows(self._sampler.windows(k)), self._seed, k, self._mask_id)
+        return self._objective.prepare(
+            self.windows(self._first + self._sampler.windows(k)), self._seed, k, self._mask_id
+        )
 
     def n_tokens(self, k: np.ndarray) -> int:
         return int(sample_lengths(self._seed, k, self._context, self._random_length).sum())
@@ -75,3 +80,20 @@ class Batches:
 
     def validate(self, model: Model) -> dict[str, Any]:
         return validate(model, self._held_out_NT, self._validation)
+
+
+def unique_windows(recipe: Recipe, data: TokenData, there: int) -> tuple[int, int]:
+    """(windows, the first of them) that a run on so many unique tokens sees, of the split's `there`.
+
+    Raises `UserError` where the split ends before they do.
+    """
+    count = int(recipe.unique_tokens // recipe.context)
+    first = count * recipe.unique_subset
+    if count < 1:
+        raise UserError(f"unique_tokens is {recipe.unique_tokens:g}; give at least the context, {recipe.context}")
+    if first + count > there:
+        raise UserError(
+            f"unique_tokens {recipe.unique_tokens:,.0f} of subset {recipe.unique_subset} end at token "
+            f"{(first + count) * recipe.context:,}, and {data.folder} has {data.n_tokens:,} to train on; give fewer"
+        )
+    return count, first

@@ -42,6 +42,7 @@ WORDS = {"yes": True, "on": True, "true": True, "no": False, "off": False, "fals
 RANGES: dict[str, tuple[float, float]] = {
     "context": (2, math.inf),  # a validation window is a token shorter
     "threads": (0, 1024),
+    **dict.fromkeys(("unique_tokens", "unique_subset"), (0, math.inf)),
     **dict.fromkeys(("seed", "validation.seed"), (0, 2**63 - 1)),
     **dict.fromkeys(("validation.every", "checkpoint.every"), (0, math.inf)),
     **dict.fromkeys(("optimizer.eps", "optimizer.weight_decay", "optimizer.clip"), (0, math.inf)),
@@ -126,6 +127,8 @@ class Recipe:
     flops: float = 0.0
     epochs: float = 0.0
     flops_rule: str = "exact"
+    unique_tokens: float = 0.0  # train on about so many tokens of the data alone, again and again; 0: all
+    unique_subset: int = 0  # which ones: stretches of that length, counted from the beginning
     model: ModelFields = field(default_factory=ModelFields)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimizer: OptimizerFields = field(default_factory=OptimizerFields)
@@ -218,6 +221,10 @@ def refuse_contradictions(recipe: Recipe) -> None:
     for name in ("data", "init"):
         if (path := getattr(recipe, name)) and os.path.realpath(path) == os.path.realpath(recipe.out):
             raise UserError(f"out and {name} are both {recipe.out}; a run needs its own folder, give another --out")
+    if recipe.unique_subset and not recipe.unique_tokens:
+        raise UserError(f"unique_subset is {recipe.unique_subset}, but unique_tokens is 0; give both or none")
+    if recipe.unique_tokens and recipe.sft is not None:
+        raise UserError("unique_tokens is of pretraining, and sft trains on examples; leave out one of them")
     if recipe.parallel.shard and recipe.parallel.kind != "fsdp":
         mend = "give parallel.kind fsdp, or leave out parallel.shard"
         raise UserError(f"parallel.shard is {recipe.parallel.shard}, but parallel.kind {recipe.parallel.kind}; {mend}")

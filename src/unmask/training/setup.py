@@ -30,6 +30,7 @@ from unmask.model.presets import preset, training_steps
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Block, Transformer
 from unmask.training.batches import Batches
+from unmask.training.compiling import compile_whole, fits, keep_compiled
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.finetune import FineTuning
 from unmask.training.recipe import SCHEMA_VERSION, ModelFields, Recipe, refuse_contradictions
@@ -174,17 +175,22 @@ def planned_steps(recipe: Recipe, config: ModelConfig, task: Task) -> tuple[int,
 
 
 def compile_layers(network: Transformer, say: Callable[[str], None]) -> None:
-    """`torch.compile` on the layers. The last one ends at scored positions alone, whose number changes every step: that
-    half is compiled for any number, so nothing is compiled anew as masks change. The head is chunked and stays eager.
+    """`torch.compile` on the layers, or on a small network's all at once. The last one ends at scored positions alone,
+    whose number changes every step: that half is compiled for any number, so nothing is compiled anew as masks change.
+    The head is chunked and stays eager.
     """
     if shutil.which("g++") is None and shutil.which("clang++") is None and not torch.cuda.is_available():
         say("warning: no C++ compiler found, so compile: true runs eagerly")
         return
+    keep_compiled()
     # By default a layer keeps what feeds its matrix products (normalised inputs, the SwiGLU's product) for the backward
     # pass. Making it again costs at most 3% of a step and saves a tenth of the memory (docs/performance.md).
     from torch._functorch import config as partitioner  # only with a compiler: it costs seconds to import
 
     partitioner.ban_recompute_materialized_backward = False
+    if fits(network):
+        compile_whole(network)
+        return
     for layer in network.layers[:-1]:
         layer.compile()
     last = cast(Block, network.layers[-1])

@@ -23,6 +23,11 @@ from unmask.training.recipe import ValidationFields
 
 def validation_windows(data: TokenData, context: int, n: int) -> np.ndarray:
     """int64 [N, context - 1]: at most n windows, evenly spread and never overlapping."""
+    return np.stack([data.read(int(start), context - 1) for start in window_starts(data, context, n)])
+
+
+def window_starts(data: TokenData, context: int, n: int) -> np.ndarray:
+    """int64 [N]: where in the split these windows begin."""
     length = context - 1
     there = data.n_tokens // length if length else 0
     if there < 1:
@@ -30,8 +35,7 @@ def validation_windows(data: TokenData, context: int, n: int) -> np.ndarray:
             f"the {data.split} split of {data.folder} ({data.n_tokens} tokens) is shorter than the context {context}; "
             "use a shorter context, or hold out more text"
         )
-    places = np.unique(np.linspace(0, there - 1, min(n, there)).astype(np.int64))
-    return np.stack([data.read(int(i) * length, length) for i in places])
+    return np.unique(np.linspace(0, there - 1, min(n, there)).astype(np.int64)) * length
 
 
 def validate(model: Model, windows_NT: np.ndarray, fields: ValidationFields) -> dict[str, Any]:

@@ -1,0 +1,46 @@
+"""One run of a sweep, trained and scored in a process of its own; `job.py` starts it.
+
+    echo '{"recipe": "sweep/recipes/NAME.yaml", "resume": false, ...}' | python -m unmask.scaling.child
+
+What it makes is a run folder like any other (`unmask train FOLDER --resume` goes on with it). A JSON object on stdout;
+exit status 0, 2 for what a person can mend, 130 or 143 when told to stop, which saves a checkpoint first.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UserError
+from unmask.scaling.score import score
+from unmask.terminal import say
+from unmask.training.loop import train
+from unmask.training.record import chosen_recipe
+
+
+def work(asked: dict[str, Any]) -> int:
+    """Raises `UserError` as training and scoring do."""
+    own = {"data": asked["data"], "threads": str(asked["threads"])}
+    recipe = chosen_recipe(asked["recipe"], own, asked["resume"])
+    trained = train(recipe, resume=asked["resume"])
+    if trained.signal:
+        return 128 + trained.signal
+    scored = score(
+        Path(recipe.out), recipe.data, recipe.context, trained.steps, asked["scoring"], Path(asked["entropy"])
+    )
+    print(json.dumps({"trained": trained.to_dict(), "score": scored}))
+    return 0
+
+
+def main() -> int:
+    try:
+        return work(json.load(sys.stdin))
+    except UserError as error:
+        say(f"unmask: error: {error}")
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

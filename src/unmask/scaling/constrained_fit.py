@@ -1,0 +1,72 @@
+"""The laws of repeated data fitted to a sweep: R_D of Muennighoff's form, and Quokka's, with intervals.
+
+    constrained_of(sweep, repeated, resamples=1000, seed=0)     # {"mdm": {"muennighoff": {...}, "quokka": {...}}}
+
+E, A, B, α and β are those of approach 3 on the runs that repeat nothing; a table of enough sizes and amounts of unique
+tokens gives all ten coefficients of Quokka's law. Resamples draw runs, whole trunks where there are any.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from unmask.scaling.bootstrap import run_weights
+from unmask.scaling.constrained import fit_muennighoff, fit_quokka
+from unmask.scaling.estimates import estimate, nothing
+from unmask.scaling.law import FIELDS, Law
+from unmask.scaling.sweep_fit import ObjectiveFit, SweepFit
+from unmask.scaling.table import Runs
+
+QUOKKA_RESAMPLES = 100  # each is a fit of its own
+QUOKKA_FIELDS = ("p_e", "gamma", "c_p", "m_p", "k_p")
+
+
+def constrained_of(sweep: SweepFit, repeated: Runs, resamples: int, seed: int) -> dict[str, Any] | None:
+    """By objective; None where no run repeats its tokens."""
+    if not len(repeated):
+        return None
+    return {name: _of(sweep.objectives.get(name), repeated.of(name), resamples, seed) for name in repeated.names}
+
+
+def _of(one: ObjectiveFit | None, runs: Runs, resamples: int, seed: int) -> dict[str, Any]:
+    base = one.laws.get("own") if one is not None else None
+    if one is None or base is None:
+        why = "there is no law of runs that repeat nothing, which E, A, B, α and β come from"
+        return {"muennighoff": {"R_D": nothing(why)}, "quokka": dict.fromkeys(QUOKKA_FIELDS, nothing(why))}
+    weights_SR = (
+        run_weights(runs, resamples, np.random.default_rng([seed, 99])) if resamples else np.ones((0, len(runs)))
+    )
+    fields = (runs.params, runs.tokens, runs.unique, runs.loss)
+    law, drawn_S, why_none = fit_muennighoff(base, *fields, weights_SR)
+    r_data = nothing(str(why_none)) if law is None else estimate(law.r_data, drawn_S)
+    held = {name: float(getattr(base, name)) for name in FIELDS}
+    words = "one size, or sizes that are small for their tokens, tell nothing of R_N"
+    return {
+        "muennighoff": {"R_D": r_data, "R_N": nothing(words), "held": held},
+        "quokka": _quokka(one, base, runs, weights_SR[:QUOKKA_RESAMPLES]),
+    }
+
+
+def _quokka(one: ObjectiveFit, base: Law, runs: Runs, weights_SR: np.ndarray) -> dict[str, Any]:
+    own, fields = one.runs, ("params", "tokens", "unique", "loss")
+    fresh = [own.params, own.tokens, own.tokens, own.loss]
+    columns = [np.concatenate([f, getattr(runs, name)]) for f, name in zip(fresh, fields, strict=True)]
+    params_R, tokens_R, unique_R, loss_R = columns
+    law, held, why = fit_quokka(base, params_R, tokens_R, unique_R, loss_R)
+    if law is None:
+        return {name: nothing(str(why)) for name in QUOKKA_FIELDS} | {"why": why}
+    drawn = []
+    for weights_R in weights_SR:
+        rows = np.concatenate([np.arange(len(own)), len(own) + np.repeat(np.arange(len(runs)), weights_R.astype(int))])
+        found = fit_quokka(base, params_R[rows], tokens_R[rows], unique_R[rows], loss_R[rows], start=law)[0]
+        drawn.append(found)
+    kept = [d for d in drawn if d is not None]
+    result = {n: estimate(getattr(law, n), [getattr(d, n) for d in kept]) for n in QUOKKA_FIELDS if n not in held}
+    if not held:
+        result |= {n: estimate(getattr(law.base, n), [getattr(d.base, n) for d in kept]) for n in FIELDS}
+    repeated = (float(np.median(runs.params)), float(np.median(runs.unique)))
+    best = [d.best_epochs(*repeated) for d in kept]
+    result["best_epochs"] = estimate(law.best_epochs(*repeated), best)
+    return result | {"held": held, "n_resamples": len(kept)}

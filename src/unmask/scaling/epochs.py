@@ -1,0 +1,123 @@
+"""Repeated data: loss over epochs of the same tokens, and where an MDM's curve crosses an ARM's.
+
+    for study in studies_of(runs, pair=("arm", "mdm")):     # one a size and number of unique tokens
+        study["series"], study["crossing"]["epochs"]
+
+A run whose tokens are more than its `unique` ones saw them several times. ARMs soon begin to forget the held-out text,
+MDMs gain for far longer (Prabhudesai et al. 2025, arXiv 2507.15857), so two crossings are told: where the MDM comes
+below the ARM trained as long, and where it comes below the best that the ARM ever reached.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from unmask.scaling.table import Runs
+
+
+def studies_of(runs: Runs, pair: Sequence[str]) -> list[dict[str, Any]]:
+    """Series of loss over epochs by size and unique tokens, with their crossings; empty where nothing is repeated."""
+    known = runs.take(np.isfinite(runs.unique))
+    found = []
+    keys = sorted({(float(n), float(u)) for n, u in zip(known.params, known.unique, strict=True)})
+    for params, unique in keys:
+        here = known.take((known.params == params) & (known.unique == unique))
+        if not np.any(here.repeats):
+            continue
+        series = _series(here)
+        found.append(
+            {
+                "title": f"N {_short(params)}, {_short(unique)} unique tokens",
+                "params": params,
+                "unique": unique,
+                "series": series,
+                "crossing": crossing_of(series, pair),
+            }
+        )
+    return found
+
+
+def _series(runs: Runs) -> list[dict[str, Any]]:
+    """One line an objective, trunk and seed, by ascending epochs; what stands there twice counts by its mean."""
+    found = []
+    for objective in runs.names:
+        own = runs.of(objective)
+        keys = list(dict.fromkeys(zip(own.trunk, own.seed, strict=True)))
+        if not any(trunk for trunk, _ in keys) and all(np.sum(own.seed == seed) < 2 for _, seed in keys):
+            keys = [("", None)]  # a seed a run: one line of them all
+        for trunk, seed in keys:
+            line = own if seed is None else own.take((own.trunk == trunk) & (own.seed == seed))
+            epochs = np.unique(line.tokens / line.unique)
+            final = [float(line.loss[line.tokens / line.unique == e].mean()) for e in epochs]
+            name = trunk or (f"seed {seed}" if seed and len(keys) > 1 else "")
+            found.append(
+                {
+                    "objective": objective,
+                    "label": objective.upper() + (f", {name}" if name and len(keys) > 1 else ""),
+                    "epochs": epochs.tolist(),
+                    "final": final,
+                    "best": np.minimum.accumulate(final).tolist(),
+                }
+            )
+    return found
+
+
+def crossing_of(series: list[dict[str, Any]], pair: Sequence[str]) -> dict[str, Any]:
+    """`epochs` at which the second objective's best comes below the first's lowest, `same_epochs` below it at as many;
+    null with `why` where they do not. Of several series an objective, its best at each number of epochs.
+    """
+    first, second = (_envelope([s for s in series if s["objective"] == name]) for name in pair)
+    none = {"epochs": None, "same_epochs": None, "lowest": None, "lowest_at": None}
+    if first is None or second is None:
+        return {**none, "why": f"it takes runs of both {pair[0]} and {pair[1]} on the same tokens"}
+    lowest = float(first[1].min())
+    best = np.minimum.accumulate(second[1])
+    found = {
+        "epochs": _falls_below(second[0], best - lowest),
+        "same_epochs": None,
+        "lowest": lowest,
+        "lowest_at": float(first[0][first[1].argmin()]),
+        "why": None,
+    }
+    both = (second[0] >= first[0][0]) & (second[0] <= first[0][-1])
+    if both.any():
+        other = np.interp(np.log(second[0][both]), np.log(first[0]), first[1])
+        found["same_epochs"] = _falls_below(second[0][both], second[1][both] - other)
+    if found["epochs"] is None:
+        found["why"] = f"not within {second[0][-1]:.4g} epochs"
+    return found
+
+
+def _envelope(series: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray] | None:
+    points: dict[float, float] = {}
+    for line in series:
+        for epochs, loss in zip(line["epochs"], line["final"], strict=True):
+            points[epochs] = min(loss, points.get(epochs, math.inf))
+    if not points:
+        return None
+    epochs = np.array(sorted(points))
+    return epochs, np.array([points[e] for e in epochs])
+
+
+def _falls_below(epochs: np.ndarray, difference: np.ndarray) -> float | None:
+    """The first zero from above, log epochs interpolated; the first point itself where it is below already."""
+    below = np.flatnonzero(difference <= 0)
+    if not len(below):
+        return None
+    i = int(below[0])
+    if i == 0:
+        return float(epochs[0])
+    share = difference[i - 1] / (difference[i - 1] - difference[i])
+    return float(epochs[i - 1] * (epochs[i] / epochs[i - 1]) ** share)
+
+
+def _short(number: float) -> str:
+    """0.5M, 25B."""
+    for size, sign in ((1e9, "B"), (1e5, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / (1e6 if sign == 'M' else size):.3g}{sign}"
+    return f"{number:.3g}"

@@ -1,0 +1,55 @@
+"""Numbers with their intervals, as JSON has them: nothing infinite, null with its reason.
+
+estimate(0.535, draws_S)            # {"estimate": 0.535, "low": 0.512, "high": 0.559}
+nothing("one objective")            # {"estimate": None, "low": None, "high": None, "why": "one objective"}
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+LEVEL = 0.95
+FEWEST_DRAWS = 0.9  # share of the resamples that must give a number
+
+
+def estimate(value: Any, draws_S: Any = None, why: str = "it is not finite") -> dict[str, Any]:
+    """A number and the percentiles of its draws; `why` stands where there is no number."""
+    value = float(value)
+    if not math.isfinite(value):
+        return nothing(why)
+    found: dict[str, Any] = {"estimate": value, "low": None, "high": None}
+    draws = np.asarray(draws_S if draws_S is not None else [], dtype=float).reshape(-1)
+    finite = draws[np.isfinite(draws)]
+    if len(draws) and len(finite) >= FEWEST_DRAWS * len(draws):
+        tail = 50 * (1 - LEVEL)
+        found["low"], found["high"] = (float(v) for v in np.percentile(finite, [tail, 100 - tail]))
+    else:
+        share = f"{1 - len(finite) / len(draws):.0%} of the resamples give no number" if len(draws) else "no resamples"
+        found["why"] = f"no interval: {share}"
+    return found
+
+
+def nothing(why: str) -> dict[str, Any]:
+    """What could not be fitted."""
+    return {"estimate": None, "low": None, "high": None, "why": why}
+
+
+def shown(found: dict[str, Any] | None, digits: int = 3) -> str:
+    """``0.535 [0.512, 0.559]`` for people."""
+    if not found or found["estimate"] is None:
+        return "–"
+    value = _figure(found["estimate"], digits)
+    return (
+        value
+        if found["low"] is None
+        else f"{value} [{_figure(found['low'], digits)}, {_figure(found['high'], digits)}]"
+    )
+
+
+def _figure(value: float, digits: int) -> str:
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.{digits}f}" if abs(value) < 100 else f"{value:.1f}"
+    return f"{value:.{digits}g}"

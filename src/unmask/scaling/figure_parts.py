@@ -1,0 +1,55 @@
+"""What the pictures of a scaling report share: figures without pyplot, axes in powers, one legend below.
+
+figure = new_figure(10, 4)
+legend_below(figure, *figure.axes)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def legend_below(figure: Figure, *several: Axes) -> None:
+    """One legend under all panels, where it covers nothing."""
+    found: dict[str, Any] = {}
+    for axes in several:
+        handles, labels = axes.get_legend_handles_labels()
+        found |= dict(zip(labels, handles, strict=True))
+    columns = len(found) if len(found) < 5 else 3
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, fontsize=9)
+
+
+def log_axis(axes: Axes, label: str) -> None:
+    """The x axis in powers of ten."""
+    axes.set_xscale("log")
+    axes.set_xlabel(label)
+
+
+def plain_ticks(axes: Axes) -> None:
+    """Numbers as they are read, not as powers of ten, on an axis that spans little."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.yaxis.set_major_locator(LogLocator(subs=_subs(axes.get_ylim())))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _subs(limits: Iterable[float]) -> tuple[float, ...]:
+    low, high = limits
+    decades = math.log10(high / low)
+    if decades < 0.5:
+        return tuple(1 + i / 5 for i in range(45))
+    return (1, 1.5, 2, 3, 4, 5, 7) if decades < 1.2 else (1, 2, 5)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Of so many inches, laid out as it is drawn."""
+    from matplotlib.figure import Figure  # without pyplot: no global state, no display
+
+    return Figure(figsize=(width, height), layout="constrained")

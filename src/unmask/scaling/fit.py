@@ -1,0 +1,269 @@
+"""`unmask scale fit`: scaling laws of a sweep, three ways, with intervals, and the compute gap between two objectives.
+
+    unmask scale fit runs.csv                        # objective, flops, params, loss; tokens unless 6 N D gives them
+    unmask scale fit sweep/ --exclude 'flops<4e12' --json
+    unmask scale fit quokka_logs/ --tag validation/loss
+
+Approach 2 (parabolas a budget), approach 3 (L = E + A / N^α + B / D^β: own E, shared E, none, and in D − D0), laws of
+repeated data, and the gap (`gap.py`). What cannot be fitted is null with its reason; the rest is fitted. From Python:
+
+    fitted = fit_sweep(FitOptions("runs.csv"))       # Fitted: the SweepFit and what was left out
+    result = result_of(fitted)                       # what --json prints
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.errors import UserError
+from unmask.files import check_writable, write_whole
+from unmask.scaling.constrained_fit import constrained_of
+from unmask.scaling.diagnostics import diagnostics_of
+from unmask.scaling.estimates import LEVEL, estimate, nothing
+from unmask.scaling.fit_words import in_words
+from unmask.scaling.gap import gap_rows
+from unmask.scaling.held_out import held_out_of
+from unmask.scaling.isoflop import Lines
+from unmask.scaling.law import FIELDS, Law
+from unmask.scaling.selection import chosen_pair, exclude, exclude_plateau
+from unmask.scaling.sweep_fit import ObjectiveFit, SweepFit, fit_runs
+from unmask.scaling.table import LeftOut, Runs, read_runs
+from unmask.terminal import LiveLine
+
+__all__ = ["FitOptions", "Fitted", "fit_sweep", "in_words", "result_of", "scale_fit"]
+
+SCHEMA_VERSION = 1
+MOST_RESAMPLES = 100_000
+FORMS = {"approach3": "own", "approach3_shared": "shared", "approach3_no_e": "no_e", "approach3_excess": "excess"}
+EXPONENTS = ("n_exponent", "m_exponent", "d_exponent")
+KEPT_DRAWS = 400  # of each law, in a fit file
+BOUND = "an MDM's loss is an upper bound of its negative log-likelihood; every gap to one is a gap of bounds"
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """The command's arguments."""
+
+    runs: str
+    pair: Sequence[str] | None = None  # the reference and the other
+    exclude: Sequence[str] = ()
+    resamples: int = 1000
+    seed: int = 0
+    tag: str | None = None
+    out: str | None = None
+
+    def check(self) -> None:
+        """Raises `UserError`."""
+        if not 0 <= self.resamples <= MOST_RESAMPLES:
+            raise UserError(f"--resamples is {self.resamples}; give 0 (no intervals) to {MOST_RESAMPLES}")
+        if self.seed < 0:
+            raise UserError(f"--seed is {self.seed}; give 0 or more")
+        check_writable([self.out])
+
+
+@dataclass
+class Fitted:
+    """sweep: the fit of the runs that take part; with_all: that of the plateau's too, without resamples, if any were.
+
+    repeated: runs of tokens seen several times, for the laws of repeated data alone.
+    """
+
+    options: FitOptions
+    sweep: SweepFit
+    repeated: Runs
+    left_out: list[LeftOut] = field(default_factory=list)
+    with_all: SweepFit | None = None
+    why_no_pair: str | None = None
+
+
+def scale_fit(options: FitOptions) -> dict[str, Any]:
+    """Fits, and writes the result with its draws to `--out`. Raises `UserError` for what cannot be read."""
+    fitted = fit_sweep(options)
+    result = result_of(fitted)
+    if options.out is not None:
+        write_whole(options.out, json.dumps(result | {"draws": draws_of(fitted.sweep)}) + "\n")
+    return result
+
+
+def fit_sweep(options: FitOptions) -> Fitted:
+    """Reads the runs, leaves out what takes no part, and fits the rest."""
+    options.check()
+    runs, left_out = read_runs(options.runs, options.tag)
+    if options.exclude:
+        runs, out = exclude(runs, options.exclude)
+        left_out += out
+    repeated, fresh = runs.take(runs.repeats), runs.take(~runs.repeats)
+    if not len(fresh):
+        raise UserError(f"{options.runs}: every run repeats its data; laws are fitted to runs that do not, add some")
+    pair, why = chosen_pair(fresh.names, options.pair)
+    kept, out = exclude_plateau(fresh, pair[0] if pair else "arm")
+    with LiveLine() as line:
+
+        def told(text: str) -> None:
+            line.show(f"fit | {text}, {options.resamples} resamples")
+
+        if pair is not None and not set(pair) <= set(kept.names):
+            gone = next(name for name in pair if name not in kept.names)
+            pair, why = None, f"no run of {gone} is left: each has fewer than 4 x the plateau's tokens"
+        sweep = fit_runs(kept, pair, options.resamples, options.seed, told)
+        with_all = fit_runs(fresh, pair, 0, options.seed) if out else None
+    return Fitted(options, sweep, repeated, left_out + out, with_all, why)
+
+
+def result_of(fitted: Fitted) -> dict[str, Any]:
+    """JSON values; nothing infinite."""
+    sweep, resamples = fitted.sweep, fitted.options.resamples
+    left = dict.fromkeys(row.objective for row in fitted.left_out)
+    gone = {name: f"every run of {name} is left out" for name in left if name not in sweep.objectives}
+    methods = dict.fromkeys(one.headline.method for one in sweep.objectives.values() if one.headline.method)
+    interval = f"{LEVEL:.0%}, {'; '.join(methods)}" if methods else "none"
+    result: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "scale fit",
+        "runs": {"source": Path(fitted.options.runs).name, "n": {n: len(o.runs) for n, o in sweep.objectives.items()}},
+        "pair": list(sweep.pair) if sweep.pair else None,
+        "interval": interval,
+        "n_resamples": resamples,
+        "flops_rule": sweep.runs.flops_rule,
+        "excluded": [row.to_dict() for row in fitted.left_out],
+        **parts_of(sweep, False, fitted.why_no_pair, gone),
+        "held_out": {name: held_out_of(one) for name, one in sweep.objectives.items()},
+        "scatter": {n: o.scatter.to_dict() if o.scatter else None for n, o in sweep.objectives.items()},
+        "diagnostics": diagnostics_of(sweep),
+        "run_level": parts_of(sweep, True, fitted.why_no_pair, gone) if resamples else None,
+        "all_runs": None,
+        "constrained": constrained_of(sweep, fitted.repeated, resamples, fitted.options.seed),
+        "minima": {name: minima_of(one) for name, one in sweep.objectives.items()},
+        "ranges": {name: ranges_of(one.runs) for name, one in sweep.objectives.items()},
+        "cost": {name: one.cost.to_dict() for name, one in sweep.objectives.items()},
+        "note": BOUND,
+    }
+    if fitted.with_all is not None:
+        result["all_runs"] = parts_of(fitted.with_all, False, None)
+    return result
+
+
+def parts_of(
+    sweep: SweepFit, run_level: bool, why_no_pair: str | None, gone: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """The fits and the gap, with the intervals of one way to resample. gone: objectives without runs, and why."""
+    gone = gone or {}
+    found: dict[str, Any] = {"approach2": {n: lines_of(o, run_level) for n, o in sweep.objectives.items()}}
+    found["approach2"] |= {name: no_lines(why) for name, why in gone.items()}
+    for key, form in FORMS.items():
+        several = sweep.objectives if form != "shared" else {n: sweep.objectives[n] for n in sweep.pair or ()}
+        entries = {name: law_of(one, form, run_level) for name, one in several.items()}
+        if form != "shared":
+            entries |= {name: no_law(form, why) for name, why in gone.items()}
+        found[key] = entries or nothing(why_no_pair or "there is no pair")
+    found["gap"] = gap_of(sweep, run_level, why_no_pair)
+    return found
+
+
+def lines_of(one: ObjectiveFit, run_level: bool) -> dict[str, Any]:
+    """Approach 2 of one objective."""
+    names = [f.name for f in dataclasses.fields(Lines)]
+    if one.lines is None:
+        return no_lines(one.why.get("approach2", "it could not be fitted"))
+    drawn = (one.run_level if run_level else one.headline).lines
+    return {name: estimate(getattr(one.lines, name), getattr(drawn, name) if drawn else None) for name in names}
+
+
+def law_of(one: ObjectiveFit, form: str, run_level: bool) -> dict[str, Any]:
+    """Approach 3 of one objective, and the exponents of its frontier between its smallest and largest budget."""
+    law = one.laws.get(form)
+    if law is None:
+        return no_law(form, one.why.get(form, "it could not be fitted"))
+    drawn = (one.run_level if run_level else one.headline).laws.get(form)
+    found = {name: estimate(getattr(law, name), getattr(drawn, name) if drawn else None) for name in fields_of(form)}
+    own, of_draws = slopes(law, one), slopes(drawn, one) if drawn else {}
+    found |= {name: estimate(own[name], of_draws.get(name)) for name in EXPONENTS}
+    return found | ({"D0": law.D0} if form == "excess" else {})
+
+
+def fields_of(form: str) -> list[str]:
+    return [name for name in FIELDS if not (form == "no_e" and name == "E")]
+
+
+def no_lines(why: str) -> dict[str, Any]:
+    """Nulls in the place of approach 2."""
+    return {f.name: nothing(why) for f in dataclasses.fields(Lines)} | {"why": why}
+
+
+def no_law(form: str, why: str) -> dict[str, Any]:
+    """Nulls in the place of a form of approach 3."""
+    return {name: nothing(why) for name in (*fields_of(form), *EXPONENTS)} | {"why": why}
+
+
+def slopes(law: Law, one: ObjectiveFit) -> dict[str, Any]:
+    """Exponents in C of N*, FLOPs a token and D*, from the smallest budget to the largest."""
+    ends = np.array([one.flops_K.min(), one.flops_K.max()])
+    if ends[0] == ends[1]:
+        ends = ends * np.array([1.0, 10.0])
+    best = law.optimum(ends, one.cost)
+    width = math.log(ends[1] / ends[0])
+    with np.errstate(all="ignore"):
+        values = {"n_exponent": best.params, "m_exponent": one.cost(best.params), "d_exponent": best.tokens}
+        return {name: np.log(v[..., 1] / v[..., 0]) / width for name, v in values.items()}
+
+
+def gap_of(sweep: SweepFit, run_level: bool, why_no_pair: str | None) -> list[dict[str, Any]]:
+    if sweep.pair is None:
+        none = nothing(why_no_pair or "there is no pair")
+        return [{"flops": None, "axis": None, "form": "overlap", **none, "inside": False}]
+    a, b = (sweep.objectives[name] for name in sweep.pair)
+    reasons = {"approach2": "approach2", "approach3": "own", "approach3_shared": "shared"}
+    why = {form: words for form, part in reasons.items() if (words := a.why.get(part) or b.why.get(part))}
+    if "approach2" in why and (a.minima is None or b.minima is None):
+        why["overlap"] = why["approach2"]
+    return gap_rows(a.side(run_level), b.side(run_level), why)
+
+
+def minima_of(one: ObjectiveFit) -> list[dict[str, Any]]:
+    """Each budget's parabola: where it is lowest."""
+    found: list[dict[str, Any]] = []
+    minima, drawn = one.minima, one.headline.minima
+    if minima is None:
+        return found
+    for k, flops in enumerate(minima.flops_K):
+        draws = [(np.exp(drawn.log_params[:, k]), drawn.loss[:, k]) if drawn else (None, None)][0]
+        params = estimate(np.exp(minima.log_params[k]), draws[0], "the parabola opens downward")
+        loss = estimate(minima.loss[k], draws[1], "the parabola opens downward")
+        row = {"flops": float(flops), "params": params, "loss": loss, "counts": bool(minima.counts[k])}
+        found.append(row)
+    return found
+
+
+def ranges_of(runs: Runs) -> dict[str, list[float]]:
+    """What was run: the ends of budgets, sizes and tokens."""
+    return {
+        name: [float(v.min()), float(v.max())]
+        for name in ("flops", "params", "tokens")
+        if len(v := getattr(runs, name))
+    }
+
+
+def draws_of(sweep: SweepFit) -> dict[str, Any]:
+    """Lines and laws of the first resamples of the headline, for predictions with intervals."""
+    found: dict[str, Any] = {"approach2": {}, **{key: {} for key in FORMS}}
+    for name, one in sweep.objectives.items():
+        if one.headline.lines is not None:
+            names = [f.name for f in dataclasses.fields(Lines)]
+            found["approach2"][name] = {n: _numbers(getattr(one.headline.lines, n)) for n in names}
+        for key, form in FORMS.items():
+            if (law := one.headline.laws.get(form)) is not None:
+                found[key][name] = {n: _numbers(getattr(law, n)) for n in FIELDS}
+    return found
+
+
+def _numbers(values: Any) -> list[float | None]:
+    array = np.asarray(values, float)[:KEPT_DRAWS]
+    return [float(f"{v:.7g}") if math.isfinite(v) else None for v in array]

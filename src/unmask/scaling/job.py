@@ -1,0 +1,198 @@
+"""One run of a sweep in hand: a child that trains and scores it (`child.py`), resumable at any moment.
+
+    job = Job(sweep, run, claim, threads=1)
+    while job.poll(): ...
+    job.outcome                                # "done", "cut" or "failed", then with a `reason`
+
+Children hold the run's claim too, so a run whose runner was killed stays claimed until its child has saved and gone;
+on Linux the child is told (SIGTERM) when its runner is gone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+from unmask.errors import UserError
+from unmask.files import write_whole
+from unmask.scaling.machine import code
+from unmask.scaling.runs import PlannedRun
+from unmask.scaling.sweep import Sweep
+from unmask.training.record import read_record
+
+KILLS = 3  # deaths by a signal that nobody asked for, after which a run counts as failed
+ASKED = (130, 143)  # statuses of a child that saved and stopped
+PR_SET_PDEATHSIG = 1
+
+
+class Job:
+    """`outcome` is None while it runs."""
+
+    def __init__(
+        self, sweep: Sweep, run: PlannedRun, claim: IO[str], threads: int, precision: str | None = None
+    ) -> None:
+        """precision: the type to train in instead of the plan's."""
+        self.sweep, self.run, self.precision = sweep, run, precision or run.precision
+        self.folder = sweep.folder(run.name)
+        self.outcome: str | None = None
+        self.reason = ""
+        self._claim, self._threads = claim, threads
+        self._kills, self._stopping = 0, False
+        self._process: subprocess.Popen[str] | None = None
+        self._start()
+
+    def _start(self) -> None:
+        """The child: on the run's folder where there is one, else by a new recipe."""
+        plan, threads = self.sweep.plan, self._threads
+        record = read_record(self.folder) if self.folder.is_dir() else None
+        if record is not None and record.settings.get("precision") != self.precision:
+            shutil.rmtree(self.folder)  # begun in a type that this machine does not have
+            record = None
+        recipe = self.folder
+        if record is None:
+            fields = self.run.recipe_for(plan.spec.data, str(self.folder.resolve()), threads, self.precision).to_dict()
+            recipe = self.sweep.path / "recipes" / f"{self.run.name}.yaml"
+            write_whole(recipe, yaml.safe_dump(fields, sort_keys=False))
+        self._spawn(
+            {
+                "recipe": str(recipe),
+                "resume": record is not None,
+                "data": plan.spec.data,
+                "threads": threads,
+                "scoring": vars(plan.spec.scoring),
+                "entropy": str(self.sweep.path / "unigram.json"),
+            }
+        )
+
+    def _spawn(self, asked: dict[str, Any]) -> None:
+        self._stdout = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+        given = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
+        given.write(json.dumps(asked))
+        given.seek(0)
+        threads = str(self._threads)
+        with self.sweep.log(self.run.name).open("a", encoding="utf-8") as log, given:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "unmask.scaling.child"],
+                stdin=given,
+                stdout=self._stdout,
+                stderr=log,
+                text=True,
+                start_new_session=True,  # a Ctrl-C reaches it once, through the runner
+                pass_fds=(self._claim.fileno(),),
+                env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
+                preexec_fn=_die_with(os.getpid()),
+            )
+
+    def poll(self) -> bool:
+        """Whether it still runs."""
+        if self.outcome is None and self._process is not None and self._process.poll() is not None:
+            try:
+                self._ended(self._process.returncode)
+            except (UserError, OSError, ValueError) as error:
+                self._close("failed", str(error))
+        return self.outcome is None
+
+    def _ended(self, status: int) -> None:
+        if status == 0:
+            self._stdout.seek(0)
+            found = json.loads(self._stdout.read())
+            self.sweep.append(self._row(found["trained"], found["score"]))
+            self.sweep.clear(self.run.name)
+            self._close("done")
+        elif self._stopping:
+            self._close("cut")
+        elif status < 0 or status in ASKED:
+            self._kills += 1
+            number = -status if status < 0 else status - 128
+            if self._kills < KILLS:
+                self._start()
+            else:
+                self._close("failed", f"killed by signal {number}, {KILLS} times (out of memory?)")
+        else:
+            self._close("failed", last_line(self.sweep.log(self.run.name)))
+
+    def _row(self, trained: dict[str, Any], score: dict[str, Any]) -> dict[str, Any]:
+        """A line of the results: what was run, what came out, and by what it was measured."""
+        run = self.run
+        seconds = trained["seconds"] + score.pop("scoring_seconds")
+        return {
+            "name": run.name,
+            "state": "finished" if run.fitted else "aside",  # laws are fitted to finished ones
+            "part": run.part,
+            "objective": run.objective,
+            "size": run.size,
+            "seed": run.seed,
+            "flops": run.budget or run.flops,  # what was asked for, so that all runs of a budget have the same
+            "flops_exact": run.flops,
+            "flops_6nd": run.flops_6nd,
+            "flops_rule": self.sweep.plan.spec.flops_rule,
+            "flops_per_token": run.flops_per_token,
+            "params": run.params,
+            "tokens": trained["tokens"],
+            "loss": score.pop("loss"),
+            "se": score.pop("se"),
+            "plateau": score.pop("plateau"),
+            "steps": run.steps,
+            "epochs": run.epochs,
+            "unique_tokens": run.unique_tokens or None,
+            "subset": run.subset,
+            "trunk": None,
+            "lr": run.lr,
+            "batch": run.batch,
+            "batch_tokens": run.batch_tokens,
+            "warmup": run.warmup,
+            "recipe": run.recipe,
+            "type": self.precision,
+            "planned_type": run.precision,
+            "compile": run.compile,
+            "threads": self._threads,
+            "skipped": trained["skipped"],
+            "seconds": round(seconds, 1),
+            "training_seconds": round(trained["seconds"], 1),
+            "digest": run.digest(self.sweep.plan.facts.data_sum),
+            **score,
+            **code(),
+        }
+
+    def stop(self, number: int) -> None:
+        """Passes a signal on: the child saves and ends."""
+        self._stopping = True
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    def _close(self, outcome: str, reason: str = "") -> None:
+        self.outcome, self.reason = outcome, reason
+        if outcome == "failed":
+            self.sweep.fail(self.run.name, reason)
+        self._claim.close()
+
+
+def _die_with(parent: int) -> Any:
+    """For a child to be told when its parent is gone, however that ended."""
+    if not sys.platform.startswith("linux"):
+        return None
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def tell() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:  # gone already
+            os._exit(143)
+
+    return tell
+
+
+def last_line(log: Path) -> str:
+    """What a child said at its end: its error, else its last words."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    errors = [line.removeprefix("unmask: error: ") for line in lines if line.startswith("unmask: error: ")]
+    return (errors or lines or ["ended without a word"])[-1]

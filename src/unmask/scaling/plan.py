@@ -1,0 +1,238 @@
+"""The plan of a sweep: which runs, how long each, what they cost, before anything is trained.
+
+    unmask scale plan --data data/sweep --objective mdm --size family:32-192 --flops 1.6e13 --out plan.yaml
+    unmask scale plan sweep.yaml --out plan.yaml
+    unmask scale plan plan.yaml --objective mdm --flops 5e14 --size 160x5 --out plan.yaml      # one part more
+
+A plan is a function of its settings (`parts.py`), so making it anew with more changes nothing of what is done. FLOPs by
+both rules: 6 N D with non-embedding N, as the paper (arXiv 2410.18514), and exact, with attention and head.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+from unmask.errors import UserError
+from unmask.files import check_writable
+from unmask.scaling.parts import Part, Spec, check, read_part
+from unmask.scaling.plan_file import Plan, listed, read_spec, write_plan
+from unmask.scaling.runs import Facts, PlannedRun, planned_runs
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What `unmask scale plan` takes; what is None is as the plan says, or the default."""
+
+    plan: str | None = None
+    data: str | None = None
+    vocab: int | None = None
+    context: int | None = None
+    flops_rule: str | None = None
+    precision: str | None = None
+    compile: bool | None = None
+    jobs: int | None = None
+    threads: int | None = None
+    part: str | None = None  # the name of the part that the options below add
+    objective: list[str] = field(default_factory=list)
+    flops: list[str] = field(default_factory=list)
+    size: list[str] = field(default_factory=list)
+    seeds: int = 1
+    seconds: float = 0.0  # for which each shape is measured; 0: no times
+    out: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise UserError(f"--seeds is {self.seeds}; give at least 1")
+        if self.seconds < 0:
+            raise UserError(f"--seconds is {self.seconds}; give 0 or more")
+        given = {"--objective": self.objective, "--flops": self.flops, "--size": self.size}
+        if any(given.values()) and (missing := [name for name, value in given.items() if not value]):
+            raise UserError(f"{missing[0]} is missing: a part needs {', '.join(given)}")
+
+
+def plan(options: PlanOptions) -> dict[str, Any]:
+    """Raises `UserError` for what contradicts itself, and for what the data cannot feed."""
+    check_writable([options.out])
+    spec = settings(options)
+    facts = Facts.of(spec)
+    runs = planned_runs(spec, facts)
+    refuse_short_validation(spec, facts)
+    for run in runs:  # what the recipe keys of a plan say is checked now, not by the first run
+        run.recipe_for("-", "-")
+    if options.seconds:
+        from unmask.scaling.rates import measured
+
+        spec, runs = measured(spec, runs, options.seconds)
+    elif spec.precision == "auto":
+        raise UserError("precision auto is chosen by measuring every shape; add --seconds 20, or give fp32 or bf16")
+    elif options.plan is not None:
+        runs = as_before(options.plan, runs)
+    made = Plan(spec, facts, runs)
+    if options.out is not None:
+        write_plan(options.out, made)
+    return summary(made, options.out)
+
+
+def settings(options: PlanOptions) -> Spec:
+    """The file's, with what the options say."""
+    spec = Spec() if options.plan is None else read_spec(options.plan)
+    names = ("data", "vocab", "context", "flops_rule", "precision", "compile", "jobs", "threads")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    spec = dataclasses.replace(spec, **given)
+    where = options.plan or "the plan"
+    if spec.data:
+        spec = dataclasses.replace(spec, data=os.path.abspath(spec.data))
+    if options.objective:
+        taken = {part.part for part in spec.parts}
+        parts = []
+        for objective in options.objective:
+            name = options.part or objective
+            name = f"{name}-{objective}" if options.part and len(options.objective) > 1 else name
+            number = 2
+            while options.part is None and name in taken:
+                name, number = f"{objective}-{number}", number + 1
+            words = {"part": name, "objective": objective, "seeds": list(range(options.seeds))}
+            words |= {"flops": split(options.flops), "sizes": split(options.size)}
+            parts.append(read_part(words, f"{where}: "))
+            taken.add(name)
+        spec = dataclasses.replace(spec, parts=[*spec.parts, *parts])
+    check(spec, where)
+    return spec
+
+
+def split(words: list[str]) -> list[str]:
+    """``["1e12,2e12", "4e12"]`` as three."""
+    return [word.strip() for given in words for word in given.split(",") if word.strip()]
+
+
+def refuse_short_validation(spec: Spec, facts: Facts) -> None:
+    if facts.held_out is None:
+        return
+    needed = spec.scoring.sequences * (spec.context - 1)
+    if facts.held_out < needed:
+        raise UserError(
+            f"{spec.data} holds out {facts.held_out:,} tokens, and scoring {spec.scoring.sequences:,} sequences of "
+            f"{spec.context - 1} takes {needed:,}; hold out more text, or lower scoring.sequences in the plan"
+        )
+
+
+def as_before(path: str, runs: list[PlannedRun]) -> list[PlannedRun]:
+    """Runs with the times that the plan at `path` has of them already."""
+    before = {run.name: run for run in listed(path)}
+    digest = {name: run.digest("") for name, run in before.items()}
+    return [
+        dataclasses.replace(run, compile=before[run.name].compile, seconds=before[run.name].seconds)
+        if digest.get(run.name) == run.digest("")
+        else run
+        for run in runs
+    ]
+
+
+def expected(made: Plan) -> dict[str, Any] | None:
+    """Half-widths of the intervals to expect from these runs, by simulation; None where that is not there."""
+    try:
+        simulate = importlib.import_module("unmask.scaling.expected").half_widths
+    except ModuleNotFoundError:
+        return None
+    found: dict[str, Any] = simulate([run.to_dict() for run in made.runs if run.fitted and not run.unique_tokens])
+    return found
+
+
+def summary(made: Plan, out: str | None) -> dict[str, Any]:
+    """The plan as JSON values: parts with their sums, runs, hours."""
+    spec, runs = made.spec, made.runs
+    parts = []
+    for part in spec.parts:
+        own = [run for run in runs if run.part == part.part]
+        parts.append(part_summary(part, own, spec.jobs))
+    seconds = [run.seconds for run in runs if run.seconds is not None]
+    return {
+        "schema_version": 1,
+        "out": out,
+        "data": spec.data or None,
+        "data_tokens": made.facts.tokens,
+        "vocab": made.facts.vocab,
+        "context": spec.context,
+        "flops_rule": spec.flops_rule,
+        "precision": spec.precision,
+        "jobs": spec.jobs,
+        "threads": spec.threads,
+        "runs": [run.to_dict() for run in runs],
+        "parts": parts,
+        "repeating": [run.name for run in runs if run.epochs is not None and run.epochs > 1],
+        "hours": sum(seconds) / 3600 / spec.jobs if len(seconds) == len(runs) else None,
+        "expected": expected(made),
+    }
+
+
+def part_summary(part: Part, own: list[PlannedRun], jobs: int) -> dict[str, Any]:
+    known = [run.seconds for run in own if run.seconds is not None]
+    most = max((run.epochs for run in own if run.epochs is not None), default=None)
+    return {
+        "part": part.part,
+        "objective": part.objective,
+        "runs": len(own),
+        "fitted": part.fitted,
+        "params": [min(run.params for run in own), max(run.params for run in own)],
+        "tokens": [min(run.tokens for run in own), max(run.tokens for run in own)],
+        "flops": sum(run.flops for run in own),
+        "flops_6nd": sum(run.flops_6nd for run in own),
+        "most_epochs": most,
+        "hours": sum(known) / 3600 / jobs if len(known) == len(own) else None,
+    }
+
+
+def in_words(found: dict[str, Any]) -> str:
+    """Two tables: runs by grid point, and parts with their sums."""
+    head = ("run", "N", "exact/6N", "D", "steps", "batch", "lr", "epochs", "seconds")
+    rows: list[tuple[str, ...]] = [head, *(_row(run) for run in found["runs"])]
+    lines = _table(rows)
+    lines.append("")
+    parts: list[tuple[str, ...]] = [("part", "runs", "FLOPs exact", "by 6ND", "D most", "epochs", "hours", "")]
+    for part in found["parts"]:
+        hours = "" if part["hours"] is None else f"{part['hours']:.2f}"
+        epochs = "" if part["most_epochs"] is None else f"{part['most_epochs']:.2f}"
+        note = "" if part["fitted"] else "not fitted"
+        sums = (f"{part['flops']:.3g}", f"{part['flops_6nd']:.3g}", f"{part['tokens'][1] / 1e6:.2f}M")
+        parts.append((part["part"], str(part["runs"]), *sums, epochs, hours, note))
+    lines += _table(parts)
+    lines.append("")
+    compiled = sum(run["compile"] for run in found["runs"])
+    made = f"{found['precision']} ({compiled} compiled)"
+    lines.append(
+        f"{len(found['runs'])} runs of context {found['context']}, vocabulary {found['vocab']}, in {made}, "
+        f"{found['jobs']} at a time x {found['threads']} threads; budgets by {found['flops_rule']} FLOPs"
+    )
+    if found["repeating"]:
+        there = f"{found['data_tokens']:,} tokens" if found["data_tokens"] else "their tokens"
+        lines.append(f"{len(found['repeating'])} run(s) see {there} more than once (epochs above 1)")
+    hours = (
+        "times are not measured; add --seconds 5" if found["hours"] is None else f"{found['hours']:.1f} hours in all"
+    )
+    lines.append(hours + ("" if found["out"] is None else f"; written to {found['out']}"))
+    for name, value in (found["expected"] or {}).items():
+        lines.append(f"expected half-width (95%) of {name}: ±{value:.3g}")
+    return "\n".join(lines)
+
+
+def _row(run: dict[str, Any]) -> tuple[str, ...]:
+    epochs = "" if run["epochs"] is None else f"{run['epochs']:.2f}" + ("*" if run["epochs"] > 1 else "")
+    seconds = "" if run["seconds"] is None else f"{run['seconds']:,.0f}"
+    ratio = run["flops_per_token"] / (6 * run["params"])
+    sizes = (f"{run['params']:,}", f"{ratio:.2f}", f"{run['tokens'] / 1e6:.2f}M", f"{run['steps']:,}")
+    return (run["name"], *sizes, f"{run['batch']}x{run['context']}", f"{run['lr']:g}", epochs, seconds)
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines

@@ -1,0 +1,169 @@
+"""What a law says of a budget, a loss, or a size and its tokens: `unmask scale predict`.
+
+    unmask scale predict --flops 1e21                             # optimal size, tokens and loss, MDM and ARM
+    unmask scale predict --loss 2.5 --from paper                  # the compute it takes, and the same
+    unmask scale predict --params 1e9 --tokens 2e10 --from report/fit.json
+    unmask scale predict --flops 1e21 --unique 5e9 --from report/fit.json     # repeated data
+
+Frontiers are approach 2's lines (Hoffmann et al. 2022, section 3.2; Nie et al. 2025), the loss of a size and its tokens
+approach 3's law, with repeated data its data-constrained form (Muennighoff et al. 2023, arXiv 2305.16264).
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+from unmask.errors import UserError
+from unmask.scaling.published import BOUND, Interval
+from unmask.scaling.sources import QUANTITIES, Source, open_source
+
+UNITS = {"flops": "FLOPs", "params": "parameters", "tokens": "tokens", "loss": "nats/token"}
+SHOWN = {"flops": "compute C", "params": "size N", "tokens": "tokens D", "loss": "loss, nats/token"}
+ROUNDING = 1.005  # budgets and sizes are round
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """The command's arguments: one of `flops`, `loss`, and `params` with `tokens`.
+
+    unique: tokens of the data, repeated where a run takes more. source: paper, ours, or a fit file; None: ours where it
+    is shipped, else the paper.
+    """
+
+    flops: float | None = None
+    loss: float | None = None
+    params: float | None = None
+    tokens: float | None = None
+    unique: float | None = None
+    source: str | None = None
+
+    def check(self) -> None:
+        """Raises `UserError` for what asks for nothing, or for several things."""
+        for name in ("flops", "loss", "params", "tokens", "unique"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UserError(f"--{name} is {value}; give a number above 0")
+        if (self.params is None) != (self.tokens is None):
+            missing = "tokens" if self.tokens is None else "params"
+            raise UserError(f"--params and --tokens go together; give --{missing} as well")
+        asked = [self.flops is not None, self.loss is not None, self.params is not None]
+        if sum(asked) != 1:
+            raise UserError("give one of --flops, --loss, and --params with --tokens")
+        if self.unique is not None and self.loss is not None:
+            raise UserError("--unique does not go with --loss; give --flops, or --params and --tokens")
+
+
+def scale_predict(options: PredictOptions) -> dict[str, Any]:
+    """`query`, `from`, `flops_rule`, `objectives` (each quantity as estimate, low, high), `warnings`, `notes`.
+
+    Raises `UserError` for options that do not go together, and for what the source cannot tell.
+    """
+    options.check()
+    source = open_source(options.source)
+    found: dict[str, dict[str, Any]] = {}
+    said: list[str] = []
+    for objective in source.objectives:
+        try:
+            answer = _answer(source, objective, options)
+        except OverflowError:
+            answer = {"flops": _exact(math.inf)}
+        if not all(math.isfinite(value[0]) for value in answer.values()):
+            raise UserError(
+                f"that is too far from the runs of {source.name} to say anything of {objective}; ask nearer"
+            )
+        said += _outside(source, objective, answer, options)
+        found[objective] = {name: _json(value) for name, value in answer.items()}
+    for line in said:
+        warnings.warn(line, stacklevel=2)
+    query = {name: value for name, value in vars(options).items() if name != "source" and value is not None}
+    return {
+        "query": query,
+        "from": source.name,
+        "flops_rule": source.rule,
+        "objectives": found,
+        "warnings": said,
+        "notes": [f"{BOUND}; intervals (95%) are of the line, and a run scatters about it", *source.notes],
+    }
+
+
+def in_words(result: dict[str, Any]) -> str:
+    """A row an objective."""
+    query = ", ".join(
+        f"{value if name == 'loss' else _number(value)} {UNITS.get(name, 'unique tokens')}"
+        for name, value in result["query"].items()
+    )
+    rule = "6 N D" if result["flops_rule"] == "6nd" else "exact FLOPs"
+    columns = list(next(iter(result["objectives"].values())))
+    rows = [["", *(SHOWN[name] for name in columns)]]
+    for objective, values in result["objectives"].items():
+        rows.append([objective, *(_cell(name, values[name]) for name in columns)])
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    notes = [f"  {note}" for note in result["notes"]]
+    return "\n".join([f"{query}, from {result['from']} ({rule}):", *lines, *notes])
+
+
+def _answer(source: Source, objective: str, options: PredictOptions) -> dict[str, Interval]:
+    """Compute, size, tokens and loss; what was asked for is exact."""
+    if options.params is not None and options.tokens is not None:
+        asked = {"params": options.params, "tokens": options.tokens}
+        flops = source.flops_of(objective, **asked)
+        loss = source.loss(objective, **asked, unique=options.unique)
+        return {**{name: _exact(value) for name, value in {"flops": flops, **asked}.items()}, "loss": loss}
+    if options.loss is not None:
+        return {**source.reach(objective, options.loss), "loss": _exact(options.loss)}
+    assert options.flops is not None
+    line = source.frontier(objective, options.flops, unique=options.unique)
+    return {"flops": _exact(options.flops), **{name: line[name] for name in QUANTITIES}}
+
+
+def _exact(value: float) -> Interval:
+    return value, None, None
+
+
+def _outside(source: Source, objective: str, answer: dict[str, Interval], options: PredictOptions) -> list[str]:
+    """A line for the first of compute, and the size and tokens asked for, that lies outside what was run."""
+    for name in ("flops", *(which for which in ("params", "tokens") if getattr(options, which) is not None)):
+        low, high = source.ranges[objective][name]
+        value = answer[name][0]
+        if not low / ROUNDING <= value <= high * ROUNDING:
+            far = (
+                f"{value / high:.3g} times the largest" if value > high else f"{low / value:.3g} times below the least"
+            )
+            ran = f"{_number(low)} to {_number(high)}"
+            return [f"{objective}: {_number(value)} {UNITS[name]} is {far} of the fit's ({ran}): extrapolated"]
+    return []
+
+
+def _json(value: Interval) -> dict[str, float | None]:
+    estimate, low, high = (None if v is None or not math.isfinite(v) else v for v in value)
+    return {"estimate": estimate, "low": low, "high": high}
+
+
+def _cell(name: str, value: dict[str, float | None]) -> str:
+    """4.17e9 [2.99e9, 5.82e9]."""
+    form = _loss if name == "loss" else _figure
+    if value["estimate"] is None:
+        return "-"
+    if value["low"] is None and value["high"] is None:
+        return form(value["estimate"])
+    low, high = ("-" if end is None else form(end) for end in (value["low"], value["high"]))
+    return f"{form(value['estimate'])} [{low}, {high}]"
+
+
+def _figure(value: float) -> str:
+    """4.00e9."""
+    return f"{value:.2e}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
+
+
+def _number(value: float) -> str:
+    """The same without zeros behind the point: 4e9."""
+    digits, exponent = f"{value:.2e}".split("e")
+    return f"{float(digits):g}e{int(exponent)}"
+
+
+def _loss(value: float) -> str:
+    return f"{value:.4f}"

@@ -1,0 +1,162 @@
+"""`unmask scale report`: the fit of a sweep as a page with pictures, the published gaps beside it.
+
+    unmask scale report runs.csv --out report
+    unmask scale report sweep/ --out report --beside c4_isoflop.csv --over runs/large
+
+Writes `report.html` (self-contained), `fit.json` (what `unmask scale predict --from report` reads), and each picture as
+PNG and SVG. The fit is that of `unmask scale fit`, with its options.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.errors import UserError
+from unmask.evaluation.plots import inline_svg
+from unmask.files import check_writable, write_whole
+from unmask.scaling import figures
+from unmask.scaling.beside import beside_of, notes_of
+from unmask.scaling.epochs import studies_of
+from unmask.scaling.estimates import estimate, nothing
+from unmask.scaling.fit import FitOptions, Fitted, draws_of, fit_sweep, result_of
+from unmask.scaling.later import read_later
+from unmask.scaling.page import TITLES, render
+from unmask.scaling.published import BOUND, PRINTED_GAPS
+from unmask.scaling.selection import USUAL_PAIR
+from unmask.scaling.sweep_fit import ObjectiveFit
+from unmask.scaling.table import Runs
+from unmask.scaling.view import budgets_of, frontier_of, runs_of
+
+PAGE, FIT = "report.html", "fit.json"
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """The command's arguments: those of the fit, and what is laid beside and over it."""
+
+    runs: str
+    out: str
+    pair: Sequence[str] | None = None
+    exclude: Sequence[str] = ()
+    resamples: int = 1000
+    seed: int = 0
+    tag: str | None = None
+    beside: Sequence[str] = ()  # other runs, or fit files
+    over: Sequence[str] = ()  # runs trained later
+
+    @property
+    def fit(self) -> FitOptions:
+        """Those of the fit."""
+        return FitOptions(self.runs, self.pair, self.exclude, self.resamples, self.seed, self.tag)
+
+    def check(self) -> None:
+        """Raises `UserError` where the report could not be written, or a later run cannot be read."""
+        self.fit.check()
+        out = Path(self.out)
+        if out.exists() and not out.is_dir():
+            raise UserError(f"--out {out} is a file; give a folder")
+        check_writable([out / PAGE] if out.is_dir() else [out])
+        for run in self.over:
+            read_later(run, "exact")
+
+
+def scale_report(options: ReportOptions) -> dict[str, Any]:
+    """`out`, `files`, and the fit as `unmask scale fit --json` prints it. Raises `UserError` as that does."""
+    options.check()
+    fitted = fit_sweep(options.fit)
+    fit = result_of(fitted)
+    later = [_predicted(fitted, read_later(run, fit["flops_rule"])) for run in options.over]
+    beside = beside_of(options.beside, fitted.sweep.pair, options.resamples, options.seed)
+    view = view_of(fitted, fit, beside, later)
+    files = _write(Path(options.out), fit | {"draws": draws_of(fitted.sweep)}, view)
+    return {"out": str(options.out), "files": files, "fit": fit}
+
+
+def in_words(result: dict[str, Any]) -> str:
+    """What was written, and the gap in a line."""
+    lines = [f"{result['out']}: {', '.join(result['files'])}"]
+    pair = result["fit"]["pair"]
+    for row in result["fit"]["gap"]:
+        if pair and row["form"] == "overlap" and row["estimate"] is not None and row["axis"] == pair[1]:
+            ends = "" if row["low"] is None else f" [{row['low']:.1f}, {row['high']:.1f}]"
+            lines.append(f"  gap at {figures.power(row['flops'])} FLOPs of {row['axis']}: {row['estimate']:.1f}x{ends}")
+    return "\n".join([*lines, f"  {BOUND}"])
+
+
+def view_of(
+    fitted: Fitted, fit: dict[str, Any], beside: list[dict[str, Any]], later: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What the pictures and the page show beside the fit's own JSON."""
+    sweep = fitted.sweep
+    lines = {name: frontier_of(one) for name, one in sweep.objectives.items()}
+    return {
+        "source": fit["runs"]["source"],
+        "notes": notes_of(fit["runs"]["source"]),
+        "objectives": list(sweep.objectives),
+        "pair": fit["pair"],
+        "runs": runs_of(sweep.objectives, fitted.left_out),
+        "budgets": {name: budgets_of(one) for name, one in sweep.objectives.items()},
+        "frontier": {name: line for name, line in lines.items() if line is not None},
+        "gap": fit["gap"],
+        "beside": beside,
+        "printed": list(PRINTED_GAPS) if beside else [],
+        "repeated": studies_of(_together(sweep.runs, fitted.repeated), fit["pair"] or USUAL_PAIR),
+        "over": later,
+    }
+
+
+def _together(*parts: Runs) -> Runs:
+    fields = [field.name for field in dataclasses.fields(Runs)]
+    return Runs(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})
+
+
+def _predicted(fitted: Fitted, later: dict[str, Any]) -> dict[str, Any]:
+    """A later run with what the fit says of its compute, and of its size and tokens."""
+    objectives = fitted.sweep.objectives
+    if later["objective"] not in objectives:
+        there = ", ".join(objectives)
+        raise UserError(f"--over {later['name']} is an {later['objective']}, and the fit has {there}; leave it out")
+    one: ObjectiveFit = objectives[later["objective"]]
+    said = {
+        "approach 2: the best loss of its compute": nothing(one.why.get("approach2", "no lines")),
+        "approach 3: of its size and tokens": nothing(one.why.get("own", "no law")),
+    }
+    line, law = said
+    if one.lines is not None:
+        drawn = one.headline.lines
+        said[line] = estimate(one.lines.loss(later["flops"])[0], drawn.loss(later["flops"]) if drawn else None)
+    if (own := one.laws.get("own")) is not None:
+        place = (later["params"], later["tokens"])
+        draws = one.headline.laws.get("own")
+        said[law] = estimate(own.loss(*place), draws.loss(*place) if draws else None)
+    return {**later, "predicted": said}
+
+
+def _write(out: Path, fit: dict[str, Any], view: dict[str, Any]) -> list[str]:
+    """Everything beside the place, then each file to its own; what else lies in the folder stays."""
+    drawn = figures.draw(view)
+    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
+    try:
+        partial.mkdir()
+        texts = figures.write(drawn, partial)
+        pictures = {name: inline_svg(text, TITLES[name]) for name, text in texts.items()}
+        write_whole(partial / FIT, json.dumps({**fit, "view": view}, allow_nan=False) + "\n")
+        write_whole(partial / PAGE, render(fit, view, pictures))
+        out.mkdir(exist_ok=True)
+        names = sorted(path.name for path in partial.iterdir())
+        for name in names:
+            (partial / name).replace(out / name)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written: {error.strerror}; free space or choose another --out") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return names

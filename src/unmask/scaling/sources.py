@@ -1,0 +1,274 @@
+"""What a prediction rests on: the paper's optima, our own shipped fit, or a fit file; each answers the same questions.
+
+    source = open_source("paper")                    # or "ours", or the path of a fit.json, or None for the default
+    source.frontier("mdm", 1e21)                     # {"params": (estimate, low, high), "tokens": ..., "loss": ...}
+    source.reach("mdm", 2.5)                         # {"flops": ..., "params": ..., "tokens": ...} of a loss
+    source.loss("mdm", 1e9, 2e10)                    # of a size trained on so many tokens
+
+Frontiers are the lines of approach 2; the loss of any size and tokens is approach 3's. Intervals (95%) are of the line,
+not of one run that scatters about it: of a fit file from its draws, of the paper's five optima by Student's t.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, Protocol
+
+import numpy as np
+
+from unmask.errors import UserError
+from unmask.files import parse_json
+from unmask.scaling.constrained import Muennighoff
+from unmask.scaling.cost import Cost
+from unmask.scaling.isoflop import Lines
+from unmask.scaling.law import FIELDS, Law, Point
+from unmask.scaling.published import PAPER, Interval, paper_line, paper_minima
+
+OURS = Path(__file__).with_name("ours.json")
+QUANTITIES = ("params", "tokens", "loss")
+WIDE = NormalDist().inv_cdf(0.975)
+SEARCH, STEPS = 14.0, 120  # of log N around the middle, each way
+NO_DRAWS = "the fit file holds no draws, so there are no intervals; unmask scale report, or fit --out, writes them"
+OPTIMA_ALONE = (
+    "the paper's table holds optima alone, which say nothing of other sizes or of repeated data; "
+    "give --flops or --loss without --unique, or --from a fit.json"
+)
+
+
+class Source(Protocol):
+    """`name` in words, `rule` of its FLOPs, `objectives`, `ranges`: what was run, by objective and quantity."""
+
+    name: str
+    rule: str
+    objectives: list[str]
+    ranges: dict[str, dict[str, tuple[float, float]]]
+    notes: list[str]
+
+    def frontier(self, objective: str, flops: float, unique: float | None = None) -> dict[str, Interval]:
+        """Optimal params, tokens and loss of a budget; with `unique`, where only so many tokens are new."""
+
+    def reach(self, objective: str, loss: float) -> dict[str, Interval]:
+        """The least flops that reach a loss, and their params and tokens."""
+
+    def loss(self, objective: str, params: float, tokens: float, unique: float | None = None) -> Interval:
+        """Of a size trained on so many tokens; with `unique`, where only so many of them are new."""
+
+    def flops_of(self, objective: str, params: float, tokens: float) -> float:
+        """By the rule of the fit."""
+
+
+def open_source(name: str | None) -> Source:
+    """`paper`, `ours`, a fit file; None: ours where it is shipped, else the paper. Raises `UserError` for others."""
+    if name is None:
+        name = "ours" if OURS.is_file() else "paper"
+    if name == "paper":
+        return PaperSource()
+    if name == "ours":
+        if not OURS.is_file():
+            raise UserError("no fit of our own is shipped yet; give --from paper, or --from a fit.json of your own")
+        return FitSource(read_fit(OURS), "the fit of our own sweep")
+    return FitSource(read_fit(Path(name)), name)
+
+
+def read_fit(path: Path, option: str = "--from") -> dict[str, Any]:
+    """A fit file, or that of a report's folder. Raises `UserError`, naming the option, for what is none."""
+    if path.is_dir():
+        path = path / "fit.json"
+    mend = "give the fit.json that unmask scale report writes" + (", paper or ours" if option == "--from" else "")
+    try:
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{option} {path} cannot be read: {error.strerror}; {mend}") from error
+    except ValueError as error:
+        raise UserError(f"{option} {path} cannot be read as JSON: {str(error).splitlines()[0]}; {mend}") from error
+    if (
+        not isinstance(found, dict)
+        or not isinstance(found.get("approach2"), dict)
+        or not isinstance(found.get("gap"), list)
+    ):
+        raise UserError(f"{option} {path} is no fit: it has no approach2 and gap; {mend}")
+    return found
+
+
+class PaperSource:
+    """The paper's optima, by power laws through them; no law of L(N, D) can be had from optima alone."""
+
+    name = PAPER
+    rule = "6nd"
+
+    def __init__(self) -> None:
+        self.objectives = ["arm", "mdm"]
+        self.notes: list[str] = []
+        self.ranges = {}
+        for name in self.objectives:
+            minima = paper_minima(name)
+            values = {which: [getattr(m, which) for m in minima] for which in ("flops", "params", "tokens")}
+            self.ranges[name] = {which: (min(found), max(found)) for which, found in values.items()}
+
+    def frontier(self, objective: str, flops: float, unique: float | None = None) -> dict[str, Interval]:
+        if unique is not None:
+            raise UserError(OPTIMA_ALONE)
+        return {which: paper_line(objective, which).at(flops) for which in QUANTITIES}
+
+    def reach(self, objective: str, loss: float) -> dict[str, Interval]:
+        flops = paper_line(objective, "loss").inverse(loss)
+        found = {"flops": flops}
+        for which in ("params", "tokens"):
+            line = paper_line(objective, which)
+            found[which] = _wider(line.at(flops[0]), flops, line.exponent)
+        return found
+
+    def loss(self, objective: str, params: float, tokens: float, unique: float | None = None) -> Interval:
+        raise UserError(OPTIMA_ALONE)
+
+    def flops_of(self, objective: str, params: float, tokens: float) -> float:
+        return 6 * params * tokens
+
+
+def _wider(at: Interval, flops: Interval, exponent: float) -> Interval:
+    """A line's value where its x is uncertain too: half-widths of both in logs, added as independent."""
+    estimate = at[0]
+    if None in at or None in flops:
+        return estimate, None, None
+    ends = []
+    for of_line, of_x in zip(at[1:], (flops[1:] if exponent > 0 else flops[:0:-1]), strict=True):
+        assert of_line is not None and of_x is not None
+        half = math.hypot(math.log(of_line / estimate), exponent * math.log(of_x / flops[0]))
+        ends.append(estimate * math.exp(half if of_line > estimate else -half))
+    return estimate, ends[0], ends[1]
+
+
+class FitSource:
+    """A fit file: lines and laws with the draws that their intervals come from."""
+
+    def __init__(self, fit: dict[str, Any], name: str) -> None:
+        self.fit, self.name = fit, name
+        try:
+            self.rule = str(fit["flops_rule"])
+            self.objectives = [n for n, entry in fit["approach2"].items() if isinstance(entry, dict)]
+            self.ranges = {
+                name: {which: (float(low), float(high)) for which, (low, high) in entry.items()}
+                for name, entry in fit["ranges"].items()
+            }
+            self.costs = {name: Cost.from_dict(entry) for name, entry in fit["cost"].items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(
+                f"--from {name} is no whole fit ({error!r}); make it anew by unmask scale report"
+            ) from error
+        self.notes = [] if fit.get("draws") else [NO_DRAWS]
+
+    def frontier(self, objective: str, flops: float, unique: float | None = None) -> dict[str, Interval]:
+        if unique is not None:
+            law, drawn = self._constrained(objective)
+            cost = self.costs[objective]
+            points = [optimum(one, flops, unique, cost) for one in (law, *drawn)]
+            return {which: _middle([getattr(p, which) for p in points]) for which in QUANTITIES}
+        lines, draws = self._lines(objective)
+        return {which: _interval(lambda line, w=which: getattr(line, w)(flops), lines, draws) for which in QUANTITIES}
+
+    def reach(self, objective: str, loss: float) -> dict[str, Interval]:
+        lines, draws = self._lines(objective)
+
+        def at(line: Lines, which: str) -> np.ndarray:
+            flops = np.ravel(line.flops_at(loss))
+            if which == "flops":
+                return flops
+            letter = {"params": "n", "tokens": "d"}[which]
+            return np.ravel(getattr(line, f"{letter}_coefficient")) * flops ** np.ravel(
+                getattr(line, f"{letter}_exponent")
+            )
+
+        return {w: _interval(lambda line, w=w: at(line, w), lines, draws) for w in ("flops", "params", "tokens")}
+
+    def loss(self, objective: str, params: float, tokens: float, unique: float | None = None) -> Interval:
+        if unique is not None:
+            law, drawn = self._constrained(objective)
+            return _middle([float(one.loss(params, tokens, unique)) for one in (law, *drawn)])
+        law, draws = self._law(objective)
+        return _interval(lambda one: one.loss(params, tokens), law, draws)
+
+    def flops_of(self, objective: str, params: float, tokens: float) -> float:
+        return float(self.costs[objective](params)) * tokens
+
+    def _lines(self, objective: str) -> tuple[Lines, Lines | None]:
+        entry = self.fit["approach2"][objective]
+        return self._read(Lines, list(Lines.__dataclass_fields__), entry, "approach2", objective)
+
+    def _law(self, objective: str) -> tuple[Law, Law | None]:
+        entry = (self.fit.get("approach3") or {}).get(objective)
+        return self._read(Law, list(FIELDS), entry, "approach3", objective)
+
+    def _constrained(self, objective: str) -> tuple[Muennighoff, list[Muennighoff]]:
+        """Muennighoff's law on approach 3's, and its draws: R_D as its interval says, each on a draw of the law."""
+        base, bases = self._law(objective)
+        entry = ((self.fit.get("constrained") or {}).get(objective) or {}).get("muennighoff") or {}
+        r_data = entry.get("R_D") or {}
+        if r_data.get("estimate") is None:
+            why = r_data.get("why") or "the sweep has no repeated data"
+            raise UserError(f"{self.name} has no law of repeated data of {objective}: {why}; leave out --unique")
+        r_params = (entry.get("R_N") or {}).get("estimate") or math.inf
+        drawn = []
+        if bases is not None and r_data.get("low") is not None:
+            order = np.random.default_rng(0).permutation(len(bases.E))
+            for i, r in zip(order, _spread(r_data, len(order)), strict=True):
+                law = Law(**{field: float(getattr(bases, field)[i]) for field in FIELDS})
+                drawn.append(Muennighoff(law, r, r_params))
+        return Muennighoff(base, float(r_data["estimate"]), r_params), drawn
+
+    def _read(self, made: Any, fields: list[str], entry: Any, key: str, objective: str) -> Any:
+        """(the law, its draws or None). Raises `UserError` where the fit has no number there, with its reason."""
+        values = {field: (entry or {}).get(field) for field in fields}
+        missing = [field for field, v in values.items() if not isinstance(v, dict) or v.get("estimate") is None]
+        if missing:
+            why = (entry or {}).get("why") or (values[missing[0]] or {}).get("why") or "it could not be fitted"
+            raise UserError(f"{self.name} has no {key} of {objective}: {why}; give --from another fit")
+        law = made(**{field: float(v["estimate"]) for field, v in values.items()})
+        drawn = ((self.fit.get("draws") or {}).get(key) or {}).get(objective)
+        if not drawn:
+            return law, None
+        return law, made(**{field: np.array(drawn[field], dtype=float) for field in fields})  # null is nan
+
+
+def optimum(law: Muennighoff, flops: float, unique: float, cost: Cost) -> Point:
+    """The best size and tokens of a budget where only `unique` tokens are new, found along N."""
+    center, width = math.log(float(cost.params(math.sqrt(flops)))), SEARCH
+    for _ in range(3):
+        params_G = np.exp(np.linspace(center - width, center + width, STEPS))
+        tokens_G = flops / cost(params_G)
+        loss_G = law.loss(params_G, tokens_G, unique)
+        best = int(np.nanargmin(loss_G))
+        center, width = math.log(params_G[best]), 2 * width / (STEPS - 1)
+    return Point(params_G[best], tokens_G[best], loss_G[best])
+
+
+def _spread(value: dict[str, float], n: int) -> list[float]:
+    """Values whose middle 95% is the interval of an estimate: two half normals of log R about it."""
+    down, up = (abs(math.log(value[end] / value["estimate"])) / WIDE for end in ("low", "high"))
+    z = [NormalDist().inv_cdf((i + 0.5) / n) for i in range(n)]
+    return [value["estimate"] * math.exp(x * (up if x > 0 else down)) for x in z]
+
+
+def _middle(values: list[Any]) -> Interval:
+    """The first one, and the middle 95% of the others."""
+    first, *drawn = (float(v) for v in values)
+    finite = [v for v in drawn if math.isfinite(v)]
+    if not finite:
+        return first, None, None
+    low, high = np.percentile(finite, [2.5, 97.5])
+    return first, float(low), float(high)
+
+
+def _interval(of: Callable[[Any], np.ndarray], law: Any, draws: Any) -> Interval:
+    """The value of a law, and the middle 95% of those of its draws."""
+    estimate = float(np.ravel(of(law))[0])
+    if draws is None:
+        return estimate, None, None
+    drawn = np.ravel(of(draws))
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
+        return estimate, None, None
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return estimate, float(low), float(high)

@@ -1,0 +1,204 @@
+"""A sweep's folder: which runs are done, in hand, cut, failed; one results file that several writers share.
+
+    sweep = Sweep.open("sweep", plan)
+    with sweep.claim(run) as claim: ...               # None where another process has it
+    sweep.append(row)                                 # a whole line, under a lock
+
+    sweep.json          what all runs share, and nothing of when
+    results.jsonl       a line a finished run
+    claims/NAME         locked while a process works on it; holds the run's digest from its beginning on
+    failed/NAME.json    why, until --retry
+    runs/NAME/          a run folder of `unmask train`, with the final weights as its model
+    logs/NAME.log       what the run said
+
+Locks are flock's: they end with the last process that holds them, so nothing is left to clean up after a kill.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import IO, Any
+
+from unmask.errors import UserError
+from unmask.files import write_whole
+from unmask.scaling.plan_file import Plan
+from unmask.scaling.runs import PlannedRun
+from unmask.settings import read_json
+
+SCHEMA_VERSION = 1
+SWEEP, RESULTS, PROGRESS = "sweep.json", "results.jsonl", "progress.json"
+FOLDERS = ("claims", "failed", "runs", "logs", "recipes")
+STATES = ("done", "running", "failed", "cut", "waiting")
+
+
+class Sweep:
+    """The folder of one sweep."""
+
+    def __init__(self, path: Path, plan: Plan) -> None:
+        self.path, self.plan, self._digests = path, plan, plan.digests()
+
+    @classmethod
+    def open(cls, path: str | Path, plan: Plan, make: bool = True) -> Sweep:
+        """Makes it, or goes on with it. Raises `UserError` where it is another plan's; `make=False` writes nothing."""
+        folder = Path(path)
+        sweep = cls(folder, plan)
+        there = (folder / SWEEP).is_file()
+        if not there and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UserError(f"{folder} exists and is no sweep (it has no {SWEEP}); give another --out")
+        if not there and not make:
+            raise UserError(f"{folder} is no sweep yet; start it with `unmask scale run PLAN --out {folder}`")
+        if there:
+            sweep._refuse_another_plan()
+        elif make:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise UserError(f"{folder} cannot be made: {error.strerror}; give another --out") from error
+            text = json.dumps({"schema_version": SCHEMA_VERSION, **plan.base()}, indent=1)
+            write_whole(folder / SWEEP, text + "\n")
+        for name in FOLDERS if make else ():
+            (folder / name).mkdir(exist_ok=True)
+        return sweep
+
+    def _refuse_another_plan(self) -> None:
+        """What all runs share must be the same, and each run that was begun must be in the plan as it was."""
+        found = read_json(self.path / SWEEP)
+        if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
+            raise UserError(f"{self.path / SWEEP} is not of this version's schema {SCHEMA_VERSION}; give another --out")
+        words = {"data_sum": "data", "context": "context", "scoring": "scoring protocol"}
+        for key, value in self.plan.base().items():
+            if found.get(key) != value:
+                raise UserError(
+                    f"{self.path} is the sweep of another plan: its {words[key]} differs; give another --out"
+                )
+        for name, digest in self.begun().items():
+            if name not in self._digests:
+                raise UserError(
+                    f"{self.path} is the sweep of another plan: it has {name}, which this one does not; give another "
+                    "--out, or a plan that has it too"
+                )
+            if digest not in ("", self._digests[name]):
+                raise UserError(
+                    f"{self.path} began {name} with other settings than this plan's (sums {digest} and "
+                    f"{self._digests[name]}); give the runs of this plan a tag, or another --out"
+                )
+
+    def begun(self) -> dict[str, str]:
+        """The digest of each run that any process ever took up."""
+        found = {}
+        for path in sorted((self.path / "claims").glob("*")) if (self.path / "claims").is_dir() else ():
+            found[path.name] = path.read_text(encoding="utf-8").strip()
+        return found
+
+    def folder(self, name: str) -> Path:
+        return self.path / "runs" / name
+
+    def log(self, name: str) -> Path:
+        return self.path / "logs" / f"{name}.log"
+
+    def claim(self, run: PlannedRun) -> IO[str] | None:
+        """The run's lock, held while the file is open (also by a child that inherits it); None: another has it."""
+        file = (self.path / "claims" / run.name).open("a+", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        file.seek(0)
+        if not file.read():
+            file.write(self._digests[run.name] + "\n")
+            file.flush()
+        return file
+
+    def held(self, name: str) -> bool:
+        """Whether some process works on a run."""
+        try:
+            with (self.path / "claims" / name).open("r", encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def rows(self) -> dict[str, dict[str, Any]]:
+        """Results by run. A last line that is not whole is nobody's. Raises `UserError` for a damaged file."""
+        return read_results(self.path / RESULTS)
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Adds a run's line unless it is there; on disk when this returns."""
+        line = (json.dumps(row, ensure_ascii=False) + "\n").encode()
+        with (self.path / RESULTS).open("a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.seek(0)
+            text = file.read()
+            whole = text.rfind(b"\n") + 1
+            if whole < len(text):  # of a writer that was killed in the middle
+                file.truncate(whole)
+            if row["name"] in (found.get("name") for found in _lines(text[:whole], self.path / RESULTS)):
+                return
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def failure(self, name: str) -> str | None:
+        """Why a run failed; None where it did not."""
+        path = self.path / "failed" / f"{name}.json"
+        return str(read_json(path).get("reason", "unknown")) if path.is_file() else None
+
+    def fail(self, name: str, reason: str) -> None:
+        write_whole(self.path / "failed" / f"{name}.json", json.dumps({"name": name, "reason": reason}) + "\n")
+
+    def forgive(self, name: str) -> None:
+        (self.path / "failed" / f"{name}.json").unlink(missing_ok=True)
+
+    def clear(self, name: str) -> None:
+        """Takes away what only a run that goes on needs."""
+        shutil.rmtree(self.folder(name) / "checkpoints", ignore_errors=True)
+
+    def states(self) -> dict[str, str]:
+        """Of each run of the plan: done, running, failed, cut (begun, to be resumed) or waiting."""
+        rows = self.rows()
+        found = {}
+        for run in self.plan.runs:
+            if run.name in rows:
+                found[run.name] = "done"
+            elif self.held(run.name):
+                found[run.name] = "running"
+            elif self.failure(run.name) is not None:
+                found[run.name] = "failed"
+            else:
+                found[run.name] = "cut" if self.folder(run.name).exists() else "waiting"
+        return found
+
+
+def read_results(path: Path) -> dict[str, dict[str, Any]]:
+    """The rows of a results file by their names; none where there is no file."""
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError:
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    for row in _lines(text[: text.rfind(b"\n") + 1], path):
+        if (name := str(row["name"])) in found:
+            raise UserError(f"{path} has {name} twice; take one line away")
+        found[name] = row
+    return found
+
+
+def _lines(text: bytes, path: Path) -> list[dict[str, Any]]:
+    rows = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            row = json.loads(line)
+        except ValueError:
+            row = None
+        if not isinstance(row, dict) or "name" not in row:
+            raise UserError(f"{path}: line {number} is no result of a run; take it away, the run is done again")
+        rows.append(row)
+    return rows

@@ -1,0 +1,251 @@
+"""The runs of a sweep as a table: a CSV of anyone's, our results file, or a folder of TensorBoard logs.
+
+    runs = read_runs("c4_isoflop.csv")                        # Runs
+    mdm = runs.of("mdm")
+    runs = read_runs("quokka_logs", tag="validation/loss")    # folders or files called {FLOPs}_{sizeM}_{tokens}
+
+Columns: objective, flops, params, loss; tokens may be missing where 6 N D gives them. Optional: seed, trunk (runs that
+branch off one another), se (of the loss), plateau (D0: tokens at which the training loss first falls 0.5 nats below the
+unigram), unique (tokens of the data, where they were repeated), protocol and validation (what the loss was measured
+by: one for the whole table). Other columns are read over.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from unmask.errors import UserError, nearest
+from unmask.files import parse_json
+from unmask.scaling.cost import follows_six_nd
+
+NEEDED = ("objective", "flops", "params", "loss")
+NUMBERS = ("flops", "params", "tokens", "loss", "se", "plateau", "unique")
+OPTIONAL = ("tokens", "seed", "trunk", "se", "plateau", "unique", "protocol", "validation")
+OTHER_NAMES = {"unique_tokens": "unique", "d0": "plateau", "validation_sha256": "validation"}
+RESULTS = "results.jsonl"  # in a sweep's folder
+COLUMNS = f"the columns are {', '.join(NEEDED)}, and optionally {', '.join(OPTIONAL)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftOut:
+    """A run that takes no part in the fit, and why."""
+
+    where: str
+    objective: str
+    flops: float
+    params: float
+    tokens: float | None
+    loss: float | None
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return dataclasses.asdict(self)
+
+
+@dataclasses.dataclass(frozen=True)
+class Runs:
+    """One row a run; every field an array [R], numbers as float64 with nan for what is not said, words as objects."""
+
+    where: np.ndarray
+    objective: np.ndarray
+    flops: np.ndarray
+    params: np.ndarray
+    tokens: np.ndarray
+    loss: np.ndarray
+    seed: np.ndarray
+    trunk: np.ndarray
+    se: np.ndarray
+    plateau: np.ndarray
+    unique: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    def take(self, which: np.ndarray) -> Runs:
+        """The rows of a mask or of indices."""
+        return Runs(**{field.name: getattr(self, field.name)[which] for field in dataclasses.fields(self)})
+
+    def of(self, objective: str) -> Runs:
+        return self.take(self.objective == objective)
+
+    @property
+    def names(self) -> list[str]:
+        """The objectives, in the order in which they first come."""
+        return list(dict.fromkeys(self.objective))
+
+    @property
+    def repeats(self) -> np.ndarray:
+        """Whether a run saw its tokens more than once, as far as `unique` says, [R]."""
+        return np.nan_to_num(self.unique, nan=np.inf) < self.tokens * 0.999
+
+    @property
+    def flops_rule(self) -> str:
+        """`6nd` where FLOPs are 6 N D in every row, else `exact`: whatever the rows carry."""
+        return "6nd" if follows_six_nd(self.flops, self.params, self.tokens) else "exact"
+
+    def left_out(self, which: np.ndarray, reason: str | Callable[[int], str]) -> list[LeftOut]:
+        """The rows of a mask, as what takes no part."""
+        rows = []
+        for i in np.flatnonzero(which):
+            tokens, loss = (float(v) if math.isfinite(v) else None for v in (self.tokens[i], self.loss[i]))
+            said = reason if isinstance(reason, str) else reason(int(i))
+            one = (str(self.where[i]), str(self.objective[i]), float(self.flops[i]), float(self.params[i]))
+            rows.append(LeftOut(*one, tokens, loss, said))
+        return rows
+
+
+def read_runs(path: str | Path, tag: str | None = None) -> tuple[Runs, list[LeftOut]]:
+    """(runs, those that diverged). Raises `UserError` naming the file, the line and the column that is wrong."""
+    path = Path(path)
+    if path.is_dir() and not (path / RESULTS).is_file():
+        from unmask.scaling.event_logs import read_logs
+
+        return runs_of(read_logs(path, tag), str(path))
+    if tag is not None:
+        raise UserError(f"--tag is of a folder of TensorBoard logs, and {path} is none; leave it out")
+    if path.is_dir():
+        path = path / RESULTS
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; give a CSV, a sweep or a folder of logs") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text; give a CSV with a header; {COLUMNS}") from error
+    records = _json_lines(text, path) if text.lstrip().startswith("{") else _csv(text, path)
+    return runs_of(records, str(path))
+
+
+def _csv(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
+    reader = csv.reader(text.splitlines())
+    header = [OTHER_NAMES.get(name.strip().lower(), name.strip().lower()) for name in next(reader, [])]
+    for name in NEEDED:
+        if name not in header:
+            near = nearest(name, header) if header else ""
+            raise UserError(f"{path}: there is no column '{name}'{near}; {COLUMNS}")
+    if twice := [name for name in header if name in (*NEEDED, *OPTIONAL) and header.count(name) > 1]:
+        raise UserError(f"{path}: column '{twice[0]}' stands there twice; leave out one")
+    records: list[tuple[str, dict[str, Any]]] = []
+    for cells in reader:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            raise UserError(f"{path}:{reader.line_num}: {len(cells)} cells under {len(header)} columns; mend the line")
+        row: dict[str, Any] = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+        records.append((f"line {reader.line_num}", row))
+    return records
+
+
+def _json_lines(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """Rows of a sweep's results; those of runs that are not finished, or that failed, are read over."""
+    records = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = parse_json(line)
+        except ValueError as error:
+            raise UserError(f"{path}:{number}: no JSON object; mend or remove the line") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{path}:{number}: no JSON object; mend or remove the line")
+        if row.get("state", "finished") != "finished":
+            continue
+        fields = {str(OTHER_NAMES.get(name, name)): value for name, value in row.items()}
+        records.append((f"line {number}", fields))
+    return records
+
+
+def runs_of(records: Iterable[tuple[str, dict[str, Any]]], name: str) -> tuple[Runs, list[LeftOut]]:
+    """Checked. Raises `UserError` as `read_runs` does."""
+    rows = [_row(row, f"{name}: {where}") | {"where": where} for where, row in records]
+    if not rows:
+        raise UserError(f"{name} holds no runs; {COLUMNS}")
+    for field in ("protocol", "validation"):
+        found = list(dict.fromkeys(str(row[field]) for row in rows if row[field] not in (None, "")))
+        if len(found) > 1:
+            places = [next(r["where"] for r in rows if str(r[field]) == value) for value in found[:2]]
+            raise UserError(
+                f"{name}: losses of more than one {field} ('{found[0]}' in {places[0]}, '{found[1]}' in {places[1]}) "
+                "cannot be compared; keep the rows of one"
+            )
+    fields = [field.name for field in dataclasses.fields(Runs)]
+    arrays = {field: [row[field] for row in rows] for field in fields}
+    runs = Runs(**{f: np.array(v, dtype=float if f in NUMBERS else object) for f, v in arrays.items()})
+    diverged = ~np.isfinite(runs.loss)
+    runs, gone = runs.take(~diverged), runs.left_out(diverged, "diverged: its loss is no finite number")
+    if not len(runs):
+        raise UserError(f"{name}: every run diverged; there is nothing to fit")
+    _check_tokens(runs, name, {str(row["where"]) for row in rows if row["counted"]})
+    _check_repeats(runs, name)
+    return runs, gone
+
+
+def _row(row: dict[str, Any], where: str) -> dict[str, Any]:
+    """One row with its numbers read; tokens from 6 N D where there are none."""
+    found: dict[str, Any] = {field: _word(row.get(field)) for field in ("objective", "seed", "trunk", *OPTIONAL[-2:])}
+    if (subset := _word(row.get("subset"))) not in ("", "0"):  # other unique tokens, which a seed of its own stands for
+        found["seed"] = f"{found['seed']}/{subset}"
+    if not found["objective"]:
+        raise UserError(f"{where}: objective is empty; name one, such as arm or mdm")
+    for field in NUMBERS:
+        found[field] = _number(row.get(field), field, where)
+    for field in ("flops", "params"):
+        if not (0 < found[field] < math.inf):
+            raise UserError(f"{where}: {field} is {row.get(field)}; give a number above 0")
+    if found["loss"] <= 0:
+        raise UserError(f"{where}: loss is {row.get('loss')}; give nats a token, above 0, or remove the row")
+    if row.get("loss") in (None, ""):
+        raise UserError(f"{where}: loss is empty; give nats a token, or nan for a run that diverged")
+    found["counted"] = math.isnan(found["tokens"])
+    if found["counted"]:
+        found["tokens"] = found["flops"] / 6 / found["params"]
+    for field in ("tokens", "plateau", "unique", "se"):
+        if found[field] < 0 or (field in ("tokens", "unique") and found[field] == 0) or math.isinf(found[field]):
+            raise UserError(f"{where}: {field} is {row.get(field)}; give a number above 0, or leave it empty")
+    return found
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, dict | list):
+        import json
+
+        return json.dumps(value, sort_keys=True)
+    return "" if value is None else str(value).strip()
+
+
+def _number(value: Any, field: str, where: str) -> float:
+    if value is None or value == "":
+        return math.nan
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: {field} is '{value}'; give a number") from error
+
+
+def _check_tokens(runs: Runs, name: str, counted: set[str]) -> None:
+    """Where some rows give tokens of another rule, those that give none cannot be told by 6 N D."""
+    by_rule = np.array([where in counted for where in runs.where])
+    said = runs.take(~by_rule)
+    if by_rule.any() and len(said) and not follows_six_nd(said.flops, said.params, said.tokens):
+        row = str(runs.where[np.flatnonzero(by_rule)[0]])
+        raise UserError(f"{name}: {row}: no tokens, and other rows' FLOPs are not 6 N D; give its tokens")
+
+
+def _check_repeats(runs: Runs, name: str) -> None:
+    """Rows that stand there twice: the same run of the same seed, or without seeds the same loss as well."""
+    seen: dict[tuple[Any, ...], str] = {}
+    for i in range(len(runs)):
+        key = (runs.objective[i], runs.flops[i], runs.params[i], runs.tokens[i], runs.seed[i], runs.trunk[i])
+        key += (str(runs.unique[i]),) + (() if runs.seed[i] else (runs.loss[i],))
+        if key in seen:
+            what = f"{runs.objective[i]}, {runs.flops[i]:.4g} FLOPs, {runs.params[i]:.4g} parameters"
+            mend = "remove one, or give the rows their own seed"
+            raise UserError(f"{name}: {runs.where[i]} is the same run as {seen[key]} ({what}); {mend}")
+        seen[key] = str(runs.where[i])
