@@ -21,11 +21,12 @@ import torch
 from unmask.bench.arms import Arm, Tally, build_arm, exactness_seconds
 from unmask.bench.profile import phases, profile
 from unmask.errors import UserError
+from unmask.model.fp32_products import quick_products
+from unmask.model.placement import choose_device
 from unmask.terminal import say
 from unmask.training.distribution import Ranks
 from unmask.training.metrics import matmul_peak, peak_memory
 from unmask.training.recipe import Recipe, build
-from unmask.training.setup import choose_device
 
 
 def turn(arm: Arm, first: int, steps: int) -> dict[str, Any]:
@@ -59,7 +60,7 @@ def main() -> None:
         torch.set_num_threads(recipe.threads)
         device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
         bare = peak_memory(device)
-        with Ranks(device) as ranks:
+        with Ranks(device) as ranks, quick_products(spec["arm"] == "ours" and device.type == "cpu"):
             arm = build_arm(spec["arm"], recipe, device, ranks, say)
             answer(bare=bare, exactness=exactness_seconds(arm), parameters=arm.config.n_params, device=str(device))
             step = 0

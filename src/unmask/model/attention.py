@@ -4,9 +4,9 @@
 
 PyTorch's `scaled_dot_product_attention`, but for bf16 on a CPU: there its kernel may be slower than in fp32, and its
 backward pass is several times slower than the five products it consists of (docs/performance.md has the measurements).
-So bf16 runs as products over a few heads at a time with the library's softmax between them. The backward pass makes the
-probabilities again rather than keep them, but for those of a small model, which are one chunk. Sums inside a product
-and the softmax are fp32.
+Likewise for training in fp32 where its products are quick (`fp32_products.py`). So these run as products over a few
+heads at a time with the library's softmax between them. The backward pass makes the probabilities again rather than keep
+them, but for those of a small model, which are one chunk. Sums inside a product and the softmax are fp32.
 
 Shapes: B batch, H heads, T queries, S keys, D head dimension; h heads at a time.
 """
@@ -19,6 +19,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+
+from unmask.model.fp32_products import products_are_quick
 
 # Scores that stand in memory at a time: 2 MiB in bf16, which the second-level caches hold.
 CHUNK = 1 << 20
@@ -33,12 +35,19 @@ def attend(
 ) -> torch.Tensor:
     """Softmax(q k^T / sqrt(D)) v, [B, H, T, D]. mask: bool, True where a key may be attended to, broadcast to
     [B, H, T, S]; causal: query t sees keys up to t alone (then T = S and there is no mask)."""
-    few = len(q_BHTD) == 1 and q_BHTD.shape[2] <= FEW and not torch.is_grad_enabled()
-    if q_BHTD.dtype == torch.bfloat16 and q_BHTD.device.type == "cpu" and not few:
+    if q_BHTD.device.type == "cpu" and _by_products(q_BHTD):
         scores = math.prod(q_BHTD.shape[:3]) * k_BHSD.shape[2]
         keep = torch.is_grad_enabled() and not causal and scores <= CHUNK
         return _attend(q_BHTD, k_BHSD, v_BHSD, mask, causal, keep)[0]
     return F.scaled_dot_product_attention(q_BHTD, k_BHSD, v_BHSD, attn_mask=mask, is_causal=causal)
+
+
+def _by_products(q_BHTD: torch.Tensor) -> bool:
+    """As measured: in bf16 but for few queries, in fp32 to train where products are quick (docs/performance.md)."""
+    if q_BHTD.dtype == torch.float32:
+        return torch.is_grad_enabled() and products_are_quick()
+    few = len(q_BHTD) == 1 and q_BHTD.shape[2] <= FEW and not torch.is_grad_enabled()
+    return q_BHTD.dtype == torch.bfloat16 and not few
 
 
 @torch.library.custom_op("unmask::attend", mutates_args=())

@@ -29,7 +29,9 @@ from unmask.errors import UserError
 from unmask.files import NO_ROOM, REFUSED
 from unmask.model.flops import StepCost
 from unmask.model.folder import Model
+from unmask.model.fp32_products import quick_products
 from unmask.model.lora import adapter_metadata, merged_weights
+from unmask.model.placement import choose_device
 from unmask.statistics import said
 from unmask.terminal import say, terminals
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
@@ -40,7 +42,7 @@ from unmask.training.precision import PRECISION, Choice, as_record, autocast_for
 from unmask.training.recipe import Recipe
 from unmask.training.record import keep, refuse_extension
 from unmask.training.run_folder import RunFolder
-from unmask.training.setup import Setup, choose_device, compile_layers, prepare
+from unmask.training.setup import Setup, compile_layers, prepare
 from unmask.training.step import SIGNALS, Engine
 from unmask.training.task import Ahead, Batch
 from unmask.training.tracking import Trace, WandbRun, require_wandb
@@ -89,7 +91,7 @@ def _train(recipe: Recipe, resume: bool) -> Result:
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
-    with Ranks(device) as ranks, ranks.watched():
+    with Ranks(device) as ranks, ranks.watched(), quick_products(device.type == "cpu"):
         setup = ranks.together(lambda: prepare(recipe, device, ranks, resume))
         choice = choice_of(recipe, setup.config, device, ranks, resume)
         setup.records[PRECISION] = as_record(choice, recipe.precision)

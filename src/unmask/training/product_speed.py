@@ -29,6 +29,7 @@ from unmask.diffusion.objective import Objective, ObjectiveConfig
 from unmask.errors import UserError
 from unmask.files import cache_folder, write_whole
 from unmask.model.config import ModelConfig
+from unmask.model.fp32_products import products_are_quick
 from unmask.model.linear import write_copies
 from unmask.model.number_types import processor_flags, processor_name
 from unmask.model.transformer import Transformer
@@ -49,7 +50,7 @@ def known_ratios(config: ModelConfig) -> list[float]:
     `TRIES` of them; one where bf16 is hopeless; fewer where time ran out.
     """
     key = {"processor": processor_name(), "flags": processor_flags(), "threads": torch.get_num_threads()}
-    key |= {"torch": str(torch.__version__), "way": [ROWS, WIDEST, SMALL, TOKENS]}
+    key |= {"quick fp32": products_are_quick(), "torch": str(torch.__version__), "way": [ROWS, WIDEST, SMALL, TOKENS]}
     key |= {"shape": small(config).to_dict() if config.n_embd <= SMALL else [*map(list, products(config).items())]}
     name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:32]
     path = None

@@ -28,6 +28,7 @@ from unmask.data.shards import TokenData
 from unmask.diffusion.objective import Objective
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
+from unmask.model.fp32_products import quick_products
 from unmask.model.transformer import Transformer
 from unmask.training.batches import Batches
 from unmask.training.distribution import Ranks, share_of
@@ -115,9 +116,10 @@ class Trial:
 def serve(pipe: Connection, recipe: Recipe) -> None:
     """A fork's life: turns as they are asked for, until the other side closes."""
     try:
-        trial = Trial(recipe)
-        while True:
-            pipe.send(trial.run(*pipe.recv()))
+        with quick_products():
+            trial = Trial(recipe)
+            while True:
+                pipe.send(trial.run(*pipe.recv()))
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return
     except (UserError, MemoryError, RuntimeError) as error:  # of this way alone: the others go on
