@@ -14,6 +14,7 @@ import json
 import os
 import sys
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ import torch
 from unmask.bench.arms import Arm, Tally, build_arm, exactness_seconds
 from unmask.bench.profile import phases, profile
 from unmask.errors import UserError
-from unmask.model.fp32_products import quick_products
+from unmask.model.fp32_products import WIDE, quick_products
 from unmask.model.placement import choose_device
 from unmask.terminal import say
 from unmask.training.distribution import Ranks
@@ -60,8 +61,10 @@ def main() -> None:
         torch.set_num_threads(recipe.threads)
         device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
         bare = peak_memory(device)
-        with Ranks(device) as ranks, quick_products(spec["arm"] == "ours" and device.type == "cpu"):
+        with Ranks(device) as ranks, ExitStack() as settings:
             arm = build_arm(spec["arm"], recipe, device, ranks, say)
+            ours = spec["arm"] == "ours" and device.type == "cpu"
+            settings.enter_context(quick_products(ours and arm.config.n_embd >= WIDE))
             answer(bare=bare, exactness=exactness_seconds(arm), parameters=arm.config.n_params, device=str(device))
             step = 0
             for line in sys.stdin:

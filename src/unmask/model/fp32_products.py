@@ -19,6 +19,7 @@ import torch
 
 from unmask.model.number_types import processor_flags, processor_name
 
+WIDE = 256  # of a model from which this pays: narrower ones gain nothing, and keep the numbers they have elsewhere
 ALLOWED = 2e-6  # error of a product of random numbers over its norm: fp32 has 2e-7, bf16 3e-3
 _quick = False
 

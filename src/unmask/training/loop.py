@@ -29,7 +29,7 @@ from unmask.errors import UserError
 from unmask.files import NO_ROOM, REFUSED
 from unmask.model.flops import StepCost
 from unmask.model.folder import Model
-from unmask.model.fp32_products import quick_products
+from unmask.model.fp32_products import WIDE, quick_products
 from unmask.model.lora import adapter_metadata, merged_weights
 from unmask.model.placement import choose_device
 from unmask.statistics import said
@@ -91,18 +91,23 @@ def _train(recipe: Recipe, resume: bool) -> Result:
     if recipe.threads:
         torch.set_num_threads(recipe.threads)
     device = choose_device(recipe.device, int(os.environ.get("LOCAL_RANK", 0)))
-    with Ranks(device) as ranks, ranks.watched(), quick_products(device.type == "cpu"):
+    with Ranks(device) as ranks, ranks.watched():
         setup = ranks.together(lambda: prepare(recipe, device, ranks, resume))
-        choice = choice_of(recipe, setup.config, device, ranks, resume)
-        setup.records[PRECISION] = as_record(choice, recipe.precision)
-        run = ranks.together(lambda: RunFolder.open(recipe, resume, setup.records) if ranks.first else None)
-        try:
-            # Watched inside: the launcher sends SIGTERM to those that are left while they look who died.
-            with StopSignals(speaks=ranks.size == 1) as stop, ranks.watched():
-                return Run(recipe, setup, choice, ranks, stop, run).go(resume)
-        finally:
-            if run is not None:
-                run.close()
+        with quick_products(device.type == "cpu" and setup.config.n_embd >= WIDE):
+            return _run(recipe, resume, setup, device, ranks)
+
+
+def _run(recipe: Recipe, resume: bool, setup: Setup, device: torch.device, ranks: Ranks) -> Result:
+    choice = choice_of(recipe, setup.config, device, ranks, resume)
+    setup.records[PRECISION] = as_record(choice, recipe.precision)
+    run = ranks.together(lambda: RunFolder.open(recipe, resume, setup.records) if ranks.first else None)
+    try:
+        # Watched inside: the launcher sends SIGTERM to those that are left while they look who died.
+        with StopSignals(speaks=ranks.size == 1) as stop, ranks.watched():
+            return Run(recipe, setup, choice, ranks, stop, run).go(resume)
+    finally:
+        if run is not None:
+            run.close()
 
 
 class Run:

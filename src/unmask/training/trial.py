@@ -28,7 +28,7 @@ from unmask.data.shards import TokenData
 from unmask.diffusion.objective import Objective
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
-from unmask.model.fp32_products import quick_products
+from unmask.model.fp32_products import WIDE, quick_products
 from unmask.model.transformer import Transformer
 from unmask.training.batches import Batches
 from unmask.training.distribution import Ranks, share_of
@@ -116,8 +116,8 @@ class Trial:
 def serve(pipe: Connection, recipe: Recipe) -> None:
     """A fork's life: turns as they are asked for, until the other side closes."""
     try:
-        with quick_products():
-            trial = Trial(recipe)
+        trial = Trial(recipe)
+        with quick_products(trial.width >= WIDE):
             while True:
                 pipe.send(trial.run(*pipe.recv()))
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
