@@ -1,6 +1,7 @@
 """What every test runs under: one thread, no hub, fixed hypothesis examples; and the `shared` fixture.
 
-`make test` runs the fast tests, `make test-slow` the rest; HYPOTHESIS_PROFILE=explore searches new examples.
+`make test` runs the fast tests, `make test-slow` the rest; HYPOTHESIS_PROFILE=explore searches new examples, and
+UNMASK_TEST_DEVICE=cuda puts the models of decoding's and likelihood's tests there (nobody has run that yet).
 """
 
 from __future__ import annotations
@@ -30,6 +31,12 @@ torch.set_num_threads(1)
 hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True, database=None)
 hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
+
+
+@pytest.fixture(scope="session")
+def device() -> torch.device:
+    """Where the models of a test lie: the CPU, or what UNMASK_TEST_DEVICE says."""
+    return torch.device(os.environ.get("UNMASK_TEST_DEVICE", "cpu"))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import unmask
 from unmask.arguments import build_parser
@@ -359,3 +360,46 @@ def test_overrides() -> None:
         overrides(["stray"])
     with pytest.raises(UserError, match="--steps has no value"):
         overrides(["--steps"])
+
+
+VERBS: dict[str, list[str]] = {
+    "sample": ["sample", "RUN"],
+    "score": ["score", "RUN", "text"],
+    "eval": ["eval", "RUN", "--tasks", "unmask_boolq"],
+    "tune": ["tune", "RUN", "--data", "RUN"],
+    "lm-eval": ["lm-eval", "--model", "unmask", "--model_args", "path=RUN", "--tasks", "unmask_boolq"],
+    "bench decode": ["bench", "decode", "RUN", "--data", "RUN"],
+    "bench score": ["bench", "score", "RUN"],
+    "bench engine": ["bench", "engine"],
+    "bench estimators": ["bench", "estimators", "RUN", "--data", "RUN"],
+    "bench llama": ["bench", "llama", "RUN"],
+}
+
+
+@pytest.mark.parametrize("words", VERBS.values(), ids=list(VERBS))
+def test_a_device_or_a_type_that_is_not_there_is_one_line(
+    words: list[str], mdm: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if "eval" in words[0] or "llama" in words:
+        pytest.importorskip("lm_eval")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("UNMASK_PROCESSOR_BF16", "0")
+    asked = [(["--device", "cuda:7"], "device is cuda:7, but PyTorch sees no CUDA device; give cpu or auto")]
+    asked.append((["--device", "cdua"], "device is 'cdua' (did you mean 'cuda'?); give auto, cpu, cuda or cuda:N"))
+    asked.append((["--dtype", "bf61"], "dtype is 'bf61' (did you mean 'bf16'?); give fp32, bf16 or auto"))
+    if words[0] in ("sample", "score"):
+        asked.append((["--dtype", "bf16"], "no bf16 products; give fp32 or auto"))
+    for extra, why in asked:
+        with pytest.raises(SystemExit) as ended:
+            main([word.replace("RUN", str(mdm)) for word in words] + extra)
+        shown = capsys.readouterr()
+        assert ended.value.code == 2 and shown.out == ""
+        lines = [line for line in shown.err.splitlines() if line.startswith("unmask: error: ")]
+        assert len(lines) == 1 and why in lines[0], shown.err
+
+
+def test_every_verb_that_runs_a_model_says_where_and_in_which_type() -> None:
+    _, verbs = build_parser(FUNCTIONS)
+    for name in VERBS.keys() - {"lm-eval"}:
+        defaults = {action.dest: action.default for action in verbs[name]._actions}
+        assert defaults["device"] == "auto" and defaults["dtype"] in ("fp32", None), name

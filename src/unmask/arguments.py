@@ -90,6 +90,16 @@ def add_verify(p: argparse.ArgumentParser) -> None:
     p.add_argument("--verify", action=argparse.BooleanOptionalAction, default=None, help=words)
 
 
+def add_placement(p: argparse.ArgumentParser, dtype: str | None = "one") -> None:
+    """Where a model lies and in which type of number; `dtype` "many": several are measured side by side."""
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N; auto: CUDA where there is one")
+    words = "of the weights: fp32, bf16, or auto: bf16 where that is faster"
+    if dtype == "many":
+        p.add_argument("--dtype", action="append", default=None, help=f"{words}; repeatable, side by side; fp32")
+    else:
+        p.add_argument("--dtype", default="fp32", help=words)
+
+
 def add_scale(parser: Parser, verbs: dict[str, Parser]) -> None:
     """The verbs of `unmask scale`."""
     subjects = parser.add_subparsers(dest="subject", metavar="VERB", required=True, parser_class=Parser)
@@ -227,6 +237,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--watch", action="store_true", help="show the canvas filling in")
     p.add_argument("--trace", default=None, metavar="FILE", help="what was written when, as JSON")
     p.add_argument("--html", default=None, metavar="FILE", help="the same as a page, step by step")
+    add_placement(p)
     add_verify(p)
 
     p = verb("score", "likelihood of text: a bound (MDM) or exact (ARM)")
@@ -245,6 +256,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--until-se", type=float, default=None, metavar="NATS", help="draw until the error is that small")
     p.add_argument("--greedy", action="store_true", help="say whether greedy decoding writes the text")
     p.add_argument("--seed", type=int, default=0, help="of the masks")
+    add_placement(p)
     add_verify(p)
 
     p = verb("eval", "the paper's benchmarks, each number with its protocol")
@@ -256,13 +268,14 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--draws", type=int, default=None, help="Monte Carlo draws; 128")
     p.add_argument("--until-se", type=float, default=None, metavar="NATS", help="draw until the error is that small")
     p.add_argument("--seed", type=int, default=0, help="of the masks")
-    p.add_argument("--device", default=None, help="cpu or cuda; by default cuda where there is one")
+    add_placement(p)
     p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON; a killed evaluation goes on")
     add_verify(p)
 
     p = verb("compare", "two results of eval: paired differences")
     p.add_argument("first", metavar="A.json", help="a file that unmask eval --out wrote")
     p.add_argument("second", metavar="B.json", help="another one, of the same protocol")
+    p.add_argument("--across-dtypes", action="store_true", help="also where one is of fp32 and the other of bf16")
 
     p = verb("lm-eval", "lm-evaluation-harness with our models: --model unmask")
 
@@ -318,13 +331,16 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--out", default=None, metavar="FILE", help="the sweep as JSON; a stopped one goes on")
     p.add_argument("--show", action="store_true", help="only say what the model's defaults are")
     p.add_argument("--reset", action="store_true", help="take them away")
+    add_placement(p)
     add_verify(p)
 
     p = verb("bench", "measure side by side")
     subjects = p.add_subparsers(dest="subject", metavar="SUBJECT", required=True, parser_class=Parser)
 
-    def subject(name: str, help: str, model: bool = True) -> Parser:
+    def subject(name: str, help: str, model: bool = True, dtype: str | None = "one") -> Parser:
         made = subjects.add_parser(name, help=help, formatter_class=Help)
+        if dtype is not None:
+            add_placement(made, dtype)
         if model:
             made.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")
             add_verify(made)
@@ -333,7 +349,9 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
         verbs[f"bench {name}"] = made
         return made
 
-    p = subject("train", "a training step: speed and memory, in turns with other ways to do it", model=False)
+    p = subject(
+        "train", "a training step: speed and memory, in turns with other ways to do it", model=False, dtype=None
+    )
     p.add_argument("--size", action="append", default=None, help="6M (default), ..., or LAYERSxHEADSxWIDTH; repeatable")
     p.add_argument("--kind", default="mdm", choices=["mdm", "arm"])
     p.add_argument("--against", action="append", default=[], metavar="ARM", help="plain, transformers; repeatable")
@@ -358,14 +376,14 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--profile", default=None, metavar="FILE", help="phases, operators, and a Chrome trace of our step")
     p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON")
     p.add_argument("--plot", default=None, metavar="FILE", help="and as a picture, .png or .svg")
-    p = subject("losses", "what training in bf16 does to the loss: pairs of runs of equal seed", model=False)
+    p = subject("losses", "what training in bf16 does to the loss: pairs of equal seed", model=False, dtype=None)
     p.set_defaults(threads=1)
     p.add_argument("--recipe", required=True, help="a YAML file, or the name of a shipped recipe")
     p.add_argument("--data", required=True, metavar="FOLDER", help="prepared data")
     p.add_argument("--out", required=True, metavar="FOLDER", help="runs and losses.json; a stopped one goes on")
     p.add_argument("--seeds", type=int, default=3, help="pairs")
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the recipe; repeatable")
-    p = subject("score", "likelihoods: our way against the reference's, at equal error")
+    p = subject("score", "likelihoods: our way against the reference's, at equal error", dtype="many")
     p.add_argument("--items", type=int, default=12, help="questions of each benchmark")
     p.add_argument("--draws", type=int, action="append", default=None, help="masks of the reference: 32 and 128")
     p.add_argument("--repeats", type=int, default=5, help="seeds for the errors")
@@ -383,7 +401,9 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--seed", type=int, default=0, help="of the masks")
     p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON")
     p.add_argument("--plot", default=None, metavar="FILE", help="and as a picture")
-    p = subject("decode", "every decoding rule and cache: speed and quality, beside an autoregressive twin")
+    p = subject(
+        "decode", "every decoding rule and cache: speed and quality, beside an autoregressive twin", dtype="many"
+    )
     p.add_argument("--data", required=True, metavar="FOLDER", help="prepared data; its validation split gives prompts")
     p.add_argument("--arm", default=None, metavar="RUN", help="the autoregressive twin, of the same tokenizer")
     p.add_argument("--judge", default="smollm2", help="who reads the samples: smollm2, an autoregressive RUN, or none")
@@ -400,13 +420,14 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--seed", type=int, default=0, help="of the sampling noise")
     p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON; a stopped run goes on")
     p.add_argument("--plot", default=None, metavar="FILE", help="and as a picture, .png or .svg")
-    p = subject("engine", "decoding on random weights, against the reference's sampler and over batches", False)
+    p = subject("engine", "decoding on random weights: the reference's sampler, batches, types", False, "many")
     p.add_argument("--size", action="append", default=None, help="6M, 19M, ..., or LAYERSxHEADSxWIDTH; repeatable")
     p.add_argument("--vocab", type=int, default=32000, help="tokens of the vocabulary")
     p.add_argument("--length", type=int, default=256, help="new tokens, against the reference")
     p.add_argument("--steps", type=int, action="append", default=None, help="repeatable; 128 and 256")
     p.add_argument("--guidance", type=float, default=0.0, help="w, on both sides; then with a prompt of 32 tokens")
     p.add_argument("--temperature", type=float, default=1.0, help="of both samplers")
+    p.add_argument("--batch", type=int, action="append", default=None, help="of several types; repeatable; 1 and 8")
     p.add_argument("--no-grid", action="store_false", dest="grid", help="leave out lengths, prompts and batches")
     p.add_argument("--grid-size", action="append", default=None, help="of the models there; repeatable; 6M")
     p.add_argument("--grid-length", type=int, action="append", default=None, help="repeatable; 32, 128 and 512")

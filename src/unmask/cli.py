@@ -217,7 +217,7 @@ def compare(args: argparse.Namespace) -> None:
     """Paired differences of two evaluations on the same questions; refuses those of different protocols."""
     from unmask.evaluation.paired import compare_results, in_words
 
-    result = compare_results(args.first, args.second)
+    result = compare_results(args.first, args.second, args.across_dtypes)
     emit(args, result, in_words(result))
 
 

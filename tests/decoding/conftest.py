@@ -16,7 +16,7 @@ Maker = Callable[..., Model]
 
 
 @pytest.fixture(scope="session")
-def make_model() -> Maker:
+def make_model(device: torch.device) -> Maker:
     """make_model(vocab_size, causal=False, tokenizer=None, seed=1, **config)."""
 
     def make(
@@ -28,7 +28,7 @@ def make_model() -> Maker:
             for weight in network.parameters():
                 if weight.ndim == 2:
                     weight.mul_(3.0)
-        return Model(network.eval(), tokenizer)
+        return Model(network.to(device).eval(), tokenizer)
 
     return make
 

@@ -161,6 +161,12 @@ def test_what_cannot_be_compared_is_refused(folder: Path, tmp_path: Path) -> Non
     ):
         with pytest.raises(UserError, match=f"different protocols, {where}"):
             compare_results(folder / "mdm.json", changed(**changes))
+    half = changed(dtype="bf16")
+    with pytest.raises(UserError, match=r"mdm.json is of fp32 and \S*changed.json of bf16; .* --across-dtypes$"):
+        compare_results(folder / "mdm.json", half)
+    across = compare_results(folder / "mdm.json", half, across_dtypes=True)
+    assert across["dtypes"] == ["fp32", "bf16"] and "types: a fp32, b bf16" in compared_in_words(across)
+    assert "dtypes" not in compare_results(half, half)
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(UserError, match="x.json is not a result of unmask eval"):
         compare_results(folder / "mdm.json", tmp_path / "x.json")

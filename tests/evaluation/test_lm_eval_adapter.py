@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import re
@@ -15,11 +16,12 @@ import pytest
 pytest.importorskip("lm_eval")
 
 import lm_eval
+import torch
 from lm_eval.api.instance import Instance
 
 import unmask
 from unmask.errors import UserError
-from unmask.evaluation.lm_eval_adapter import UnmaskLM, task_manager, usable_device
+from unmask.evaluation.lm_eval_adapter import UnmaskLM, task_manager
 from unmask.likelihood import greedy, rolling, score
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model, save
@@ -280,8 +282,19 @@ def test_bad_settings_are_named(model: Model, options: dict[str, Any], message: 
 def test_paths_and_devices(mdm: Model) -> None:
     with pytest.raises(UserError, match="model_args has no path"):
         UnmaskLM()
-    lm = UnmaskLM.create_from_arg_string(f"path={mdm.path},guidance=0.5", {"batch_size": 1, "device": "cuda:0"})
+    lm = UnmaskLM.create_from_arg_string(f"path={mdm.path},guidance=0.5", {"batch_size": 1, "device": "auto"})
     assert lm.guidance == 0.5 and lm.model.device.type in ("cpu", "cuda")
-    assert usable_device("cpu") == "cpu"
-    with pytest.raises(UserError, match="device is 'foo'; give cpu or cuda"):
-        usable_device("foo")
+    for device, why in {"foo": "device is 'foo'; give auto", "cuda:77": "device is cuda:77, but PyTorch sees"}.items():
+        with pytest.raises(UserError, match=why):
+            UnmaskLM(mdm.path, device=device)
+    with pytest.raises(UserError, match="dtype is 'fp23'"):
+        UnmaskLM(mdm.path, dtype="fp23")
+
+
+def test_answers_of_two_types_are_kept_apart(mdm: Model, tmp_path: Path) -> None:
+    plain = UnmaskLM(mdm.path, store=tmp_path / "store.jsonl")
+    assert "dtype" not in json.dumps(plain.protocol)
+    plain.store.close()
+    held = copy.deepcopy(mdm.network).hold(torch.bfloat16)
+    with pytest.raises(UserError, match="another protocol, model.dtype: None and 'bf16'"):
+        UnmaskLM(model=Model(held, mdm.tokenizer, mdm.path), store=tmp_path / "store.jsonl")

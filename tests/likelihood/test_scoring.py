@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import math
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 import unmask
 from unmask.errors import UserError
-from unmask.likelihood import score
+from unmask.likelihood import corpus_bound, rolling, score
 from unmask.model.folder import Model
 
 V, MASK, L = 3, 3, 3
@@ -346,3 +347,21 @@ def test_a_long_context_is_cut_on_the_left_and_counted(mdm: Model) -> None:
         warnings.simplefilter("error")
         assert score(mdm, [([2] * 21, ANSWER)], method="chain-rule")[0].logprob == pytest.approx(long.logprob, rel=1e-5)
     assert score(mdm, []) == []
+
+
+def test_a_score_says_its_type_unless_it_is_fp32(writers: dict[str, Model]) -> None:
+    for kind, model in writers.items():
+        held = Model(copy.deepcopy(model.network).hold(torch.bfloat16), model.tokenizer)
+        pairs = [("some ", "text"), ("", "and more of it")]
+        windows = np.arange(60).reshape(3, 20) % 250
+        for plain, other in (
+            (score(model, pairs, "chain-rule"), score(held, pairs, "chain-rule")),
+            (rolling(model, ["a text " * 20]), rolling(held, ["a text " * 20])),
+            ([corpus_bound(model, windows)], [corpus_bound(held, windows)]),
+        ):
+            for ours, theirs in zip(plain, other, strict=True):
+                assert (ours.dtype, theirs.dtype) == ("fp32", "bf16"), kind
+                assert "dtype" not in ours.to_dict() and theirs.to_dict()["dtype"] == "bf16"
+                assert ours.config_hash == theirs.config_hash
+                assert ours.nats_per_token != theirs.nats_per_token
+                assert ours.nats_per_token == pytest.approx(theirs.nats_per_token, rel=0.02)

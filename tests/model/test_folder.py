@@ -234,7 +234,7 @@ def test_a_folder_that_holds_models_names_them(tmp_path: Path) -> None:
 def test_from_python_a_model_is_on_the_cpu_unless_told(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert str(unmask.load(saved).device) == "cpu"
-    assert str(unmask.load(saved, device="meta").device) == "meta"
+    assert str(unmask.load(saved, device=torch.device("meta")).device) == "meta"
 
 
 def test_what_ends_a_text_is_the_configs_word_or_the_tokenizers() -> None:

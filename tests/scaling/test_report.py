@@ -168,6 +168,8 @@ def test_a_later_run_is_laid_over_what_the_fit_says_of_it(made, page):
     )
     assert line["estimate"] == pytest.approx(coefficient * 6e14**exponent) and line["low"] < line["high"]
     assert law["low"] < law["estimate"] < law["high"]
+    assert found["inside"] is False and "; extrapolated" in page
+    assert max(fit["view"]["frontier"]["mdm"]["flops"]) >= 6e14
     assert "later run over the prediction" in page and f"{3.7 - law['estimate']:+.4f}" in page
 
 

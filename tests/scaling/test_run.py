@@ -17,7 +17,8 @@ from unmask.scaling.job import last_line
 from unmask.scaling.run import refuse_missing_type, shard_of
 from unmask.scaling.runs import PlannedRun
 
-LONG = 1024 * 100  # tokens that take a second or two
+pytestmark = pytest.mark.timeout(400)  # every run is a process that imports torch
+LONG = 20480  # tokens: 320 steps, a checkpoint every 32
 
 
 def test_a_sweep_is_run_scored_skipped_and_told_of(bench: Bench):
@@ -49,7 +50,7 @@ def test_a_runner_and_its_child_are_killed_and_all_goes_on_to_the_same_rows(benc
     bench.planned(*parts)
     whole = bench.folder / "whole"
     assert bench.run("run", bench.plan, "--out", whole).returncode == 0
-    first = bench.sweep / "runs" / "arm-16x2-102400t-s0"
+    first = bench.sweep / "runs" / "arm-16x2-20480t-s0"
 
     runner = bench.start("run", bench.plan, "--out", bench.sweep)
     until(lambda: any((first / "checkpoints").glob("step-*")))
@@ -63,7 +64,7 @@ def test_a_runner_and_its_child_are_killed_and_all_goes_on_to_the_same_rows(benc
 
 
 def test_a_signal_stops_the_children_saved(bench: Bench):
-    bench.planned(part(tokens=[10 * LONG]), most_epochs=1000)
+    bench.planned(part(tokens=[50 * LONG]), most_epochs=1000)
     runner = bench.start("run", bench.plan, "--out", bench.sweep)
     folder = bench.sweep / "runs" / "arm-16x2-1.024e6t-s0"
     until(lambda: (folder / "metrics.jsonl").is_file() and (folder / "metrics.jsonl").stat().st_size > 0)

@@ -2,6 +2,7 @@
 
     unmask bench decode runs/demo/mdm --arm runs/demo/arm --data runs/demo/data --out decode.json --plot decode.png
     unmask bench decode runs/demo/mdm --data runs/demo/data --only 'confidence*' --only 'threshold*' --judge none
+    unmask bench decode runs/demo/mdm --data runs/demo/data --only 'confidence*' --dtype fp32 --dtype bf16
 
 The protocol: one backbone, tokenizer and data for both models, the twin with its preallocated cache; an end of sequence
 stops every arm; loading is not timed; all arms are warm (each has written the samples of its quality); they take turns,
@@ -25,7 +26,7 @@ import torch
 from unmask.bench import clock
 from unmask.bench.decode_arms import Ours, Writer, transformers_arms
 from unmask.bench.decode_gaps import gaps
-from unmask.bench.decode_options import BASELINE, Bench, DecodeBenchOptions, chosen, shared_context
+from unmask.bench.decode_options import BASELINE, Bench, DecodeBenchOptions, chosen, in_type, shared_context
 from unmask.bench.decode_settings import STOP, Setting, arm_settings, mdm_settings
 from unmask.bench.train import machine, spread
 from unmask.data.shards import TokenData
@@ -35,6 +36,7 @@ from unmask.evaluation.judge import open_judge
 from unmask.evaluation.provenance import model_facts, versions, write_result
 from unmask.evaluation.request_store import RequestStore
 from unmask.model.folder import Model, load
+from unmask.model.placement import choose_device
 from unmask.terminal import say
 
 SCHEMA_VERSION = 1
@@ -48,13 +50,15 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
     options.check()
     if options.threads:
         torch.set_num_threads(options.threads)
-    mdm, arm, data = open_models(options)
+    first, *further = options.dtype
+    mdm, arm, data = open_models(options, first)
+    others = {name: open_models(options, name)[:2] for name in further}
     wanted = cells(options, mdm, arm)
     judge = None if options.judge == "none" else open_judge(options.judge)
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
-        "options": {k: v for k, v in dataclasses.asdict(options).items() if k not in ("out", "plot", "verify")},
+        "options": said(options),
         "models": {"mdm": model_facts(mdm), "arm": model_facts(arm) if arm else None},
         "data": {"folder": Path(options.data).name, "fingerprint": data.manifest.fingerprint, "split": data.split},
         "judge": judge.to_dict() if judge else None,
@@ -66,7 +70,7 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
     partial = Path(f"{options.out}.partial.jsonl") if options.out else None
     protocol = {name: result[name] for name in ("options", "models", "data", "judge", "versions", "threads")}
     with RequestStore(partial, protocol) as store:
-        bench = Bench(options, mdm, arm, judge, data, store)
+        bench = Bench(options, mdm, arm, judge, data, store, others)
         result["cells"] = [cell(bench, prompt, length) for prompt, length in wanted]
         result["infill"] = gaps(bench) if options.gaps else None
         result["refused"] = bench.refused
@@ -81,10 +85,18 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
     return result
 
 
-def open_models(options: DecodeBenchOptions) -> tuple[Model, Model | None, TokenData]:
+def said(options: DecodeBenchOptions) -> dict[str, Any]:
+    """The arguments that a result depends on; a device and a type that are as always are not among them."""
+    usual = {"device": "cpu", "dtype": ("fp32",)}
+    found = {k: v for k, v in dataclasses.asdict(options).items() if k not in ("out", "plot", "verify")}
+    found["device"] = choose_device(options.device).type
+    return {k: v for k, v in found.items() if k not in usual or (tuple(v) if k == "dtype" else v) != usual[k]}
+
+
+def open_models(options: DecodeBenchOptions, dtype: str) -> tuple[Model, Model | None, TokenData]:
     """The two models and the held-out text; raises `UserError` where they do not belong together."""
-    mdm = plain(options.model, options.verify)
-    arm = plain(options.arm, options.verify) if options.arm else None
+    mdm = plain(options.model, options, dtype)
+    arm = plain(options.arm, options, dtype) if options.arm else None
     for model, path, kind in ((mdm, options.model, "mdm"), (arm, options.arm, "arm")):
         if model is not None and (model.kind != kind or model.tokenizer is None):
             what = {"mdm": "masked diffusion", "arm": "autoregressive"}[kind]
@@ -96,9 +108,9 @@ def open_models(options: DecodeBenchOptions) -> tuple[Model, Model | None, Token
     return mdm, arm, data
 
 
-def plain(path: str, verify: bool | None = None) -> Model:
+def plain(path: str, options: DecodeBenchOptions, dtype: str) -> Model:
     """The model without its own defaults of decoding, which would stand in for what a setting leaves out."""
-    return dataclasses.replace(load(path, verify=verify), defaults={})
+    return dataclasses.replace(load(path, options.device, dtype, verify=options.verify), defaults={})
 
 
 def cells(options: DecodeBenchOptions, mdm: Model, arm: Model | None) -> list[tuple[int, int]]:
@@ -121,9 +133,13 @@ def arms_for(bench: Bench, prompt: int, length: int) -> dict[str, tuple[Writer, 
     """The arms of a cell by name, with their settings."""
     options = bench.options
     wanted = [s for s in mdm_settings(length, options.temperature, guided=prompt > 0) if chosen(s.name, options.only)]
-    arms: dict[str, tuple[Writer, Setting]] = {s.name: (Ours(bench.mdm, s), s) for s in wanted}
+    arms: dict[str, tuple[Writer, Setting]] = {}
+    for dtype, (mdm, arm) in {options.dtype[0]: (bench.mdm, bench.arm), **bench.others}.items():
+        every = [(s, mdm) for s in wanted] + [(s, arm) for s in arm_settings(options.temperature) if arm is not None]
+        for s, model in every:
+            setting = dataclasses.replace(s, name=in_type(s.name, dtype, options))
+            arms[setting.name] = (Ours(model, setting), setting)
     if bench.arm is not None:
-        arms |= {s.name: (Ours(bench.arm, s), s) for s in arm_settings(options.temperature)}
         if options.transformers:
             for writer in transformers_arms(bench.arm, options.temperature[0]):
                 arms[writer.name] = (writer, Setting(writer.name, {"temperature": options.temperature[0]}))
@@ -216,7 +232,12 @@ def speeds(
             turns[name].append(known[name])
         say(f"bench: prompt {prompt}, length {length}, batch {batch}: round {index + 1} of {bench.options.rounds}")
     rates = {name: np.array([t["tokens"] / t["seconds"] for t in found]) for name, found in turns.items()}
-    return {name: summary(found, rates[name], rates.get(BASELINE)) for name, found in turns.items()}
+    found = {name: summary(own, rates[name], rates.get(BASELINE)) for name, own in turns.items()}
+    for dtype in bench.others:
+        for name in [name for name in names if in_type(name, dtype, bench.options) in rates]:
+            other = in_type(name, dtype, bench.options)
+            found[other]["over_first_dtype"] = spread(rates[other] / rates[name])
+    return found
 
 
 def turn(writer: Writer, prompts: list[list[int]], length: int, seed: int) -> dict[str, Any]:

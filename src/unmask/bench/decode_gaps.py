@@ -9,6 +9,7 @@ continuations.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 
 from unmask.bench import clock
-from unmask.bench.decode_options import BASELINE, Bench, chosen, shared_context
+from unmask.bench.decode_options import BASELINE, Bench, chosen, in_type, shared_context
 from unmask.bench.decode_settings import Setting
 from unmask.bench.train import spread
 from unmask.errors import UserError
@@ -50,6 +51,8 @@ def gaps(bench: Bench) -> dict[str, Any]:
     pieces = held_out(bench.data, options.gaps, min(shared_context(bench.mdm, bench.arm), CONTEXT))
     wanted = [setting for setting in gap_settings(options.span) if chosen(setting.name, options.only)]
     arms: list[tuple[Setting, Model]] = [(setting, bench.mdm) for setting in wanted]
+    for dtype, (model, _) in bench.others.items():
+        arms += [(dataclasses.replace(s, name=in_type(s.name, dtype, options)), model) for s in wanted]
     if bench.arm is not None:
         arms.append((Setting(BASELINE, {"eos": "fill"}), bench.arm))
     rows = {}
@@ -97,9 +100,7 @@ def speeds(
             known = {}
             for setting, model in arms[index % len(arms) :] + arms[: index % len(arms)]:
                 call = {**setting.options, "temperature": 0.0}
-                fill = partial(
-                    fill_gaps, model, [pieces[i] for i in at], [starts[i] for i in at], options.span, **call
-                )
+                fill = partial(fill_gaps, model, [pieces[i] for i in at], [starts[i] for i in at], options.span, **call)
                 known[setting.name] = seconds(fill) / batch
             bench.store.put(key, known)
         for name in times:

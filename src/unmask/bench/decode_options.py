@@ -1,6 +1,6 @@
 """What the measurements of `unmask bench decode` share: the command's arguments, and the models, data and judge.
 
-    bench = Bench(DecodeBenchOptions("runs/mdm", "data"), mdm, arm, judge, data, store)
+bench = Bench(DecodeBenchOptions("runs/mdm", "data"), mdm, arm, judge, data, store)
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from unmask.errors import UserError
 from unmask.evaluation.judge import SMOLLM2, Judge
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.model.folder import Model
+from unmask.model.placement import check_dtype, choose_device
 
 BASELINE = "ARM"  # what speeds are set against
 
@@ -42,6 +43,8 @@ class DecodeBenchOptions:
     threads: int = 0
     out: str | None = None
     plot: str | None = None
+    device: str = "cpu"
+    dtype: Sequence[str] = ("fp32",)  # settings are measured in each of them; the first one is the table's own
     verify: bool | None = None  # as of `unmask.load`
 
     def check(self) -> None:
@@ -53,6 +56,11 @@ class DecodeBenchOptions:
             for value in getattr(self, name):
                 if value < least:
                     raise UserError(f"--{name} is {value}; give at least {least}")
+        for name in self.dtype:
+            check_dtype(name)
+        if not self.dtype or len(set(self.dtype)) < len(self.dtype):
+            raise UserError("--dtype: give each type once: fp32, bf16")
+        choose_device(self.device)
         if not self.temperature or min(self.temperature) < 0:
             raise UserError("--temperature: give at least one, each 0 or more")
         for path in (self.out, self.plot):
@@ -70,6 +78,7 @@ class Bench:
     judge: Judge | None
     data: TokenData
     store: RequestStore
+    others: dict[str, tuple[Model, Model | None]] = field(default_factory=dict)  # both models in further types, by name
     refused: dict[str, str] = field(default_factory=dict)
 
     def known(self, *what: Any) -> tuple[str, Any]:
@@ -80,6 +89,11 @@ class Bench:
 def shared_context(mdm: Model, arm: Model | None) -> int:
     """Tokens that fit into either model."""
     return min(model.config.block_size for model in (mdm, arm) if model is not None)
+
+
+def in_type(name: str, dtype: str, options: DecodeBenchOptions) -> str:
+    """What a setting is called in a type: its own name in the first one."""
+    return name if dtype == options.dtype[0] else f"{name}, {dtype}"
 
 
 def chosen(name: str, patterns: Sequence[str]) -> bool:

@@ -51,10 +51,14 @@ def _cell(cell: dict[str, Any], batch: str) -> list[str]:
         rate = "{median:,.0f} [{q1:,.0f}, {q3:,.0f}]".format(**speed["tokens_per_second"])
         over = f"{speed['over_arm']['median']:.2f}x" if speed["over_arm"] else ""
         first = f"{speed['first_commit']['median'] * 1e3:,.1f} ms" if speed["first_commit"] else ""
+        if "over_first_dtype" in speed:
+            over = f"{speed['over_first_dtype']['median']:.2f}x *"
         lines.append(
             f"{mark} {name:<{width}}{speed['nfe']:>7.1f}{speed['tokens_per_pass']:>8.2f}{rate:>24}{over:>8}"
             f"{speed['latency']['median'] * 1e3:>7,.0f} ms{first:>9}{_quality(row['quality'])}"
         )
+    if any("over_first_dtype" in row["speed"].get(batch, {}) for row in cell["rows"]):
+        lines.append("  x *: tokens/s over those of the same setting in the first type, within a round")
     return lines + _verdicts(found, entropy)
 
 

@@ -10,6 +10,8 @@ Two tables, arms in turns, medians and quartiles over rounds, ratios within a ro
 2. *Lengths, prompts, batches*: the autoregressive twin, transformers' `generate` on its weights, and masked models at a
    fixed number of steps, with and without a cache. What a batch gains is tokens/s over those of one row.
 
+Several `--dtype` are measured against each other in place of these tables (`bench.number_types`).
+
 Weights are random, so nothing is said of quality, and rules that wait for confidence have no place here. Answers are
 kept in OUT.partial.jsonl, and a stopped run goes on from there.
 """
@@ -30,6 +32,7 @@ from unmask.bench import clock
 from unmask.bench.ceiling import ceiling
 from unmask.bench.decode_arms import Ours, Writer, transformers_arms
 from unmask.bench.decode_settings import Setting
+from unmask.bench.number_types import check_types, placement_facts, random_model, sampling, sampling_in_words
 from unmask.bench.reference_sampler import reference_sample
 from unmask.bench.train import machine, model_fields, spread
 from unmask.decoding import generate
@@ -37,9 +40,7 @@ from unmask.errors import UserError
 from unmask.evaluation.provenance import versions, write_result
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.model.config import ModelConfig
-from unmask.model.folder import Model
 from unmask.model.presets import preset
-from unmask.model.transformer import Transformer
 from unmask.terminal import say
 
 SCHEMA_VERSION = 1
@@ -72,6 +73,9 @@ class EngineBenchOptions:
     seed: int = 0
     threads: int = 0
     transformers: bool = True
+    device: str = "cpu"
+    dtype: Sequence[str] = ("fp32",)  # several: these against each other, in place of the two tables
+    batch: Sequence[int] = (1, 8)  # of these
     out: str | None = None
 
     def check(self) -> None:
@@ -79,10 +83,11 @@ class EngineBenchOptions:
         for name in ("vocab", "length", "rounds"):
             if getattr(self, name) < 1:
                 raise UserError(f"--{name} is {getattr(self, name)}; give at least 1")
-        for name, least in (("steps", 1), ("grid_length", 1), ("grid_prompt", 0), ("grid_batch", 1)):
+        for name, least in (("steps", 1), ("grid_length", 1), ("grid_prompt", 0), ("grid_batch", 1), ("batch", 1)):
             for value in getattr(self, name):
                 if value < least:
                     raise UserError(f"--{name.replace('_', '-')} is {value}; give at least {least}")
+        check_types(self.dtype, self.device)
         if self.out and not Path(self.out).resolve().parent.is_dir():
             raise UserError(f"{self.out}: its folder does not exist; make it, or give another file")
 
@@ -96,13 +101,22 @@ def bench_engine(options: EngineBenchOptions) -> dict[str, Any]:
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
-        "options": {k: v for k, v in dataclasses.asdict(options).items() if k != "out"},
+        "options": {
+            k: v for k, v in dataclasses.asdict(options).items() if k not in ("out", "device", "dtype", "batch")
+        },
+        **placement_facts(options.device, options.dtype[0], next(iter(shapes.values()))),
         "versions": versions(),
         "machine": machine(),
         "threads": torch.get_num_threads(),
     }
+    if len(options.dtype) > 1:
+        result["types"] = [row for size in options.size for row in types(size, shapes[size], options)]
+        if options.out:
+            write_result(Path(options.out), result)
+        return result
     partial = Path(f"{options.out}.partial.jsonl") if options.out else None
-    with RequestStore(partial, {name: result[name] for name in ("options", "versions", "threads")}) as store:
+    same = [name for name in ("options", "versions", "threads", "device", "dtype") if name in result]
+    with RequestStore(partial, {name: result[name] for name in same}) as store:
         result["samplers"] = [row for size in options.size for row in samplers(store, size, shapes[size], options)]
         result["grid"] = []
         for size in options.grid_size if options.grid else ():
@@ -125,19 +139,21 @@ def shape(size: str, options: EngineBenchOptions) -> ModelConfig:
     return ModelConfig(**free, **made) if free else preset(size, **made)
 
 
-def random_model(config: ModelConfig, causal: bool = False) -> Model:
-    return Model(Transformer(dataclasses.replace(config, causal=causal), seed=0).eval())
+def types(size: str, config: ModelConfig, options: EngineBenchOptions) -> list[dict[str, Any]]:
+    """`confidence` and the twin in several number types."""
+    say(f"bench: {size} in {', '.join(options.dtype)}")
+    how = (options.length, options.steps, options.batch, options.rounds, options.seed)
+    return [{"size": size, **row} for row in sampling(config, options.dtype, options.device, *how)]
 
 
 # ------------------------------------------------------------------ against the reference's sampler
 
 
-def samplers(
-    store: RequestStore, size: str, config: ModelConfig, options: EngineBenchOptions
-) -> list[dict[str, Any]]:
+def samplers(store: RequestStore, size: str, config: ModelConfig, options: EngineBenchOptions) -> list[dict[str, Any]]:
     """A row an order and number of steps."""
-    model, width = random_model(config), GUIDED_PROMPT if options.guidance else 0
-    prompt_BP = torch.randint(0, config.vocab_size, (1, width), generator=torch.Generator().manual_seed(options.seed))
+    model = random_model(config, options.device, options.dtype[0])
+    width, generator = GUIDED_PROMPT if options.guidance else 0, torch.Generator().manual_seed(options.seed)
+    prompt_BP = torch.randint(0, config.vocab_size, (1, width), generator=generator).to(model.device)
     how: dict[str, Any] = {"guidance": options.guidance, "temperature": options.temperature}
 
     def theirs(order: str, steps: int) -> Any:
@@ -189,7 +205,8 @@ def masked_settings() -> list[Setting]:
 
 def grid(store: RequestStore, size: str, config: ModelConfig, options: EngineBenchOptions) -> list[dict[str, Any]]:
     """Tokens/s of every arm at every shape; nothing ends early, so that all write the same number of tokens."""
-    mdm, arm = random_model(config), random_model(config, causal=True)
+    place = (options.device, options.dtype[0])
+    mdm, arm = random_model(config, *place), random_model(config, *place, causal=True)
     writers: list[Writer] = [Ours(arm, Setting(TWIN, {}), stops=False)]
     writers += [Ours(mdm, setting, stops=False) for setting in masked_settings()]
     if options.transformers:
@@ -250,6 +267,10 @@ def in_words(result: dict[str, Any]) -> str:
     lines = [
         f"threads: {result['threads']}, {result['machine']['cpu']}, torch {result['versions']['torch']}; vocabulary "
         f"{options['vocab']:,}, {options['rounds']} rounds, medians [quartiles]",
+    ]
+    if "types" in result:
+        return "\n".join([*lines, "", *sampling_in_words(result["types"])])
+    lines += [
         "",
         f"one row of {options['length']} tokens, guidance {options['guidance']:g}, "
         f"temperature {options['temperature']:g}",

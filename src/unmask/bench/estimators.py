@@ -61,6 +61,8 @@ class StudyOptions:
     threads: int = 0
     out: str | None = None
     plot: str | None = None
+    device: str = "cpu"
+    dtype: str = "fp32"
     verify: bool | None = None  # as of `unmask.load`
 
 
@@ -73,7 +75,7 @@ def study(options: StudyOptions) -> dict[str, Any]:
             raise UserError(f"{name} is {getattr(options, name)}; give at least {least}")
     if options.threads:
         torch.set_num_threads(options.threads)
-    model = load(options.model, verify=options.verify)
+    model = load(options.model, options.device, options.dtype, verify=options.verify)
     if model.kind != "mdm":
         raise UserError(f"{options.model} is autoregressive, its likelihood exact; give a masked diffusion model")
     pairs = pieces(model, options)

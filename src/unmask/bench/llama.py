@@ -35,6 +35,8 @@ class LlamaBenchOptions:
     items: int = 200
     rounds: int = 4  # the items are cut into so many turns
     batch_size: int = 8  # of transformers
+    device: str = "cpu"
+    dtype: str = "fp32"
     verify: bool | None = None  # as of `unmask.load`
     threads: int = 0
 
@@ -49,7 +51,7 @@ def bench_llama(options: LlamaBenchOptions) -> dict[str, Any]:
     from lm_eval.models.huggingface import HFLM
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = load(options.model, verify=options.verify)
+    model = load(options.model, options.device, options.dtype, verify=options.verify)
     if model.kind != "arm" or model.tokenizer is None:
         raise UserError(f"{options.model} is no autoregressive model with a tokenizer; give one that is")
     docs = list(local_data.lambada()["test"].select(range(options.items)))
@@ -58,14 +60,16 @@ def bench_llama(options: LlamaBenchOptions) -> dict[str, Any]:
     ]
     with tempfile.TemporaryDirectory() as folder:
         exported = export_llama(options.model, Path(folder) / "llama")
-        network = AutoModelForCausalLM.from_pretrained(exported, dtype=torch.float32).eval()
+        network = AutoModelForCausalLM.from_pretrained(exported, dtype=model.dtype).eval().to(model.device)
         tokenizer = AutoTokenizer.from_pretrained(exported)
-    ids = torch.tensor([model.encode(docs[0]["context"])])
+    ids = torch.tensor([model.encode(docs[0]["context"])], device=model.device)
     with torch.no_grad():
-        difference = float((network(ids).logits - model.network(ids)).abs().max())
+        difference = float((network(ids).logits.float() - model.network(ids)).abs().max())
     arms = {
         "unmask": UnmaskLM(model=model, progress=False),
-        "transformers": HFLM(pretrained=network, tokenizer=tokenizer, batch_size=options.batch_size, device="cpu"),
+        "transformers": HFLM(
+            pretrained=network, tokenizer=tokenizer, batch_size=options.batch_size, device=str(model.device)
+        ),
     }
     answers: dict[str, list[tuple[float, bool]]] = {name: [] for name in arms}
     seconds: dict[str, list[float]] = {name: [] for name in arms}

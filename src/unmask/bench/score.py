@@ -10,6 +10,8 @@ Two tables from one run, the arms in turns:
    the fewest whose root mean square error is still no larger is the one whose time is compared.
 2. *The chain rule*, random weights of the paper's sizes and a vocabulary of 32,000: one request at a time with logits
    everywhere, batched with logits everywhere, and ours. The head alone bounds what leaving out logits can gain.
+
+Several `--dtype` are measured against each other, with errors in nats, in place of these tables (`bench.number_types`).
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ import numpy as np
 import torch
 
 from unmask.bench import clock
+from unmask.bench.number_types import check_types, likelihood, likelihood_in_words, random_model, random_pairs
 from unmask.bench.reference_way import batched_chain_everywhere, reference_bound, reference_chain
 from unmask.errors import UserError
 from unmask.evaluation.provenance import model_facts, versions
@@ -37,7 +40,6 @@ from unmask.likelihood.passes import CPU_BATCH_TOKENS
 from unmask.likelihood.scoring import score_pairs
 from unmask.model.folder import Model, load
 from unmask.model.presets import preset
-from unmask.model.transformer import Transformer
 from unmask.terminal import say
 
 SCHEMA_VERSION = 1
@@ -59,6 +61,8 @@ class ScoreBenchOptions:
     threads: int = 0
     seed: int = 0
     out: str | None = None
+    device: str = "cpu"
+    dtype: Sequence[str] = ("fp32",)  # several: these against each other, in place of the two tables
     verify: bool | None = None  # as of `unmask.load`
 
 
@@ -67,9 +71,11 @@ def bench_score(options: ScoreBenchOptions) -> dict[str, Any]:
     for name, least in (("items", 1), ("repeats", 2), ("rounds", 1), ("chain_items", 1)):
         if getattr(options, name) < least:
             raise UserError(f"{name} is {getattr(options, name)}; give at least {least}")
+    check_types(options.dtype, options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
-    model = load(options.model, verify=options.verify)
+    models = {name: load(options.model, options.device, name, verify=options.verify) for name in options.dtype}
+    model = models[options.dtype[0]]
     if model.kind != "mdm" or model.tokenizer is None:
         raise UserError(f"{options.model} is no masked diffusion model with a tokenizer; give one that is")
     questions = {"hellaswag": hellaswag_pairs(model, options.items), "lambada": lambada_pairs(model, options.items)}
@@ -80,15 +86,30 @@ def bench_score(options: ScoreBenchOptions) -> dict[str, Any]:
         "model": model_facts(model),
         "versions": versions(),
         "threads": torch.get_num_threads(),
-        "monte_carlo": {name: monte_carlo(model, pairs, options) for name, pairs in questions.items()},
-        "chain_rule": {},
     }
-    for size in options.sizes:
-        shapes = [pair for pairs in questions.values() for pair in pairs[: options.chain_items]]
-        result["chain_rule"][size] = chain_rule(size, shapes, options)
+    shapes = [pair for pairs in questions.values() for pair in pairs[: options.chain_items]]
+    if len(models) > 1:
+        result["types"] = types(models, questions, shapes, options)
+    else:
+        result["monte_carlo"] = {name: monte_carlo(model, pairs, options) for name, pairs in questions.items()}
+        result["chain_rule"] = {size: chain_rule(size, shapes, options) for size in options.sizes}
     if options.out is not None:
         Path(options.out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return result
+
+
+def types(
+    models: dict[str, Model], questions: dict[str, list[Pair]], shapes: list[Pair], options: ScoreBenchOptions
+) -> list[dict[str, Any]]:
+    """The model's likelihoods of real questions in each type, then random weights of the paper's sizes."""
+    rows = []
+    for name, pairs in questions.items():
+        rows += likelihood(models, pairs, options.rounds, options.seed, name)
+    for size in options.sizes:
+        config = preset(size, vocab_size=32000, causal=False)
+        held = {name: random_model(config, options.device, name) for name in models}
+        rows += likelihood(held, random_pairs(config, shapes, options.seed), options.rounds, options.seed, size)
+    return rows
 
 
 def hellaswag_pairs(model: Model, items: int) -> list[Pair]:
@@ -170,12 +191,8 @@ def monte_carlo(model: Model, pairs: list[Pair], options: ScoreBenchOptions) -> 
 def chain_rule(size: str, shapes: list[Pair], options: ScoreBenchOptions) -> dict[str, Any]:
     """Times of the three ways on random weights and random tokens, as long as the real requests."""
     config = preset(size, vocab_size=32000, causal=False)
-    model = Model(Transformer(config, seed=0).eval())
-    rng = np.random.default_rng(options.seed)
-    pairs = [
-        Pair(rng.integers(0, config.vocab_size, len(shape.ids_T)), shape.start, shape.start, None, 0)
-        for shape in shapes
-    ]
+    model = random_model(config, options.device, options.dtype[0])
+    pairs = random_pairs(config, shapes, options.seed)
     say(f"bench: chain rule at {size}, {sum(pair.n_tokens for pair in pairs)} answer tokens")
     estimator = Estimator("chain-rule")
     arms: dict[str, Callable[[], Any]] = {
@@ -214,7 +231,10 @@ def in_turns(arms: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[
 
 
 def in_words(result: dict[str, Any]) -> str:
-    lines = [f"threads {result['threads']}", "", "Monte Carlo at equal error (nats)"]
+    lines = [f"threads {result['threads']}", ""]
+    if "types" in result:
+        return "\n".join([*lines, *likelihood_in_words(result["types"])])
+    lines.append("Monte Carlo at equal error (nats)")
     lines.append(f"{'benchmark':<10} {'reference':>22} {'ours':>22} {'faster':>18}")
     for name, measured in result["monte_carlo"].items():
         for found in measured["against"]:

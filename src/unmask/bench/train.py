@@ -35,13 +35,14 @@ from unmask.bench.processes import Checkout, Worker
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError, nearest
 from unmask.model.config import ModelConfig
+from unmask.model.placement import choose_device
 from unmask.model.presets import PRESETS
 from unmask.terminal import say
 from unmask.training.machine import machine
 from unmask.training.precision import Choice, choose
 from unmask.training.recipe import PRECISIONS, ModelFields, OptimizerFields, Recipe
 from unmask.training.run_folder import versions
-from unmask.training.setup import choose_device, model_config
+from unmask.training.setup import model_config
 
 SCHEMA_VERSION = 2
 UNSAID = ("out", "plot", "profile", "tiny")  # options that change no number

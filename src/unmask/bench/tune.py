@@ -27,6 +27,7 @@ from unmask.evaluation.judge import SMOLLM2
 from unmask.files import file_sha256, parse_json
 from unmask.model.defaults import FILE, read_file, remove_defaults, write_defaults
 from unmask.model.folder import WEIGHTS, resolve
+from unmask.model.placement import check_dtype, choose_device
 from unmask.statistics import said
 
 TARGETS = ("speed", "quality")
@@ -56,6 +57,8 @@ class TuneOptions:
     seed: int = 0
     threads: int = 0
     out: str | None = None
+    device: str = "cpu"
+    dtype: str = "fp32"
     verify: bool | None = None  # as of `unmask.load`
 
     def check(self) -> None:
@@ -67,6 +70,8 @@ class TuneOptions:
             raise UserError(f"--min-quality is {self.min_quality}; give a share of the best, above 0 and at most 1")
         if not self.min_speed >= 0:
             raise UserError(f"--min-speed is {self.min_speed}; give tokens/s, 0 or more")
+        check_dtype(self.dtype)
+        choose_device(self.device)
         if (self.sweep is None) == (self.data is None):
             raise UserError("give either --data FOLDER, to measure, or --from FILE, of unmask bench decode")
 
@@ -98,6 +103,7 @@ def tune(options: TuneOptions) -> dict[str, Any]:
         **{name: result[name] for name in ("data", "judge", "machine", "threads", "versions")},
         **{name: cell[name] for name in ("prompt", "length")},
         "batch": int(batch),
+        **{name: value for name, value in result["options"].items() if name in ("device", "dtype")},
         "speed": row["speed"][batch],
         "quality": {name: value for name, value in row["quality"].items() if name != "shown"},
         "real_text": {name: value for name, value in cell["real_text"].items() if name != "shown"},
@@ -115,7 +121,8 @@ def sweep(options: TuneOptions, folder: Path) -> dict[str, Any]:
             length=[] if options.length is None else [options.length],
             prompt=[] if options.prompt is None else [options.prompt],
             temperature=[options.temperature], rounds=options.rounds, only=options.only, gaps=0, seed=options.seed,
-            threads=options.threads, out=options.out, verify=options.verify,
+            threads=options.threads, out=options.out, verify=options.verify, device=options.device,
+            dtype=[options.dtype],
         )
     )  # fmt: skip
 
@@ -152,7 +159,9 @@ def pick(found: Sequence[Point], cell: dict[str, Any], options: TuneOptions) -> 
     others = {
         row["setting"]
         for row in cell["rows"]
-        if row["options"].get("guidance") or row["options"].get("temperature", 1.0) != options.temperature
+        if any("over_first_dtype" in speed for speed in row["speed"].values())  # of a further type
+        or row["options"].get("guidance")
+        or row["options"].get("temperature", 1.0) != options.temperature
     }
     entropy = cell["real_text"]["entropy"]["value"]
     judged = [

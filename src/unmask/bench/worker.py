@@ -22,11 +22,11 @@ from unmask.bench.arms import Arm, Tally, build_arm, exactness_seconds
 from unmask.bench.profile import phases, profile
 from unmask.errors import UserError
 from unmask.model.fp32_products import quick_products
+from unmask.model.placement import choose_device
 from unmask.terminal import say
 from unmask.training.distribution import Ranks
 from unmask.training.metrics import matmul_peak, peak_memory
 from unmask.training.recipe import Recipe, build
-from unmask.training.setup import choose_device
 
 
 def turn(arm: Arm, first: int, steps: int) -> dict[str, Any]:

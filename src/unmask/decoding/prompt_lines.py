@@ -34,6 +34,7 @@ from unmask.decoding.result_lines import ResultFile, ResultStream, as_line
 from unmask.errors import UserError
 from unmask.files import file_sha256
 from unmask.model.folder import WEIGHTS, Model
+from unmask.model.placement import noted
 from unmask.terminal import LiveLine, say
 
 ROWS_AT_ONCE = 16
@@ -320,7 +321,7 @@ class Runner:
             "settings_hash": todo.settings_hash,
             todo.line.source: todo.line.prompt,
             **todo.line.beside,
-            "settings": {"model": self.defaults.model, **todo.settings},
+            "settings": {"model": self.defaults.model, **noted(self.model.dtype), **todo.settings},
             **found.to_dict(),
         }
 
@@ -354,4 +355,5 @@ def identity(model: Model) -> list[Any]:
         model.config.to_dict(),
         None if model.tokenizer is None else model.tokenizer.hash,
         file_sha256(weights) if weights is not None and weights.is_file() else None,
+        *noted(model.dtype).values(),
     ]

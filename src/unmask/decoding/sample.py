@@ -28,6 +28,7 @@ from unmask.decoding.watch import Watcher
 from unmask.errors import UserError
 from unmask.files import check_writable
 from unmask.model.folder import Model, load
+from unmask.model.placement import noted
 from unmask.terminal import say
 
 # What the command line calls otherwise than `generate`.
@@ -53,6 +54,8 @@ class SampleOptions:
     trace: str | None = None
     html: str | None = None
     out: str | None = None
+    device: str = "cpu"
+    dtype: str = "fp32"
     verify: bool | None = None
     rules: dict[str, Any] = field(default_factory=dict)  # options of `generate` by the command line's names
 
@@ -73,7 +76,7 @@ def sample(options: SampleOptions) -> Sampled | None:
     check(options)
     check_writable([options.trace, options.html])
     given = read_rules(options.rules)
-    model = load(options.model, verify=options.verify)
+    model = load(options.model, options.device, options.dtype, verify=options.verify)
     check_guided(given, model, options)
     if used := own_defaults(model.defaults, given):
         words = ", ".join(f"{name} {value}" for name, value in used.items())
@@ -90,7 +93,7 @@ def in_one_batch(options: SampleOptions, model: Model, given: dict[str, Any], us
     gap = None if source != "fill" else options.gap or DEFAULT_GAP
     with Watcher(model, steps=given.get("steps")) if options.watch else nullcontext() as watch:
         found = generate(model, prompts, seed=options.seed, fill=gap, watch=watch, **given)
-    settings = {"model": options.model, **used, **given, "seed": options.seed}
+    settings = {"model": options.model, **noted(model.dtype), **used, **given, "seed": options.seed}
     settings |= {} if gap is None else {"gap": gap}
     rows = [{source: prompt, "settings": settings, **row.to_dict()} for prompt, row in zip(prompts, found, strict=True)]
     if options.trace:

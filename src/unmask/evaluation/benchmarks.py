@@ -78,16 +78,17 @@ def evaluate(
     seed: int = 0,
     until_se: float | None = None,
     out: str | Path | None = None,
-    device: str | None = None,
+    device: str = "cpu",
+    dtype: str = "fp32",
     batch_tokens: int | None = None,
     verify: bool | None = None,
 ) -> dict[str, Any]:
     """Evaluates a model on every task; returns the result (JSON values) and, with `out`, writes it.
 
-    limit: the first so many questions of each. method, guidance, draws: instead of the paper's, for all tasks. verify:
-    as of `unmask.load`. While it runs, answers are kept in `out` with `.partial.jsonl` behind, and a killed evaluation
-    goes on from there. Raises `UserError` for an unknown task, for one whose data is missing (naming where it is), and
-    for answers of another protocol in the way.
+    limit: the first so many questions of each. method, guidance, draws: instead of the paper's, for all tasks. device,
+    dtype, verify: as of `unmask.load`. While it runs, answers are kept in `out` with `.partial.jsonl` behind, and a
+    killed evaluation goes on from there. Raises `UserError` for an unknown task, for one whose data is missing (naming
+    where it is), and for answers of another protocol in the way.
     """
     if not tasks:
         raise UserError(f"tasks is empty; give some of {', '.join(PAPER)}, or the harness's own")
@@ -98,14 +99,18 @@ def evaluate(
     began = time.monotonic()
     quiet_harness()
     chosen = [choose(name) for task in dict.fromkeys(tasks) for name in matching(task)]
+    from unmask.model.placement import check_dtype, choose_device
+
+    check_dtype(dtype)
+    choose_device(device)
     loaded = {task: load_task(task) for _, task, _ in chosen}  # before anything is asked: all data must be there
     import lm_eval
 
-    from unmask.evaluation.lm_eval_adapter import UnmaskLM, usable_device
+    from unmask.evaluation.lm_eval_adapter import UnmaskLM
     from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, versions, write_result
     from unmask.model.folder import Model, load
 
-    model = path if isinstance(path, Model) else load(path, usable_device(device), verify=verify)
+    model = path if isinstance(path, Model) else load(path, device, dtype, verify=verify)
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
@@ -186,6 +191,8 @@ def load_task(task: str) -> list[Any]:
 
 def entry(found: Any, task: str, lm: UnmaskLM, seconds: float) -> dict[str, Any]:
     """One task of the result: metrics with their standard errors over questions, protocol, and every question."""
+    from unmask.model.placement import noted
+
     config, samples = found["configs"][task], found["samples"][task]
     values = {metric_name(name): value for name, value in found["results"][task].items() if "," in name}
     names = [name for name in values if "_stderr" not in name]
@@ -227,6 +234,7 @@ def entry(found: Any, task: str, lm: UnmaskLM, seconds: float) -> dict[str, Any]
             "guidance": lm.guidance,
             "seed": lm.seed,
             "until_se": lm.protocol["until_se"],
+            **noted(lm.model.dtype),
         },
         "tokens": sum(getattr(answer, "n_tokens", 0) for answer in told),
         "contexts_cut": sum(getattr(answer, "dropped", 0) > 0 for answer in told),

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
@@ -27,6 +28,7 @@ from unmask.evaluation.baselines import Unigram, xz
 from unmask.evaluation.cloze import cloze
 from unmask.likelihood import corpus_bound
 from unmask.model.folder import Model
+from unmask.model.placement import dtype_name, noted
 from unmask.model.tokenizers import Tokenizer
 from unmask.training.metrics import read_records
 from unmask.training.run_folder import read_settings
@@ -65,6 +67,8 @@ def compare(
     held_out_data = TokenData(data, "validation")
     tokenizer = held_out_data.tokenizer()
     contexts = set()
+    if len(dtypes := {dtype_name(model.dtype) for model in models.values()}) > 1:
+        raise UserError(f"the models are of several types, {', '.join(sorted(dtypes))}; load all of them in one")
     for name, model in models.items():
         if model.tokenizer is None or model.tokenizer.hash != tokenizer.hash:
             raise UserError(
@@ -83,7 +87,8 @@ def compare(
         "of": "the whole validation split, xz preset 9 extreme",
     }
     result["cloze"] = cloze(models, unigram, held_out.windows_NT, seed)
-    result["protocol"] = protocol(held_out, tokenizer, min(contexts), draws, seed)
+    types = [model.dtype for model in models.values()]
+    result["protocol"] = protocol(held_out, tokenizer, min(contexts), draws, seed, types[0] if types else torch.float32)
     return result
 
 
@@ -112,7 +117,9 @@ def numbers(nats_per_token: float, held_out: HeldOut) -> dict[str, float]:
     return {"bits_per_byte": held_out.bits_per_byte(nats_per_token), "nats_per_token": nats_per_token}
 
 
-def protocol(held_out: HeldOut, tokenizer: Tokenizer, context: int, draws: int, seed: int) -> dict[str, Any]:
+def protocol(
+    held_out: HeldOut, tokenizer: Tokenizer, context: int, draws: int, seed: int, dtype: torch.dtype = torch.float32
+) -> dict[str, Any]:
     """What two numbers must share to be compared; `hash` covers all of it."""
     fields: dict[str, Any] = {
         "estimator": {
@@ -129,6 +136,7 @@ def protocol(held_out: HeldOut, tokenizer: Tokenizer, context: int, draws: int, 
         "bytes": held_out.n_bytes,
         "windows_sha256": hashlib.sha256(np.ascontiguousarray(held_out.windows_NT, dtype="<i8").tobytes()).hexdigest(),
         "tokenizer_hash": tokenizer.hash,
+        **noted(dtype),
     }
     return {**fields, "hash": digest(fields)}
 

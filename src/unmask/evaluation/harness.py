@@ -10,6 +10,7 @@ notes is asked for in silence.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import fnmatch
 import importlib.util
@@ -123,7 +124,7 @@ def command(argv: list[str]) -> int:
     """
     harness_folder()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    words = list(argv)
+    words, dtype = without_dtype(argv)
     given = any(word.partition("=")[0] == "--include_path" for word in words)
     if any(word.startswith("-") and word not in ("--help", "-h") for word in words) and not given:
         words += ["--include_path", str(TASKS)]
@@ -140,6 +141,9 @@ def command(argv: list[str]) -> int:
             raise UserError(f"--apply_chat_template: {NO_TEMPLATE}")
         if args.get("gen_kwargs"):
             read_arguments(args["gen_kwargs"])
+        place(parsed, dtype)
+    elif dtype is not None:
+        raise UserError("--dtype concerns --model unmask; other models take it by --model_args")
     if isinstance(tasks := args.get("tasks"), list):
         folders = [Path(args["include_path"])] if args.get("include_path") else []
         check_names([name for entry in tasks for name in str(entry).split(",")], folders)
@@ -152,6 +156,34 @@ def command(argv: list[str]) -> int:
     with in_one_line():
         parser.execute(parsed)
     return 0
+
+
+def without_dtype(argv: Sequence[str]) -> tuple[list[str], str | None]:
+    """The words without our own `--dtype`, which the harness does not know, and its value."""
+    words, dtype = [], None
+    given = iter(argv)
+    for word in given:
+        name, equals, value = word.partition("=")
+        if name != "--dtype":
+            words.append(word)
+        elif not (dtype := value if equals else next(given, "")):
+            raise UserError("--dtype has no value; give fp32, bf16 or auto")
+    return words, dtype
+
+
+def place(parsed: argparse.Namespace, dtype: str | None) -> None:
+    """Device and type of our model: from the command line `auto` and fp32 unless told. Raises `UserError`."""
+    from unmask.model.placement import check_dtype, choose_device
+
+    told = dict(parsed.model_args or {})
+    if dtype is not None:
+        if told.setdefault("dtype", dtype) != dtype:
+            raise UserError(f"--dtype is {dtype} and model_args has dtype={told['dtype']}; leave out one")
+        parsed.model_args = told
+    if parsed.device is None and "device" not in told:
+        parsed.device = "auto"
+    choose_device(told.get("device", parsed.device))
+    check_dtype(told.get("dtype", "fp32"))
 
 
 # ------------------------------------------------------------------ data, errors, noise

@@ -43,7 +43,7 @@ from unmask.likelihood.scoring import MAX_DRAWS, check_until, error_of_total, sc
 from unmask.model.folder import Model, load
 from unmask.statistics import interval
 
-__all__ = ["Answer", "UnmaskLM", "Writing", "task_manager", "usable_device"]
+__all__ = ["Answer", "UnmaskLM", "Writing", "task_manager"]
 CHUNK = 64  # requests between two looks at the clock; answers of one question stay together
 IGNORED = ("batch_size", "max_batch_size")  # the harness passes these to every model; batches go by tokens here
 tame()
@@ -84,7 +84,7 @@ class UnmaskLM(LM):
     method, draws, order, seed, until_se, guidance: as in `unmask.score`. greedy: whether to decide if greedy decoding
     writes the continuation, which LAMBADA's accuracy asks for. store: a file that keeps answers as they come, so that a
     killed evaluation goes on. steps, decoding_order: of generation. special_tokens: those that a text spells are ids.
-    verify: as of `unmask.load`. Raises `UserError` for settings unknown.
+    device, dtype, verify: as of `unmask.load`. Raises `UserError` for settings unknown.
     """
 
     def __init__(
@@ -98,7 +98,8 @@ class UnmaskLM(LM):
         until_se: float | None = None,
         greedy: bool = True,
         store: str | Path | None = None,
-        device: str | None = None,
+        device: str = "cpu",
+        dtype: str = "fp32",
         batch_tokens: int | None = None,
         steps: int | None = None,
         decoding_order: str = "confidence",
@@ -116,7 +117,7 @@ class UnmaskLM(LM):
         if model is None:
             if path is None:
                 raise UserError("model_args has no path; give path=RUN, a run or a model folder")
-            model = load(path, device=usable_device(device), verify=verify)
+            model = load(path, device, dtype, verify=verify)
         self.model = model
         self.estimator = Estimator("exact") if model.kind == "arm" else Estimator(method, draws, order)
         asked = Estimator(method, draws, order)  # a mistake is one for either kind
@@ -338,16 +339,3 @@ def tasks_of(requests: list[Any]) -> str:
     """``gsm8k: `` for a message."""
     names = sorted({name for request in requests if (name := getattr(request, "task_name", None))})
     return f"{', '.join(names)}: " if names else ""
-
-
-def usable_device(device: str | None) -> str:
-    """The harness asks for cuda:0 by default, also where there is none."""
-    import torch
-
-    if device is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(device).type
-    except (RuntimeError, TypeError) as error:
-        raise UserError(f"device is {device!r}; give cpu or cuda") from error
-    return "cpu" if kind == "cuda" and not torch.cuda.is_available() else str(device)

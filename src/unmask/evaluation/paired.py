@@ -1,6 +1,6 @@
 """Two results of `unmask eval` on the same questions: paired differences with their intervals.
 
-    unmask compare a.json b.json
+    unmask compare a.json b.json [--across-dtypes]
     compare_results("a.json", "b.json")["tasks"]["hellaswag"]["acc"]["difference"]
 
 Both models have answered the same questions, so the difference is taken question by question: its standard error is
@@ -24,10 +24,11 @@ from unmask.statistics import interval
 ESTIMATION = ("estimator", "guidance", "seed", "until_se")
 
 
-def compare_results(first: str | Path, second: str | Path) -> dict[str, Any]:
+def compare_results(first: str | Path, second: str | Path, across_dtypes: bool = False) -> dict[str, Any]:
     """{"tasks": {task: {metric: {a, b, difference, se, interval, n}}}, ...}: `difference` is b - a.
 
-    Raises `UserError` for files that are no results, that share no task, or whose protocols differ.
+    across_dtypes: also where one model computed in fp32 and the other in bf16. Raises `UserError` for files that are no
+    results, that share no task, or whose protocols differ.
     """
     a, b = read_result(first), read_result(second)
     common = [name for name in a["tasks"] if name in b["tasks"]]
@@ -38,14 +39,21 @@ def compare_results(first: str | Path, second: str | Path) -> dict[str, Any]:
     kinds = (a["model"]["kind"], b["model"]["kind"])
     tasks: dict[str, Any] = {}
     for name in common:
-        protocols = []
+        protocols: list[dict[str, Any]] = []
+        dtypes: list[str] = []
         for path, result in ((first, a), (second, b)):
             check_task(path, name, result["tasks"][name])
             protocol = dict(result["tasks"][name]["protocol"])
+            dtypes.append(str(protocol.pop("dtype", "fp32")))
             if kinds[0] != kinds[1]:
                 for field in ESTIMATION:
                     protocol.pop(field)
             protocols.append(protocol)
+        if dtypes[0] != dtypes[1] and not across_dtypes:
+            raise UserError(
+                f"{first} is of {dtypes[0]} and {second} of {dtypes[1]}; evaluate both in one type, or give "
+                "--across-dtypes"
+            )
         if (where := first_difference(protocols[0], protocols[1])) is not None:
             raise UserError(
                 f"{first} and {second} are of different protocols, tasks.{name}.protocol.{where}; "
@@ -59,6 +67,7 @@ def compare_results(first: str | Path, second: str | Path) -> dict[str, Any]:
         "b": {"file": str(second), **b["model"]},
         "only_in_one": sorted({*a["tasks"], *b["tasks"]} - set(common)),
         "estimators": estimators,
+        **({} if dtypes[0] == dtypes[1] else {"dtypes": dtypes}),
         "tasks": tasks,
     }
 
@@ -137,6 +146,8 @@ def in_words(result: dict[str, Any]) -> str:
         first, second = result["estimators"][name]
         if first != second:
             lines.append(f"{'':<12} estimators: {first['method']} and {second['method']}")
+    if "dtypes" in result:
+        lines.append("types: a {}, b {}: differences hold rounding too".format(*result["dtypes"]))
     if result["only_in_one"]:
         lines.append(f"in one file only: {', '.join(result['only_in_one'])}")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from unmask._version import __version__
 from unmask.files import file_sha256, write_whole
 from unmask.likelihood.scoring import config_hash
 from unmask.model.folder import WEIGHTS, Model
+from unmask.model.placement import noted
 
 PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "transformers", "lm_eval", "datasets")
 
@@ -23,7 +24,8 @@ KIND = "unmask-eval"
 
 
 def model_facts(model: Model) -> dict[str, Any]:
-    """Kind, size and hashes of a model: of its weights' file, its tokenizer, and its shape with the tokenizer."""
+    """Kind, size and hashes of a model: of its weights' file, its tokenizer, and its shape with the tokenizer; and the
+    type it computes in, where that is not fp32."""
     weights = None if model.path is None else model.path / WEIGHTS
     return {
         "kind": model.kind,
@@ -32,6 +34,7 @@ def model_facts(model: Model) -> dict[str, Any]:
         "weights_sha256": file_sha256(weights) if weights is not None and weights.is_file() else None,
         "tokenizer_hash": model.tokenizer.hash if model.tokenizer else None,
         "config_hash": config_hash(model),
+        **noted(model.dtype),
     }
 
 

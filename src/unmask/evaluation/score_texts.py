@@ -36,6 +36,8 @@ class ScoreOptions:
     until_se: float | None = None
     greedy: bool = False
     seed: int = 0
+    device: str = "cpu"
+    dtype: str = "fp32"
     verify: bool | None = None  # as of `unmask.load`
 
 
@@ -56,7 +58,7 @@ def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]
             place = number - len(options.texts)
             what = f"--file {options.file[place]}" if place >= 0 else f"text {number + 1}"
             raise UserError(f"{what} is empty, which leaves an empty continuation; give at least a character to score")
-    model = load(options.model, verify=options.verify)
+    model = load(options.model, options.device, options.dtype, verify=options.verify)
     names = ("method", "order", "draws", "seed", "until_se", "special_tokens")
     shared: dict[str, Any] = {name: getattr(options, name) for name in names}
     found: list[Score] | list[RollingScore]
@@ -83,6 +85,7 @@ def in_words(results: list[tuple[str, Score | RollingScore]], greedy: bool = Fal
             extra = f", {found.windows} windows of {found.window} overlapping {found.overlap}"
         elif greedy:
             extra = ", greedy decoding writes it" if found.greedy else ", greedy decoding writes another"
+        extra += "" if found.dtype == "fp32" else f", {found.dtype}"
         lines.append(
             f"-log p {sign} {-found.logprob:.3f} nats (se {found.se:.3f}){within}, "
             f"{found.nats_per_token:.4f} nats/token, "

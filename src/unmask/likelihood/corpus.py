@@ -26,6 +26,7 @@ from unmask.likelihood.estimators import LEVEL_DRAW, check_draws, combine, fixed
 from unmask.likelihood.passes import Query, run_queries
 from unmask.likelihood.scoring import config_hash
 from unmask.model.folder import Model
+from unmask.model.placement import dtype_name
 from unmask.statistics import interval
 
 LEVELS = 10
@@ -51,6 +52,7 @@ class CorpusScore:
     is_bound: bool
     eos_first: bool
     config_hash: str
+    dtype: str = "fp32"  # of the model's weights
 
     @property
     def nats_per_token(self) -> float:
@@ -78,7 +80,7 @@ class CorpusScore:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
-        skip = ("window_nats_N", "token_nats_NT")
+        skip = ("window_nats_N", "token_nats_NT", *(("dtype",) if self.dtype == "fp32" else ()))
         fields = {name: value for name, value in vars(self).items() if name not in skip}
         rates = {"nats_per_token": self.nats_per_token, "se": self.se, "interval": self.interval}
         return {**fields, **rates, "window_nats": self.window_nats_N.tolist()}
@@ -127,6 +129,7 @@ def corpus_bound(
         is_bound=not causal,
         eos_first=eos_first,
         config_hash=config_hash(model),
+        dtype=dtype_name(model.dtype),
     )
 
 

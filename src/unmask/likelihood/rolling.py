@@ -43,6 +43,7 @@ class RollingScore(Rates):
     seed: int
     is_bound: bool
     config_hash: str
+    dtype: str = "fp32"  # of the model's weights
 
 
 def rolling(
@@ -119,6 +120,7 @@ def rolling(
                 seed=seed,
                 is_bound=own[0].is_bound,
                 config_hash=own[0].config_hash,
+                dtype=own[0].dtype,
             )
         )
     return results

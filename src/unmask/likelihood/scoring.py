@@ -26,6 +26,7 @@ from unmask.likelihood.pairs import Pair, Tokens, make_pairs
 from unmask.likelihood.passes import Query, check_guidance, run_queries
 from unmask.likelihood.shared import run_shared, shareable
 from unmask.model.folder import Model
+from unmask.model.placement import dtype_name
 from unmask.statistics import error_of_sum, interval
 
 # With a wanted standard error: so many groups before the error is believed, of so many Bernoulli masks or at most so
@@ -45,6 +46,7 @@ class Rates:
     groups: int
     n_tokens: int
     n_bytes: int | None
+    dtype: str
 
     @property
     def nats_per_token(self) -> float:
@@ -62,9 +64,10 @@ class Rates:
         return low, high
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values: the fields, the interval and the two rates."""
+        """JSON values: the fields, the interval and the two rates. What names no `dtype` is of fp32."""
         rates = {"nats_per_token": self.nats_per_token, "bits_per_byte": self.bits_per_byte}
-        return {"schema_version": SCHEMA_VERSION, **vars(self), "interval": list(self.interval), **rates}
+        fields = {name: value for name, value in vars(self).items() if (name, value) != ("dtype", "fp32")}
+        return {"schema_version": SCHEMA_VERSION, **fields, "interval": list(self.interval), **rates}
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class Score(Rates):
     config_hash: str
     until_se: float | None = None  # the standard error that was asked for
     greedy: bool | None = None  # a greedy decoder writes it; None where that was not asked
+    dtype: str = "fp32"  # of the model's weights
 
 
 @dataclass
@@ -225,6 +229,7 @@ def score_pairs(
                 config_hash=protocol,
                 until_se=None if causal else until_se,
                 greedy=all(drawn.hits) if causal else matches[item] if greedy else None,
+                dtype=dtype_name(model.dtype),
             )
         )
     if until_se is not None and (short := sum(s.se > until_se for s in scores)):

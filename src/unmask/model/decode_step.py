@@ -14,6 +14,8 @@ Up to three rows cost what one costs; from four on MKL's plain product falls beh
 order (its "packed" GEMM) eight rows cost about 1.5 times one. The packed copies are made once per call where the number
 of steps repays them, and dropped with it.
 
+In bf16 weights, keys and values are bf16, and what flows from layer to layer, norms, rotations and logits fp32.
+
 Shapes: R rows, E width, F feed-forward width, H query heads, K key heads, D head dimension, S slots, V vocabulary.
 """
 
@@ -42,9 +44,9 @@ class DecodeStep:
     def __init__(self, network: Transformer, cache: KVCache, steps: int = 0) -> None:
         """`steps`: how many calls may be expected."""
         self.network, self.cache, self.left = network, cache, steps
-        dtype = cache.slots.dtype
-        first, second = network.sin.to(dtype).chunk(2, dim=-1)
-        self.cos_SD = network.cos.to(dtype)
+        self.fp32 = cache.slots.dtype == torch.float32
+        first, second = network.sin.chunk(2, dim=-1)
+        self.cos_SD = network.cos
         self.sin_SD = torch.cat((-first, second), dim=-1)  # for halves that have changed places
         self.norm = Norm(network.norm)
         self.prepare()
@@ -89,12 +91,15 @@ class DecodeStep:
             unseen_RS = torch.arange(last + 1, device=tokens_R.device) > positions_R[:, None]
             mask = self.cache.slots.new_zeros(unseen_RS.shape).masked_fill_(unseen_RS, -torch.inf)[:, None, None]
         keys_values = self.cache.slots[:, :, :, :, : last + 1].flatten(0, 1).unbind()
-        x_RE = F.embedding(tokens_R, self.network.embedding.weight)
+        x_RE = F.embedding(tokens_R, self.network.embedding.weight).float()
         for index, layer in enumerate(self.layers):
             layer.attention_norm(x_RE, self.normed_RE)
             layer.qkv(self.normed_RE, self.qkv)
-            turned_RHD = self.qk_RHD.roll(self.half, -1)
-            self.qk_RHD.mul_(cos).addcmul_(turned_RHD, sin)
+            qk_RHD = self.qk_RHD.float()  # itself where it is fp32
+            turned_RHD = qk_RHD.roll(self.half, -1)
+            qk_RHD.mul_(cos).addcmul_(turned_RHD, sin)
+            if not self.fp32:
+                self.qk_RHD.copy_(qk_RHD)
             if alike:
                 written[index].copy_(self.kv_2RKD)
             else:
@@ -110,7 +115,7 @@ class DecodeStep:
 
     def head(self, hidden_RE: torch.Tensor) -> torch.Tensor:
         """fp32 logits [R, V]."""
-        return self.output.of(hidden_RE).float()
+        return self.output.of(hidden_RE) if self.fp32 else self.network.head(hidden_RE)
 
     def drop(self, running_R: torch.Tensor, used: int) -> torch.Tensor:
         """Only the rows marked go on; returns their old indices in the new order. See `KVCache.drop`."""
@@ -144,7 +149,10 @@ class Norm:
 
     def __call__(self, x_RE: torch.Tensor, out_RE: torch.Tensor) -> None:
         length_R1 = torch.linalg.vector_norm(x_RE, dim=-1, keepdim=True, dtype=torch.float32)
-        torch.mul(x_RE, self.weight_E, out=out_RE).div_(length_R1.hypot_(self.epsilon))
+        if out_RE.dtype == torch.float32:
+            torch.mul(x_RE, self.weight_E, out=out_RE).div_(length_R1.hypot_(self.epsilon))
+        else:
+            out_RE.copy_(torch.mul(x_RE, self.weight_E).div_(length_R1.hypot_(self.epsilon)))
 
 
 class Product(ABC):
@@ -177,7 +185,10 @@ class PlainProduct(Product):
         torch.mm(x, self.transposed, out=out)
 
     def add(self, x: torch.Tensor, to: torch.Tensor) -> None:
-        to.addmm_(x, self.transposed)
+        if to.dtype == x.dtype:
+            to.addmm_(x, self.transposed)
+        else:
+            to.add_(self.of(x))
 
 
 class PackedProduct(Product):

@@ -34,6 +34,7 @@ from unmask.model.checkpoints import CHECKPOINTS, FILES, checkpoints, refuse_dam
 from unmask.model.config import ModelConfig
 from unmask.model.defaults import read_defaults
 from unmask.model.pieces import Pieces
+from unmask.model.placement import check_dtype, choose_device, choose_dtype
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
@@ -74,6 +75,11 @@ class Model:
     @property
     def device(self) -> torch.device:
         return self.network.embedding.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights it computes with: fp32, or bf16 where `load` was told so."""
+        return self.network.embedding.weight.dtype
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
@@ -205,14 +211,24 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load(path: str | Path, device: str | torch.device = "cpu", *, verify: bool | None = None) -> Model:
-    """The `Model` at `path` (see `resolve`), in evaluation mode, fp32.
+def load(
+    path: str | Path,
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype = "fp32",
+    *,
+    verify: bool | None = None,
+) -> Model:
+    """The `Model` at `path` (see `resolve`), in evaluation mode.
 
+    device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where there is one. dtype: of the weights: ``fp32``,
+    ``bf16``, or ``auto``: bf16 where that is faster (`unmask.model.placement`); `Model.dtype` says which it became.
     verify: whether a checkpoint's files are checked against their SHA-256, at the cost of reading them twice; None:
     those of at most 1 GiB. A folder without a list of sums is not checked. Raises `UserError` for a missing folder, one
     that may not be read, a damaged checkpoint (naming the one before it), missing or misshapen tensors, a tokenizer
-    that is not the model's, and defaults of decoding that cannot be read.
+    that is not the model's, defaults of decoding that cannot be read, and a device or type that is not there.
     """
+    check_dtype(dtype)
+    place = choose_device(device)
     folder = resolve(path)
     if verify is not False:
         refuse_damage(folder, (WEIGHTS, CONFIG, TOKENIZER), math.inf if verify else LARGEST_CHECKED)
@@ -220,7 +236,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, verify: bool |
         warnings.warn(f"{folder} has no {FILES}, so there is nothing to verify it against", stacklevel=2)
     settings = read_config(folder)
     config = ModelConfig.from_dict(settings["model"], where=f"{folder / CONFIG}: model")
-    network = Transformer(config)
+    network = Transformer(config).hold(choose_dtype(dtype, place, config))
     network.load_state_dict(read_weights(folder / WEIGHTS, network))
     tokenizer = None
     if (folder / TOKENIZER).is_file():
@@ -228,7 +244,7 @@ def load(path: str | Path, device: str | torch.device = "cpu", *, verify: bool |
         expected = settings.get("tokenizer_hash")
         if tokenizer.vocab_size > config.vocab_size or expected not in (None, tokenizer.hash):
             raise UserError(f"{folder / TOKENIZER} is not the tokenizer this model was trained with; put back its own")
-    return Model(network.to(device).eval(), tokenizer, folder, read_defaults(folder))
+    return Model(network.to(place).eval(), tokenizer, folder, read_defaults(folder))
 
 
 def unwrapped(names: Iterable[str]) -> dict[str, str]:

@@ -28,6 +28,7 @@ from unmask.model.canvas_cache import CanvasCache, CanvasRows
 from unmask.model.config import ModelConfig
 from unmask.model.cross_entropy import weighted_cross_entropy
 from unmask.model.linear import Linear, filling
+from unmask.model.logits import full_logits
 
 
 class RMSNorm(nn.Module):
@@ -35,9 +36,11 @@ class RMSNorm(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
         self.eps = eps
+        self.gives: torch.dtype | None = None  # the type of what follows, where that is another
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        y = F.rms_norm(x, self.weight.shape, self.weight, self.eps)
+        return y if self.gives is None else y.to(self.gives)
 
 
 class Attention(nn.Module):
@@ -196,7 +199,7 @@ class Transformer(nn.Module):
         asked = None if at_N is None else len(at_N)
         if at_N is not None:
             at_N = F.pad(at_N, (0, filling(len(at_N), self.embedding.weight)))
-        x_BTE = self.embedding(tokens_BT)
+        x_BTE = self.embedding(tokens_BT).to(self.norm.weight.dtype)
         for index, layer in enumerate(self.layers):
             cached = None if cache is None or positions_BT is None else (cache, index, positions_BT)
             where = (at_N if index == len(self.layers) - 1 else None, rope, mask, causal, cached)
@@ -205,6 +208,16 @@ class Transformer(nn.Module):
             else:
                 x_BTE = layer(x_BTE, *where)
         return self.norm(x_BTE[:asked] if asked is not None else x_BTE)
+
+    def hold(self, dtype: torch.dtype) -> Transformer:
+        """This network, for inference, with its matrices in a type. Norms, what flows from layer to layer and rotary
+        tables stay fp32: that costs no time and takes a third of the error away."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                module.weight.data = module.weight.data.to(dtype)
+            elif isinstance(module, RMSNorm):
+                module.gives = None if dtype == module.weight.dtype else dtype
+        return self
 
     def canvas_cache(self, batch: int, length: int) -> CanvasCache:
         """Empty slots for so many rows of so many positions, on this network's device."""
@@ -217,7 +230,10 @@ class Transformer(nn.Module):
 
     def head(self, hidden: torch.Tensor) -> torch.Tensor:
         """fp32 logits [..., V] of hidden states [..., E]."""
-        return F.linear(hidden, self.head_weight_VE).float()
+        weight_VE = self.head_weight_VE
+        if hidden.dtype == weight_VE.dtype == torch.bfloat16 and not torch.is_grad_enabled():
+            return full_logits(hidden, weight_VE)
+        return F.linear(hidden, weight_VE).float()
 
     def cross_entropy(
         self, hidden_NE: torch.Tensor, targets_N: torch.Tensor, weights_N: torch.Tensor

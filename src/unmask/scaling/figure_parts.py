@@ -43,8 +43,9 @@ def plain_ticks(axes: Axes) -> None:
 def _subs(limits: Iterable[float]) -> tuple[float, ...]:
     low, high = limits
     decades = math.log10(high / low)
-    if decades < 0.5:
-        return tuple(1 + i / 5 for i in range(45))
+    if decades < 0.6:
+        step = 5 if decades < 0.3 else 2
+        return tuple(1 + i / step for i in range(9 * step))
     return (1, 1.5, 2, 3, 4, 5, 7) if decades < 1.2 else (1, 2, 5)
 
 

@@ -328,6 +328,7 @@ def later_section(view: dict[str, Any]) -> str:
             value = "–" if said["estimate"] is None else f"{said['estimate']:.4f}"
             measured = f"{later['loss']:.4f}" + (f" ± {later['se']:.4f}" if later["se"] else "")
             place = f"N {power(later['params'])}, D {power(later['tokens'])}, C {power(later['flops'])}"
+            words += "" if later["inside"] else "; extrapolated"
             rows.append([escape(later["name"]), place, escape(words), value, bounds(said, ".4f"), measured, off])
     told = (
         '<p class="soft">The loss of a run is that of its last validation, on other windows and draws than the sweep '

@@ -97,7 +97,8 @@ def view_of(
 ) -> dict[str, Any]:
     """What the pictures and the page show beside the fit's own JSON."""
     sweep = fitted.sweep
-    lines = {name: frontier_of(one) for name, one in sweep.objectives.items()}
+    reach = {name: [run["flops"] for run in later if run["objective"] == name] for name in sweep.objectives}
+    lines = {name: frontier_of(one, reach[name]) for name, one in sweep.objectives.items()}
     return {
         "source": fit["runs"]["source"],
         "notes": notes_of(fit["runs"]["source"]),
@@ -138,7 +139,8 @@ def _predicted(fitted: Fitted, later: dict[str, Any]) -> dict[str, Any]:
         place = (later["params"], later["tokens"])
         draws = one.headline.laws.get("own")
         said[law] = estimate(own.loss(*place), draws.loss(*place) if draws else None)
-    return {**later, "predicted": said}
+    low, high = float(one.flops_K.min()), float(one.flops_K.max())
+    return {**later, "predicted": said, "inside": low <= later["flops"] <= high}
 
 
 def _write(out: Path, fit: dict[str, Any], view: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -78,12 +78,16 @@ def budgets_of(part: ObjectiveFit) -> list[dict[str, Any]]:
     return found
 
 
-def frontier_of(part: ObjectiveFit) -> dict[str, Any] | None:
-    """The lines of approach 2 with their 95% bands, from below the budgets to beyond them; None without lines."""
+def frontier_of(part: ObjectiveFit, reaching: Sequence[float] = ()) -> dict[str, Any] | None:
+    """The lines of approach 2 with their 95% bands, from below the budgets to beyond them; None without lines.
+
+    reaching: FLOPs of later runs, as far as which the lines are drawn.
+    """
     if part.lines is None or part.minima is None:
         return None
     low, high = (float(np.exp(part.minima.log_flops_K[end])) for end in (0, -1))
-    flops_C = np.unique([*np.geomspace(low / BELOW, high * ABOVE, POINTS), low, high])
+    first, last = min([low / BELOW, *reaching]), max([high * ABOVE, *reaching])
+    flops_C = np.unique([*np.geomspace(first, last, POINTS), low, high])
     found: dict[str, Any] = {"flops": flops_C.tolist(), "range": [low, high]}
     for which in ("params", "tokens", "loss"):
         estimate_C = np.ravel(getattr(part.lines, which)(flops_C))

@@ -19,6 +19,7 @@ import yaml
 
 from unmask.model.config import ModelConfig
 from unmask.model.flops import FLOPS_RULES
+from unmask.model.placement import choose_device
 from unmask.training.checkpoint import newest_checkpoint
 from unmask.training.distribution import Ranks
 from unmask.training.optimizer import resolved_warmup
@@ -27,7 +28,7 @@ from unmask.training.precision import Choice, choice_of
 from unmask.training.recipe import Recipe
 from unmask.training.record import absolute, refuse_extension
 from unmask.training.run_folder import look
-from unmask.training.setup import Setup, choose_device, planned_steps, prepare
+from unmask.training.setup import Setup, planned_steps, prepare
 from unmask.training.tracking import require_wandb
 
 

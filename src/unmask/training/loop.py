@@ -31,6 +31,7 @@ from unmask.model.flops import StepCost
 from unmask.model.folder import Model
 from unmask.model.fp32_products import quick_products
 from unmask.model.lora import adapter_metadata, merged_weights
+from unmask.model.placement import choose_device
 from unmask.statistics import said
 from unmask.terminal import say, terminals
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
@@ -41,7 +42,7 @@ from unmask.training.precision import PRECISION, Choice, as_record, autocast_for
 from unmask.training.recipe import Recipe
 from unmask.training.record import keep, refuse_extension
 from unmask.training.run_folder import RunFolder
-from unmask.training.setup import Setup, choose_device, compile_layers, prepare
+from unmask.training.setup import Setup, compile_layers, prepare
 from unmask.training.step import SIGNALS, Engine
 from unmask.training.task import Ahead, Batch
 from unmask.training.tracking import Trace, WandbRun, require_wandb

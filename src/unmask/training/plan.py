@@ -202,8 +202,8 @@ def measured_peak(precision: str) -> float:
     """FLOP/s of this machine's matrix products."""
     import torch
 
+    from unmask.model.placement import choose_device
     from unmask.training.metrics import matmul_peak
-    from unmask.training.setup import choose_device
 
     device = choose_device("auto")
     return matmul_peak(device, torch.bfloat16 if precision == "bf16" and device.type == "cuda" else torch.float32)

@@ -59,9 +59,7 @@ class Setup:
         return self.network.config
 
 
-def prepare(
-    recipe: Recipe, device: torch.device, ranks: Ranks, resume: bool = False, weights: bool = True
-) -> Setup:
+def prepare(recipe: Recipe, device: torch.device, ranks: Ranks, resume: bool = False, weights: bool = True) -> Setup:
     """Raises `UserError` where data, model and recipe do not go together, or not with the run that is resumed.
 
     weights: False makes a network without weights, only to be looked at.
@@ -174,22 +172,6 @@ def planned_steps(recipe: Recipe, config: ModelConfig, task: Task) -> tuple[int,
     if recipe.tokens:
         return max(1, int(recipe.tokens / (recipe.batch_size * length))), per_token
     return training_steps(recipe.flops, per_token / 6, recipe.batch_size, length), per_token
-
-
-def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """The device of a recipe for this process; `auto` takes CUDA where there is one."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"device is {name!r}; give auto, cpu or cuda") from error
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise UserError("device is cuda, but PyTorch sees no CUDA device; give cpu or auto")
-        if device.index is None:
-            device = torch.device("cuda", local_rank)
-    return device
 
 
 def compile_layers(network: Transformer, say: Callable[[str], None]) -> None:
