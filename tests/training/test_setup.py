@@ -1,6 +1,9 @@
-"""What a run is set up with: compiled layers that stay compiled as masks change."""
+"""What a run is set up with: compiled layers that stay compiled as masks change, and where what is made stays."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +13,7 @@ from torch._dynamo.utils import counters
 from unmask.diffusion.objective import Objective, ObjectiveConfig
 from unmask.model.config import ModelConfig
 from unmask.model.transformer import Transformer
+from unmask.training import compiling
 from unmask.training.setup import compile_layers
 
 CONFIG = ModelConfig(n_layer=3, n_head=2, n_embd=16, vocab_size=50, block_size=24)
@@ -23,8 +27,14 @@ def fresh_compiler() -> object:
     torch._dynamo.reset()
 
 
-def test_nothing_is_compiled_anew_as_masks_change(fresh_compiler: object) -> None:
+@pytest.mark.parametrize("widest", [96, 0], ids=["whole", "layer by layer"])
+def test_nothing_is_compiled_anew_as_masks_change(
+    fresh_compiler: object, widest: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     """Twelve steps, each with another number of masks: the graphs of the first three are enough for the rest."""
+    monkeypatch.setattr(compiling, "WIDEST", widest)
+    monkeypatch.delenv(compiling.VARIABLE, raising=False)
+    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path))
     eager, network = Transformer(CONFIG, seed=0), Transformer(CONFIG, seed=0)
     said: list[str] = []
     compile_layers(network, said.append)
@@ -46,3 +56,17 @@ def test_nothing_is_compiled_anew_as_masks_change(fresh_compiler: object) -> Non
     assert graphs[0] > 0, "nothing was compiled"
     assert graphs[-1] == graphs[2]
     assert not counters["graph_break"]
+    assert os.environ[compiling.VARIABLE] == str(tmp_path / "compiled") and any((tmp_path / "compiled").iterdir())
+    assert compiling.fits(network) == bool(widest)
+    with torch.no_grad():  # as it is
+        torch.testing.assert_close(network(inputs.tokens_BT), eager(inputs.tokens_BT))
+    assert counters["stats"]["unique_graphs"] == graphs[-1] or not widest
+
+
+def test_a_folder_that_cannot_be_written_leaves_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(compiling.VARIABLE, raising=False)
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "file" / "folder"))
+    assert compiling.keep_compiled() is None and compiling.VARIABLE not in os.environ
+    monkeypatch.setenv(compiling.VARIABLE, str(tmp_path))
+    assert compiling.keep_compiled() == tmp_path

@@ -5,8 +5,8 @@
 PyTorch's `scaled_dot_product_attention`, but for bf16 on a CPU: there its kernel may be slower than in fp32, and its
 backward pass is several times slower than the five products it consists of (docs/performance.md has the measurements).
 Likewise for training in fp32 where its products are quick (`fp32_products.py`). So these run as products over a few
-heads at a time with the library's softmax between them. The backward pass makes the probabilities again rather than keep
-them, but for those of a small model, which are one chunk. Sums inside a product and the softmax are fp32.
+heads at a time with the library's softmax between them. The backward pass makes the probabilities again rather than
+keep them, but for those of a small model, which are one chunk. Sums inside a product and the softmax are fp32.
 
 Shapes: B batch, H heads, T queries, S keys, D head dimension; h heads at a time.
 """

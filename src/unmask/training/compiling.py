@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch.distributed.fsdp import FSDPModule
 
+from unmask.errors import UserError
 from unmask.files import cache_folder
 from unmask.model.transformer import Transformer
 
@@ -28,10 +29,10 @@ WIDEST, DEEPEST = 96, 4
 def keep_compiled() -> Path | None:
     """Names the folder to PyTorch; None where it cannot be written, and PyTorch's default stays."""
     if VARIABLE not in os.environ:
-        folder = cache_folder() / "compiled"
         try:
+            folder = cache_folder() / "compiled"
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError:
+        except (OSError, UserError):
             return None
         os.environ[VARIABLE] = str(folder)
     return Path(os.environ[VARIABLE])
