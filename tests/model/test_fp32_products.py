@@ -7,7 +7,9 @@ import torch
 
 from unmask.model import fp32_products
 from unmask.model.attention import attend
+from unmask.model.config import ModelConfig
 from unmask.model.fp32_products import onednn_is_quicker, products_are_quick, quick_products
+from unmask.model.transformer import Transformer
 
 
 @pytest.fixture
@@ -79,3 +81,23 @@ def test_attention_in_fp32_is_the_librarys_to_rounding(quicker, causal, masked):
             found.append([y.detach(), *(x.grad for x in given)])
         for ours, theirs in zip(*found, strict=True):
             torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("masked", [0, 1, 63, 64, 65])
+def test_a_model_trains_alike_with_filled_rows(quicker, masked):
+    """Loss and gradients of any number of masked tokens, filled up to few shapes, are those without filling."""
+    config = ModelConfig(n_layer=2, n_head=2, n_embd=16, vocab_size=50, block_size=36)
+    generator = torch.Generator().manual_seed(0)
+    tokens_BT = torch.randint(0, 50, (2, 36), generator=generator)
+    at_N = torch.randperm(72, generator=generator)[:masked]
+    targets_N, weights_N = tokens_BT.flatten()[at_N], torch.rand(masked, generator=generator)
+    found = []
+    for quick in (True, False):
+        network = Transformer(config, seed=0)
+        with quick_products(quick):
+            total, ce_N = network.cross_entropy(network.hidden(tokens_BT, at_N=at_N), targets_N, weights_N)
+            total.backward()
+        assert ce_N.shape == (masked,)
+        found.append([total.detach(), ce_N, *(weight.grad for weight in network.parameters())])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=2e-5, rtol=1e-4)

@@ -70,6 +70,10 @@ class _WeightedCrossEntropy(torch.autograd.Function):
         ctx: Any, hidden_NE: torch.Tensor, weight_VE: torch.Tensor, targets_N: torch.Tensor, weights_N: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         with torch.autocast(hidden_NE.device.type, enabled=False):
+            asked, more = len(targets_N), filling(len(targets_N), hidden_NE)
+            if more:
+                hidden_NE, targets_N = F.pad(hidden_NE, (0, 0, 0, more)), F.pad(targets_N, (0, more))
+                weights_N = F.pad(weights_N, (0, more))  # which count nothing
             rows, count = _rows(len(weight_VE), hidden_NE.device), len(targets_N)
             needs_hidden, needs_weight = ctx.needs_input_grad[:2]
             grad_hidden_NE = torch.empty_like(hidden_NE) if needs_hidden else None
@@ -102,7 +106,11 @@ class _WeightedCrossEntropy(torch.autograd.Function):
             if needs_weight and grad_weight_VE is None:  # no rows
                 grad_weight_VE = torch.zeros_like(weight_VE)
             # Not `save_for_backward`: given away in the backward pass, they become the parameters' gradients uncopied.
-            ctx.grads = grad_hidden_NE, None if grad_weight_VE is None else grad_weight_VE.to(weight_VE.dtype)
+            ctx.grads = (
+                None if grad_hidden_NE is None else grad_hidden_NE[:asked],
+                None if grad_weight_VE is None else grad_weight_VE.to(weight_VE.dtype),
+            )
+            ce_N, weights_N = ce_N[:asked], weights_N[:asked]
             ctx.mark_non_differentiable(ce_N)
             return (ce_N * weights_N).sum(), ce_N
 

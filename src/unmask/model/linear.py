@@ -16,18 +16,21 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from unmask.model.fp32_products import products_are_quick
+
 WHOLE = 64  # rows: a number that differs from step to step is filled up to a multiple of it
 
 
 def filling(rows: int, like: torch.Tensor) -> int:
-    """Rows to add where products run in bf16 on a CPU, else 0.
+    """Rows to add where a CPU's products run in bf16, or in fp32 by the same library, else 0.
 
     There a product's kernel is made when its shape is first seen, which takes over a millisecond, and a thousand of
     them are kept: masked tokens come in any number.
     """
-    if like.device.type != "cpu" or not (like.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu")):
+    if like.device.type != "cpu":
         return 0
-    return -rows % WHOLE
+    made = like.dtype == torch.bfloat16 or torch.is_autocast_enabled("cpu") or products_are_quick()
+    return -rows % WHOLE if made else 0
 
 
 class Linear(nn.Linear):

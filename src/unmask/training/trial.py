@@ -97,7 +97,7 @@ class Trial:
         objective, clip = Objective(recipe.objective), recipe.optimizer.clip
         self._engine = Engine(network, objective, optimizer, ranks, False, autocast, clip)
         self._ahead = Ahead(batches, recipe.batch_size, lambda k: share_of(k, ranks, recipe.micro_batch), device)
-        self._recipe, self._step = recipe, 0
+        self._recipe, self._step, self.width = recipe, 0, config.n_embd
 
     def run(self, seconds: float, least: int) -> tuple[float, float]:
         """Tokens of at least so many steps in at least so many seconds, and the seconds they took."""
