@@ -128,7 +128,7 @@ def test_command(command, workshop):
     elif kind == "train":
         run(f"{command} {TINY}", workshop)
     elif kind == "help":
-        words = 2 if command.startswith("unmask") and not command.startswith("unmask bench") else 3
+        words = 2 if command.startswith("unmask") and not command.startswith(("unmask bench", "unmask scale")) else 3
         program = " ".join(command.split()[:words])
         shown = run(f"{program} --help", workshop)
         for option in re.findall(r"--[\w-]+", command):
