@@ -296,5 +296,5 @@ def test_answers_of_two_types_are_kept_apart(mdm: Model, tmp_path: Path) -> None
     assert "dtype" not in json.dumps(plain.protocol)
     plain.store.close()
     held = copy.deepcopy(mdm.network).hold(torch.bfloat16)
-    with pytest.raises(UserError, match="another protocol, model.dtype: None and 'bf16'"):
+    with pytest.raises(UserError, match="another protocol, protocol.model.dtype: None and 'bf16'"):
         UnmaskLM(model=Model(held, mdm.tokenizer, mdm.path), store=tmp_path / "store.jsonl")

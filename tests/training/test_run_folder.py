@@ -208,7 +208,7 @@ def test_every_file_is_written_whole(lab: Any, monkeypatch: pytest.MonkeyPatch) 
     write = run_folder.write_whole
     monkeypatch.setattr(run_folder, "write_whole", lambda p, text: (written.append(p.name), write(p, text)))
     half(lab)
-    assert written == ["data.json", "run.json", "versions.json", "recipe.yaml"]
+    assert written == ["data.json", "precision.json", "run.json", "versions.json", "recipe.yaml"]
     there = {p.name for p in (lab.folder / "run").iterdir() if p.is_file()}
     assert there == {*written, "metrics.jsonl", ".lock"}
     newest = checkpoints(lab.folder / "run")[-1]

@@ -103,7 +103,7 @@ def tune(options: TuneOptions) -> dict[str, Any]:
         **{name: result[name] for name in ("data", "judge", "machine", "threads", "versions")},
         **{name: cell[name] for name in ("prompt", "length")},
         "batch": int(batch),
-        **{name: value for name, value in result["options"].items() if name in ("device", "dtype")},
+        **{name: value for name, value in result.get("options", {}).items() if name in ("device", "dtype")},
         "speed": row["speed"][batch],
         "quality": {name: value for name, value in row["quality"].items() if name != "shown"},
         "real_text": {name: value for name, value in cell["real_text"].items() if name != "shown"},

@@ -38,6 +38,7 @@ def compare_results(first: str | Path, second: str | Path, across_dtypes: bool =
         )
     kinds = (a["model"]["kind"], b["model"]["kind"])
     tasks: dict[str, Any] = {}
+    across: list[str] = []  # the two types, where some task's differ
     for name in common:
         protocols: list[dict[str, Any]] = []
         dtypes: list[str] = []
@@ -49,7 +50,9 @@ def compare_results(first: str | Path, second: str | Path, across_dtypes: bool =
                 for field in ESTIMATION:
                     protocol.pop(field)
             protocols.append(protocol)
-        if dtypes[0] != dtypes[1] and not across_dtypes:
+        if dtypes[0] != dtypes[1]:
+            across = dtypes
+        if across and not across_dtypes:
             raise UserError(
                 f"{first} is of {dtypes[0]} and {second} of {dtypes[1]}; evaluate both in one type, or give "
                 "--across-dtypes"
@@ -67,7 +70,7 @@ def compare_results(first: str | Path, second: str | Path, across_dtypes: bool =
         "b": {"file": str(second), **b["model"]},
         "only_in_one": sorted({*a["tasks"], *b["tasks"]} - set(common)),
         "estimators": estimators,
-        **({} if dtypes[0] == dtypes[1] else {"dtypes": dtypes}),
+        **({"dtypes": across} if across else {}),
         "tasks": tasks,
     }
 
