@@ -207,6 +207,7 @@ def test_a_worker_is_told_what_is_not_as_usual_alone(corpus):
     assert build(Recipe, spec, "") == recipe
 
 
+@pytest.mark.slow
 def test_tiny_finds_a_way_and_holds_it_against_the_base(tmp_path, monkeypatch):
     monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("unmask.bench.tiny.TURN", 0.01)

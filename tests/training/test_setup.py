@@ -27,7 +27,9 @@ def fresh_compiler() -> object:
     torch._dynamo.reset()
 
 
-@pytest.mark.parametrize("widest", [96, 0], ids=["whole", "layer by layer"])
+@pytest.mark.parametrize(
+    "widest", [pytest.param(96, marks=pytest.mark.slow, id="whole"), pytest.param(0, id="layer by layer")]
+)
 def test_nothing_is_compiled_anew_as_masks_change(
     fresh_compiler: object, widest: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
