@@ -50,8 +50,7 @@ def test_a_step_in_bf16_takes_products_from_the_weights_as_they_now_are() -> Non
             made.update(1e-2)
         assert (network.layers[0].mlp.down.copy is None) == sharded
         assert network.layers[0].mlp.down.weight.dtype == torch.float32
-    # Equal here; another processor may take other kernels for the same product.
-    assert losses[0] == pytest.approx(losses[1], rel=1e-3) and losses[0][-1] < losses[0][0]
+    assert losses[0] == losses[1] and losses[0][-1] < losses[0][0]
 
 
 def parts_of(cuts: list[list[int]]) -> tuple[list[Inputs], float]:
