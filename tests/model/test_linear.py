@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unmask.model.config import ModelConfig
-from unmask.model.linear import WHOLE, Linear, write_copies
+from unmask.model.linear import WHOLE, Linear, linear_maps, write_copies
 from unmask.model.lora import LoRAFields, add_adapters
 from unmask.model.transformer import Transformer
 
@@ -31,7 +31,7 @@ def test_a_copy_is_a_cast_made_once(adapted: bool) -> None:
         if adapted:
             add_adapters(network, LoRAFields(rank=2), seed=0)
         if copied:
-            write_copies(network, torch.bfloat16)
+            write_copies(linear_maps(network), torch.bfloat16)
         found.append(gradients(network))
     cast, copied_too = found
     assert cast.keys() == copied_too.keys() and len(cast) == (16 if adapted else 15)
@@ -43,14 +43,14 @@ def test_a_copy_is_a_cast_made_once(adapted: bool) -> None:
 def test_copies_are_renewed_in_place_but_of_frozen_weights() -> None:
     network = Transformer(CONFIG, seed=3)
     network.layers[0].requires_grad_(False)
-    write_copies(network, torch.bfloat16)
+    write_copies(linear_maps(network), torch.bfloat16)
     maps = {name: module for name, module in network.named_modules() if isinstance(module, Linear)}
     assert len(maps) == 9
     before = {name: module.copy for name, module in maps.items()}
     with torch.no_grad():
         for module in maps.values():
             module.weight += 1
-    write_copies(network, torch.bfloat16)
+    write_copies(linear_maps(network), torch.bfloat16)
     for name, module in maps.items():
         assert module.copy is before[name] and module.copy is not None
         assert torch.equal(module.copy, module.weight.bfloat16()) != name.startswith("layers.0.")
@@ -61,7 +61,7 @@ def test_without_gradients_and_in_the_state_there_is_no_copy() -> None:
     names = set(network.state_dict())
     with torch.no_grad():
         plain = network(TOKENS)
-        write_copies(network, torch.bfloat16)
+        write_copies(linear_maps(network), torch.bfloat16)
         assert torch.equal(network(TOKENS), plain)
     assert set(network.state_dict()) == names
 

@@ -36,10 +36,10 @@ def test_warmup_is_the_papers_and_short_runs_are_spared() -> None:
 def test_clipping_returns_the_norm_before_it() -> None:
     layer = torch.nn.Linear(2, 1, bias=False)
     layer.weight.grad = torch.tensor([[3.0, 4.0]])
-    assert gradient_norm(layer, 1.0) == pytest.approx(5.0)
+    assert gradient_norm(layer.parameters(), 1.0) == pytest.approx(5.0)
     assert layer.weight.grad.norm() == pytest.approx(1.0, rel=1e-4)
     layer.weight.grad = torch.tensor([[3.0, 4.0]])
-    assert gradient_norm(layer, 0.0) == pytest.approx(5.0)
+    assert gradient_norm(layer.parameters(), 0.0) == pytest.approx(5.0)
     assert layer.weight.grad.norm() == pytest.approx(5.0)
 
 

@@ -143,7 +143,7 @@ class Plain(Arm):
             part.backward()
             loss += float(part.detach())
             del logits_NV, ce_N, part  # else they would still stand there in the next forward pass
-        gradient_norm(self.network, self.recipe.optimizer.clip)
+        gradient_norm(self.network.parameters(), self.recipe.optimizer.clip)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()

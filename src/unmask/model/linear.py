@@ -10,6 +10,7 @@ its gradient is summed over micro-batches in fp32. Without a copy, or without gr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -67,10 +68,14 @@ class _ByCopy(torch.autograd.Function):
         return slope_x, (slope.flatten(0, -2).T @ x.flatten(0, -2)).to(ctx.dtype), None
 
 
+def linear_maps(network: nn.Module) -> list[Linear]:
+    return [module for module in network.modules() if isinstance(module, Linear)]
+
+
 @torch.no_grad()
-def write_copies(network: nn.Module, dtype: torch.dtype) -> None:
+def write_copies(maps: Sequence[Linear], dtype: torch.dtype) -> None:
     """Makes the copy of each linear map or, in place, renews it; a frozen weight's stays."""
-    for linear in (module for module in network.modules() if isinstance(module, Linear)):
+    for linear in maps:
         if linear.copy is None:
             linear.copy = linear.weight.detach().to(dtype, copy=True)
         elif linear.weight.requires_grad:

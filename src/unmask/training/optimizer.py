@@ -9,6 +9,7 @@ Schedules are pure functions of the step, so a resumed run needs no state for th
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import torch
 from torch.distributed.tensor import DTensor
@@ -65,9 +66,9 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def gradient_norm(network: torch.nn.Module, clip: float) -> float:
+def gradient_norm(parameters: Iterable[torch.nn.Parameter], clip: float) -> float:
     """The global gradient norm before clipping to `clip` (0: no clipping); not finite where a gradient is not."""
-    parameters = [parameter for parameter in network.parameters() if parameter.grad is not None]
+    parameters = [parameter for parameter in parameters if parameter.grad is not None]
     norm = total_norm([parameter.grad for parameter in parameters])  # type: ignore[misc]
     # Most steps need no clipping: their gradients are not read and written once more.
     if clip and float(norm) > clip:

@@ -30,7 +30,7 @@ from unmask.errors import UserError
 from unmask.files import cache_folder, write_whole
 from unmask.model.config import ModelConfig
 from unmask.model.fp32_products import products_are_quick
-from unmask.model.linear import write_copies
+from unmask.model.linear import linear_maps, write_copies
 from unmask.model.number_types import processor_flags, processor_name
 from unmask.model.transformer import Transformer
 
@@ -193,6 +193,7 @@ class Layers:
             self._fp32, self._bf16 = Transformer(config, seed=0), Transformer(config, seed=0)
         rows = max(1, TOKENS // config.block_size)
         tokens_BT1 = np.random.default_rng(0).integers(config.vocab_size, size=(rows, config.block_size + 1))
+        self._maps = linear_maps(self._bf16)
         self._inputs = self._objective.prepare(tokens_BT1, 0, np.arange(rows), config.mask_id)
 
     def fp32(self) -> None:
@@ -200,7 +201,7 @@ class Layers:
         self._fp32.zero_grad(set_to_none=True)
 
     def bf16(self) -> None:
-        write_copies(self._bf16, torch.bfloat16)
+        write_copies(self._maps, torch.bfloat16)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             loss = self._objective.loss(self._bf16, self._inputs).loss_sum
         loss.backward()
