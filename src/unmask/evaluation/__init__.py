@@ -1,4 +1,4 @@
-"""Benchmarks through lm-evaluation-harness, tasks of our own, and the demo's comparison and report."""
+"""Evaluation: one protocol for both kinds of model, baselines, tasks of our own, the demo and its report."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ number of texts (the authors take thousands): compare values of one table only. 
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
 from collections.abc import Sequence
@@ -55,6 +56,5 @@ def mauve_score(written: np.ndarray, real: np.ndarray) -> Estimate | None:
 
 
 def _compute(written: np.ndarray, real: np.ndarray) -> float:
-    import mauve
-
-    return float(mauve.compute_mauve(p_features=real, q_features=written, verbose=False, device_id=-1, seed=25).mauve)
+    theirs = importlib.import_module("mauve")
+    return float(theirs.compute_mauve(p_features=real, q_features=written, verbose=False, device_id=-1, seed=25).mauve)
