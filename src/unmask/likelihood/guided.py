@@ -4,15 +4,15 @@
         found.nats_W, found.seen, found.blind, found.pmi(1.0)
 
 Guidance scores with logits u + (1 + w)(c - u), c with the prompt and u without it, normalised at every position (arXiv
-2410.18514). The same c and u serve all scales, so a sweep of w costs what one w does; and they give the pointwise mutual
-information seen - lambda * blind (arXiv 2104.08315), which takes the answer's own frequency out of its score. At
+2410.18514). The same c and u serve all scales, so a sweep of w costs what one w does; and they give the pointwise
+mutual information seen - lambda * blind (arXiv 2104.08315), which takes the answer's own frequency out of its score. At
 lambda = w / (1 + w) that is guidance without its normalisation, but for a factor, so the two tell apart how much of a
 gain is the removal of the prior.
 
 All of these rank answers; none but w = 0 is a likelihood, so none has bits per byte.
 
-Without guidance a draw costs one pass instead of two. `seen_twice` is w = 0 with twice the draws, the first half of them
-the same masks: what the compute of guidance buys by itself.
+Without guidance a draw costs one pass instead of two. `seen_twice` is w = 0 with twice the draws, the first half of
+them the same masks: what the compute of guidance buys by itself.
 
 Shapes: W scales, N scored positions, V vocabulary.
 """

@@ -173,7 +173,7 @@ def paired_logits(
 
 
 def without_prompt(model: Model, tokens_T: np.ndarray, prompt: int, view: str) -> np.ndarray:
-    """A sequence whose first `prompt` tokens are not to be seen. Raises `UserError` where the model has no such view."""
+    """A sequence whose first `prompt` tokens are not to be seen, by one of `VIEWS`."""
     if not prompt:
         return tokens_T
     if view == "drop":  # an ARM needs a token to begin behind
