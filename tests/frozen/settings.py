@@ -112,4 +112,9 @@ SCORES: list[Setting] = [
     )
     for guidance in (0.0, 0.5)
 ]
-PAIRS: list[tuple[list[int], list[int]]] = [([1, 2, 3], [4, 5, 0, 1]), ([], [3, 3, 2]), ([6, 0, 1, 1], [2]), ([5], [0, 4] * 3)]
+PAIRS: list[tuple[list[int], list[int]]] = [
+    ([1, 2, 3], [4, 5, 0, 1]),
+    ([], [3, 3, 2]),
+    ([6, 0, 1, 1], [2]),
+    ([5], [0, 4, 0, 4, 0, 4]),
+]

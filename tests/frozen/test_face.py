@@ -2,8 +2,8 @@
 
     python -m pytest tests/frozen/test_face.py --write-frozen     # where something was added on purpose
 
-What was there stays: a verb, an option and its default, a name and its parameters, a key, a status, a hash. What is added
-does not fail. An error's status, first word and field are held; its wording may improve, in a commit that says so.
+What was there stays: a verb, an option and its default, a name and its parameters, a key, a status, a hash. What is
+added does not fail. An error's wording may improve, with the same status, field and mend, in a commit that says so.
 """
 
 from __future__ import annotations
@@ -175,7 +175,8 @@ def missing(old: Any, new: Any, under: str = "") -> list[str]:
     """What `old` says and `new` does not; what `new` has besides is welcome."""
     if isinstance(old, dict):
         gone = [f"{under}{name} is gone" for name in old if name not in new]
-        return gone + [line for name in old if name in new for line in missing(old[name], new[name], f"{under}{name}: ")]
+        there = [name for name in old if name in new]
+        return gone + [line for name in there for line in missing(old[name], new[name], f"{under}{name}: ")]
     if under.startswith("json"):
         return [f"{under}{path} is gone" for path in old if path not in new]
     return [] if old == new else [f"{under}{old!r} is now {new!r}"]

@@ -73,7 +73,8 @@ def brief(row: Generation) -> dict[str, Any]:
 def traces(model: Model) -> list[list[dict[str, Any]]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # settings that have no effect on a prompt of no tokens
-        return [[brief(row) for row in settings_of(model, setting)] for setting in (SETTINGS if model.kind == "mdm" else TWIN)]
+        settings = SETTINGS if model.kind == "mdm" else TWIN
+        return [[brief(row) for row in settings_of(model, setting)] for setting in settings]
 
 
 def scores(model: Model) -> list[list[dict[str, Any]]]:
