@@ -2,7 +2,7 @@
 
     python tests/frozen/artefacts.py OUT       # needs the extras eval; about two minutes
 
-What lies in `artefacts/` was made by this at the commit that its `made.json` names, and `test_artefacts.py` loads, resumes
+What lies in `artefacts/` was made at the commit that its `made.json` names; `test_artefacts.py` loads, resumes
 and compares it with what came later. It is made anew only where a format is meant to be left behind, in a commit that
 says so. No file of it may hold an absolute path: all runs are made within OUT, by relative names.
 """

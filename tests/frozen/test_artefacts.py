@@ -18,8 +18,8 @@ import pytest
 import unmask
 from frozen.artefacts import RUNS, here, outcome, run
 from unmask.data.shards import TokenData
-from unmask.decoding.page import write_html
-from unmask.decoding.trace import load_trace
+from unmask.decoding.show.page import write_html
+from unmask.decoding.show.trace import load_trace
 
 FOLDER = Path(__file__).with_name("artefacts")
 MADE = json.loads((FOLDER / "made.json").read_text())

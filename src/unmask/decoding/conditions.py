@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import torch
 
-from unmask.decoding.canvas import Canvas
-from unmask.decoding.constraints import Constraints, Run, read_constraints
-from unmask.decoding.endings import Endings
-from unmask.decoding.limits import Limits
+from unmask.decoding.limits.constraints import Constraints, Run, read_constraints
+from unmask.decoding.limits.endings import Endings
+from unmask.decoding.limits.limits import Limits
+from unmask.decoding.options import Request
 from unmask.decoding.prompts import tokens_with_a_space
-from unmask.decoding.request import Request
+from unmask.decoding.state.canvas import Canvas
 from unmask.model.folder import Model
 
 

@@ -21,13 +21,12 @@ from typing import Any
 
 import torch
 
-from unmask.decoding import autoregressive, engine
-from unmask.decoding.canvas import Canvas
+from unmask.decoding import loop, twin
 from unmask.decoding.conditions import read_conditions
-from unmask.decoding.endings import Endings
 from unmask.decoding.generation import Generation, results
-from unmask.decoding.guidance import Guidance
-from unmask.decoding.limits import Limits
+from unmask.decoding.limits.endings import Endings
+from unmask.decoding.limits.limits import Limits
+from unmask.decoding.options import Request, per_row, read_requests
 from unmask.decoding.prompts import (
     Prompt,
     Seed,
@@ -37,7 +36,8 @@ from unmask.decoding.prompts import (
     row_seeds,
     start_ids,
 )
-from unmask.decoding.request import Request, per_row, read_requests
+from unmask.decoding.rules.guidance import Guidance
+from unmask.decoding.state.canvas import Canvas
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
@@ -116,9 +116,9 @@ def generate(
     ready = prepare(model, prompts, options, seed=seed, negative=negative, fill=fill, trace=trace)
     canvas, limits, endings = ready.canvas, ready.limits, ready.endings
     if model.kind == "arm":
-        autoregressive.fill(model.network, canvas, ready.requests, limits, endings, watch)
+        twin.fill(model.network, canvas, ready.requests, limits, endings, watch)
     else:
-        engine.fill(model.network, canvas, ready.requests, ready.guidances, limits, endings, watch)
+        loop.fill(model.network, canvas, ready.requests, ready.guidances, limits, endings, watch)
     canvas.done = True
     if watch is not None:
         watch(canvas)
