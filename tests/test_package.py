@@ -153,6 +153,32 @@ def test_imports_only_point_down():
     assert not wrong, "\n".join(wrong)
 
 
+def arrows(room: str) -> set[tuple[str, str]]:
+    """Who imports whom among the files and folders that stand directly in a room."""
+    folder, found = SRC / "unmask" / room, set()
+    for path in sorted(folder.rglob("*.py")):
+        here = path.relative_to(folder).with_suffix("").parts[0]
+        if here == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"unmask.{room}"):
+                below = node.module.split(".")[2:] if node.module else []
+                for name in below[:1] or [alias.name for alias in node.names]:
+                    if name != here and ((folder / name).is_dir() or (folder / f"{name}.py").exists()):
+                        found.add((here, name))
+    return found
+
+
+def test_decoding_has_few_arrows_and_no_circle():
+    found = arrows("decoding")
+    assert {("generate", "loop"), ("loop", "passes"), ("passes", "rules"), ("rules", "state")} <= found
+    assert len(found) <= 40, sorted(found)
+    left = set(found)
+    while free := {a for a, _ in left} - {b for _, b in left}:  # imported by none of those that are left
+        left = {(a, b) for a, b in left if a not in free}
+    assert not left, f"a circle among {sorted(left)}"
+
+
 def test_import_reader_sees_every_form(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "SRC", tmp_path)
     file = tmp_path / "unmask" / "data" / "shards.py"

@@ -39,7 +39,8 @@ def read_conditions(
             limits.span(row, [position_N[offset] for offset in offsets], span)
         if word_starts[row] and begins_V is not None:
             limits.begin(row, word_starts[row], begins_V)
-    return limits, Endings(canvas, requests, eos_ids, [conditions.stops for conditions in found])
+    modes, revises = [request.eos for request in requests], [request.revise is not None for request in requests]
+    return limits, Endings(canvas, modes, revises, eos_ids, [conditions.stops for conditions in found])
 
 
 def read_row(

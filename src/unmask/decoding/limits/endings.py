@@ -1,6 +1,6 @@
 """Where a row's text ends: its end of sequence, or a stop string.
 
-    endings = Endings(canvas, requests, eos_ids, stops)
+    endings = Endings(canvas, ["fill", "stop"], [False, False], eos_ids, stops)
     endings.close(rows_R)                  # after every pass
 
 fill      everything asked for is written; only `Generation.text` is cut
@@ -19,7 +19,6 @@ from collections.abc import Sequence
 import torch
 
 from unmask.decoding.limits.constraints import StopStrings
-from unmask.decoding.options import Request
 from unmask.decoding.state.canvas import Canvas
 
 
@@ -29,17 +28,19 @@ class Endings:
     def __init__(
         self,
         canvas: Canvas,
-        requests: Sequence[Request],
+        modes: Sequence[str],
+        revises: Sequence[bool],
         eos_ids: Sequence[int],
         stops: Sequence[StopStrings | None] = (),
     ) -> None:
+        """modes: how each row ends, see above. revises: whether its tokens may be taken back."""
         self.canvas, self.eos_ids = canvas, tuple(eos_ids)  # any of them ends a text
-        modes = [request.eos if eos_ids else "fill" for request in requests]
+        modes = modes if eos_ids else ["fill"] * len(modes)
         self.stop_B = torch.tensor([mode == "stop" for mode in modes])
         self.truncate_B = torch.tensor([mode == "truncate" for mode in modes])
-        self.revises_B = torch.tensor([request.revise is not None for request in requests])
-        self.stops = list(stops) or [None] * len(requests)
-        self.surplus = [0] * len(requests)  # characters at the end of a row's text that belong to a stop string
+        self.revises_B = torch.tensor(list(revises), dtype=torch.bool)
+        self.stops = list(stops) or [None] * len(modes)
+        self.surplus = [0] * len(modes)  # characters at the end of a row's text that belong to a stop string
         self.any = bool((self.stop_B | self.truncate_B).any()) or any(stop is not None for stop in self.stops)
 
     def has_ended(self, rows_R: torch.Tensor) -> torch.Tensor:

@@ -11,8 +11,8 @@ import pytest
 
 import unmask
 from unmask.decoding import Generation
-from unmask.decoding import prompt_lines as module
-from unmask.decoding.prompt_lines import Defaults, Line, read_lines, sample_lines
+from unmask.decoding.show import prompt_lines as module
+from unmask.decoding.show.prompt_lines import Defaults, Line, read_lines, sample_lines
 from unmask.errors import UserError
 from unmask.model.folder import Model
 from unmask.model.tokenizers import Tokenizer

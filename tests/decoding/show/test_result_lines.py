@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from unmask.decoding.result_lines import ResultFile, as_line
+from unmask.decoding.show.result_lines import ResultFile, as_line
 from unmask.errors import UserError
 
 Row = tuple[int, str]  # index and settings

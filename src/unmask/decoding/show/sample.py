@@ -20,9 +20,9 @@ from typing import Any, BinaryIO
 from unmask.decoding.generate import DEFAULT_GAP, generate
 from unmask.decoding.generation import Generation
 from unmask.decoding.options import own_defaults
-from unmask.decoding.prompt_lines import ROWS_AT_ONCE, Defaults, read_lines, sample_lines
-from unmask.decoding.result_lines import ResultFile, ResultStream
 from unmask.decoding.show.page import write_html
+from unmask.decoding.show.prompt_lines import ROWS_AT_ONCE, Defaults, read_lines, sample_lines
+from unmask.decoding.show.result_lines import ResultFile, ResultStream
 from unmask.decoding.show.trace import save_trace
 from unmask.decoding.show.watch import Watcher
 from unmask.errors import UserError

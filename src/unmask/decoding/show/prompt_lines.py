@@ -30,7 +30,7 @@ from unmask._version import __version__
 from unmask.decoding.generate import DEFAULT_GAP, generate, prepare
 from unmask.decoding.generation import Generation
 from unmask.decoding.options import COLLECTIONS, DEFAULTS, own_defaults
-from unmask.decoding.result_lines import ResultFile, ResultStream, as_line
+from unmask.decoding.show.result_lines import ResultFile, ResultStream, as_line
 from unmask.errors import UserError
 from unmask.files import file_sha256
 from unmask.model.folder import WEIGHTS, Model
