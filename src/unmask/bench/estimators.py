@@ -23,11 +23,12 @@ import torch
 from unmask.bench import clock
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
-from unmask.evaluation.provenance import model_facts, versions
+from unmask.evaluation.provenance import model_facts
 from unmask.likelihood.estimators import EXACT_LIMIT, Estimator
 from unmask.likelihood.pairs import Pair, make_pairs
 from unmask.likelihood.scoring import Score, score_pairs
 from unmask.model.folder import Model, load
+from unmask.provenance import versions
 from unmask.statistics import interval
 from unmask.terminal import say
 

@@ -32,7 +32,7 @@ from unmask.bench import clock
 from unmask.bench.number_types import check_types, likelihood, likelihood_in_words, random_model, random_pairs
 from unmask.bench.reference_way import batched_chain_everywhere, reference_bound, reference_chain
 from unmask.errors import UserError
-from unmask.evaluation.provenance import model_facts, versions
+from unmask.evaluation.provenance import model_facts
 from unmask.evaluation.tasks import local_data
 from unmask.likelihood.estimators import EXACT_LIMIT, Estimator
 from unmask.likelihood.pairs import Pair
@@ -40,6 +40,7 @@ from unmask.likelihood.passes import CPU_BATCH_TOKENS
 from unmask.likelihood.scoring import score_pairs
 from unmask.model.folder import Model, load
 from unmask.model.presets import preset
+from unmask.provenance import versions
 from unmask.terminal import say
 
 SCHEMA_VERSION = 1

@@ -37,11 +37,11 @@ from unmask.errors import UserError, nearest
 from unmask.model.config import ModelConfig
 from unmask.model.placement import choose_device
 from unmask.model.presets import PRESETS
+from unmask.provenance import machine
 from unmask.terminal import say
-from unmask.training.machine import machine
 from unmask.training.precision import Choice, choose
 from unmask.training.recipe import PRECISIONS, ModelFields, OptimizerFields, Recipe
-from unmask.training.run_folder import versions
+from unmask.training.run_folder import run_versions
 from unmask.training.setup import model_config
 
 SCHEMA_VERSION = 2
@@ -116,7 +116,7 @@ def bench_train(options: BenchOptions) -> dict[str, Any]:
     report: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "bench": "train",
-        "versions": versions() | {"threads": options.threads},
+        "versions": run_versions() | {"threads": options.threads},
         "machine": machine(),
         "settings": {name: value for name, value in dataclasses.asdict(options).items() if name not in UNSAID}
         | {"against_checkout": [checkout.name for checkout in checkouts]},

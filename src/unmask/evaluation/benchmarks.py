@@ -107,8 +107,9 @@ def evaluate(
     import lm_eval
 
     from unmask.evaluation.lm_eval_adapter import UnmaskLM
-    from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, versions, write_result
+    from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, write_result
     from unmask.model.folder import Model, load
+    from unmask.provenance import versions
 
     model = path if isinstance(path, Model) else load(path, device, dtype, verify=verify)
     result: dict[str, Any] = {

@@ -19,7 +19,7 @@ def counts(new: int, steps: int, quota: str, block: int | None = None) -> list[t
     """(global step, tokens committed) of a single row, left to right."""
     canvas = Canvas.of([[]], [new], mask_id=9)
     requests = read_requests(1, "mdm", order="left-to-right", quota=quota, steps=steps, block=block)
-    (group,) = make_groups(canvas, requests, Limits(canvas, 9), Endings(canvas, ["fill"] * len(requests), [False] * len(requests), ()))
+    (group,) = make_groups(canvas, requests, Limits(canvas, 9), Endings(canvas, ["fill"], [False], ()))
     found = []
     while (plan := group.next()) is not None:
         nothing = torch.zeros_like(canvas.tokens_BL)
