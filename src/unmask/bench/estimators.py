@@ -30,6 +30,7 @@ from unmask.likelihood.scoring import Score, score_pairs
 from unmask.model.folder import Model, load
 from unmask.provenance import versions
 from unmask.statistics import interval
+from unmask.style import BLUE, GREY, LINE, RED, TEAL
 from unmask.terminal import say
 
 SCHEMA_VERSION = 1
@@ -41,10 +42,10 @@ SETTINGS = [
     ("chain-rule", "left-to-right", None),
 ]
 COLOURS = {
-    "mc-bernoulli": "#c8553d",
-    "mc-fixed": "#0b7a75",
-    "chain-rule random": "#5b6bb0",
-    "order-mixture": "#8a8f98",
+    "mc-bernoulli": RED,
+    "mc-fixed": TEAL,
+    "chain-rule random": BLUE,
+    "order-mixture": GREY,
 }
 
 
@@ -201,7 +202,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
             )
     left.set(xscale="log", yscale="log", xlabel="CPU milliseconds a text", ylabel="standard deviation, nats")
     left.set_title("Spread against time (numbers: draws or orders)", fontsize=10)
-    right.axhline(0.95, color="#9aa0a8", linewidth=1, linestyle="--")
+    right.axhline(0.95, color=GREY, linewidth=1, linestyle="--")
     right.set(xscale="log", xlabel="passes a text", ylabel="intervals that hold the exact value")
     right.xaxis.set_major_formatter(ticker.ScalarFormatter())
     right.set_xticks([16, 32, 64, 128], minor=False)
@@ -209,7 +210,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     right.set_title("Coverage of the stated 95% intervals", fontsize=10)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#e6e8eb", linewidth=0.8)
+        axes.grid(color=LINE, linewidth=0.8)
         axes.set_axisbelow(True)
     left.legend(frameon=False, fontsize=9)
     figure.tight_layout()
