@@ -24,6 +24,7 @@ from unmask.bench import clock
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.evaluation.provenance import model_facts
+from unmask.files import write_whole
 from unmask.likelihood.estimators import EXACT_LIMIT, Estimator
 from unmask.likelihood.pairs import Pair, make_pairs
 from unmask.likelihood.scoring import Score, score_pairs
@@ -102,7 +103,7 @@ def study(options: StudyOptions) -> dict[str, Any]:
         "until_se": {"wanted": options.until_se, **stopped},
     }
     if options.out is not None:
-        Path(options.out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_whole(options.out, json.dumps(result, indent=1) + "\n")
     if options.plot is not None:
         draw(result, Path(options.plot))
     return result

@@ -22,7 +22,6 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,6 +33,7 @@ from unmask.bench.reference_way import batched_chain_everywhere, reference_bound
 from unmask.errors import UserError
 from unmask.evaluation.provenance import model_facts
 from unmask.evaluation.tasks import local_data
+from unmask.files import write_whole
 from unmask.likelihood.estimators import EXACT_LIMIT, Estimator
 from unmask.likelihood.pairs import Pair
 from unmask.likelihood.passes import CPU_BATCH_TOKENS
@@ -95,7 +95,7 @@ def bench_score(options: ScoreBenchOptions) -> dict[str, Any]:
         result["monte_carlo"] = {name: monte_carlo(model, pairs, options) for name, pairs in questions.items()}
         result["chain_rule"] = {size: chain_rule(size, shapes, options) for size in options.sizes}
     if options.out is not None:
-        Path(options.out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_whole(options.out, json.dumps(result, indent=1) + "\n")
     return result
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from unmask.bench.corpus import random_corpus
 from unmask.bench.processes import Checkout, Worker
 from unmask.diffusion.objective import ObjectiveConfig
+from unmask.files import write_whole
 from unmask.provenance import machine
 from unmask.terminal import say
 from unmask.training.fastest import Arm, Fastest, fastest
@@ -57,7 +58,7 @@ def bench_tiny(options: BenchOptions) -> dict[str, Any]:
         for size, recipe in recipes.items():
             report["sizes"][size] = measure(options, size, recipe, checkouts)
     if options.out:
-        Path(options.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_whole(options.out, json.dumps(report, indent=1) + "\n")
     return report
 
 

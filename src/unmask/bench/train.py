@@ -34,6 +34,7 @@ from unmask.bench.corpus import random_corpus
 from unmask.bench.processes import Checkout, Worker
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError, nearest
+from unmask.files import write_whole
 from unmask.model.config import ModelConfig
 from unmask.model.placement import choose_device
 from unmask.model.presets import PRESETS
@@ -128,7 +129,7 @@ def bench_train(options: BenchOptions) -> dict[str, Any]:
         for size, fields in models.items():
             report["sizes"][size] = measure(options, size, fields, data, checkouts)
     if options.out:
-        Path(options.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_whole(options.out, json.dumps(report, indent=1) + "\n")
     if options.plot:
         from unmask.bench.plot import plot
 
