@@ -1,4 +1,4 @@
-"""Where a number came from: versions, commit, machine; and that the ground floor has one of each tool.
+"""Where a number came from: versions, commit, machine; and that the ground floor has one of each tool."""
 
 from __future__ import annotations
 
