@@ -102,6 +102,24 @@ def test_source_file_is_short_and_says_what_it_is(path):
     assert not text or ast.get_docstring(ast.parse(text)), "opens without a docstring"
 
 
+def lines_without_docstring(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    whole = function.end_lineno - function.lineno + 1
+    first = function.body[0]
+    return whole - (first.end_lineno - first.lineno + 1 if ast.get_docstring(function) else 0)
+
+
+# The parser of all verbs, which goes when an option is declared once.
+LONG = {"build_parser"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_no_function_is_long_and_none_asks_for_its_locals(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name not in LONG:
+            assert lines_without_docstring(node) <= 60, node.name
+    assert "locals()" not in path.read_text()
+
+
 # ---------------------------------------------------------------- lightness
 
 

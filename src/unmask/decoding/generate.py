@@ -112,7 +112,14 @@ def generate(
     trace: keep the list of commitments, in order.
     watch: called with the `Canvas` after every pass, and once more at the end with `canvas.done`.
     """
-    options = {name: value for name, value in locals().items() if name not in NOT_OPTIONS and value is not None}
+    given: dict[str, Any] = {
+        "length": length, "steps": steps, "order": order, "quota": quota, "block": block, "revise": revise,
+        "guidance": guidance, "temperature": temperature, "cache": cache, "threshold": threshold,
+        "order_noise": order_noise, "top_p": top_p, "top_k": top_k, "guidance_mode": guidance_mode,
+        "guidance_schedule": guidance_schedule, "guidance_interval": guidance_interval, "eos": eos, "stop": stop,
+        "banned": banned, "forced": forced, "pattern": pattern, "choices": choices, "special_tokens": special_tokens,
+    }  # fmt: skip
+    options = {name: value for name, value in given.items() if value is not None}
     ready = prepare(model, prompts, options, seed=seed, negative=negative, fill=fill, trace=trace)
     canvas, limits, endings = ready.canvas, ready.limits, ready.endings
     if model.kind == "arm":
@@ -123,9 +130,6 @@ def generate(
     if watch is not None:
         watch(canvas)
     return results(canvas, model, endings.surplus, ready.stretches)
-
-
-NOT_OPTIONS = ("model", "prompts", "seed", "negative", "fill", "trace", "watch")
 
 
 def infill(

@@ -134,7 +134,8 @@ def per_row(name: str, value: Any, rows: int) -> list[Any]:
     return list(value)
 
 
-def read_request(kind: str, given: dict[str, Any], usual_quota: str) -> Request:
+def check_values(given: dict[str, Any]) -> None:
+    """Each value alone: its type and its range."""
     for name, least in {"length": 0, "steps": 1, "block": 1, "top_k": 1}.items():
         value = given[name]
         if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < least):
@@ -159,6 +160,10 @@ def read_request(kind: str, given: dict[str, Any], usual_quota: str) -> Request:
         raise UserError(f"pattern is {given['pattern']!r}; give a regular expression as a text")
     if not isinstance(given["special_tokens"], bool):
         raise UserError(f"special_tokens is {given['special_tokens']!r}; give True (they are ids in texts) or False")
+
+
+def read_request(kind: str, given: dict[str, Any], usual_quota: str) -> Request:
+    check_values(given)
     low, high = read_interval(given["guidance_interval"])
     if given["threshold"] is not None:
         if given["quota"] is not None and str(given["quota"]).partition(":")[0] not in ("threshold", "klass"):
