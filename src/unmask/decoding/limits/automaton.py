@@ -5,7 +5,7 @@ r"""Regular expressions and lists of texts as minimal automata over UTF-8 bytes.
     compile_choices(("yes", "no"))
 
 Over bytes rather than characters, since a token may hold half a character. Thompson's construction, subsets, Moore's
-minimisation (Hopcroft & Ullman 1979); the tree comes from `patterns`.
+minimisation (Hopcroft & Ullman 1979); the tree comes from `regex`.
 
 Shapes: S states, K classes of bytes that no state tells apart.
 """
