@@ -3,8 +3,8 @@ r"""Regular expressions from their text to a tree: the dialect of `pattern=`.
     tree = parse(r"\d{4}-\d{2}-\d{2}")
 
 Python's `re` under `re.ASCII`, the whole text matching: literals, escapes, classes, ``.``, groups, ``|``, ``* + ?`` and
-``{m,n}``. What no finite automaton can say, or what only steers a search, is refused with its place. See `automaton` for
-what becomes of the tree.
+``{m,n}``. What no finite automaton can say, or what only steers a search, is refused with its place. What becomes
+of the tree: see `automaton`.
 """
 
 from __future__ import annotations

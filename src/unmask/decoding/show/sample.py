@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from unmask.decoding.generate import DEFAULT_GAP, generate
 from unmask.decoding.generation import Generation
 from unmask.decoding.options import own_defaults
+from unmask.decoding.show.animation import write_svg
 from unmask.decoding.show.page import write_html
 from unmask.decoding.show.prompt_lines import ROWS_AT_ONCE, Defaults, read_lines, sample_lines
 from unmask.decoding.show.result_lines import ResultFile, ResultStream
@@ -53,6 +54,7 @@ class SampleOptions:
     watch: bool = False
     trace: str | None = None
     html: str | None = None
+    svg: str | None = None
     out: str | None = None
     device: str = "cpu"
     dtype: str = "fp32"
@@ -74,7 +76,7 @@ def sample(options: SampleOptions) -> Sampled | None:
     Raises `UserError` for options that do not go together, and at the end for lines without a result.
     """
     check(options)
-    check_writable([options.trace, options.html])
+    check_writable([options.trace, options.html, options.svg])
     given = read_rules(options.rules)
     model = load(options.model, options.device, options.dtype, verify=options.verify)
     check_guided(given, model, options)
@@ -100,6 +102,8 @@ def in_one_batch(options: SampleOptions, model: Model, given: dict[str, Any], us
         save_trace(options.trace, found, model, settings, rows)
     if options.html:
         write_html(options.html, found, model, settings)
+    if options.svg:
+        write_svg(options.svg, found, model)
     return Sampled(rows, [whole(model, prompt, row, source) for prompt, row in zip(prompts, found, strict=True)])
 
 
@@ -151,7 +155,7 @@ def check(options: SampleOptions) -> None:
         if getattr(options, name) and not lines:
             mend = "give --prompts FILE" + (", or --trace FILE for the trajectory" if name == "out" else "")
             raise UserError(f"--{name} says of --prompts {'where ' if name == 'out' else ''}{use}; {mend}")
-    for name in ("watch", "trace", "html"):
+    for name in ("watch", "trace", "html", "svg"):
         if getattr(options, name) and lines:
             raise UserError(f"--{name} does not go with --prompts; give the prompt with --prompt")
     if lines and options.out is not None and same_file(str(options.prompts), options.out):
