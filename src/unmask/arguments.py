@@ -237,6 +237,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--watch", action="store_true", help="show the canvas filling in")
     p.add_argument("--trace", default=None, metavar="FILE", help="what was written when, as JSON")
     p.add_argument("--html", default=None, metavar="FILE", help="the same as a page, step by step")
+    p.add_argument("--svg", default=None, metavar="FILE", help="the first one as an animated picture")
     add_placement(p)
     add_verify(p)
 

@@ -90,12 +90,7 @@ def evaluate(
     killed evaluation goes on from there. Raises `UserError` for an unknown task, for one whose data is missing (naming
     where it is), and for answers of another protocol in the way.
     """
-    if not tasks:
-        raise UserError(f"tasks is empty; give some of {', '.join(PAPER)}, or the harness's own")
-    if limit is not None and limit < 1:
-        raise UserError(f"limit is {limit}; give at least 1, or leave it out for all questions")
-    if out is not None and Path(out).parent.is_dir():  # a folder that is missing is made
-        check_writable([out])
+    check_asked(tasks, limit, out)
     began = time.monotonic()
     quiet_harness()
     chosen = [choose(name) for task in dict.fromkeys(tasks) for name in matching(task)]
@@ -104,11 +99,10 @@ def evaluate(
     check_dtype(dtype)
     choose_device(device)
     loaded = {task: load_task(task) for _, task, _ in chosen}  # before anything is asked: all data must be there
-    import lm_eval
-
     from unmask.evaluation.lm_eval_adapter import UnmaskLM
-    from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, versions, write_result
+    from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, write_result
     from unmask.model.folder import Model, load
+    from unmask.provenance import versions
 
     model = path if isinstance(path, Model) else load(path, device, dtype, verify=verify)
     result: dict[str, Any] = {
@@ -136,25 +130,36 @@ def evaluate(
             )
             lm.store = _Prefixed(store, request_key(lm.protocol))  # type: ignore[assignment]
             say(f"eval: {name}: {task}, {describe(lm)}")
-            start = time.monotonic()
-            with contextlib.redirect_stdout(sys.stderr), in_one_line(name):  # stdout is the result's
-                found = lm_eval.simple_evaluate(
-                    model=lm,
-                    tasks=loaded[task],
-                    limit=limit,
-                    task_manager=local_manager(),
-                    bootstrap_iters=1000,
-                    log_samples=True,
-                )
-            seconds = time.monotonic() - start
-            for part in found["configs"]:  # several of a group or a tag
-                result["tasks"][name if part == task else part] = entry(found, part, lm, seconds)
+            for part, found in ask(lm, name, loaded[task], limit).items():  # several of a group or a tag
+                result["tasks"][name if part == task else part] = found
     result["wall_seconds"] = time.monotonic() - began
     if out is not None:
         write_result(Path(out), result)
         assert partial is not None
         partial.unlink()
     return result
+
+
+def check_asked(tasks: Sequence[str], limit: int | None, out: str | Path | None) -> None:
+    if not tasks:
+        raise UserError(f"tasks is empty; give some of {', '.join(PAPER)}, or the harness's own")
+    if limit is not None and limit < 1:
+        raise UserError(f"limit is {limit}; give at least 1, or leave it out for all questions")
+    if out is not None and Path(out).parent.is_dir():  # a folder that is missing is made
+        check_writable([out])
+
+
+def ask(lm: Any, name: str, loaded: list[Any], limit: int | None) -> dict[str, dict[str, Any]]:
+    """The harness asks the model; the entries of a task, or of each part of a group, by their name."""
+    import lm_eval
+
+    start = time.monotonic()
+    with contextlib.redirect_stdout(sys.stderr), in_one_line(name):  # stdout is the result's
+        found = lm_eval.simple_evaluate(
+            model=lm, tasks=loaded, limit=limit, task_manager=local_manager(), bootstrap_iters=1000, log_samples=True
+        )
+    seconds = time.monotonic() - start
+    return {part: entry(found, part, lm, seconds) for part in found["configs"]}
 
 
 def choose(name: str) -> tuple[str, str, Way]:
