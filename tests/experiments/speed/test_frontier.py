@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from unmask.experiments.speed.frontier import Cell, area, compare, gap, gaps, word_draws
+from unmask.experiments.speed.frontier import Cell, area, compare, gap, gaps, lowest, word_draws
 
 
 def cell(shift: float = 0.0, words: int = 40, noise: float = 0.0, raised: float = 0.0) -> Cell:
@@ -27,6 +27,13 @@ def test_a_gap_is_taken_at_equal_entropy() -> None:
     # One line crosses the other in the middle.
     assert gap(first, (np.array([1.0, 2.0]), np.array([6.0, 5.0]))) == pytest.approx((0, 0.5), abs=0.02)
     assert all(map(math.isnan, gap(first, (np.array([2.0, 3.0]), np.array([1.0, 1.0])))))
+
+
+def test_a_curve_that_turns_back_counts_where_it_is_lowest() -> None:
+    x, y = np.array([1.0, 2.0, 1.2]), np.array([1.0, 2.0, 9.0])
+    grid = np.array([1.0, 1.1, 1.5, 2.0])
+    assert lowest(grid, x, y) == pytest.approx([1, 1.1, 1.5, 2]) and np.isinf(lowest(np.array([2.5]), x, y)).all()
+    assert gap((x, y), (np.array([1.0, 2.0]), np.array([1.0, 2.0])))[0] == pytest.approx(0)
 
 
 def test_lower_perplexity_at_lower_entropy_is_no_gain() -> None:

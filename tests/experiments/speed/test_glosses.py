@@ -10,13 +10,15 @@ import pytest
 from unmask.errors import UserError
 from unmask.experiments.speed.glosses import MADE_SHARE, read_pairs, split_glosses, write_rows
 from unmask.experiments.speed.made import made_glosses, made_prose
-from unmask.experiments.speed.plan import Plan, read_plan
+from unmask.experiments.speed.plan import Plan
 from unmask.model.tokenizers import Tokenizer
 from unmask.scaling.corpus import held_out
 
+from .conftest import quick_plan
 
-def plan(**more: int) -> Plan:
-    return read_plan(True, {"length": 40, "validation_words": 4, "survey_words": 8, "test_words": 12, **more})
+
+def plan() -> Plan:
+    return quick_plan("length=40", "validation_words=4", "survey_words=8", "test_words=12")
 
 
 def test_the_made_up_dictionary_has_each_word_once_and_no_line_of_prose() -> None:

@@ -2,7 +2,7 @@
 
     rows = rows_of(surveyed, times, plan)                    # a row a setting
     chosen = finalists(rows, "mdm", plan)[:1]
-    answer(rows_of(tested, times, plan), {"mdm": chosen[0]}, plan)
+    answer(rows_of(tested, times, plan), {"mdm": chosen[0]}, plan, seeds=3)
 
 A setting is chosen on the survey's words: of those that take no longer than the ARM (median of the ratio, first batch
 size) the one with the lowest gap. The headline is its gap on the test words, all seeds of fine-tuning. `yes` needs the
@@ -91,7 +91,9 @@ def areas(found: Mapping[Key, Surveyed], role: str, plan: Plan) -> dict[str, Any
     return dict(headline(under(None), drawn, sum(s.cell.nats.size for s in own), n_words))
 
 
-def answer(tested: list[dict[str, Any]], chosen: Mapping[str, str | None], plan: Plan) -> dict[str, Any]:
+def answer(
+    tested: list[dict[str, Any]], chosen: Mapping[str, str | None], plan: Plan, seeds: int
+) -> dict[str, Any]:
     """{"answer": "yes" or "no", "decided", "words"} from the chosen settings' rows on the test words."""
     batch = str(plan.batches[0])
     said, yes, decided = [], False, True
@@ -105,7 +107,7 @@ def answer(tested: list[dict[str, Any]], chosen: Mapping[str, str | None], plan:
             said.append(f"{role}: {name}: {row['why']}")
             decided = False
             continue
-        ends = [row["gap"], row["over_templates"]] + [row["over_seeds"]] * (plan.seeds > 1)
+        ends = [row["gap"], row["over_templates"]] + [row["over_seeds"]] * (seeds > 1)
         below = all(one["high"] is not None and one["high"] < 0 for one in ends)
         above = row["gap"]["low"] is not None and row["gap"]["low"] > 0
         yes, decided = yes or below, decided and (below or above)

@@ -24,7 +24,7 @@ def plot(result: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(16.5, 5.4), layout="constrained")
     frontiers, times, passes = figure.subplots(1, 3)
     _frontiers(frontiers, result)
-    batch = str(result["plan"]["batches"][0])
+    batch = str(result["settings"]["batches"][0])
     _gaps(times, result, lambda row: (row["time"].get(batch) or {}).get("median"))
     times.axvline(1, color="#444444", linewidth=1, linestyle="--")
     times.set_xlabel(f"time over the ARM's, batch {batch} (median)")
