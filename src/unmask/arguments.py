@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from unmask._version import __version__
 from unmask.errors import UserError
 from unmask.evaluation import OPTIONS
+from unmask.experiments.arguments import add_experiment
 from unmask.settings import listed_recipes
 
 Function = Callable[[Any], int | None]
@@ -313,6 +314,8 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--efficiency", type=float, default=0.4, help="share of the peak that is reached")
 
     add_scale(verb("scale", "scaling laws: plan and run a sweep, fit it, report, predict"), verbs)
+
+    add_experiment(verb("experiment", "the paper's findings at our size, one by one; without a name lists them"))
 
     p = verb("tune", "pick a model's decoding rule and steps by measuring, and write them as its defaults")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")

@@ -97,7 +97,7 @@ def test_what_the_frame_asks_for(run: Run, tmp_path: Path) -> None:
     check_headline({"experiment": "speed", **result})
     (picture,) = experiment.plot(result, tmp_path)
     assert picture.stat().st_size > 20_000
-    assert experiment.holds(result).startswith(result["answer"]) and "mdm-large: " in experiment.figure(result)
+    assert experiment.holds(result).startswith(result["answer"] + ": ") and "mdm-large: " in experiment.figure(result)
     text = experiment.reading(result)
     for words in ("at no more time? ", "true glosses: perplexity", "threshold 0.2", "bits/byte of the true test gloss"):
         assert words in text
