@@ -138,6 +138,7 @@ def add_scale(parser: Parser, verbs: dict[str, Parser]) -> None:
     p.add_argument("--retry", action="store_true", help="failed runs again")
     p.add_argument("--shard", default=None, metavar="I/N", help="every N-th run from the I-th, for job arrays")
     p.add_argument("--precision", default=None, help="another type than the plan's; its rows are marked")
+    p.add_argument("--ray", action="store_true", help="over a Ray cluster (RAY_ADDRESS), or a new one on this machine")
 
     add_sweep(subject("status", "where a sweep stands"))
 
