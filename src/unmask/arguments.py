@@ -21,7 +21,7 @@ Function = Callable[[Any], int | None]
 ORDERS = "ancestral, first-hitting, confidence, margin, entropy, high-entropy, random, left-to-right, dilated"
 QUOTAS = "paper, even, threshold:0.9, factor:1, entropy-bounded:0.1, klass"
 REVISIONS = "remdm-cap, remdm-rescale, remdm-conf, remdm-loop, p2, edit"
-TASKS = "hellaswag, race, siqa, arc_easy, piqa, openbookqa, boolq, lambada, generation"
+TASKS = "hellaswag, race, siqa, arc_easy, piqa, openbookqa, boolq, lambada, generation, temporal"
 
 TRAIN_EPILOG = """\
 Any key of the recipe can be given, before or behind it, with a dot between a group and its key:
