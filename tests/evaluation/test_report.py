@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from unmask.evaluation.plots import picture
-from unmask.evaluation.report import confidence_colour, power, render
+from unmask.evaluation.report import power, render
 
 
 class Page(HTMLParser):
@@ -162,9 +162,7 @@ def test_wide_tables_name_their_columns_in_every_cell(summary: dict[str, Any]) -
     assert [attributes.get("class") for tag, attributes in page.tags if tag == "table"].count("stack") == 3
 
 
-def test_colours_and_powers() -> None:
-    assert confidence_colour(0) == "rgb(248, 180, 170)" and confidence_colour(1) == "rgb(158, 217, 165)"
-    assert confidence_colour(-1) == confidence_colour(0) and confidence_colour(0.4) != confidence_colour(0.6)
+def test_powers() -> None:
     assert power(2.4e13) == "2.40 × 10<sup>13</sup>"
 
 

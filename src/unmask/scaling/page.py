@@ -13,7 +13,7 @@ from html import escape
 from typing import Any
 
 from unmask._version import __version__
-from unmask.evaluation.report import page, section, table
+from unmask.pages import page, section, table
 from unmask.scaling.published import BOUND, PAPER, paper_line
 
 CAPTIONS = {

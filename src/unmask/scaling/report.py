@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import UserError
-from unmask.evaluation.plots import inline_svg
 from unmask.files import beside, check_writable, write_whole
+from unmask.pages import inline_svg
 from unmask.scaling import figures
 from unmask.scaling.beside import beside_of, notes_of
 from unmask.scaling.epochs import studies_of
