@@ -1,6 +1,6 @@
 """The shell of every page that is made here: one self-contained HTML file, light and dark, readable on a telephone.
 
-    page("Title", [section("Part", table(["name", "value"], [["a", "1"]], numbers=[1]) + inline_svg(text, "what it is"))])
+    page("Title", [section("Part", table(["name", "value"], [["a", "1"]], numbers=[1]) + inline_svg(text, "a line"))])
 
 Style and pictures are inline, so a file can be mailed; colours are those of `style`. What a caller gives is HTML, so it
 escapes what users or models wrote.
