@@ -57,7 +57,7 @@ def _series(runs: Runs) -> list[dict[str, Any]]:
             epochs = np.unique(line.tokens / line.unique)
             final = [float(line.loss[line.tokens / line.unique == e].mean()) for e in epochs]
             checkpoints = _checkpoints(line)
-            reached = [(e, loss) for e, loss in [*zip(epochs, final, strict=True), *checkpoints]]
+            reached = [*zip(epochs, final, strict=True), *checkpoints]
             name = trunk or (f"seed {seed}" if seed and len(keys) > 1 else "")
             found.append(
                 {
