@@ -10,8 +10,6 @@ PNG and SVG. The fit is that of `unmask scale fit`, with its options.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.evaluation.plots import inline_svg
-from unmask.files import check_writable, write_whole
+from unmask.files import beside, check_writable, write_whole
 from unmask.scaling import figures
 from unmask.scaling.beside import beside_of, notes_of
 from unmask.scaling.estimates import estimate, nothing
@@ -135,8 +133,7 @@ def _predicted(fitted: Fitted, later: dict[str, Any]) -> dict[str, Any]:
 def _write(out: Path, fit: dict[str, Any], view: dict[str, Any]) -> list[str]:
     """Everything beside the place, then each file to its own; what else lies in the folder stays."""
     drawn = figures.draw(view)
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    try:
+    with beside(out, "choose another --out") as partial:
         partial.mkdir()
         texts = figures.write(drawn, partial)
         pictures = {name: inline_svg(text, TITLES[name]) for name, text in texts.items()}
@@ -146,8 +143,4 @@ def _write(out: Path, fit: dict[str, Any], view: dict[str, Any]) -> list[str]:
         names = sorted(path.name for path in partial.iterdir())
         for name in names:
             (partial / name).replace(out / name)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}; free space or choose another --out") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return names
