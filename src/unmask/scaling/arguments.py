@@ -21,23 +21,7 @@ def add_scale(parser: Parser, verbs: dict[str, Parser], formatter: type[argparse
         verbs[f"scale {name}"] = made
         return made
 
-    p = subject("plan", "which runs, how long each, what they cost")
-    p.add_argument("plan", nargs="?", metavar="PLAN", help="a plan, or its settings, to read and extend")
-    p.add_argument("--data", default=None, metavar="FOLDER", help="prepared data")
-    p.add_argument("--vocab", type=int, default=None, help="to plan without data")
-    p.add_argument("--context", type=int, default=None, help="tokens a sequence; 128")
-    p.add_argument("--objective", action="append", default=None, help="of a part to add: mdm or arm; repeatable")
-    p.add_argument("--flops", action="append", default=None, help="its budgets: 1e12,2e12; repeatable")
-    p.add_argument("--size", action="append", default=None, help="its sizes: 96x3, 6M, family:32-192; repeatable")
-    p.add_argument("--seeds", type=int, default=None, help="its seeds, from 0; 1")
-    p.add_argument("--part", default=None, metavar="NAME", help="its name; by default the objective")
-    p.add_argument("--flops-rule", default=None, help="of budgets: exact (default) or 6nd")
-    p.add_argument("--precision", default=None, help="of the whole sweep: fp32 (default), bf16, auto")
-    p.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None, help="compiled steps")
-    p.add_argument("--jobs", type=int, default=None, help="runs at a time; 2")
-    p.add_argument("--threads", type=int, default=None, help="of each; 1")
-    p.add_argument("--seconds", type=float, default=None, help="measure each shape for so long; by default not")
-    p.add_argument("--out", default=None, metavar="PLAN", help="the file to write")
+    add_plan(subject("plan", "which runs, how long each, what they cost"))
 
     p = subject("run", "run a plan: skips the finished, resumes the cut, sets the failed aside")
     add_sweep(p)
@@ -73,6 +57,26 @@ def add_scale(parser: Parser, verbs: dict[str, Parser], formatter: type[argparse
     p.add_argument("--unique", type=float, default=None, help="of them, the others repeat these")
     words = "paper, ours, or a fit.json; by default ours where it is shipped, else paper"
     p.add_argument("--from", dest="source", default=None, metavar="FIT", help=words)
+
+
+def add_plan(p: argparse.ArgumentParser) -> None:
+    """Defaults are those of `plan.PlanOptions`."""
+    p.add_argument("plan", nargs="?", metavar="PLAN", help="a plan, or its settings, to read and extend")
+    p.add_argument("--data", default=None, metavar="FOLDER", help="prepared data")
+    p.add_argument("--vocab", type=int, default=None, help="to plan without data")
+    p.add_argument("--context", type=int, default=None, help="tokens a sequence; 128")
+    p.add_argument("--objective", action="append", default=None, help="of a part to add: mdm or arm; repeatable")
+    p.add_argument("--flops", action="append", default=None, help="its budgets: 1e12,2e12; repeatable")
+    p.add_argument("--size", action="append", default=None, help="its sizes: 96x3, 6M, family:32-192; repeatable")
+    p.add_argument("--seeds", type=int, default=None, help="its seeds, from 0; 1")
+    p.add_argument("--part", default=None, metavar="NAME", help="its name; by default the objective")
+    p.add_argument("--flops-rule", default=None, help="of budgets: exact (default) or 6nd")
+    p.add_argument("--precision", default=None, help="of the whole sweep: fp32 (default), bf16, auto")
+    p.add_argument("--compile", action=argparse.BooleanOptionalAction, default=None, help="compiled steps")
+    p.add_argument("--jobs", type=int, default=None, help="runs at a time; 2")
+    p.add_argument("--threads", type=int, default=None, help="of each; 1")
+    p.add_argument("--seconds", type=float, default=None, help="measure each shape for so long; by default not")
+    p.add_argument("--out", default=None, metavar="PLAN", help="the file to write")
 
 
 def add_sweep(p: argparse.ArgumentParser) -> None:
