@@ -69,6 +69,7 @@ class Job:
                 "resume": record is not None,
                 "data": plan.spec.data,
                 "threads": threads,
+                "repeats": bool(self.run.unique_tokens),
                 "scoring": vars(plan.spec.scoring),
                 "entropy": str(self.sweep.path / "unigram.json"),
             }
