@@ -60,7 +60,7 @@ def ask(
     # By length, so that the rows of a batch have like canvases.
     places = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
     texts: dict[int, str] = {}
-    with LiveLine() as line:
+    with LiveLine(at_once=False) as line:
         for first in range(0, len(places), BATCH):
             now = places[first : first + BATCH]
             rooms = [length - len(prompts[place]) for place in now]
