@@ -138,6 +138,7 @@ def add_scale(parser: Parser, verbs: dict[str, Parser]) -> None:
     p.add_argument("--retry", action="store_true", help="failed runs again")
     p.add_argument("--shard", default=None, metavar="I/N", help="every N-th run from the I-th, for job arrays")
     p.add_argument("--precision", default=None, help="another type than the plan's; its rows are marked")
+    p.add_argument("--ray", action="store_true", help="over a Ray cluster (RAY_ADDRESS), or a new one on this machine")
 
     add_sweep(subject("status", "where a sweep stands"))
 
@@ -239,6 +240,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--watch", action="store_true", help="show the canvas filling in")
     p.add_argument("--trace", default=None, metavar="FILE", help="what was written when, as JSON")
     p.add_argument("--html", default=None, metavar="FILE", help="the same as a page, step by step")
+    p.add_argument("--svg", default=None, metavar="FILE", help="the first one as an animated picture")
     add_placement(p)
     add_verify(p)
 

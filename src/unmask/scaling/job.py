@@ -25,7 +25,7 @@ import yaml
 
 from unmask.errors import UserError
 from unmask.files import write_whole
-from unmask.scaling.machine import code
+from unmask.provenance import code
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.sweep import Sweep
 from unmask.training.record import read_record
