@@ -3,18 +3,15 @@
 import json
 import math
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from unmask.errors import UserError
-from unmask.scaling import sources
 from unmask.scaling.constrained import Quokka
 from unmask.scaling.cost import Cost
 from unmask.scaling.law import Law
 from unmask.scaling.predict import PredictOptions, in_words, scale_predict
-from unmask.scaling.sources import FitSource, open_source
 
 # Muennighoff et al. 2023, as published
 MUENNIGHOFF = {"E": math.exp(0.6254804), "A": math.exp(6.255414), "B": math.exp(7.3049974)}
@@ -99,15 +96,6 @@ def test_outside_the_range_warns_and_says_how_far():
     assert [line.split(":")[0] for line in result["warnings"]] == ["arm", "mdm"]
     with pytest.warns(UserWarning, match="times below the least"):
         scale_predict(PredictOptions(flops=1e17, source="paper"))
-
-
-def test_the_default_is_the_paper_until_our_own_fit_lies_there(tmp_path, monkeypatch, written):
-    monkeypatch.setattr(sources, "OURS", tmp_path / "none.json")
-    assert "2410.18514" in open_source(None).name
-    with pytest.raises(UserError, match="no fit of our own is shipped yet; give --from paper"):
-        open_source("ours")
-    monkeypatch.setattr(sources, "OURS", Path(written()))
-    assert open_source(None).name == open_source("ours").name == "the fit of our own sweep"
 
 
 def test_size_and_tokens_by_the_law_and_flops_by_its_rule(written):
@@ -204,18 +192,6 @@ def test_what_one_objective_has_not_is_a_warning_where_another_has_it(tmp_path):
     with pytest.warns(UserWarning, match="has no approach2 of mdm: one budget"):
         result = scale_predict(PredictOptions(flops=1e19, source=str(tmp_path)))
     assert list(result["objectives"]) == ["arm"] and "mdm" in result["warnings"][0]
-
-
-def test_exact_flops_come_from_the_fits_own_cost(tmp_path):
-    cost = Cost((math.log(1e6), math.log(1e9)), (math.log(2e7), math.log(8e9)))
-    source = FitSource(fit_file(cost={"arm": cost.to_dict()}, flops_rule="exact"), "here")
-    assert source.flops_of("arm", 1e6, 1e9) == pytest.approx(2e16)
-    assert source.flops_of("arm", 1e9, 1.0) == pytest.approx(8e9)
-
-
-def test_a_report_folder_names_its_fit(tmp_path, written):
-    written()
-    assert open_source(str(tmp_path)).objectives == ["arm"]
 
 
 def test_words_have_a_row_an_objective():
