@@ -22,14 +22,16 @@ from unmask.training.record import chosen_recipe
 
 def work(asked: dict[str, Any]) -> int:
     """Raises `UserError` as training and scoring do."""
-    own = {"data": asked["data"], "threads": str(asked["threads"])}
+    own = {"data": asked["data"], "threads": str(asked["threads"]), **asked["changes"]}
     recipe = chosen_recipe(asked["recipe"], own, asked["resume"])
     trained = train(recipe, resume=asked["resume"])
     if trained.signal:
         return 128 + trained.signal
-    scored = score(
-        Path(recipe.out), recipe.data, recipe.context, trained.steps, asked["scoring"], Path(asked["entropy"])
-    )
+    scored = None
+    if asked["scoring"] is not None:
+        scored = score(
+            Path(recipe.out), recipe.data, recipe.context, trained.steps, asked["scoring"], Path(asked["entropy"])
+        )
     print(json.dumps({"trained": trained.to_dict(), "score": scored}))
     return 0
 
