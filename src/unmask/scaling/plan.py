@@ -175,8 +175,8 @@ def part_summary(part: Part, own: list[PlannedRun], jobs: int) -> dict[str, Any]
         "fitted": part.fitted,
         "params": [min(run.params for run in own), max(run.params for run in own)],
         "tokens": [min(run.tokens for run in own), max(run.tokens for run in own)],
-        "flops": sum(run.flops for run in own),
-        "flops_6nd": sum(run.flops_6nd for run in own),
+        "flops": sum(run.flops * run.own_share for run in own),
+        "flops_6nd": sum(run.flops_6nd * run.own_share for run in own),
         "most_epochs": most,
         "hours": sum(known) / 3600 / jobs if len(known) == len(own) else None,
     }

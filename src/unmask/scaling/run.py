@@ -101,7 +101,10 @@ def runner_of(sweep: Sweep, options: RunOptions) -> Runner:
 
 
 def choose(plan: Plan, options: RunOptions) -> list[PlannedRun]:
-    """Raises `UserError` where a pattern means no run."""
+    """Those of `--only` and `--shard`, with the trunks of their branches; a trunk's family is in one shard.
+
+    Raises `UserError` where a pattern means no run.
+    """
     chosen = plan.runs
     if options.only:
         for pattern in options.only:
@@ -110,8 +113,10 @@ def choose(plan: Plan, options: RunOptions) -> list[PlannedRun]:
         chosen = [one for one in chosen if any(_means(pattern, one) for pattern in options.only)]
     if options.shard is not None:
         i, n = shard_of(options.shard)
-        chosen = chosen[i - 1 :: n]
-    return chosen
+        families = list(dict.fromkeys(one.trunk or one.name for one in chosen))[i - 1 :: n]
+        chosen = [one for one in chosen if (one.trunk or one.name) in families]
+    names = {one.name for one in chosen} | {one.trunk for one in chosen}
+    return [one for one in plan.runs if one.name in names]
 
 
 def _means(pattern: str, one: PlannedRun) -> bool:
@@ -135,6 +140,7 @@ class Runner:
         self.sweep, self.options, self.signal = sweep, options, 0
         self.jobs, self.threads = options.jobs or spec.jobs, options.threads or spec.threads
         self._running: list[Job] = []
+        self._blocked: list[PlannedRun] = []  # branches whose trunk is not there yet
         self._line = LiveLine(TELL_SECONDS, live_seconds=1.0)
         self._before: dict[int, Any] = {}
         self._told = 0.0
@@ -162,30 +168,51 @@ class Runner:
         elsewhere: list[PlannedRun] = []
         idle_since: float | None = None
         while not self.signal or self._running:
+            self._release(waiting)
             while waiting and len(self._running) < self.jobs and not self.signal:
                 self._take(waiting.popleft(), elsewhere)
             self._gather()
             if self._running or waiting:
                 idle_since = None
-            elif not elsewhere:
+            elif not elsewhere and not self._blocked:
                 break
             else:  # the child of a runner that was killed may still be saving
+                left = [*elsewhere, *self._blocked]
                 idle_since = idle_since or time.monotonic()
                 if time.monotonic() - idle_since > PATIENCE:
-                    say(f"{len(elsewhere)} run(s) are in the hands of other processes, such as {elsewhere[0].name}")
+                    say(f"{len(left)} run(s) are in the hands of other processes, such as {left[0].name}")
                     break
-                waiting, elsewhere = deque(elsewhere), []
+                waiting, elsewhere, self._blocked = deque(left), [], []
                 time.sleep(5 * POLL_SECONDS)
             self._tell()
             time.sleep(POLL_SECONDS)
         self._tell(last=True)
+
+    def _release(self, waiting: deque[PlannedRun]) -> None:
+        """Branches whose trunk has come as far are next."""
+        ready = [one for one in self._blocked if self.sweep.ready(one)]
+        self._blocked = [one for one in self._blocked if one not in ready]
+        waiting.extendleft(reversed(ready))
+
+    def _waits(self, one: PlannedRun) -> bool:
+        """Whether there is nothing to do yet for a run that belongs to a trunk."""
+        if one.is_trunk and not self.sweep.wanted(one):
+            self.sweep.clear(one.name)
+            return True
+        if one.trunk is None or self.sweep.ready(one):
+            return False
+        if self.sweep.failure(one.trunk) is None:
+            self._blocked.append(one)
+        else:
+            say(f"{one.name} is left out: its trunk {one.trunk} failed")
+        return True
 
     def _take(self, one: PlannedRun, elsewhere: list[PlannedRun]) -> None:
         """Starts a run unless it is done, failed or another's."""
         if one.name in self.sweep.rows():
             self.sweep.clear(one.name)
             return
-        if self.sweep.failure(one.name) is not None:
+        if self.sweep.failure(one.name) is not None or self._waits(one):
             return
         try:
             job = self._begun(one)
@@ -221,9 +248,11 @@ class Runner:
                 say(f"{job.run.name} failed: {job.reason}")
             elif job.outcome == "elsewhere":
                 say(f"{job.run.name} is in the hands of another process")
+            elif job.outcome == "done" and job.run.is_trunk:
+                say(f"{job.run.name}: trained to step {job.run.steps:,}")
             elif job.outcome == "done":
                 row = self.sweep.rows()[job.run.name]
-                rate = row["flops_exact"] / max(1e-9, row["training_seconds"]) / 1e9
+                rate = row["flops_exact"] * job.run.own_share / max(1e-9, row["training_seconds"]) / 1e9
                 say(f"{job.run.name}: {row['loss']:.4f} nats/token in {row['seconds']:,.0f} s ({rate:.0f} GFLOP/s)")
 
     def _tell(self, last: bool = False) -> None:
