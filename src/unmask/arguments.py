@@ -151,10 +151,8 @@ def add_scale(parser: Parser, verbs: dict[str, Parser]) -> None:
     p.add_argument("runs", metavar="RUNS", help="as for scale fit")
     p.add_argument("--out", required=True, metavar="FOLDER", help="report.html, fit.json, and pictures as PNG and SVG")
     add_fit(p)
-    words = "other runs, or a fit.json, whose gap stands beside; repeatable"
-    p.add_argument("--beside", action="append", default=None, metavar="FILE", help=words)
-    words = "a run trained since, laid over what the fit predicts for it; repeatable"
-    p.add_argument("--over", action="append", default=None, metavar="RUN", help=words)
+    p.add_argument("--beside", action="append", default=None, metavar="FILE", help="runs or a fit.json too; repeatable")
+    p.add_argument("--over", action="append", default=None, metavar="RUN", help="a later run, over the fit; repeatable")
 
     p = subject("predict", "optimal size, tokens and loss of a budget, or of what else is given")
     p.add_argument("--flops", type=float, default=None, help="a budget, such as 1e21")
