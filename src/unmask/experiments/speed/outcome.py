@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.experiments.speed.frontier import Cell, area, compare, gaps, headline, word_draws
+from unmask.experiments.speed.frontier import Cell, area, compare, gaps, group_mean, headline, word_draws
 from unmask.experiments.speed.plan import ARM, Plan
 
 MOST_TOKENS_PER_PASS = 16.0  # of the area under quality
@@ -83,7 +83,7 @@ def areas(found: Mapping[Key, Surveyed], role: str, plan: Plan) -> dict[str, Any
     own = [s for (r, _), s in found.items() if r == role]
 
     def under(weights_W: np.ndarray | None) -> float:
-        points = [(plan.written / s.passes, float(gaps(s.cell, arm, weights_W)[:, 0].mean())) for s in own]
+        points = [(plan.written / s.passes, group_mean(gaps(s.cell, arm, weights_W)[:, 0])) for s in own]
         return area(points, min(MOST_TOKENS_PER_PASS, float(plan.written)))
 
     n_words = arm.nats.shape[2]
