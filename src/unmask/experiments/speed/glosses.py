@@ -113,8 +113,8 @@ def split_glosses(
     train: list[Gloss] = []
     aside: list[Gloss] = []
     for word, gloss in pairs:
-        ids = tokenizer.encode(" " + gloss)[: plan.length - 1]
-        if len(ids) < plan.length - 1:
+        ids = tokenizer.encode(" " + gloss)[: plan.written]
+        if len(ids) < plan.written:
             left.setdefault(f"shorter than {plan.length} tokens", []).append(word)
             continue
         text = tokenizer.decode(ids)
