@@ -30,6 +30,7 @@ Any key of the recipe can be given, before or behind it, with a dot between a gr
   unmask train demo-mdm --data data/sotu --out runs/mdm --steps 200 --model.n_layer 4 --optimizer.lr 1e-3
   unmask train runs/mdm --resume
   unmask train runs/mdm --resume --steps 400      (longer; schedules constant and wsd)
+  unmask train runs/mdm --fork runs/mdm@100 --out runs/branch --optimizer.schedule cooldown      (a new run from there)
 
 Values are as in YAML: numbers, true, null, words, '{rank: 16, alpha: 32}' for a whole group. The budget (steps, tokens,
 flops or epochs) replaces the recipe's. All keys with their defaults are in docs/training.md.

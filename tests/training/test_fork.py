@@ -19,7 +19,7 @@ from unmask.training.dry_run import dry_run
 from unmask.training.loop import train
 from unmask.training.metrics import read_records
 from unmask.training.optimizer import learning_rate
-from unmask.training.recipe import OptimizerFields, fork_of
+from unmask.training.recipe import OptimizerFields, Recipe, build, fork_of
 from unmask.training.record import chosen_recipe
 
 CLOCKS = ("seconds", "tokens_per_second", "matmul_peak_share", "data_wait_share", "memory")
@@ -74,6 +74,31 @@ def test_with_the_same_recipe_it_goes_on_as_the_trunk_would(lab: Any, tmp_path: 
     record = json.loads((tmp_path / "fork" / "fork.json").read_text())
     assert record["source"] == str(tmp_path / "trunk") and record["step"] == 8
     assert record["tokens"] == done.tokens * 8 // 12
+
+
+def test_adapters_on_answers_fork_too(trunk: Any, tmp_path: Path) -> None:
+    rows = [{"prompt": f"p{i}", "completion": f"c{i}"} for i in range(20)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    fields = trunk.recipe("unused", **TRUNK).to_dict()
+    fields |= {"data": str(tmp_path / "rows.jsonl"), "init": str(trunk.trunk), "model": {}}
+    fields |= {"sft": {"padding": "ignore"}, "lora": {"rank": 2}}
+    tuned, fork = str(tmp_path / "tuned"), f"{tmp_path / 'tuned'}@8"
+    train(build(Recipe, {**fields, "out": tuned}, ""))
+    train(build(Recipe, {**fields, "out": str(tmp_path / "fork"), "fork": fork}, ""))
+    assert same(tmp_path / "fork", tmp_path / "tuned")
+    with pytest.raises(UserError, match="lora.alpha was .* is 1.0"):
+        other = {**fields, "out": str(tmp_path / "x"), "fork": fork, "lora": {"rank": 2, "alpha": 1.0}}
+        train(build(Recipe, other, ""))
+    with pytest.raises(UserError, match="trained on other data|began with no data"):
+        train(trunk.recipe("refused", fork=fork))
+    assert not (tmp_path / "x").exists() and not (trunk.folder / "refused").exists()
+
+
+def test_a_number_type_that_is_not_given_is_the_trunks(trunk: Any) -> None:
+    train(trunk.recipe("typed", fork=f"{trunk.trunk}@8", precision="auto", **TRUNK))
+    told = json.loads((trunk.folder / "typed" / "precision.json").read_text())
+    assert (told["precision"], told["why"]) == ("fp32", "as the run it forks off")
+    assert same(trunk.folder / "typed", trunk.trunk)
 
 
 def test_under_its_own_recipe_it_is_the_trunks_longer_self(trunk: Any, tmp_path: Path) -> None:
