@@ -7,7 +7,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 import unmask
 from unmask.data.prepare import PrepareOptions, prepare
 from unmask.errors import UserError
-from unmask.evaluation import exposure, temporal
+from unmask.evaluation import temporal
 from unmask.evaluation.benchmarks import evaluate, in_words
 from unmask.evaluation.paired import compare_results
 from unmask.evaluation.temporal import Skipped, read_dated, score_documents, windows_of, year_of
@@ -120,19 +119,6 @@ def test_two_models_are_compared_document_by_document(place: Path, tmp_path: Pat
     assert found["n"] == 4 and found["interval"][0] <= found["difference"] <= found["interval"][1]
 
 
-def test_a_run_that_has_read_the_text_is_refused(place: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="was trained on text that is tested here: .* of 23, such as early.jsonl:"):
-        asked(place, data=str(place / "early.jsonl"))
-    model = load(place / "mdm")
-    read = exposure.texts_read(model, [model.encode(speech(year)) for year in (1890, 1891, 1950)])
-    assert read is not None and not read[2] and read[:2].any()
-    later = tmp_path / "run"
-    save(later, model.network, model.tokenizer)
-    (later / "recipe.yaml").write_text(f"init: {place / 'mdm'}\ndata: gone\n")
-    with pytest.raises(UserError, match="was trained on text"):  # by the model that it started from
-        evaluate(later, ["temporal"], data=str(place / "early.jsonl"))
-
-
 def test_bad_input(place: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="the task temporal needs --data FILE"):
         evaluate(place / "mdm", ["temporal"])
@@ -156,9 +142,3 @@ def test_bad_input(place: Path, tmp_path: Path) -> None:
 )
 def test_years(date: Any, year: int | None) -> None:
     assert year_of(date) == year
-
-
-def test_sums_tell_stretches_apart() -> None:
-    tokens = np.random.default_rng(0).integers(0, 5, 5000).astype(np.uint64)
-    stretches = {tuple(tokens[i : i + exposure.STRETCH].tolist()) for i in range(len(tokens) - exposure.STRETCH + 1)}
-    assert len(set(exposure.sums(tokens).tolist())) == len(stretches)

@@ -93,12 +93,7 @@ def evaluate(
     with `.partial.jsonl` behind, and a killed evaluation goes on from there. Raises `UserError` for an unknown task,
     for one whose data is missing (naming where it is), and for answers of another protocol in the way.
     """
-    if not tasks:
-        raise UserError(f"tasks is empty; give some of {', '.join([*PAPER, *OWN])}, or the harness's own")
-    if limit is not None and limit < 1:
-        raise UserError(f"limit is {limit}; give at least 1, or leave it out for all questions")
-    if out is not None and Path(out).parent.is_dir():  # a folder that is missing is made
-        check_writable([out])
+    check_asked(tasks, limit, out)
     began = time.monotonic()
     from unmask.model.placement import check_dtype, choose_device
 
@@ -107,8 +102,9 @@ def evaluate(
     ours = [name for name in dict.fromkeys(tasks) if name in OWN]
     own_options = options_of(ours, own, limit, seed)
     harness = Harness([task for task in dict.fromkeys(tasks) if task not in OWN])  # all data must be there beforehand
-    from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, versions, write_result
+    from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, write_result
     from unmask.model.folder import Model, load
+    from unmask.provenance import versions
 
     model = path if isinstance(path, Model) else load(path, device, dtype, verify=verify)
     result: dict[str, Any] = {
@@ -180,8 +176,6 @@ class Harness:
         """An entry a task."""
         entries: dict[str, Any] = {}
         for name, task, way in self.chosen:
-            import lm_eval
-
             from unmask.evaluation.lm_eval_adapter import UnmaskLM
 
             method, arm = asked.method or way.method, model.kind == "arm"
@@ -196,20 +190,31 @@ class Harness:
             )
             lm.store = _Prefixed(store, request_key(lm.protocol))  # type: ignore[assignment]
             say(f"eval: {name}: {task}, {describe(lm)}")
-            start = time.monotonic()
-            with contextlib.redirect_stdout(sys.stderr), in_one_line(name):  # stdout is the result's
-                found = lm_eval.simple_evaluate(
-                    model=lm,
-                    tasks=self.loaded[task],
-                    limit=asked.limit,
-                    task_manager=local_manager(),
-                    bootstrap_iters=1000,
-                    log_samples=True,
-                )
-            seconds = time.monotonic() - start
-            for part in found["configs"]:  # several of a group or a tag
-                entries[name if part == task else part] = entry(found, part, lm, seconds)
+            for part, found in ask(lm, name, self.loaded[task], asked.limit).items():  # several of a group or a tag
+                entries[name if part == task else part] = found
         return entries
+
+
+def check_asked(tasks: Sequence[str], limit: int | None, out: str | Path | None) -> None:
+    if not tasks:
+        raise UserError(f"tasks is empty; give some of {', '.join([*PAPER, *OWN])}, or the harness's own")
+    if limit is not None and limit < 1:
+        raise UserError(f"limit is {limit}; give at least 1, or leave it out for all questions")
+    if out is not None and Path(out).parent.is_dir():  # a folder that is missing is made
+        check_writable([out])
+
+
+def ask(lm: Any, name: str, loaded: list[Any], limit: int | None) -> dict[str, dict[str, Any]]:
+    """The harness asks the model; the entries of a task, or of each part of a group, by their name."""
+    import lm_eval
+
+    start = time.monotonic()
+    with contextlib.redirect_stdout(sys.stderr), in_one_line(name):  # stdout is the result's
+        found = lm_eval.simple_evaluate(
+            model=lm, tasks=loaded, limit=limit, task_manager=local_manager(), bootstrap_iters=1000, log_samples=True
+        )
+    seconds = time.monotonic() - start
+    return {part: entry(found, part, lm, seconds) for part in found["configs"]}
 
 
 def choose(name: str) -> tuple[str, str, Way]:

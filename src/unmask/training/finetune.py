@@ -14,6 +14,7 @@ Shapes: M examples, B rows of a micro-batch (an example each, or several where t
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ import torch
 from unmask.data.order import WindowSampler
 from unmask.data.packing import pack
 from unmask.data.sft import SCHEMA_VERSION, Examples, read_examples
-from unmask.diffusion.noise import PROMPT_DRAW, uniforms
+from unmask.diffusion.noise import PROMPT_DRAW, dropout_keys, uniforms
 from unmask.diffusion.objective import Inputs, Objective
 from unmask.errors import UserError
 from unmask.likelihood import score
@@ -47,6 +48,7 @@ class FineTuning:
         self._fields, self._seed = recipe.sft, recipe.seed
         self._batch, self._context = recipe.batch_size, recipe.context
         self._objective, self._causal, self._mask_id = Objective(recipe.objective), config.causal, config.mask_id
+        self._layers, self._dropout = config.n_layer, recipe.dropout
         self._eos_id, self._examples, self._validation = eos_id, examples, recipe.validation
         # An autoregressive model never sees what follows the first end-of-sequence token.
         self._padding = "ignore" if config.causal else recipe.sft.padding
@@ -203,7 +205,10 @@ class FineTuning:
             tokens_MT = np.where(scored_MT | hidden_MT, self._mask_id, clean_MT)
         if self._fields.divisor == "sequence":
             weight_M = weight_M / scored_M
-        return self._laid_out(rows_M, slots_M, tokens_MT, targets_MT, scored_MT, inside_MT, weight_M, level_M, scored_M)
+        laid = self._laid_out(rows_M, slots_M, tokens_MT, targets_MT, scored_MT, inside_MT, weight_M, level_M, scored_M)
+        if self._dropout:
+            laid = replace(laid, dropout_BL=torch.from_numpy(dropout_keys(self._seed, k, self._layers)))
+        return laid
 
     def _without_prompt(self, keys_M: np.ndarray) -> np.ndarray:
         """bool [M]: examples whose prompt is hidden."""

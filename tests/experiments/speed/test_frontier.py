@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from unmask.experiments.speed.frontier import Cell, area, compare, gap, gaps, word_draws
+from unmask.experiments.speed.frontier import Cell, area, compare, gap, gaps, lowest, word_draws
 
 
 def cell(shift: float = 0.0, words: int = 40, noise: float = 0.0, raised: float = 0.0) -> Cell:
@@ -27,6 +27,13 @@ def test_a_gap_is_taken_at_equal_entropy() -> None:
     # One line crosses the other in the middle.
     assert gap(first, (np.array([1.0, 2.0]), np.array([6.0, 5.0]))) == pytest.approx((0, 0.5), abs=0.02)
     assert all(map(math.isnan, gap(first, (np.array([2.0, 3.0]), np.array([1.0, 1.0])))))
+
+
+def test_a_curve_that_turns_back_counts_where_it_is_lowest() -> None:
+    x, y = np.array([1.0, 2.0, 1.2]), np.array([1.0, 2.0, 9.0])
+    grid = np.array([1.0, 1.1, 1.5, 2.0])
+    assert lowest(grid, x, y) == pytest.approx([1, 1.1, 1.5, 2]) and np.isinf(lowest(np.array([2.5]), x, y)).all()
+    assert gap((x, y), (np.array([1.0, 2.0]), np.array([1.0, 2.0])))[0] == pytest.approx(0)
 
 
 def test_lower_perplexity_at_lower_entropy_is_no_gain() -> None:
@@ -49,6 +56,13 @@ def test_the_interval_is_over_words_templates_and_seeds() -> None:
 def test_without_common_entropies_there_is_no_gap() -> None:
     found = compare(cell(raised=5), cell())
     assert found["gap"] is None and "in common" in found["why"]
+    arm, some, few = cell(), cell(shift=0.3), cell(shift=0.3)
+    some.entropy[:2] += 5  # two groups of six lie apart
+    few.entropy[:3] += 5
+    assert compare(few, arm)["gap"] is None
+    found = compare(some, arm)
+    assert found["groups"] == [4, 6] and found["gap"]["estimate"] == pytest.approx(0.3)
+    assert found["over_templates"]["each"]["c"] == pytest.approx(0.3) and found["gap"]["n"] == 4 * 4 * 40
 
 
 def test_words_are_drawn_with_replacement() -> None:

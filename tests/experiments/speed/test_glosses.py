@@ -10,13 +10,15 @@ import pytest
 from unmask.errors import UserError
 from unmask.experiments.speed.glosses import MADE_SHARE, read_pairs, split_glosses, write_rows
 from unmask.experiments.speed.made import made_glosses, made_prose
-from unmask.experiments.speed.plan import Plan, read_plan
+from unmask.experiments.speed.plan import Plan
 from unmask.model.tokenizers import Tokenizer
 from unmask.scaling.corpus import held_out
 
+from .conftest import quick_plan
 
-def plan(**more: int) -> Plan:
-    return read_plan(True, {"length": 40, "validation_words": 4, "survey_words": 8, "test_words": 12, **more})
+
+def plan() -> Plan:
+    return quick_plan("length=40", "validation_words=4", "survey_words=8", "test_words=12")
 
 
 def test_the_made_up_dictionary_has_each_word_once_and_no_line_of_prose() -> None:
@@ -40,6 +42,8 @@ def test_every_text_has_the_length_and_no_word_is_on_two_sides(tmp_path: Path) -
     write_rows(split, small, tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "test.jsonl").read_text().splitlines()]
     assert len(rows) == 12 * 3 and {row["completion"] for row in rows} == {gloss.text for gloss in split.test}
+    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert len(rows) == len(split.train) and len({row["prompt"][:6] == "Define" for row in rows}) == 2
     assert split.report()["test"] == 12 and "over" not in json.dumps(split.report())
 
 

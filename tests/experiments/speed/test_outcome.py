@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from unmask.experiments.speed.outcome import answer, choose, finalists, takes_no_longer
-from unmask.experiments.speed.plan import read_plan
 
-PLAN = read_plan(True)
+from .conftest import quick_plan
+
+PLAN = quick_plan()
 
 
 def row(setting: str, gap: float | None, time: float | None, half: float = 0.05, role: str = "mdm") -> dict[str, Any]:
@@ -28,7 +29,7 @@ def test_the_best_at_no_more_time_is_chosen_on_the_survey() -> None:
     assert choose(ROWS, "mdm", PLAN) == "even" and choose(ROWS[:1], "mdm", PLAN) is None
     assert choose(ROWS, "mdm-large", PLAN) is None and not takes_no_longer(row("x", 0.1, None), "1")
     assert finalists(ROWS, "mdm", PLAN) == ["even", "slow"], "then those that none beats in both, as many as asked for"
-    assert finalists(ROWS, "mdm", read_plan(True, {"finalists": 9})) == ["even", "slow", "fast"]
+    assert finalists(ROWS, "mdm", quick_plan("finalists=9")) == ["even", "slow", "fast"]
 
 
 @pytest.mark.parametrize(
@@ -43,14 +44,13 @@ def test_the_best_at_no_more_time_is_chosen_on_the_survey() -> None:
     ],
 )
 def test_yes_needs_all_intervals_below_zero(rows: Any, chosen: Any, expected: tuple[str, bool]) -> None:
-    found = answer(rows, chosen, PLAN)
+    found = answer(rows, chosen, PLAN, 1)
     assert (found["answer"], found["decided"]) == expected and found["words"]
 
 
 def test_templates_that_disagree_are_no_yes() -> None:
     one = row("a", -0.2, 0.9)
     one["over_templates"] = {"estimate": -0.2, "low": -0.9, "high": 0.5}
-    assert answer([one], {"mdm": "a"}, PLAN)["answer"] == "no"
+    assert answer([one], {"mdm": "a"}, PLAN, 1)["answer"] == "no"
     one = row("a", -0.2, 0.9)
-    three = read_plan(True, {"seeds": 3})
-    assert answer([one], {"mdm": "a"}, three)["answer"] == "no", "no interval over seeds"
+    assert answer([one], {"mdm": "a"}, PLAN, 3)["answer"] == "no", "no interval over seeds"

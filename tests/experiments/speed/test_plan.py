@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from pathlib import Path
 
 import pytest
 
-from unmask.decoding.orders import ORDERS
+from unmask.decoding.rules.orders import ORDERS
 from unmask.errors import UserError
-from unmask.experiments.speed.plan import adaptive, read_plan, settings_of
+from unmask.experiments.frame import Settings
+from unmask.experiments.speed.plan import adaptive, plan_of, settings_of
 
 
-@pytest.mark.parametrize("quick", [False, True])
-def test_the_shipped_plans_hold(quick: bool) -> None:
-    plan = read_plan(quick)
+@pytest.mark.parametrize("size", ["quick", "usual", "full"])
+def test_the_shipped_plans_hold(size: str) -> None:
+    plan = plan_of(Settings(Path("out"), quick=size == "quick", full=size == "full"))
     settings = plan.settings()
     assert len({setting.name for setting in settings}) == len(settings)
     assert {setting.options["order"] for setting in settings} <= set(ORDERS)
     assert any(map(adaptive, settings)) and len(plan.templates) >= 3 and set(plan.bases) == {"arm", "mdm", "mdm-large"}
-    assert plan.seeds == (1 if quick else 3)
     assert plan.prompt("colon", "a{b}") == "a{b}:"
 
 
@@ -30,17 +31,22 @@ def test_steps_follow_from_tokens_a_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("change", "words"),
     [
-        ({"templates": {"a": "{word}", "b": "{word}:"}}, "rankings need at least 3"),
-        ({"templates": {"a": "{word}", "b": "word", "c": "{word}."}}, "templates.b is 'word'; it must hold"),
-        ({"temperatures": [1.0]}, "a frontier is no single point"),
-        ({"seeds": 0}, "seeds is 0"),
-        ({"sedes": 1}, r"'sedes' is no setting of the experiment speed \(did you mean 'seeds'\?\)"),
-        ({"rules": [{"name": "x", "order": "random"}]}, "'x' has neither tokens_a_step nor values"),
-        ({"rules": [{"name": "x", "order": "random", "tokens_a_step": [2]}] * 2}, "'x, 24 steps' is given twice"),
+        ("templates.colon=word", "templates.colon is 'word'; it must hold {word} once"),
+        ("temperatures=[1.0]", "a frontier is no single point"),
+        ("rounds=0", "rounds is 0; give at least 1"),
+        ("test_words=1", "test_words is 1; give at least 2"),
+        ("rules=[{name: x, order: random}]", "'x' has neither tokens_a_step nor values"),
+        ("rules=[{name: x, order: random, tokens_a_step: [2]}, {name: x, order: margin, tokens_a_step: [2]}]", "twice"),
     ],
 )
-def test_a_plan_that_cannot_be(changes: dict[str, Any], words: str) -> None:
+def test_a_plan_that_cannot_be(change: str, words: str) -> None:
     with pytest.raises(UserError, match=words):
-        read_plan(changes=changes).settings()
+        plan_of(Settings(Path("out"), changes=(change,))).settings()
+
+
+def test_three_templates_at_least() -> None:
+    plan = plan_of(Settings(Path("out")))
+    with pytest.raises(UserError, match="rankings need at least 3"):
+        dataclasses.replace(plan, templates={"a": "{word}", "b": "{word}:"})

@@ -1,6 +1,6 @@
 """The models that are fine-tuned: given, found in a sweep, or made small; and whether they have read the held-out text.
 
-    bases = find_bases(given, sweep, plan)                  # {"arm": path, "mdm": path, "mdm-large": path}
+    bases = find_bases(*given_bases(["runs/sweep"], plan), plan)     # {"arm": path, "mdm": path, "mdm-large": path}
     refuse_exposed("mdm", bases["mdm"], split.held_out)     # "held out by its corpus"
 
 What a run was trained on is told by its recipe.yaml and by the manifest of the folder that this names: where that is
@@ -46,11 +46,27 @@ def find_bases(given: dict[str, str | None], sweep: str | None, plan: Plan) -> d
             found[role] = _of_sweep(Path(sweep), wanted)
         else:
             raise UserError(
-                f"--base-{role} is missing: give the run of {_named(wanted)}, or --sweep FOLDER of `unmask scale run`; "
-                "or try --quick, which makes its own"
+                f"--base {role}=RUN is missing: give the run of {_named(wanted)}, or --base FOLDER of `unmask scale "
+                "run`; or try --quick, which makes its own"
             )
     check_kinds(found, plan)
     return found
+
+
+def given_bases(bases: Sequence[str], plan: Plan) -> tuple[dict[str, str | None], str | None]:
+    """`--base ROLE=RUN` and `--base SWEEP` apart. Raises `UserError` for what is neither, or given twice."""
+    given: dict[str, str | None] = {}
+    sweep = None
+    for words in bases:
+        role, equals, path = words.partition("=")
+        if equals and role in plan.bases and role not in given:
+            given[role] = path
+        elif Path(words).is_dir() and (Path(words) / "runs").is_dir() and sweep is None:
+            sweep = words
+        else:
+            roles = ", ".join(f"{role}=RUN" for role in plan.bases)
+            raise UserError(f"--base {words} is not understood; give {roles}, each once, or one folder of a sweep")
+    return given, sweep
 
 
 def check_kinds(found: dict[str, Path], plan: Plan) -> None:
@@ -60,11 +76,11 @@ def check_kinds(found: dict[str, Path], plan: Plan) -> None:
     for role, path in found.items():
         model, kind = load(path), plan.bases[role]["kind"]
         if model.kind != kind:
-            raise UserError(f"--base-{role} {path} is {words[model.kind]}; give {words[kind]}")
+            raise UserError(f"--base {role}={path} is {words[model.kind]}; give {words[kind]}")
         if model.tokenizer is None:
-            raise UserError(f"--base-{role} {path} has no tokenizer.json, which text needs; add it")
+            raise UserError(f"--base {role}={path} has no tokenizer.json, which text needs; add it")
         if first is not None and first[1].tokenizer is not None and model.tokenizer.hash != first[1].tokenizer.hash:
-            raise UserError(f"--base-{role} {path} has another tokenizer than {first[0]}; give bases of one corpus")
+            raise UserError(f"--base {role}={path} has another tokenizer than {first[0]}; give bases of one corpus")
         first = first or (path, model)
 
 
@@ -75,12 +91,12 @@ def _named(wanted: Any) -> str:
 def _of_sweep(sweep: Path, wanted: Any) -> Path:
     """The run of that name whose checkpoint is there; of several seeds the first."""
     if not (sweep / "runs").is_dir():
-        raise UserError(f"--sweep {sweep} has no folder runs; give the --out of `unmask scale run`")
+        raise UserError(f"--base {sweep} has no folder runs; give the --out of `unmask scale run`")
     name = f"{wanted['kind']}-{wanted['size']}-{float(wanted['flops']):g}".replace("e+", "e")
     runs = [run for run in sorted((sweep / "runs").glob(f"{name}-s*")) if (run / "checkpoints").is_dir()]
     if not runs:
         there = ", ".join(sorted(run.name for run in (sweep / "runs").iterdir())[:6]) or "none"
-        raise UserError(f"--sweep {sweep} has no finished run {name}-s*; its runs: {there}; or name one by --base-...")
+        raise UserError(f"--base {sweep} has no finished run {name}-s*; its runs: {there}; or name one, ROLE=RUN")
     return runs[0]
 
 
@@ -99,7 +115,7 @@ def refuse_exposed(role: str, path: Path, glosses: Sequence[Gloss]) -> str:
     """In words how a base's text and the held-out glosses lie to each other. Raises `UserError` where it read them."""
     told = []
     for settings in _chain(path):
-        refused = f"--base-{role} {path} was trained on text that is tested here"
+        refused = f"--base {role}={path} was trained on text that is tested here"
         if settings.get("sft"):
             if found := _in_rows(settings["data"], glosses):
                 raise UserError(f"{refused}: {settings['data']} holds the gloss of {found!r}; give a base without it")

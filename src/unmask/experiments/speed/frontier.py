@@ -23,6 +23,7 @@ import numpy as np
 from unmask.statistics import mean
 
 SHARED = 0.02  # nats of entropy that two frontiers must have in common
+MOST = 2 / 3  # of the groups whose frontiers must have that
 GRID = 33
 DRAWS = 400
 Headline = dict[str, float | int | None]
@@ -53,9 +54,20 @@ def gap(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarr
     if not high - low >= SHARED:
         return math.nan, math.nan
     grid = np.linspace(low, high, GRID)
-    at = [np.interp(grid, x[order], y[order]) for x, y in (first, second) for order in [np.argsort(x)]]
-    difference = at[0] - at[1]
+    difference = lowest(grid, *first) - lowest(grid, *second)
     return float(difference.mean()), float((difference < 0).mean())
+
+
+def lowest(grid: np.ndarray, x_T: np.ndarray, y_T: np.ndarray) -> np.ndarray:
+    """The frontier at each x of the grid: the lowest y of the line through the points in the order of temperatures,
+    which may turn back, since very hot texts repeat rare tokens or end early."""
+    found = np.full(len(grid), np.inf)
+    for i in range(len(x_T) - 1):
+        ends = sorted(((x_T[i], y_T[i]), (x_T[i + 1], y_T[i + 1])))
+        inside = (grid >= ends[0][0]) & (grid <= ends[1][0])
+        y = np.interp(grid, [x for x, _ in ends], [y for _, y in ends])
+        found = np.where(inside, np.minimum(found, y), found)
+    return found
 
 
 def gaps(cell: Cell, arm: Cell, weights_W: np.ndarray | None = None) -> np.ndarray:
@@ -70,28 +82,36 @@ def word_draws(n_words: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
 
 
 def compare(cell: Cell, arm: Cell, draws_BW: np.ndarray | None = None) -> dict[str, Any]:
-    """gap with its interval over words, over_templates, over_seeds, share_below; `why` where there is no gap."""
+    """gap with its interval over words, over_templates, over_seeds, share_below; of the groups whose curves meet, and
+    only where `MOST` of them do: else `why`."""
     found = gaps(cell, arm)
     n_groups, n_temperatures, n_words = cell.nats.shape
-    if np.isnan(found[:, 0]).any():
+    met = ~np.isnan(found[:, 0])
+    if met.mean() < MOST:
         return {"gap": None, "why": f"its entropies and the ARM's have less than {SHARED} nats in common"}
     draws_BW = word_draws(n_words) if draws_BW is None else draws_BW
-    drawn = np.array([np.nanmean(gaps(cell, arm, weights_W)[:, 0]) for weights_W in draws_BW])
-    n = n_groups * n_temperatures * n_words
+    drawn = np.array([group_mean(gaps(cell, arm, weights_W)[:, 0]) for weights_W in draws_BW])
+    n = int(met.sum()) * n_temperatures * n_words
     return {
-        "gap": headline(float(found[:, 0].mean()), drawn, n, n_words),
-        "over_templates": _over(found[:, 0], cell.templates, n),
-        "over_seeds": _over(found[:, 0], cell.seeds, n),
-        "share_below": float(found[:, 1].mean()),
+        "gap": headline(float(found[met, 0].mean()), drawn, n, n_words),
+        "over_templates": _over(found[met, 0], [t for t, ours in zip(cell.templates, met, strict=True) if ours], n),
+        "over_seeds": _over(found[met, 0], [s for s, ours in zip(cell.seeds, met, strict=True) if ours], n),
+        "share_below": float(found[met, 1].mean()),
+        "groups": [int(met.sum()), n_groups],
     }
+
+
+def group_mean(values_G: np.ndarray) -> float:
+    """Of the groups that have a gap; nan where fewer than `MOST` have."""
+    known = values_G[~np.isnan(values_G)]
+    return float(known.mean()) if len(known) >= MOST * len(values_G) else math.nan
 
 
 def headline(estimate: float, drawn: np.ndarray, n: int, clusters: int) -> Headline:
     """An estimate with the middle 95% of its draws."""
     finite = drawn[np.isfinite(drawn)]
-    low, high = np.percentile(finite, [2.5, 97.5]) if len(finite) > 1 else (None, None)
-    ends = (None, None) if low is None else (float(low), float(high))
-    return {"estimate": estimate, "low": ends[0], "high": ends[1], "n": n, "clusters": clusters}
+    low, high = (float(end) for end in np.percentile(finite, [2.5, 97.5])) if len(finite) > 1 else (None, None)
+    return {"estimate": estimate, "low": low, "high": high, "n": n, "clusters": clusters}
 
 
 def _over(values_G: np.ndarray, labels: Sequence[Any], n: int) -> dict[str, Any]:

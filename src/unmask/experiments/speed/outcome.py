@@ -2,7 +2,7 @@
 
     rows = rows_of(surveyed, times, plan)                    # a row a setting
     chosen = finalists(rows, "mdm", plan)[:1]
-    answer(rows_of(tested, times, plan), {"mdm": chosen[0]}, plan)
+    answer(rows_of(tested, times, plan), {"mdm": chosen[0]}, plan, seeds=3)
 
 A setting is chosen on the survey's words: of those that take no longer than the ARM (median of the ratio, first batch
 size) the one with the lowest gap. The headline is its gap on the test words, all seeds of fine-tuning. `yes` needs the
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.experiments.speed.frontier import Cell, area, compare, gaps, headline, word_draws
+from unmask.experiments.speed.frontier import Cell, area, compare, gaps, group_mean, headline, word_draws
 from unmask.experiments.speed.plan import ARM, Plan
 
 MOST_TOKENS_PER_PASS = 16.0  # of the area under quality
@@ -39,7 +39,7 @@ def rows_of(found: Mapping[Key, Surveyed], times: Mapping[str, Any], plan: Plan)
     rows = []
     for (role, name), surveyed in found.items():
         row: dict[str, Any] = {"role": role, "setting": name, "passes": surveyed.passes}
-        row["tokens_per_pass"] = plan.length / surveyed.passes
+        row["tokens_per_pass"] = plan.written / surveyed.passes
         row["time"] = {batch: timed.get(f"{role}: {name}", {}).get("ratio") for batch, timed in times.items()}
         row["points"] = points_of(surveyed.cell, plan)
         if role != ARM:
@@ -83,15 +83,17 @@ def areas(found: Mapping[Key, Surveyed], role: str, plan: Plan) -> dict[str, Any
     own = [s for (r, _), s in found.items() if r == role]
 
     def under(weights_W: np.ndarray | None) -> float:
-        points = [(plan.length / s.passes, float(gaps(s.cell, arm, weights_W)[:, 0].mean())) for s in own]
-        return area(points, min(MOST_TOKENS_PER_PASS, float(plan.length)))
+        points = [(plan.written / s.passes, group_mean(gaps(s.cell, arm, weights_W)[:, 0])) for s in own]
+        return area(points, min(MOST_TOKENS_PER_PASS, float(plan.written)))
 
     n_words = arm.nats.shape[2]
     drawn = np.array([under(weights_W) for weights_W in word_draws(n_words, 200)])
     return dict(headline(under(None), drawn, sum(s.cell.nats.size for s in own), n_words))
 
 
-def answer(tested: list[dict[str, Any]], chosen: Mapping[str, str | None], plan: Plan) -> dict[str, Any]:
+def answer(
+    tested: list[dict[str, Any]], chosen: Mapping[str, str | None], plan: Plan, seeds: int
+) -> dict[str, Any]:
     """{"answer": "yes" or "no", "decided", "words"} from the chosen settings' rows on the test words."""
     batch = str(plan.batches[0])
     said, yes, decided = [], False, True
@@ -105,7 +107,7 @@ def answer(tested: list[dict[str, Any]], chosen: Mapping[str, str | None], plan:
             said.append(f"{role}: {name}: {row['why']}")
             decided = False
             continue
-        ends = [row["gap"], row["over_templates"]] + [row["over_seeds"]] * (plan.seeds > 1)
+        ends = [row["gap"], row["over_templates"]] + [row["over_seeds"]] * (seeds > 1)
         below = all(one["high"] is not None and one["high"] < 0 for one in ends)
         above = row["gap"]["low"] is not None and row["gap"]["low"] > 0
         yes, decided = yes or below, decided and (below or above)

@@ -1,6 +1,6 @@
-"""What the experiment does, in full or quickly: `settings.yaml`, checked.
+"""What the experiment does: `experiment.yaml` at the size asked for, checked.
 
-    plan = read_plan(quick=True)
+    plan = plan_of(Settings(out, quick=True))
     plan.templates["colon"].format(word="Abbot"), plan.settings()
 
 Rules become settings of `bench.decode_settings`, one for every number of steps and every value.
@@ -8,18 +8,16 @@ Rules become settings of `bench.decode_settings`, one for every number of steps 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from unmask.bench.decode_settings import Setting
-from unmask.errors import UserError, nearest
-from unmask.settings import read_yaml
+from unmask.errors import UserError
+from unmask.experiments.frame import Settings, experiment
 
-SETTINGS = Path(__file__).with_name("settings.yaml")
+NAME = "speed"
 ARM, ROLES = "arm", ("arm", "mdm", "mdm-large")
 SLOT = "{word}"
 
@@ -34,12 +32,15 @@ class Plan:
     survey_words: int
     test_words: int
     validation_words: int
-    seeds: int
     finalists: int
     batches: list[int]
     rounds: int
     draws: int
+    precision: str
     dictionary: str
+    packages: str
+    judge_run: str
+    further_judge: str
     bases: Mapping[str, Mapping[str, Any]]
     finetune: Mapping[str, Any]
     finetune_mdm: Mapping[str, Any]
@@ -49,8 +50,9 @@ class Plan:
     rules: list[Mapping[str, Any]]
 
     def __post_init__(self) -> None:
-        for name in ("length", "survey_words", "test_words", "seeds", "finalists", "rounds", "draws"):
-            if getattr(self, name) < (least := 2 if name in ("length", "survey_words", "test_words", "draws") else 1):
+        two = ("length", "survey_words", "test_words", "draws")
+        for name in (*two, "validation_words", "finalists", "rounds"):
+            if getattr(self, name) < (least := 2 if name in two else 1):
                 raise UserError(f"{name} is {getattr(self, name)}; give at least {least}")
         if len(self.templates) < 3:
             raise UserError(f"templates: there are {len(self.templates)}; rankings need at least 3 to hold")
@@ -60,19 +62,20 @@ class Plan:
         if len(self.temperatures) < 2 or min(self.temperatures) <= 0:
             raise UserError("temperatures: give at least two above 0, since a frontier is no single point")
 
+    @property
+    def written(self) -> int:
+        """Tokens of a text before its end."""
+        return self.length - 1
+
     def prompt(self, template: str, word: str) -> str:
         return self.templates[template].replace(SLOT, word)
 
     def settings(self) -> list[Setting]:
         """Every way in which a masked model writes, without its temperature."""
-        found = [setting for rule in self.rules for setting in settings_of(rule, self.length)]
+        found = [setting for rule in self.rules for setting in settings_of(rule, self.written)]
         if twice := {s.name for s in found if [o.name for o in found].count(s.name) > 1}:
             raise UserError(f"rules: '{min(twice)}' is given twice; leave out one")
         return found
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON values."""
-        return dataclasses.asdict(self)
 
 
 def settings_of(rule: Mapping[str, Any], length: int) -> list[Setting]:
@@ -92,12 +95,7 @@ def adaptive(setting: Setting) -> bool:
     return "steps" not in setting.options
 
 
-def read_plan(quick: bool = False, changes: Mapping[str, Any] | None = None) -> Plan:
-    """The shipped plan with some of its fields replaced. Raises `UserError` for a field that there is not."""
-    shipped = read_yaml(SETTINGS)
-    fields = {**shipped["full"], **(shipped["quick"] if quick else {}), **(changes or {})}
-    known = [field.name for field in dataclasses.fields(Plan)]
-    for name in fields:
-        if name not in known:
-            raise UserError(f"'{name}' is no setting of the experiment speed{nearest(name, known)}")
-    return Plan(**fields)
+def plan_of(settings: Settings) -> Plan:
+    """Raises `UserError` for settings that cannot be followed."""
+    found = experiment(NAME).settings_of(settings)
+    return Plan(**{**found, "dictionary": settings.data or found["dictionary"]})

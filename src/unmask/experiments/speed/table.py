@@ -11,7 +11,7 @@ from typing import Any
 
 def table(result: Mapping[str, Any]) -> str:
     """The answer, the headline settings on the test words, then the survey by gap."""
-    plan = result["plan"]
+    plan = result["settings"]
     batches = [str(batch) for batch in plan["batches"]]
     lines = [
         "does a masked setting lie below the ARM's frontier at no more time? "
@@ -29,10 +29,11 @@ def table(result: Mapping[str, Any]) -> str:
         lines.append(f"  {'':<10}{'':<34}{'passes':>7}{'a pass':>8}{head}   gap in nats/token, 95%")
         for row in sorted(result[name], key=_place):
             lines.append(_line(row, batches))
-    lines += ["", "bits/byte of the true test glosses, first seed, by template:"]
+    lines += ["", "bits/byte of the true test glosses, first seed, by template; FLOPs of pre-training and fine-tuning:"]
     for role, seeds in result["reference"]["likelihood"].items():
         values = ", ".join(f"{template} {found['value']:.3f}" for template, found in seeds[0].items())
-        lines.append(f"  {role:<10} {values}")
+        flops = result["bases"][role]["flops"], result["fine_tuning"][role][0]["flops"]
+        lines.append(f"  {role:<10} {values}; " + " and ".join("unknown" if f is None else f"{f:.3g}" for f in flops))
     return "\n".join(lines)
 
 
