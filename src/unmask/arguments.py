@@ -13,13 +13,15 @@ from typing import Any, NoReturn
 
 from unmask._version import __version__
 from unmask.errors import UserError
+from unmask.evaluation import OPTIONS
+from unmask.experiments.arguments import add_experiment
 from unmask.settings import listed_recipes
 
 Function = Callable[[Any], int | None]
 ORDERS = "ancestral, first-hitting, confidence, margin, entropy, high-entropy, random, left-to-right, dilated"
 QUOTAS = "paper, even, threshold:0.9, factor:1, entropy-bounded:0.1, klass"
 REVISIONS = "remdm-cap, remdm-rescale, remdm-conf, remdm-loop, p2, edit"
-TASKS = "hellaswag, race, siqa, arc_easy, piqa, openbookqa, boolq, lambada"
+TASKS = "hellaswag, race, siqa, arc_easy, piqa, openbookqa, boolq, lambada, generation"
 
 TRAIN_EPILOG = """\
 Any key of the recipe can be given, before or behind it, with a dot between a group and its key:
@@ -137,6 +139,7 @@ def add_scale(parser: Parser, verbs: dict[str, Parser]) -> None:
     p.add_argument("--retry", action="store_true", help="failed runs again")
     p.add_argument("--shard", default=None, metavar="I/N", help="every N-th run from the I-th, for job arrays")
     p.add_argument("--precision", default=None, help="another type than the plan's; its rows are marked")
+    p.add_argument("--ray", action="store_true", help="over a Ray cluster (RAY_ADDRESS), or a new one on this machine")
 
     add_sweep(subject("status", "where a sweep stands"))
 
@@ -238,6 +241,7 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--watch", action="store_true", help="show the canvas filling in")
     p.add_argument("--trace", default=None, metavar="FILE", help="what was written when, as JSON")
     p.add_argument("--html", default=None, metavar="FILE", help="the same as a page, step by step")
+    p.add_argument("--svg", default=None, metavar="FILE", help="the first one as an animated picture")
     add_placement(p)
     add_verify(p)
 
@@ -268,7 +272,9 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--guidance", type=float, default=None, help="by default the paper's of each task")
     p.add_argument("--draws", type=int, default=None, help="Monte Carlo draws; 128")
     p.add_argument("--until-se", type=float, default=None, metavar="NATS", help="draw until the error is that small")
-    p.add_argument("--seed", type=int, default=0, help="of the masks")
+    p.add_argument("--seed", type=int, default=0, help="of the masks, and of what is written")
+    for name, (kind, help) in OPTIONS.items():
+        p.add_argument(f"--{name}", type=kind, default=None, help=help)
     add_placement(p)
     p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON; a killed evaluation goes on")
     add_verify(p)
@@ -311,6 +317,8 @@ def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Pars
     p.add_argument("--efficiency", type=float, default=0.4, help="share of the peak that is reached")
 
     add_scale(verb("scale", "scaling laws: plan and run a sweep, fit it, report, predict"), verbs)
+
+    add_experiment(verb("experiment", "the paper's findings at our size, one by one; without a name lists them"))
 
     p = verb("tune", "pick a model's decoding rule and steps by measuring, and write them as its defaults")
     p.add_argument("model", metavar="RUN", help="a run, a checkpoint or a model folder")

@@ -181,8 +181,8 @@ def train(args: argparse.Namespace) -> int:
 
 def sample(args: argparse.Namespace) -> None:
     """Generates text in any order (MDM) or from left to right (ARM), or fills the gaps of a text."""
-    from unmask.decoding.sample import SampleOptions
-    from unmask.decoding.sample import sample as run_sample
+    from unmask.decoding.show.sample import SampleOptions
+    from unmask.decoding.show.sample import sample as run_sample
 
     own = SampleOptions.__dataclass_fields__
     fields = {name: value for name, value in vars(args).items() if name not in ("verb", "function", "json")}
@@ -272,6 +272,18 @@ def scale(args: argparse.Namespace) -> int:
     return 128 + signal if signal else 0
 
 
+def experiment(args: argparse.Namespace) -> int:
+    """Runs one of the paper's findings at our size; without a name lists them, with their times and what was found."""
+    from unmask.experiments.command import ExperimentOptions, in_words, run_experiment
+
+    skip = ("verb", "function", "json")
+    fields = {name: value for name, value in vars(args).items() if name not in skip and value is not None}
+    result = run_experiment(ExperimentOptions(**fields))
+    emit(args, result, in_words(result))
+    signal = result.get("signal")
+    return 128 + signal if signal else 0
+
+
 def tune(args: argparse.Namespace) -> None:
     """Picks rule, threshold and steps for a speed or quality target, and writes them into the model folder."""
     from unmask.bench.tune import TuneOptions, in_words
@@ -303,6 +315,7 @@ FUNCTIONS: dict[str, Any] = {
     "convert": convert,
     "plan": plan,
     "scale": scale,
+    "experiment": experiment,
     "tune": tune,
     "bench": bench,
 }

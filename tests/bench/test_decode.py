@@ -15,10 +15,10 @@ from unmask.bench.decode import bench_decode, cells, in_words, summary
 from unmask.bench.decode_arms import Ours, Theirs, useful
 from unmask.bench.decode_options import DecodeBenchOptions, chosen
 from unmask.bench.decode_settings import Setting, arm_settings, mdm_settings
-from unmask.decoding.orders import ORDERS
-from unmask.decoding.quotas import QUOTAS
-from unmask.decoding.revise import REVISIONS
-from unmask.decoding.score import CACHES
+from unmask.decoding.passes.score import CACHES
+from unmask.decoding.rules.orders import ORDERS
+from unmask.decoding.rules.quotas import QUOTAS
+from unmask.decoding.rules.revise import REVISIONS
 from unmask.errors import UserError
 
 from .conftest import Twins

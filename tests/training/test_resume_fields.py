@@ -83,6 +83,7 @@ MUST_NOT = {
     "validation.windows": 2,
     "validation.draws": 3,
     "validation.seed": 1,
+    "dropout": 0.1,
     "ema": 0.9,
     "precision": "bf16",  # a run in fp32; the other way it may: test_precision.py
     "unique_tokens": 64.0,

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from unmask.evaluation.plots import COLOURS, DARK, curves_svg, levels_svg
+from unmask.evaluation.plots import curves_svg, levels_svg
+from unmask.style import AT_NIGHT, COLOURS
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #23262c; --soft: #646a73; --line: #e3e6ea; --paper: #fff; --tint: #f6f7f9;
@@ -104,7 +105,7 @@ def render(summary: dict[str, Any]) -> str:
 def page(title: str, sections: Iterable[str]) -> str:
     """A self-contained page of these parts, in the colours of the plots by day and by night."""
     style = STYLE.replace("COLOURS", ", ".join(confidence_colour(x / 4) for x in range(5)))
-    for word, colours in (("PALETTE", COLOURS), ("DARK", DARK)):
+    for word, colours in (("PALETTE", COLOURS), ("DARK", AT_NIGHT)):
         style = style.replace(word, " ".join(f"--{name}: {colour};" for name, colour in colours.items()))
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unmask.evaluation.plots import COLOURS, INK, SOFT, STYLE, svg_of
+from unmask.evaluation.plots import svg_of
 from unmask.scaling.figure_parts import legend_below, log_axis, new_figure, plain_ticks
 from unmask.scaling.gap_figure import gap_figure
+from unmask.style import COLOURS, INK, SOFT, STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -26,7 +26,7 @@ import yaml
 from unmask.errors import UserError
 from unmask.files import write_whole
 from unmask.model.checkpoints import newest_checkpoint, step_of
-from unmask.scaling.machine import code
+from unmask.provenance import code
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.sweep import Sweep
 from unmask.settings import read_json

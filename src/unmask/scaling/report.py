@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ import numpy as np
 
 from unmask.errors import UserError
 from unmask.evaluation.plots import inline_svg
-from unmask.files import check_writable, write_whole
+from unmask.files import beside, check_writable, write_whole
 from unmask.scaling import figures
 from unmask.scaling.beside import beside_of, notes_of
 from unmask.scaling.epochs import studies_of
@@ -146,8 +144,7 @@ def _predicted(fitted: Fitted, later: dict[str, Any]) -> dict[str, Any]:
 def _write(out: Path, fit: dict[str, Any], view: dict[str, Any]) -> list[str]:
     """Everything beside the place, then each file to its own; what else lies in the folder stays."""
     drawn = figures.draw(view)
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    try:
+    with beside(out, "choose another --out") as partial:
         partial.mkdir()
         texts = figures.write(drawn, partial)
         pictures = {name: inline_svg(text, TITLES[name]) for name, text in texts.items()}
@@ -157,8 +154,4 @@ def _write(out: Path, fit: dict[str, Any], view: dict[str, Any]) -> list[str]:
         names = sorted(path.name for path in partial.iterdir())
         for name in names:
             (partial / name).replace(out / name)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}; free space or choose another --out") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return names

@@ -3,6 +3,7 @@
     unmask scale run plan.yaml --out sweep
     unmask scale run plan.yaml --out sweep --jobs 2 --threads 1 --only 'arm-*'
     unmask scale run plan.yaml --out sweep --shard 3/8          # in a job array, all on one disk
+    unmask scale run plan.yaml --out sweep --ray                # over a Ray cluster (cluster.py)
 
 It may be stopped (Ctrl-C, SIGTERM: children save) or killed at any moment and started again; several may work on one
 sweep at once, since a run is claimed by a lock. Rows of finished runs are appended to results.jsonl.
@@ -11,6 +12,7 @@ sweep at once, since a run is claimed by a lock. Rows of finished runs are appen
 from __future__ import annotations
 
 import fnmatch
+import importlib.util
 import json
 import re
 import signal
@@ -50,6 +52,7 @@ class RunOptions:
     shard: str | None = None  # i/n: every n-th run, from the i-th
     precision: str | None = None  # another type than the plan's; its rows are marked
     data: str | None = None  # where the data lies now
+    ray: bool = False  # jobs over a Ray cluster
 
     def __post_init__(self) -> None:
         for name in ("jobs", "threads"):
@@ -59,6 +62,8 @@ class RunOptions:
             raise UserError(f"--precision is {self.precision!r}; give {' or '.join(TYPES)}")
         if self.shard is not None:
             shard_of(self.shard)
+        if self.ray and importlib.util.find_spec("ray") is None:
+            raise UserError("--ray needs the package ray; pip install 'unmask[scale]', or leave out --ray")
 
 
 def shard_of(text: str) -> tuple[int, int]:
@@ -76,14 +81,23 @@ def run(options: RunOptions) -> dict[str, Any]:
     """
     plan = read_plan(options.plan, options.data)
     chosen = choose(plan, options)
-    refuse_missing_type(chosen, options.precision)
+    if not options.ray:  # there each machine says for itself
+        refuse_missing_type(chosen, options.precision)
     sweep = Sweep.open(options.out, plan)
     if options.retry:
         for one in chosen:
             sweep.forgive(one.name)
-    with Runner(sweep, options) as runner:
+    with runner_of(sweep, options) as runner:
         runner.work(chosen)
     return {**standing(sweep), "signal": runner.signal}
+
+
+def runner_of(sweep: Sweep, options: RunOptions) -> Runner:
+    if not options.ray:
+        return Runner(sweep, options)
+    from unmask.scaling.cluster import ClusterRunner  # Ray is an extra
+
+    return ClusterRunner(sweep, options)
 
 
 def choose(plan: Plan, options: RunOptions) -> list[PlannedRun]:
@@ -200,23 +214,32 @@ class Runner:
             return
         if self.sweep.failure(one.name) is not None or self._waits(one):
             return
-        claim = self.sweep.claim(one)
-        if claim is None:
-            elsewhere.append(one)
-            return
-        if one.name in self.sweep.rows():  # done by another since
-            claim.close()
-            return
         try:
-            job = Job(self.sweep, one, claim, self.threads, self.options.precision)
+            job = self._begun(one)
         except UserError as error:
             self.sweep.fail(one.name, str(error))
-            claim.close()
             say(f"{one.name} failed: {error}")
+            return
+        if job is None:
+            elsewhere.append(one)
             return
         self._running.append(job)
         if self.signal:
             job.stop(signal.SIGTERM)
+
+    def _begun(self, one: PlannedRun) -> Job | None:
+        """A run taken up; None where another process has it, or had it until now. Raises `UserError`."""
+        claim = self.sweep.claim(one)
+        if claim is None:
+            return None
+        try:
+            if one.name in self.sweep.rows():  # done by another since
+                claim.close()
+                return None
+            return Job(self.sweep, one, claim, self.threads, self.options.precision)
+        except UserError:
+            claim.close()
+            raise
 
     def _gather(self) -> None:
         for job in [job for job in self._running if not job.poll()]:
@@ -225,6 +248,8 @@ class Runner:
                 say(f"{job.run.name} failed: {job.reason}")
             elif job.outcome == "done" and job.run.is_trunk:
                 say(f"{job.run.name}: trained to step {job.run.steps:,}")
+            elif job.outcome == "elsewhere":
+                say(f"{job.run.name} is in the hands of another process")
             elif job.outcome == "done":
                 row = self.sweep.rows()[job.run.name]
                 rate = row["flops_exact"] * job.run.own_share / max(1e-9, row["training_seconds"]) / 1e9

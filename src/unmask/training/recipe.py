@@ -140,6 +140,7 @@ class Recipe:
     sft: SFTFields | None = None  # fine-tuning on prompts and answers: `data` is then a file of JSON lines
     lora: LoRAFields | None = None  # train adapters alone
     activation_checkpointing: bool = False  # recompute each layer in the backward pass: less memory, more arithmetic
+    dropout: float = 0.0  # of what attention and MLP add to the residual stream, while training; no part of the model
     ema: float = 0.0  # decay of averaged weights, which checkpoints then hold; 0: off
     compile: bool = False
     precision: str = "auto"  # type of the products: fp32, bf16, or the faster one (precision.py)
@@ -193,6 +194,8 @@ class Recipe:
             raise UserError(f"checkpoint.at holds {wrong[0]}; give steps of at least 1")
         if not 0 <= self.ema < 1:
             raise UserError(f"ema is {self.ema}; give a decay from 0 (off) to below 1")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout is {self.dropout}; give a share from 0 (off) to below 1")
         for name, count in (("validation.windows", self.validation.windows), ("checkpoint.keep", self.checkpoint.keep)):
             if count < 1:
                 raise UserError(f"{name} is {count}; give at least 1")

@@ -11,21 +11,19 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import platform
 import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import torch
 
-from unmask._version import __version__
 from unmask.errors import UserError
 from unmask.files import no_permission, write_whole
 from unmask.model.checkpoints import checkpoints
 from unmask.model.folder import read_config
+from unmask.provenance import versions
 from unmask.training.checkpoint_files import clear_partials, id_record, refuse_foreign, run_of
 from unmask.training.recipe import BUDGETS, RECORDED, Recipe, fork_of
 from unmask.training.record import PATHS, RECIPE, read_record
@@ -96,7 +94,7 @@ def begin(path: Path, recipe: Recipe, records: Mapping[str, Any]) -> str:
         write_whole(path / name, as_json(record))
     run_id = secrets.token_hex(8)
     write_whole(path / RUN, id_record(run_id) + "\n")
-    write_whole(path / VERSIONS, as_json(versions()))
+    write_whole(path / VERSIONS, as_json(run_versions()))
     write_whole(path / RECIPE, written_text(recipe, []))
     return run_id
 
@@ -128,7 +126,7 @@ def go_on(path: Path, records: Mapping[str, Any]) -> tuple[str, list[str]]:
     except UserError:
         known = None
     if known is None:
-        write_whole(path / VERSIONS, as_json(versions()))
+        write_whole(path / VERSIONS, as_json(run_versions()))
         lines.append(f"{path / VERSIONS} was missing or damaged: it now holds the versions of today")
     return run_id, lines
 
@@ -244,13 +242,7 @@ def flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def versions() -> dict[str, str | int]:
+def run_versions() -> dict[str, str | int]:
     """What the numbers of a run may depend on beside its recipe."""
-    return {
-        "unmask": __version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "threads": torch.get_num_threads(),
-        "cpus": os.cpu_count() or 0,
-    }
+    threads = {"threads": torch.get_num_threads(), "cpus": os.cpu_count() or 0}
+    return {**versions(("torch", "numpy")), **threads}

@@ -113,6 +113,7 @@ def prepare(recipe: Recipe, device: torch.device, ranks: Ranks, resume: bool = F
         return share_of(k, ranks, recipe.micro_batch)
 
     network.recompute = recipe.activation_checkpointing
+    network.drop(recipe.dropout)
     adapters = (0, ()) if recipe.lora is None else (recipe.lora.rank, recipe.lora.names)
     cost = StepCost(config, recipe.activation_checkpointing, *adapters)
     network = network.to(device) if weights else network

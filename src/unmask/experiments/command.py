@@ -1,0 +1,167 @@
+"""`unmask experiment`: lists the experiments, or runs one and writes its result, reading and pictures.
+
+    unmask experiment
+    unmask experiment reversal --quick --out runs/try
+    unmask experiment reversal --seeds 3 --resume --plot
+
+`result.json` holds `headline` (nested figures of estimate, low, high, n, clusters), seeds, command, commit and
+versions; it is written whole, when all of it is known. `README.md` beside it has claim, command, figures and reading.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UserError
+from unmask.experiments.frame import Experiment, Settings, experiment, experiments, figures, seeds_of
+from unmask.files import write_whole
+from unmask.settings import read_json
+
+RESULT, README, KIND, SCHEMA_VERSION = "result.json", "README.md", "unmask-experiment", 1
+FOUND = Path(__file__).parent / "found.json"  # what the shipped results say, for the list
+
+
+@dataclass(frozen=True)
+class ExperimentOptions:
+    """What `unmask experiment` takes."""
+
+    name: str | None = None
+    seeds: str = "3"
+    quick: bool = False
+    full: bool = False
+    resume: bool = False
+    plot: bool = False
+    out: str | None = None
+    data: str | None = None
+    base: Sequence[str] = ()
+    set: Sequence[str] = ()
+    jobs: int = 1
+    threads: int = 1
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.quick and self.full:
+            raise UserError("--quick and --full are both given; leave out one")
+        for name in ("jobs", "threads"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name} is {getattr(self, name)}; give at least 1")
+
+    def settings(self) -> Settings:
+        """Raises `UserError` for seeds that are none, and for --quick into a folder of results."""
+        out = Path(self.out or f"runs/experiments/{self.name}")
+        if self.quick and "results" in (out.resolve().name, out.resolve().parent.name):
+            raise UserError(f"--quick is no result, and --out {out} is a folder of results; give another --out")
+        seeds = seeds_of(self.seeds)
+        return Settings(
+            out, seeds[:1] if self.quick else seeds, self.quick, self.full, self.resume, self.plot, self.data,
+            tuple(self.base), tuple(self.set), self.jobs, self.threads, self.device, self.words(),
+        )  # fmt: skip
+
+    def words(self) -> tuple[str, ...]:
+        """The command that does the same again; paths by their last part, since others have them elsewhere."""
+        found = ["unmask", "experiment", str(self.name)]
+        found += ["--seeds", self.seeds] if self.seeds != "3" else []
+        found += [f"--{name}" for name in ("quick", "full") if getattr(self, name)]
+        found += ["--data", Path(self.data).name] if self.data else []
+        for base in self.base:
+            found += ["--base", Path(base).name]
+        for change in self.set:
+            found += ["--set", change]
+        return (*found, "--plot") if self.plot else tuple(found)
+
+
+def run_experiment(options: ExperimentOptions) -> dict[str, Any]:
+    """The list of experiments, or the result of one; a `signal` in it says what ended it early.
+
+    Raises `UserError` for an unknown name, a folder in the way, and what the experiment refuses.
+    """
+    if options.name is None:
+        return {"experiments": listed()}
+    one = experiment(options.name)
+    settings = options.settings()
+    from unmask.evaluation.stages import Stopped
+
+    try:
+        found = one.run(settings)
+    except Stopped as stopped:
+        return {"experiment": one.name, "out": str(settings.out), "signal": stopped.number}
+    result = {**described(one, settings), **found}
+    check_headline(result)
+    result |= {"figure": one.figure(result), "holds": one.holds(result), "reading": one.reading(result)}
+    pictures = []
+    if settings.plot:
+        pictures = [path.name for path in one.plot(result, settings.out)]
+    write_whole(settings.out / RESULT, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    write_whole(settings.out / README, page(result, pictures))
+    return {**result, "out": str(settings.out)}
+
+
+def described(one: Experiment, settings: Settings) -> dict[str, Any]:
+    """What a result must carry to be had again."""
+    from unmask.provenance import code, versions
+    from unmask.scaling.machine import machine
+
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "kind": KIND,
+        "experiment": one.name,
+        "claim": one.claim,
+        "size": settings.size,
+        "seeds": list(settings.seeds),
+        "command": shlex.join(settings.command),
+        "commit": code()["commit"],
+        "versions": versions(),
+        "machine": machine(),
+        "settings": one.settings_of(settings),
+    }
+
+
+def check_headline(result: Mapping[str, Any]) -> None:
+    """Raises ValueError where an experiment's headline is not made of figures."""
+    found = figures(result["headline"])
+    wrong = [name for name, figure in found.items() if not {"low", "high", "n", "clusters"} <= set(figure)]
+    if not found or wrong:
+        raise ValueError(f"headline of {result['experiment']}: {', '.join(wrong) or 'no figure'}")
+
+
+def page(result: Mapping[str, Any], pictures: Sequence[str]) -> str:
+    """README.md of a result."""
+    lines = [f"# {result['experiment']}", "", f"**The paper's claim.** {result['claim']}", ""]
+    lines += [f"**Here.** {result['figure']}. Holds at this size: {result['holds']}.", ""]
+    lines += ["```sh", result["command"], "```", ""]
+    lines += [f"![{Path(name).stem}]({name})\n" for name in pictures]
+    lines += [result["reading"].strip(), "", "| Figure | Estimate | 95% | n | Clusters |", "|---|---|---|---|---|"]
+    for name, figure in figures(result["headline"]).items():
+        bounds = f"{figure['low']:.4f} to {figure['high']:.4f}"
+        lines.append(f"| `{name}` | {figure['estimate']:.4f} | {bounds} | {figure['n']:,} | {figure['clusters']:,} |")
+    told = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    lines += ["", f"Seeds {', '.join(map(str, result['seeds']))}; commit {result['commit'] or 'unknown'}; {told}."]
+    return "\n".join(lines) + "\n"
+
+
+def listed() -> list[dict[str, str]]:
+    """Every experiment: name, claim, time, and what was found in the shipped result."""
+    known = read_json(FOUND) if FOUND.is_file() else {}
+    return [
+        {"name": one.name, "claim": one.claim, **{f"time_{size}": words for size, words in one.time.items()},
+         "found": known.get(one.name, "no result is shipped yet")}
+        for one in experiments().values()
+    ]  # fmt: skip
+
+
+def in_words(result: Mapping[str, Any]) -> str:
+    if "experiments" in result:
+        lines = []
+        for one in result["experiments"]:
+            lines += [f"{one['name']}: {one['claim']}"]
+            lines += [f"  time: {one['time_usual']}; --quick {one['time_quick']}; --full {one['time_full']}"]
+            lines += [f"  found: {one['found']}"]
+        return "\n".join(lines)
+    if result.get("signal"):
+        return f"{result['out']}: stopped, and saved; go on with --resume"
+    return f"{result['out']}: {result['figure']}\nholds at this size: {result['holds']}\n{result['reading'].strip()}"

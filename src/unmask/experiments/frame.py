@@ -1,0 +1,179 @@
+"""What an experiment is, where its settings come from, and how it is found by its name.
+
+    for one in experiments().values(): print(one.name, one.time)
+    one = experiment("reversal")
+    result = one.run(Settings(out=Path("runs/reversal"), seeds=(0, 1, 2)))
+
+An experiment is a folder here with an `experiment.yaml` (`claim`, `time`, `settings`, and what `quick` and `full`
+change of them) and a module `experiment.py` with five functions:
+
+    run(settings) -> dict          # the result: `headline` and whatever else tells how it came about, as JSON values
+    plot(result, folder) -> list   # draws pictures into a folder that is there; their paths
+    reading(result) -> str         # a paragraph or two: what was found, what it means, what would change it
+    holds(result) -> str           # "yes", "no" or "in part", with a few words of reason
+    figure(result) -> str          # the headline's figures with their intervals, for a cell of a table
+
+Listing experiments imports none of them, so that it needs no torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from unmask.errors import UserError, nearest
+from unmask.settings import parse_yaml, read_yaml
+
+HOME = Path(__file__).parent
+FILE = "experiment.yaml"
+SIZES = ("quick", "usual", "full")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a person asks of an experiment."""
+
+    out: Path
+    seeds: tuple[int, ...] = (0, 1, 2)
+    quick: bool = False  # minutes on one thread
+    full: bool = False  # the paper's size, for GPUs
+    resume: bool = False  # go on with what lies in `out`
+    plot: bool = False
+    data: str | None = None  # of the experiment: a file or a folder of the user's
+    base: tuple[str, ...] = ()  # models to start from, such as a sweep's runs
+    changes: tuple[str, ...] = ()  # KEY=VALUE of the experiment's settings
+    jobs: int = 1  # runs at a time
+    threads: int = 1  # of each
+    device: str = "cpu"
+    command: tuple[str, ...] = field(default=(), compare=False)  # as it was given, for the record
+
+    @property
+    def size(self) -> str:
+        return "quick" if self.quick else "full" if self.full else "usual"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One experiment by name; its code is imported when it is first asked for."""
+
+    name: str
+    claim: str  # the paper's
+    time: dict[str, str]  # of each size, in words
+    fields: dict[str, Any] = field(repr=False, default_factory=dict)  # all of its YAML
+
+    @property
+    def module(self) -> ModuleType:
+        return importlib.import_module(f"unmask.experiments.{self.name}.experiment")
+
+    @property
+    def folder(self) -> Path:
+        """Where its YAML files are."""
+        return HOME / self.name
+
+    def run(self, settings: Settings) -> dict[str, Any]:
+        found: dict[str, Any] = self.module.run(settings)
+        return found
+
+    def plot(self, result: Mapping[str, Any], folder: Path) -> list[Path]:
+        return list(self.module.plot(result, folder))
+
+    def reading(self, result: Mapping[str, Any]) -> str:
+        return str(self.module.reading(result))
+
+    def holds(self, result: Mapping[str, Any]) -> str:
+        return str(self.module.holds(result))
+
+    def figure(self, result: Mapping[str, Any]) -> str:
+        return str(self.module.figure(result))
+
+    def settings_of(self, settings: Settings) -> dict[str, Any]:
+        """The experiment's own settings at the size asked for, with `--set`. Raises `UserError` for unknown keys."""
+        found = copy.deepcopy(self.fields.get("settings") or {})
+        if settings.size != "usual":
+            found = merged(found, self.fields.get(settings.size) or {}, f"{self.name}/{FILE}: {settings.size}")
+        for words in settings.changes:
+            key, equals, value = words.partition("=")
+            if not equals or not key:
+                raise UserError(f"--set {words} is not KEY=VALUE, such as seeds.first=1")
+            change: Any = parse_yaml(value, f"--set {words}")
+            for part in reversed(key.split(".")):
+                change = {part: change}
+            found = merged(found, change, "--set")
+        return found
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Nested settings with changes in place; a value that is null or an empty group may become anything.
+
+    Raises `UserError` for a key that the settings do not have, and for another kind of value.
+    """
+    found = dict(base)
+    for key, value in changes.items():
+        if key not in found:
+            raise UserError(f"{where}: {key} is no setting{nearest(key, found)}; there are {', '.join(found)}")
+        before = found[key]
+        if isinstance(before, Mapping) and before:
+            if not isinstance(value, Mapping):
+                raise UserError(f"{where}: {key} is a group of settings; give one of {', '.join(before)}")
+            found[key] = merged(before, value, f"{where} {key}")
+            continue
+        if before is not None and kind(before) != kind(value):
+            raise UserError(f"{where}: {key} is {value!r}; give {kind(before)}, as {before!r}")
+        found[key] = copy.deepcopy(value)
+    return found
+
+
+def kind(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    return {"str": "text", "list": "a list"}.get(type(value).__name__, "a group")
+
+
+@cache
+def experiments() -> dict[str, Experiment]:
+    """All experiments of the package, by name."""
+    found = {}
+    for path in sorted(HOME.glob(f"*/{FILE}")):
+        fields = read_yaml(path)
+        time = {size: str(fields["time"][size]) for size in SIZES}
+        found[path.parent.name] = Experiment(path.parent.name, " ".join(str(fields["claim"]).split()), time, fields)
+    return found
+
+
+def experiment(name: str) -> Experiment:
+    """Raises `UserError` for a name that is none."""
+    known = experiments()
+    if name not in known:
+        raise UserError(f"'{name}' is no experiment{nearest(name, known)}; there are {', '.join(known)}")
+    return known[name]
+
+
+def seeds_of(text: str) -> tuple[int, ...]:
+    """``3`` is 0, 1 and 2; ``0,4`` and ``4,`` are themselves."""
+    try:
+        found = tuple(int(part) for part in text.split(",") if part.strip())
+        if "," not in text:
+            found = tuple(range(found[0]))
+    except (ValueError, IndexError):
+        found = ()
+    if not found or min(found) < 0 or len(set(found)) < len(found):
+        raise UserError(f"--seeds is {text!r}; give how many, as 3, or which, as 0,1,2")
+    return found
+
+
+def figures(headline: Any, prefix: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """The named figures of a nested headline, by dotted name."""
+    if isinstance(headline, Mapping) and "estimate" in headline:
+        return {".".join(prefix): dict(headline)}
+    found: dict[str, dict[str, Any]] = {}
+    for name, value in headline.items() if isinstance(headline, Mapping) else ():
+        found |= figures(value, (*prefix, name))
+    return found

@@ -1,0 +1,143 @@
+"""An experiment's folder: stages that are done once and kept, and training runs in child processes that go on.
+
+    place = Workplace(settings, chosen)                    # the folder, checked against what it was begun with
+    table = place.kept("mdm-0-trained", ask, model=sum)    # JSON; asked for again only where `model` is another
+    place.train({"mdm-0": recipe, "arm-0": recipe})        # {"mdm-0": folder, ...}; finished runs are skipped
+
+Whatever ends the process, starting it again with --resume goes on: runs from their newest checkpoint, stages from the
+last one that was whole.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from unmask.errors import UserError
+from unmask.evaluation.stages import Stages, run_together
+from unmask.experiments.frame import Settings
+from unmask.files import write_whole
+from unmask.model.checkpoints import checkpoints
+from unmask.settings import read_json
+from unmask.training.recipe import Recipe, build
+from unmask.training.record import read_record
+
+BEGUN, RUNS, KEPT, RECIPES = "settings.json", "runs", "stages", "recipes"
+# Keys of a recipe that decide nothing of what is learned.
+PLACES = ("out", "data", "init", "device", "threads", "log_every")
+
+
+class Workplace:
+    """`out` of the settings; `chosen` are the experiment's own, which decide what its figures mean."""
+
+    def __init__(self, settings: Settings, chosen: Mapping[str, Any], name: str) -> None:
+        """Raises `UserError` where the folder holds something else, or something begun and --resume is not given."""
+        self.settings, self.out = settings, settings.out
+        begun = {"experiment": name, "size": settings.size, "settings": json.loads(json.dumps(chosen))}
+        path = self.out / BEGUN
+        if path.is_file():
+            refuse_other(read_json(path), begun, self.out)
+            if not settings.resume:
+                raise UserError(f"{self.out} holds a begun experiment; add --resume to go on, or give another --out")
+        elif self.out.is_dir() and any(self.out.iterdir()):
+            raise UserError(f"{self.out} holds something else than an experiment; give another --out")
+        try:
+            for folder in (self.out, self.out / RUNS, self.out / KEPT, self.out / RECIPES):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.out} cannot be made: {error.strerror}; give another --out") from error
+        write_whole(path, json.dumps(begun, indent=1) + "\n")
+        self._stages = Stages(self.out / "times.json")
+
+    def kept(self, name: str, make: Callable[[], Any], **facts: Any) -> Any:
+        """What `make` gives (JSON values), from a file where it was made before with the same facts."""
+        path = self.out / KEPT / f"{name}.json"
+        told = json.loads(json.dumps(facts, sort_keys=True, default=str))
+        if path.is_file():
+            before = read_json(path)
+            if before["facts"] == told:
+                return before["value"]
+        with self._stages.measure(name):
+            value = make()
+        write_whole(path, json.dumps({"facts": told, "value": value}, ensure_ascii=False) + "\n")
+        return read_json(path)["value"]
+
+    def train(self, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Path]:
+        """Trains each recipe (a mapping without `out`) in a child process, `jobs` at a time; their folders by name.
+
+        Raises `UserError` where one fails, or where a folder of that name was begun by another recipe; `Stopped` by a
+        signal, once the children have saved.
+        """
+        folders = {name: self.out / RUNS / name for name in recipes}
+        waiting = [name for name in recipes if not self.finished(name, recipes[name])]
+        while waiting:
+            now, waiting = waiting[: self.settings.jobs], waiting[self.settings.jobs :]
+            found = run_together({one: self._command(one, recipes[one], folders[one]) for one in now}, self._stages)
+            for one, done in found.items():
+                if done["step"] < done["steps"]:
+                    raise UserError(f"{folders[one]} ended at step {done['step']} of {done['steps']}; add --resume")
+                write_whole(self._marker(one), json.dumps(done) + "\n")
+        return folders
+
+    def finished(self, name: str, recipe: Mapping[str, Any]) -> bool:
+        """Raises `UserError` where the run of that name is another one."""
+        folder = self.out / RUNS / name
+        if (record := read_record(folder) if folder.is_dir() else None) is None:
+            return False
+        wanted = json.loads(json.dumps(self._whole(recipe, folder).to_dict()))
+        for key, value in wanted.items():
+            if key not in PLACES and (before := record.settings.get(key)) != value:
+                raise UserError(f"{folder} was begun with {key} {before!r}, not {value!r}; give another --out")
+        return self._marker(name).is_file() and bool(checkpoints(folder))
+
+    def trained(self, name: str) -> dict[str, Any]:
+        """What `unmask train --json` said of a finished run: steps, tokens, flops, seconds."""
+        found: dict[str, Any] = read_json(self._marker(name))
+        return found
+
+    def _marker(self, name: str) -> Path:
+        return self.out / RUNS / f"{name}.json"
+
+    def _whole(self, recipe: Mapping[str, Any], folder: Path) -> Recipe:
+        own = {"out": str(folder), "threads": self.settings.threads, "device": self.settings.device}
+        made: Recipe = build(Recipe, {**recipe, **own}, "")
+        return made
+
+    def _command(self, name: str, recipe: Mapping[str, Any], folder: Path) -> list[str]:
+        words = [sys.executable, "-m", "unmask", "train"]
+        if (folder / "recipe.yaml").is_file():
+            words += [str(folder), "--resume", "--threads", str(self.settings.threads)]
+        else:
+            path = self.out / RECIPES / f"{name}.yaml"
+            write_whole(path, yaml.safe_dump(self._whole(recipe, folder).to_dict(), sort_keys=False))
+            words.append(str(path))
+        return [*words, "--json"]
+
+    def times(self) -> dict[str, Any]:
+        """Seconds and peak memory of every stage and run so far."""
+        return dict(self._stages.records)
+
+
+def refuse_other(before: Any, now: Mapping[str, Any], out: Path) -> None:
+    """Raises `UserError` naming the first setting that differs."""
+    one, other = flat(before), flat(now)
+    for key in dict.fromkeys([*other, *one]):
+        if one.get(key) != other.get(key):
+            was, this = one.get(key, "not set"), other.get(key, "not set")
+            name = key.removeprefix("settings.")
+            raise UserError(f"{out} was begun with {name} {was!r}, not {this!r}; give another --out")
+
+
+def flat(fields: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(fields, Mapping) or not fields:
+        return {prefix.rstrip("."): fields}
+    found: dict[str, Any] = {}
+    for key, value in fields.items():
+        found |= flat(value, f"{prefix}{key}.")
+    return found
+
