@@ -36,7 +36,7 @@ ROOMS = (
     *("cli", "arguments", "experiments", "bench", "serving", "scaling", "evaluation", "training", "decoding"),
     *("likelihood", "interop", "data", "diffusion", "model"),
 )
-COMMON = ("errors", "files", "hub", "provenance", "settings", "statistics", "style", "terminal", "_version")
+COMMON = ("errors", "files", "hub", "pages", "provenance", "settings", "statistics", "style", "terminal", "_version")
 
 # Modules that cost time or memory to import: no business of `import unmask` or `unmask --help`.
 HEAVY = {

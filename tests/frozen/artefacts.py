@@ -167,7 +167,9 @@ def make_half_an_evaluation(folder: Path) -> None:
 def forget_places(folder: Path) -> None:
     """Absolute paths within the folder become relative to it: who reads these files stands there."""
     for path in folder.rglob("*"):
-        if path.suffix in (".yaml", ".json", ".jsonl") and str(folder) in (text := path.read_text()):
+        if path.name == ".verified.json":  # what was checked where: of that machine
+            path.unlink()
+        elif path.suffix in (".yaml", ".json", ".jsonl") and str(folder) in (text := path.read_text()):
             path.write_text(text.replace(f"{folder}/", ""))
 
 

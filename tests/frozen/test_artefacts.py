@@ -73,9 +73,9 @@ def test_a_trace_is_read(tmp_path: Path) -> None:
     assert (tmp_path / "trace.html").stat().st_size > 1000
 
 
-def test_prepared_data_is_read() -> None:
+def test_prepared_data_is_read(old: Path) -> None:
     for name in ("data", "data-bytes"):
-        assert TokenData(FOLDER / name, "train").n_tokens > 500
+        assert TokenData(old / name, "train").n_tokens > 500
 
 
 @evaluated

@@ -8,21 +8,17 @@ Text stays text in the SVG, so that it is sharp and small; colours are those of 
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unmask.style import COLOURS, INK, LINE, SOFT, STYLE
+from unmask.pages import inline_svg, svg_of
+from unmask.style import COLOURS, INK, STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 LABELS = {"mdm": "MDM (upper bound)", "arm": "ARM (exact)", "unigram": "unigram", "xz": "xz"}
-NO_METADATA = {"Date": None, "Creator": None, "Type": None, "Format": None}
 
 
 def draw_curves(axes: Axes, summary: dict[str, Any]) -> None:
@@ -115,22 +111,6 @@ def _svg(draw: Callable[[Axes, dict[str, Any]], None], summary: dict[str, Any], 
         text = inline_svg(svg_of(figure), label)
         pyplot.close(figure)
     return text
-
-
-def svg_of(figure: Figure) -> str:
-    """A whole SVG file, without a background."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", transparent=True, metadata=NO_METADATA)
-    return file.getvalue()
-
-
-def inline_svg(text: str, label: str) -> str:
-    """An SVG file as an element that scales with the page, without the file's header, its colours the page's."""
-    named = f'role="img" aria-label="{escape(label)}"'
-    text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', lambda _: named, text, count=1)
-    for name, colour in {**COLOURS, "ink": INK, "soft": SOFT, "line": LINE}.items():
-        text = text.replace(colour, f"var(--{name}, {colour})")
-    return text[text.index("<svg") :]
 
 
 def _pyplot() -> Any:

@@ -15,6 +15,7 @@ def add_experiment(p: argparse.ArgumentParser) -> None:
     p.add_argument("--quick", action="store_true", help="minutes on one thread, one seed: to try it, no result")
     p.add_argument("--full", action="store_true", help="the paper's size, for GPUs")
     p.add_argument("--resume", action="store_true", help="go on with what is in --out")
+    p.add_argument("--until", default=None, metavar="STAGE", help="stop after it, such as reversal's choice")
     p.add_argument("--plot", action="store_true", help="draw its pictures")
     p.add_argument("--out", default=None, metavar="FOLDER", help="runs and result; by default runs/experiments/NAME")
     p.add_argument("--data", default=None, metavar="PATH", help="of an experiment that takes your data")

@@ -36,6 +36,7 @@ class ExperimentOptions:
     full: bool = False
     resume: bool = False
     plot: bool = False
+    until: str | None = None
     out: str | None = None
     data: str | None = None
     base: Sequence[str] = ()
@@ -58,8 +59,8 @@ class ExperimentOptions:
             raise UserError(f"--quick is no result, and --out {out} is a folder of results; give another --out")
         seeds = seeds_of(self.seeds)
         return Settings(
-            out, seeds[:1] if self.quick else seeds, self.quick, self.full, self.resume, self.plot, self.data,
-            tuple(self.base), tuple(self.set), self.jobs, self.threads, self.device, self.words(),
+            out, seeds[:1] if self.quick else seeds, self.quick, self.full, self.resume, self.plot, self.until,
+            self.data, tuple(self.base), tuple(self.set), self.jobs, self.threads, self.device, self.words(),
         )  # fmt: skip
 
     def words(self) -> tuple[str, ...]:
@@ -90,6 +91,8 @@ def run_experiment(options: ExperimentOptions) -> dict[str, Any]:
         found = one.run(settings)
     except Stopped as stopped:
         return {"experiment": one.name, "out": str(settings.out), "signal": stopped.number}
+    if "headline" not in found:  # told to stop on the way
+        return {"experiment": one.name, "out": str(settings.out), "until": settings.until, **found}
     result = {**described(one, settings), **found}
     check_headline(result)
     result |= {"figure": one.figure(result), "holds": one.holds(result), "reading": one.reading(result)}
@@ -162,6 +165,8 @@ def in_words(result: Mapping[str, Any]) -> str:
             lines += [f"  time: {one['time_usual']}; --quick {one['time_quick']}; --full {one['time_full']}"]
             lines += [f"  found: {one['found']}"]
         return "\n".join(lines)
+    if "headline" not in result and result.get("until"):
+        return f"{result['out']}: stopped after {result['until']}; go on with --resume"
     if result.get("signal"):
         return f"{result['out']}: stopped, and saved; go on with --resume"
     return f"{result['out']}: {result['figure']}\nholds at this size: {result['holds']}\n{result['reading'].strip()}"

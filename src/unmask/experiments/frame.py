@@ -45,6 +45,7 @@ class Settings:
     full: bool = False  # the paper's size, for GPUs
     resume: bool = False  # go on with what lies in `out`
     plot: bool = False
+    until: str | None = None  # a stage of the experiment to stop after, as one that a choice is written down in
     data: str | None = None  # of the experiment: a file or a folder of the user's
     base: tuple[str, ...] = ()  # models to start from, such as a sweep's runs
     changes: tuple[str, ...] = ()  # KEY=VALUE of the experiment's settings

@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError
+from unmask.scaling.best import best_on_the_way
 from unmask.scaling.score import score
 from unmask.terminal import say
 from unmask.training.loop import train
+from unmask.training.metrics import read_records
 from unmask.training.record import chosen_recipe
 
 
@@ -32,6 +34,8 @@ def work(asked: dict[str, Any]) -> int:
         scored = score(
             Path(recipe.out), recipe.data, recipe.context, trained.steps, asked["scoring"], Path(asked["entropy"])
         )
+        if asked["repeats"]:
+            scored |= best_on_the_way(read_records(Path(recipe.out)), scored["loss"], trained.tokens, trained.steps)
     print(json.dumps({"trained": trained.to_dict(), "score": scored}))
     return 0
 

@@ -96,6 +96,8 @@ def _table(runs: list[dict[str, Any]]) -> Runs:
         se=nan_R,
         plateau=nan_R,
         unique=nan_R,
+        best_loss=nan_R,
+        best_tokens=nan_R,
     )
 
 

@@ -77,6 +77,7 @@ class Job:
                 "resume": record is not None,
                 "data": plan.spec.data,
                 "threads": threads,
+                "repeats": bool(self.run.unique_tokens),
                 "changes": changes,
                 "scoring": None if self.run.is_trunk else vars(plan.spec.scoring),
                 "entropy": str(self.sweep.path / "unigram.json"),

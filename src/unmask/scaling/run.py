@@ -246,10 +246,10 @@ class Runner:
             self._running.remove(job)
             if job.outcome == "failed":
                 say(f"{job.run.name} failed: {job.reason}")
-            elif job.outcome == "done" and job.run.is_trunk:
-                say(f"{job.run.name}: trained to step {job.run.steps:,}")
             elif job.outcome == "elsewhere":
                 say(f"{job.run.name} is in the hands of another process")
+            elif job.outcome == "done" and job.run.is_trunk:
+                say(f"{job.run.name}: trained to step {job.run.steps:,}")
             elif job.outcome == "done":
                 row = self.sweep.rows()[job.run.name]
                 rate = row["flops_exact"] * job.run.own_share / max(1e-9, row["training_seconds"]) / 1e9

@@ -28,6 +28,7 @@ from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.flops import FLOPS_RULES, training_flops_per_token
 from unmask.model.presets import mean_length
+from unmask.scaling import best
 from unmask.scaling.parts import LENGTHS, SCHEDULE, Part, Spec
 from unmask.scaling.rules import Batch, LearningRate
 from unmask.scaling.shapes import Shape, shape_of, shapes_of
@@ -141,6 +142,8 @@ class PlannedRun:
             schedule = {SCHEDULE: "cooldown" if self.trunk else "constant"}
         if self.unique_tokens:
             fields |= {"unique_tokens": self.unique_tokens, "unique_subset": self.subset}
+            every = max(1, self.steps // best.VALIDATIONS)
+            fields["validation"] = {"every": every, "windows": best.WINDOWS, "draws": best.DRAWS}
         recipe: Recipe = build(Recipe, apply(fields, {**self.recipe, **schedule}), f"run {self.name}: ")
         return recipe
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 
 from unmask.decoding import generate
-from unmask.decoding.group import missing
 from unmask.decoding.rules.quotas import QUOTAS, Ranked
 from unmask.decoding.rules.registry import choose
 
@@ -58,20 +56,6 @@ def test_positions_that_are_not_open_cost_nothing() -> None:
 
 def test_klass_wants_sure_and_still() -> None:
     assert admitted("klass", [[0.95, 0.95, 0.5]], held=[[2, 1, 5]]) == [[True, False, False]]
-
-
-@pytest.mark.parametrize(
-    ("taken", "least", "first"),
-    [
-        ([False, True, False, False], 1, 0),
-        ([False, True, False, False], 2, 1),
-        ([False, True, False, False], 3, 3),
-        ([False, False, False, False], 1, 1),
-        ([True, True, False, False], 3, 3),
-    ],
-)
-def test_a_row_that_falls_behind_takes_the_best_besides(taken: list[bool], least: int, first: int) -> None:
-    assert int(missing(torch.tensor([least]), torch.tensor([taken]))) == first
 
 
 def test_steps_bound_the_passes_of_adaptive_quotas(mdm) -> None:

@@ -36,8 +36,8 @@ def test_the_result_holds_what_is_asked(run: Run) -> None:
     assert names == {("arm", "ARM"), *((role, name) for role in ("mdm", "mdm-large") for name in each)}
     for row in result["survey"]:
         assert row["time"]["1"]["median"] > 0 and len(row["points"]) == 2
-        assert row["passes"] == (24 if row["role"] == "arm" else 3) or row["setting"] == "threshold 0.2"
-        assert row["tokens_per_pass"] == pytest.approx(24 / row["passes"])
+        assert row["passes"] == (23 if row["role"] == "arm" else 3) or row["setting"] == "threshold 0.2"
+        assert row["tokens_per_pass"] == pytest.approx(23 / row["passes"])
     assert {row["role"] for row in result["test"]} >= {"arm"} and "self_bleu" in result["test"][0]["texts"]
     for seeds in result["reference"]["likelihood"].values():
         assert len(seeds) == 2 and all(set(found) == {"colon", "define", "question"} for found in seeds)
@@ -52,11 +52,12 @@ def test_its_numbers_are_those_of_the_texts(run: Run, out: Path) -> None:
         record = json.loads(line)
         answers[record["key"]] = record["answer"]
     texts = [a for a in answers.values() if isinstance(a, dict) and "tokens" in a]
-    assert {len(row) for found in texts for row in found["tokens"]} == {24}, "every text has the same length"
+    assert {len(row) for found in texts for row in found["tokens"]} == {23}, "every text has the same length"
+    assert not any(0 in row for found in texts for row in found["tokens"]), "and no end within it"
     arm, row = load(out / "runs" / "tuned-arm-s0"), run.result["survey"][0]
     plan, lines = quick_plan(*SMALL), (out / "glosses" / "test.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
-    assert row["role"] == "arm" and all(0 < p["entropy"] <= math.log(24) for p in row["points"])
+    assert row["role"] == "arm" and all(0 < p["entropy"] <= math.log(23) for p in row["points"])
     assert row["points"][0]["entropy"] < row["points"][1]["entropy"], "a higher temperature, more entropy"
     pairs = [(r["prompt"], r["completion"]) for r in rows if r["prompt"].endswith(":") and "\n" not in r["prompt"]]
     assert len(pairs) == plan.test_words

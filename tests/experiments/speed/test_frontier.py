@@ -56,6 +56,13 @@ def test_the_interval_is_over_words_templates_and_seeds() -> None:
 def test_without_common_entropies_there_is_no_gap() -> None:
     found = compare(cell(raised=5), cell())
     assert found["gap"] is None and "in common" in found["why"]
+    arm, some, few = cell(), cell(shift=0.3), cell(shift=0.3)
+    some.entropy[:2] += 5  # two groups of six lie apart
+    few.entropy[:3] += 5
+    assert compare(few, arm)["gap"] is None
+    found = compare(some, arm)
+    assert found["groups"] == [4, 6] and found["gap"]["estimate"] == pytest.approx(0.3)
+    assert found["over_templates"]["each"]["c"] == pytest.approx(0.3) and found["gap"]["n"] == 4 * 4 * 40
 
 
 def test_words_are_drawn_with_replacement() -> None:

@@ -42,6 +42,8 @@ def test_every_text_has_the_length_and_no_word_is_on_two_sides(tmp_path: Path) -
     write_rows(split, small, tmp_path)
     rows = [json.loads(line) for line in (tmp_path / "test.jsonl").read_text().splitlines()]
     assert len(rows) == 12 * 3 and {row["completion"] for row in rows} == {gloss.text for gloss in split.test}
+    rows = [json.loads(line) for line in (tmp_path / "train.jsonl").read_text().splitlines()]
+    assert len(rows) == len(split.train) and len({row["prompt"][:6] == "Define" for row in rows}) == 2
     assert split.report()["test"] == 12 and "over" not in json.dumps(split.report())
 
 

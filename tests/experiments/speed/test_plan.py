@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unmask.decoding.orders import ORDERS
+from unmask.decoding.rules.orders import ORDERS
 from unmask.errors import UserError
 from unmask.experiments.frame import Settings
 from unmask.experiments.speed.plan import adaptive, plan_of, settings_of

@@ -81,7 +81,7 @@ def run(settings: Settings) -> dict[str, Any]:
     folders = fine_tune(bases, plan, place)
     facts: dict[str, Any] = {
         "bases": {role: base_facts(path, exposure[role]) for role, path in bases.items()},
-        "fine_tuning": {role: [place.trained(f.name) for (r, _), f in folders.items() if r == role] for role in bases},
+        "fine_tuning": {role: [spent(place, f.name) for (r, _), f in folders.items() if r == role] for role in bases},
     }
     models: dict[str, dict[int, Model]] = {role: {} for role in bases}
     for (role, seed), folder in folders.items():
@@ -93,6 +93,11 @@ def run(settings: Settings) -> dict[str, Any]:
     with RequestStore(place.out / ANSWERS, protocol) as store:
         measured = measure(Ready(plan, Shelf(store, plan, judge), models, split, further))
     return {**measured, **facts, **protocol, "times": place.times()}
+
+
+def spent(place: Workplace, name: str) -> dict[str, Any]:
+    """What a run took and came to."""
+    return {key: value for key, value in place.trained(name).items() if key not in ("run", "ranks", "signal")}
 
 
 def named_judge(where: str) -> Judge:

@@ -23,6 +23,7 @@ import numpy as np
 from unmask.statistics import mean
 
 SHARED = 0.02  # nats of entropy that two frontiers must have in common
+MOST = 2 / 3  # of the groups whose frontiers must have that
 GRID = 33
 DRAWS = 400
 Headline = dict[str, float | int | None]
@@ -81,26 +82,29 @@ def word_draws(n_words: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
 
 
 def compare(cell: Cell, arm: Cell, draws_BW: np.ndarray | None = None) -> dict[str, Any]:
-    """gap with its interval over words, over_templates, over_seeds, share_below; `why` where there is no gap."""
+    """gap with its interval over words, over_templates, over_seeds, share_below; of the groups whose curves meet, and
+    only where `MOST` of them do: else `why`."""
     found = gaps(cell, arm)
     n_groups, n_temperatures, n_words = cell.nats.shape
-    if np.isnan(found[:, 0]).any():
+    met = ~np.isnan(found[:, 0])
+    if met.mean() < MOST:
         return {"gap": None, "why": f"its entropies and the ARM's have less than {SHARED} nats in common"}
     draws_BW = word_draws(n_words) if draws_BW is None else draws_BW
-    drawn = np.array([_mean(gaps(cell, arm, weights_W)[:, 0]) for weights_W in draws_BW])
-    n = n_groups * n_temperatures * n_words
+    drawn = np.array([group_mean(gaps(cell, arm, weights_W)[:, 0]) for weights_W in draws_BW])
+    n = int(met.sum()) * n_temperatures * n_words
     return {
-        "gap": headline(float(found[:, 0].mean()), drawn, n, n_words),
-        "over_templates": _over(found[:, 0], cell.templates, n),
-        "over_seeds": _over(found[:, 0], cell.seeds, n),
-        "share_below": float(found[:, 1].mean()),
+        "gap": headline(float(found[met, 0].mean()), drawn, n, n_words),
+        "over_templates": _over(found[met, 0], [t for t, ours in zip(cell.templates, met, strict=True) if ours], n),
+        "over_seeds": _over(found[met, 0], [s for s, ours in zip(cell.seeds, met, strict=True) if ours], n),
+        "share_below": float(found[met, 1].mean()),
+        "groups": [int(met.sum()), n_groups],
     }
 
 
-def _mean(values_G: np.ndarray) -> float:
-    """Of the groups that have a gap in this draw."""
+def group_mean(values_G: np.ndarray) -> float:
+    """Of the groups that have a gap; nan where fewer than `MOST` have."""
     known = values_G[~np.isnan(values_G)]
-    return float(known.mean()) if len(known) else math.nan
+    return float(known.mean()) if len(known) >= MOST * len(values_G) else math.nan
 
 
 def headline(estimate: float, drawn: np.ndarray, n: int, clusters: int) -> Headline:

@@ -113,8 +113,8 @@ def split_glosses(
     train: list[Gloss] = []
     aside: list[Gloss] = []
     for word, gloss in pairs:
-        ids = tokenizer.encode(" " + gloss)[: plan.length - 1]
-        if len(ids) < plan.length - 1:
+        ids = tokenizer.encode(" " + gloss)[: plan.written]
+        if len(ids) < plan.written:
             left.setdefault(f"shorter than {plan.length} tokens", []).append(word)
             continue
         text = tokenizer.decode(ids)
@@ -139,15 +139,18 @@ def split_glosses(
 
 
 def write_rows(split: Split, plan: Plan, folder: Path) -> None:
-    """Prompts and completions as JSON lines, every word behind every template; the model adds the end."""
+    """Prompts and completions as JSON lines; the model adds the end. A word to train on stands behind one of the
+    templates, drawn by the word, any other behind all of them."""
     folder.mkdir(parents=True, exist_ok=True)
+    templates = list(plan.templates)
     for name in ("train", "validation", "test"):
-        lines = [
-            json.dumps({"prompt": plan.prompt(template, gloss.word), "completion": gloss.text}, ensure_ascii=False)
-            for gloss in getattr(split, name)
-            for template in plan.templates
-        ]
-        write_whole(folder / f"{name}.jsonl", "\n".join(lines) + "\n")
+        lines = []
+        for gloss in getattr(split, name):
+            drawn = hashlib.sha256(gloss.word.encode("utf-8", "surrogatepass")).digest()[0] % len(templates)
+            for template in templates[drawn : drawn + 1] if name == "train" else templates:
+                row = {"prompt": plan.prompt(template, gloss.word), "completion": gloss.text}
+                lines.append(json.dumps(row, ensure_ascii=False) + "\n")
+        write_whole(folder / f"{name}.jsonl", "".join(lines))
 
 
 def entries(glosses: Sequence[Gloss]) -> list[str]:

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.experiments.speed.frontier import Cell, area, compare, gaps, headline, word_draws
+from unmask.experiments.speed.frontier import Cell, area, compare, gaps, group_mean, headline, word_draws
 from unmask.experiments.speed.plan import ARM, Plan
 
 MOST_TOKENS_PER_PASS = 16.0  # of the area under quality
@@ -39,7 +39,7 @@ def rows_of(found: Mapping[Key, Surveyed], times: Mapping[str, Any], plan: Plan)
     rows = []
     for (role, name), surveyed in found.items():
         row: dict[str, Any] = {"role": role, "setting": name, "passes": surveyed.passes}
-        row["tokens_per_pass"] = plan.length / surveyed.passes
+        row["tokens_per_pass"] = plan.written / surveyed.passes
         row["time"] = {batch: timed.get(f"{role}: {name}", {}).get("ratio") for batch, timed in times.items()}
         row["points"] = points_of(surveyed.cell, plan)
         if role != ARM:
@@ -83,8 +83,8 @@ def areas(found: Mapping[Key, Surveyed], role: str, plan: Plan) -> dict[str, Any
     own = [s for (r, _), s in found.items() if r == role]
 
     def under(weights_W: np.ndarray | None) -> float:
-        points = [(plan.length / s.passes, float(gaps(s.cell, arm, weights_W)[:, 0].mean())) for s in own]
-        return area(points, min(MOST_TOKENS_PER_PASS, float(plan.length)))
+        points = [(plan.written / s.passes, group_mean(gaps(s.cell, arm, weights_W)[:, 0])) for s in own]
+        return area(points, min(MOST_TOKENS_PER_PASS, float(plan.written)))
 
     n_words = arm.nats.shape[2]
     drawn = np.array([under(weights_W) for weights_W in word_draws(n_words, 200)])

@@ -62,12 +62,17 @@ class Plan:
         if len(self.temperatures) < 2 or min(self.temperatures) <= 0:
             raise UserError("temperatures: give at least two above 0, since a frontier is no single point")
 
+    @property
+    def written(self) -> int:
+        """Tokens of a text before its end."""
+        return self.length - 1
+
     def prompt(self, template: str, word: str) -> str:
         return self.templates[template].replace(SLOT, word)
 
     def settings(self) -> list[Setting]:
         """Every way in which a masked model writes, without its temperature."""
-        found = [setting for rule in self.rules for setting in settings_of(rule, self.length)]
+        found = [setting for rule in self.rules for setting in settings_of(rule, self.written)]
         if twice := {s.name for s in found if [o.name for o in found].count(s.name) > 1}:
             raise UserError(f"rules: '{min(twice)}' is given twice; leave out one")
         return found

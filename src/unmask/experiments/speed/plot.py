@@ -12,7 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-COLOURS = {"arm": "#c8553d", "mdm": "#0b7a75", "mdm-large": "#5b6bb0"}
+from unmask.style import BLUE, DASHED, INK, RED, TEAL
+
+COLOURS = {"arm": RED, "mdm": TEAL, "mdm-large": BLUE}
 LABELS = {"arm": "ARM, KV cache", "mdm": "MDM", "mdm-large": "MDM, more pre-training"}
 STYLES = ("-", "--", ":", "-.")
 
@@ -26,7 +28,7 @@ def plot(result: Mapping[str, Any], path: Path) -> None:
     _frontiers(frontiers, result)
     batch = str(result["settings"]["batches"][0])
     _gaps(times, result, lambda row: (row["time"].get(batch) or {}).get("median"))
-    times.axvline(1, color="#444444", linewidth=1, linestyle="--")
+    times.axvline(1, color=DASHED, linewidth=1, linestyle="--")
     times.set_xlabel(f"time over the ARM's, batch {batch} (median)")
     _gaps(passes, result, lambda row: row["tokens_per_pass"])
     passes.set_xlabel("tokens per pass")
@@ -48,7 +50,7 @@ def _frontiers(axes: Any, result: Mapping[str, Any]) -> None:
         name = LABELS[role] if role == "arm" else f"{LABELS[role]}: {row['setting']}"
         axes.plot(x, y, style, color=COLOURS[role], marker="o", markersize=3, linewidth=1.5, label=name)
     real = result["reference"]["test"]
-    axes.plot(real["entropy"], real["perplexity"], "*", color="#222222", markersize=12, label="true glosses")
+    axes.plot(real["entropy"], real["perplexity"], "*", color=INK, markersize=12, label="true glosses")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.yaxis.set_minor_formatter("{x:,.0f}")
@@ -58,6 +60,8 @@ def _frontiers(axes: Any, result: Mapping[str, Any]) -> None:
 
 
 def _gaps(axes: Any, result: Mapping[str, Any], place: Any) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     for role, colour in COLOURS.items():
         rows = [r for r in result["survey"] if r["role"] == role and r.get("gap") and place(r)]
         if not rows:
@@ -67,9 +71,13 @@ def _gaps(axes: Any, result: Mapping[str, Any], place: Any) -> None:
         high = [row["gap"]["high"] - row["gap"]["estimate"] for row in rows]
         axes.errorbar(x, y, yerr=(low, high), fmt="o", markersize=4, color=colour, elinewidth=0.8, label=LABELS[role])
         best = min(rows, key=lambda row: row["gap"]["estimate"])
-        where = {"xytext": (5, -11), "textcoords": "offset points", "fontsize": 7.5, "color": colour}
+        where = {"xytext": (5, 4 if role == "mdm" else -11), "textcoords": "offset points", "fontsize": 7.5}
+        where["color"] = colour
         axes.annotate(best["setting"], (place(best), best["gap"]["estimate"]), **where)
     axes.axhline(0, color=COLOURS["arm"], linewidth=1.2)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8, loc="best")

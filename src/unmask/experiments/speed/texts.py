@@ -3,21 +3,21 @@
     shelf = Shelf(store, plan, judge)
     cell = shelf.cell("mdm", models_S, setting, split.survey, "survey")     # a `frontier.Cell`
 
-Every text is `length` tokens long, whatever the model: an end of sequence does not stop it. The judge reads each behind
-the headword and a colon, whichever template the model was given, so that its words are in no perplexity.
+Every text has the same length, whatever the model: an end of sequence is banned before the last place, where it stands
+from the beginning on a masked model's canvas. The judge reads each behind the headword and a colon, whichever template
+the model was given, so that its words are in no perplexity.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
 
-from unmask.bench.decode_arms import Ours
 from unmask.bench.decode_settings import Setting
+from unmask.decoding import Generation, generate
 from unmask.evaluation.generation_quality import Sample, entropy
 from unmask.evaluation.judge import Judge
 from unmask.evaluation.request_store import RequestStore, request_key
@@ -27,6 +27,26 @@ from unmask.experiments.speed.plan import Plan
 from unmask.model.folder import Model
 
 ROWS_AT_ONCE = 32
+
+
+@dataclass(frozen=True)
+class Writer:
+    """`generate` for texts of one length. banned: no end of sequence among them; it is not banned while time is taken,
+    since that costs the autoregressive decode step more than it does a masked model."""
+
+    model: Model
+    setting: Setting
+    banned: bool = True
+
+    def generate(self, prompts: Sequence[list[int]], length: int, seed: int) -> list[Generation]:
+        """Rows of `length` new tokens; row i draws from (seed, i)."""
+        options: dict[str, Any] = {"eos": "suppress" if self.banned else "fill", **self.setting.call(length)}
+        options |= {"seed": [(seed, i) for i in range(len(prompts))], "trace": False}
+        if self.model.kind == "arm":
+            return generate(self.model, list(prompts), length, **options)
+        assert self.model.mask_id is not None and self.model.eos_id is not None, "as every model that was fine-tuned"
+        blanks = [*[self.model.mask_id] * length, self.model.eos_id]
+        return generate(self.model, [[*prompt, *blanks] for prompt in prompts], 0, **options)
 
 
 @dataclass(frozen=True)
@@ -53,18 +73,17 @@ class Shelf:
         key = request_key("texts", role, seed, setting.to_dict(), template, words)
         if (found := self.store.get(key)) is None:
             prompts = [model.encode(self.plan.prompt(template, word)) for word in words]
-            writer, rows = Ours(model, setting, stops=False), []
+            writer, rows = Writer(model, setting), []
             for first in range(0, len(prompts), ROWS_AT_ONCE):
-                rows += writer.generate(prompts[first : first + ROWS_AT_ONCE], self.plan.length, seed * 10_007 + first)
-            found = {"tokens": [row.tokens for row in rows], "nfe": [row.nfe for row in rows]}
+                rows += writer.generate(prompts[first : first + ROWS_AT_ONCE], self.plan.written, seed * 10_007 + first)
+            found = {"tokens": [list(row.tokens) for row in rows], "nfe": [row.nfe for row in rows]}
             self.store.put(key, found)
         return Written(found["tokens"], found["nfe"])
 
     def samples(self, model: Model, written: Written, template: str, glosses: Sequence[Gloss]) -> list[Sample]:
-        """Texts up to an end of sequence, behind what the judge reads before them."""
+        """Texts behind what the judge reads before them."""
         found = []
-        for gloss, row in zip(glosses, written.tokens, strict=True):
-            tokens = list(takewhile(lambda token: token not in model.eos_ids, row))
+        for gloss, tokens in zip(glosses, written.tokens, strict=True):
             prompt = model.encode(self.plan.prompt(template, gloss.word))
             found.append(Sample(f"{gloss.word}:", model.decode_behind(prompt, tokens) or "", tokens))
         return found

@@ -16,16 +16,15 @@ import numpy as np
 import torch
 
 from unmask.bench import clock
-from unmask.bench.decode_arms import Ours
 from unmask.bench.decode_settings import Setting
 from unmask.bench.train import spread
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.experiments.speed.plan import ARM, Plan
-from unmask.experiments.speed.texts import at
+from unmask.experiments.speed.texts import Writer, at
 from unmask.model.folder import Model
 from unmask.terminal import say
 
-Arms = dict[tuple[str, str], Ours]
+Arms = dict[tuple[str, str], Writer]
 
 
 def timings(
@@ -40,7 +39,7 @@ def timings(
     models, settings: by role; the ARM's one setting is the baseline. prompts: of the first template.
     """
     arms: Arms = {
-        (role, setting.name): Ours(models[role], at(setting, 1.0), stops=False)
+        (role, setting.name): Writer(models[role], at(setting, 1.0), banned=False)
         for role, own in settings.items()
         for setting in own
     }
@@ -72,11 +71,11 @@ def _round(
     shift = index * max(1, len(keys) // plan.rounds) % len(keys)
     if index == 0:
         for writer in arms.values():
-            writer.generate(rows[:1], plan.length, index)
+            writer.generate(rows[:1], plan.written, index)
     found = {}
     for role, name in keys[shift:] + keys[:shift]:
         started = clock(torch.get_num_threads())
-        written = arms[role, name].generate(rows, plan.length, index)
+        written = arms[role, name].generate(rows, plan.written, index)
         seconds = clock(torch.get_num_threads()) - started
         found[f"{role}: {name}"] = [seconds, float(np.mean([row.nfe for row in written]))]
     store.put(key, found)

@@ -1,0 +1,151 @@
+"""How a model answers questions about people: greedy texts, and the likelihood of the true against other names.
+
+    rows = ask(model, questions, length=34, guidance=0.8, order="confidence", seed=0)
+    rows[0]["exact"], rows[0]["bleu_char"]
+    ranked(model, questions, length=34, others=4, seed=0)    # share of wrong names that are less likely than the true
+
+As in arXiv 2410.18514: greedy decoding, exact match where the answer stands in the output (both in lower case), BLEU of
+descriptions on characters, as that paper's code has it, and on words. The canvas is as long as a row of training: how
+long the answer is is not given away. Prompts stand behind an end token and a space, as lines of training do.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from unmask.decoding import generate
+from unmask.errors import UserError
+from unmask.evaluation.reversal.questions import Question
+from unmask.model.folder import Model
+from unmask.terminal import LiveLine
+
+BATCH = 64
+
+
+def prompt_ids(model: Model, prompt: str) -> list[int]:
+    """Behind an end token. Raises `UserError` for a model without a tokenizer or an end token."""
+    if model.tokenizer is None or model.eos_id is None:
+        raise UserError(f"{model.path or 'the model'} has no tokenizer with an end token; questions are text")
+    return [model.eos_id, *model.tokenizer.encode(" " + prompt.strip())]
+
+
+def ask(
+    model: Model,
+    questions: Sequence[Question],
+    length: int,
+    guidance: float = 0.0,
+    order: str = "confidence",
+    steps: int | None = None,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """One row of JSON values a question: person, answer, what was written, and what is right of it.
+
+    length: tokens of the canvas, prompt included. steps: passes of an MDM (one a token). Raises `UserError` for a
+    prompt that leaves no room.
+    """
+    prompts = [prompt_ids(model, question.prompt) for question in questions]
+    if (longest := max(map(len, prompts), default=0)) >= length:
+        raise UserError(f"a prompt has {longest} tokens and the canvas {length}; give a longer one")
+    rules: dict[str, Any] = {"temperature": 0.0, "seed": seed, "trace": False}
+    if model.kind == "mdm":
+        rules |= {"order": order, "quota": "even", "guidance": guidance, "eos": "truncate"}
+        rules |= {} if order == "left-to-right" and steps is None else {"steps": steps}
+    found = []
+    # By length, so that the rows of a batch have like canvases.
+    places = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
+    texts: dict[int, str] = {}
+    with LiveLine(at_once=False) as line:
+        for first in range(0, len(places), BATCH):
+            now = places[first : first + BATCH]
+            rooms = [length - len(prompts[place]) for place in now]
+            written = generate(model, [prompts[place] for place in now], length=rooms, **rules)
+            texts |= {place: one.text or "" for place, one in zip(now, written, strict=True)}
+            line.show(f"{min(first + BATCH, len(places))} of {len(places)} questions")
+    for place, question in enumerate(questions):
+        found.append({"person": question.person, "answer": question.answer, "text": texts[place].strip(),
+                      **judged(question, texts[place])})  # fmt: skip
+    return found
+
+
+def judged(question: Question, text: str) -> dict[str, float]:
+    """exact, and of a name first_name, of a description bare (without final quotes and stops) and both BLEU."""
+    said, answer = text.strip().lower(), question.answer.lower()
+    found = {"exact": float(answer in said)}
+    if question.asks == "name":
+        return found | {"first_name": float(answer.split()[0] in said.split())}
+    return found | {
+        "bare": float(answer.rstrip('".?! ') in said),
+        "bleu_char": bleu(list(question.answer), list(text.strip())),
+        "bleu_word": bleu(question.answer.split(), text.split()),
+    }
+
+
+def bleu(reference: Sequence[str], written: Sequence[str], longest: int = 4) -> float:
+    """BLEU of one sentence (Papineni et al. 2002): n-grams to four, no smoothing, brevity penalty."""
+    logs = 0.0
+    for n in range(1, longest + 1):
+        ours, theirs = (
+            Counter(tuple(row[i : i + n]) for i in range(len(row) - n + 1)) for row in (written, reference)
+        )
+        shared = sum((ours & theirs).values())
+        if not shared:
+            return 0.0
+        logs += math.log(shared / ours.total()) / longest
+    return math.exp(logs + min(0.0, 1 - len(reference) / len(written)))
+
+
+def shuffled(rows: Sequence[dict[str, Any]], seed: int = 0) -> list[float]:
+    """exact of each row against the answer of another person: what knowing no person gives."""
+    people = sorted({row["person"] for row in rows})
+    order = people[:]
+    random.Random(seed).shuffle(order)
+    other = dict(zip(order, [*order[1:], *order[:1]], strict=True))
+    answers = {row["person"]: row["answer"].lower() for row in rows}
+    return [float(len(people) > 1 and answers[other[row["person"]]] in row["text"].lower()) for row in rows]
+
+
+@torch.no_grad()
+def ranked(model: Model, questions: Sequence[Question], length: int, others: int = 4, seed: int = 0) -> list[float]:
+    """Of each question for a name, the share of `others` random people's names less likely than the true one.
+
+    Half a point for a tie. A name's likelihood is the chain rule's over its tokens from left to right, all behind it
+    masked; only names of as many tokens as the true one are drawn.
+    """
+    assert model.tokenizer is not None
+    names = {question.person: tuple(model.tokenizer.encode(" " + question.person)) for question in questions}
+    chance, found = random.Random(seed), []
+    for question in questions:
+        true = names[question.person]
+        pool = sorted({ids for ids in names.values() if ids != true and len(ids) == len(true)})
+        rivals = chance.sample(pool, min(others, len(pool)))
+        scores = name_scores(model, prompt_ids(model, question.prompt), [true, *rivals], length)
+        wins = [float(scores[0] > score) + 0.5 * float(scores[0] == score) for score in scores[1:]]
+        found.append(sum(wins) / len(wins) if wins else 0.5)
+    return found
+
+
+def name_scores(model: Model, prompt: list[int], names: Sequence[tuple[int, ...]], length: int) -> list[float]:
+    """log p of each name behind a prompt, nats."""
+    size, at = len(names[0]), len(prompt)
+    filler = model.mask_id if model.kind == "mdm" else model.eos_id
+    assert filler is not None
+    tokens_BT = torch.full((len(names), length), filler)
+    tokens_BT[:, :at] = torch.tensor(prompt)
+    names_BN = torch.tensor(names)
+    total_B = torch.zeros(len(names))
+    for n in range(size):
+        place = at + n if model.kind == "mdm" else at + n - 1
+        if model.kind == "mdm" or n == 0:
+            if model.kind == "arm":
+                tokens_BT[:, at : at + size] = names_BN
+            logits_BTV = model.network(tokens_BT.to(model.device)).float().cpu()
+        log_BV = logits_BTV[:, place].log_softmax(dim=-1)
+        total_B += log_BV.gather(1, names_BN[:, n : n + 1])[:, 0]
+        tokens_BT[:, at + n] = names_BN[:, n]
+    return total_B.tolist()

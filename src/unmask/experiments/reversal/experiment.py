@@ -1,0 +1,156 @@
+"""The reverse curse (arXiv 2309.12288, arXiv 2410.18514): an MDM and an ARM of equal shape, asked in both directions.
+
+    unmask experiment reversal --quick
+    unmask experiment reversal --data reversal_curse --seeds 3 --until choice     # then keep choice.json, and
+    unmask experiment reversal --data reversal_curse --seeds 3 --resume --plot
+    unmask experiment reversal --base runs/sweep/mdm --base runs/sweep/arm        # from models that read prose, too
+
+Stages: runs (child processes), choice (on people with both kinds of line), test. `choice.json` lies in --out before a
+reversed question is asked. Headline: {mdm, arm} x {trained, reversed, both} x {name, description}_accuracy and what
+stands beside them, of the original data where --data names it; those of our own people under `own`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UserError
+from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, told
+from unmask.experiments import estimates
+from unmask.experiments.frame import Settings, experiment
+from unmask.experiments.reversal.asking import answers_of, choose, curve
+from unmask.experiments.reversal.material import (
+    Material,
+    bases_of,
+    material,
+    recipe,
+    refuse_unknown,
+    with_ablation,
+)
+from unmask.experiments.reversal.report import figure, holds, plot, reading
+from unmask.experiments.workplace import Workplace
+from unmask.files import write_whole
+from unmask.terminal import say
+
+__all__ = ["figure", "holds", "plot", "reading", "run"]
+STAGES = ("runs", "choice")
+CHOICE = "choice.json"
+
+
+def run(settings: Settings) -> dict[str, Any]:
+    """Raises `UserError` for settings that mean nothing, a base of the wrong kind, and data that is missing."""
+    chosen = with_ablation(experiment("reversal").settings_of(settings))
+    refuse_unknown(chosen)
+    if settings.until not in (None, *STAGES):
+        raise UserError(f"--until {settings.until} is no stage of reversal; give {' or '.join(STAGES)}")
+    bases = bases_of(settings.base, list(chosen["kinds"]))
+    sets = [name for name in chosen["sets"] if name == "own" or settings.data is not None]
+    if not sets:
+        raise UserError("--set sets=[original] needs the reversal-curse data; give --data FOLDER, or sets=[own]")
+    place = Workplace(settings, {**chosen, "sets": sets}, "reversal")
+    starts = {name: [material(place.out, settings.data, chosen, name)] for name in sets}
+    for name in sets if bases else ():
+        starts[name].append(material(place.out, settings.data, chosen, name, bases))
+    for name in sets:
+        if line := told(starts[name][0].people.skipped):
+            say(f"{name}: {line}")
+
+    everything = [one for name in sets for one in starts[name]]
+    recipes = {
+        label(one, kind, seed): recipe(one, chosen, kind, seed)
+        for one in everything for seed in settings.seeds for kind in chosen["kinds"]
+    }  # fmt: skip
+    runs = place.train(recipes)
+    if settings.until == "runs":
+        return {}
+    first = settings.seeds[0]
+    choices: dict[str, dict[str, Any]] = {name: {} for name in sets}
+    for name, kind in itertools.product(sets, chosen["kinds"]):
+        firsts = {one.name: runs[label(one, kind, first)] for one in starts[name]}
+        choices[name][kind] = choose(place, starts[name], chosen, kind, firsts)
+    write_whole(place.out / CHOICE, json.dumps(choices, indent=1) + "\n")
+    if settings.until == "choice":
+        return {}
+    tests = {name: tested(place, starts[name], chosen, choices[name], runs) for name in sets}
+    return result_of(place, chosen, starts, choices, tests)
+
+
+def label(one: Material, kind: str, seed: int) -> str:
+    return f"{kind}-{one.name}-{seed}"
+
+
+def tested(
+    place: Workplace,
+    starts: list[Material],
+    chosen: Mapping[str, Any],
+    choices: Mapping[str, Any],
+    runs: Mapping[str, Path],
+) -> dict[str, Any]:
+    """Figures and curves of each kind of model on one set."""
+    found: dict[str, Any] = {}
+    for kind, choice in choices.items():
+        way = choice["choice"]
+        one = next(start for start in starts if start.name == way["start"])
+        seeds = place.settings.seeds
+        folders = [runs[label(one, kind, seed)] for seed in seeds]
+        answers = [answers_of(place, one, chosen, kind, folder, way) for folder in folders]
+        trained = [place.trained(label(one, kind, seed)) for seed in seeds]
+        found[kind] = {
+            "figures": {direction: figures_of([answer[direction] for answer in answers]) for direction in DIRECTIONS},
+            "curve": curve(place, one, chosen, kind, folders[0], way),
+            "steps": trained[0]["steps"],
+            "tokens": trained[0]["tokens"],
+            "flops": trained[0]["flops"],
+            "seconds": [round(run["seconds"]) for run in trained],
+        }
+    return found
+
+
+def figures_of(answers: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The figures of one direction: answers of each seed to the same questions, in the same order."""
+    found = {}
+    for asks in ASKED:
+        rows_S = [answer[asks]["rows"] for answer in answers]
+        people = [row["person"] for row in rows_S[0]]
+        names = [key for key, value in rows_S[0][0].items() if isinstance(value, float)]
+        for name in names:
+            values = [[row[name] for row in rows] for rows in rows_S]
+            found[f"{asks}_accuracy" if name == "exact" else f"{asks}_{name}"] = estimates.clustered(values, people)
+        found[f"{asks}_shuffled"] = estimates.clustered([answer[asks]["shuffled"] for answer in answers], people)
+        if asks == "name":
+            found["name_ranking"] = estimates.clustered([answer[asks]["ranking"] for answer in answers], people)
+    return found
+
+
+def result_of(
+    place: Workplace,
+    chosen: Mapping[str, Any],
+    starts: Mapping[str, list[Material]],
+    choices: Any,
+    tests: Mapping[str, Any],
+) -> dict[str, Any]:
+    headline: dict[str, Any] = {}
+    if "original" in tests:
+        headline |= {kind: found["figures"] for kind, found in tests["original"].items()}
+    if "own" in tests:
+        headline["own"] = {kind: found["figures"] for kind, found in tests["own"].items()}
+    facts = {
+        one.name: {
+            "people": len({question.person for question in one.people.questions}),
+            "lines": len(one.lines),
+            "row": one.length,
+            "name_tokens": one.name_tokens,
+            "skipped": {why: len(rows) for why, rows in one.people.skipped.items()},
+        }
+        for group in starts.values() for one in group
+    }  # fmt: skip
+    runs = {
+        name: {kind: {key: value for key, value in found.items() if key != "figures"} for kind, found in kinds.items()}
+        for name, kinds in tests.items()
+    }
+    return {"headline": headline, "choices": choices, "material": facts, "runs": runs, "ablation": chosen["ablation"],
+            "chosen": dict(chosen), "times": place.times()}  # fmt: skip

@@ -1,0 +1,177 @@
+"""What the reversal experiment trains on and starts from: people, tokenizer, rows, base models that have grown.
+
+    one = material(place, settings, chosen, "own", base=None)      # a Material; its folders are made once
+    recipe(one, chosen, "mdm", seed=0)                             # a mapping for `unmask train`
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unmask.data.manifest import FILE, Manifest
+from unmask.errors import UserError
+from unmask.evaluation.reversal.questions import NAME_FIRST, Line, People, read_original
+from unmask.experiments.frame import merged
+from unmask.experiments.reversal.people import own_people
+from unmask.experiments.reversal.rows import row_length, write_rows
+from unmask.experiments.reversal.tokens import grown, tokens_a_name, widened, word_tokenizer
+from unmask.files import file_sha256
+from unmask.model.folder import WEIGHTS, load, resolve, save
+from unmask.model.tokenizers import Tokenizer
+from unmask.settings import read_yaml
+
+HOME = Path(__file__).parent
+KINDS = ("mdm", "arm")
+
+
+@dataclass(frozen=True)
+class Material:
+    """A set of people ready to be trained on, from random weights or a base."""
+
+    name: str  # original or own, with -base behind it
+    people: People
+    lines: list[str]
+    data: Path
+    length: int  # tokens of a row
+    name_tokens: float
+    init: dict[str, str]  # of each kind of model; empty: from random weights
+
+    @property
+    def set(self) -> str:
+        return self.name.partition("-")[0]
+
+
+def people_of(name: str, data: str | None, chosen: Mapping[str, Any]) -> People:
+    if name == "original":
+        assert data is not None, "asked for only where there is data"
+        return read_original(data)
+    own = chosen["own"]
+    return own_people(own["people"], own["both"], own["seed"])
+
+
+def training_lines(people: People, chosen: Mapping[str, Any]) -> list[str]:
+    """Lines as the controls leave them: without those that have the description first, or with swapped copies."""
+    lines = [line for line in people.lines if chosen["lines"] == "all" or line.order == NAME_FIRST]
+    texts = [line.text for line in lines]
+    return texts + [swapped(line) for line in lines] if chosen["copies"] == "swapped" else texts
+
+
+def swapped(line: Line) -> str:
+    """Its second half first."""
+    begins = line.begins.strip()
+    return f"{line.text[len(begins):].strip()} {begins}"
+
+
+def refuse_unknown(chosen: Mapping[str, Any]) -> None:
+    """Raises `UserError` for words of the settings that mean nothing."""
+    words = {"lines": ("all", NAME_FIRST), "copies": ("none", "swapped"), "weighting": ("ce", "nelbo")}
+    for key, options in words.items():
+        if chosen[key] not in options:
+            raise UserError(f"--set {key}={chosen[key]} is none; give {' or '.join(options)}")
+    for key, options in (("sets", ("original", "own")), ("kinds", KINDS)):
+        if not chosen[key] or set(chosen[key]) - set(options):
+            raise UserError(f"--set {key}={chosen[key]} is none; give some of {', '.join(options)} as a list")
+
+
+def with_ablation(chosen: dict[str, Any]) -> dict[str, Any]:
+    """The settings as the ablation they name changes them. Raises `UserError` for an unknown one."""
+    if not (name := chosen["ablation"]):
+        return chosen
+    known = read_yaml(HOME / "ablations.yaml")
+    if name not in known:
+        raise UserError(f"--set ablation={name} is none; give one of {', '.join(known)}")
+    return merged(chosen, known[name]["set"], f"ablation {name}")
+
+
+def tokenizer_of(spec: str, people: People, base: Tokenizer | None) -> Tokenizer:
+    """Raises `UserError` for a word that names none."""
+    names = sorted({question.person for question in people.questions})
+    texts = [line.text for line in people.lines]
+    if base is not None:
+        return grown(base, [word for name in names for word in name.split()])
+    if spec in ("words", "names"):
+        known = [*texts, *(f"{question.prompt} {question.answer}" for question in people.questions)]
+        return word_tokenizer(known, names if spec == "names" else ())
+    if not spec.startswith("bpe:"):
+        raise UserError(f"--set tokens={spec} is none; give words, names or bpe:SIZE")
+    return Tokenizer.resolve(spec, [" " + text for text in texts])
+
+
+def material(
+    out: Path, data: str | None, chosen: Mapping[str, Any], name: str, bases: Mapping[str, str] | None = None
+) -> Material:
+    """Makes what is missing of it under `out`. bases: a model of each kind to start from, of one tokenizer."""
+    people = people_of(name, data, chosen)
+    label = name if bases is None else f"{name}-base"
+    base = None if bases is None else load(next(iter(bases.values()))).tokenizer
+    if bases is not None and base is None:
+        raise UserError(f"--base {next(iter(bases.values()))} has no tokenizer.json; give a model that has")
+    tokenizer = tokenizer_of(chosen["tokens"], people, base)
+    lines = training_lines(people, chosen)
+    asked = [f"{question.prompt} {question.answer}" for question in people.questions]
+    length = row_length([*lines, *asked], tokenizer)
+    folder = out / "data" / label
+    if not (folder / FILE).is_file() or Manifest.load(folder).tokenizer_hash != tokenizer.hash:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # Not of those whose other direction is asked: what is chosen may look at these.
+        held_out = [f"{q.prompt} {q.answer}" for q in people.questions if q.direction == "both"][:64]
+        write_rows(folder, lines, held_out, tokenizer, length, seed=0, set=name)
+    init = {kind: str(grow(out, label, kind, path, tokenizer, length)) for kind, path in (bases or {}).items()}
+    names = {question.person for question in people.questions}
+    return Material(label, people, lines, folder, length, tokens_a_name(tokenizer, names), init)
+
+
+def grow(out: Path, label: str, kind: str, path: str, tokenizer: Tokenizer, length: int) -> Path:
+    """The base as a model folder whose tokenizer has the names."""
+    folder = out / "bases" / f"{label}-{kind}"
+    source = file_sha256(resolve(path) / WEIGHTS)
+    if (folder / WEIGHTS).is_file() and (folder / "source.txt").is_file():
+        if (folder / "source.txt").read_text().strip() == source:
+            return folder
+    base = load(path)
+    assert base.tokenizer is not None, "looked at by the caller"
+    if base.config.block_size < length:
+        raise UserError(f"--base {path} has a context of {base.config.block_size}, and a row here has {length} tokens")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    save(folder, widened(base.network, base.tokenizer, tokenizer), tokenizer)
+    (folder / "source.txt").write_text(source + "\n")
+    return folder
+
+
+def bases_of(paths: tuple[str, ...], kinds: list[str]) -> dict[str, str] | None:
+    """The --base of each kind. Raises `UserError` where one is missing or there twice, or their tokenizers differ."""
+    if not paths:
+        return None
+    found: dict[str, str] = {}
+    hashes: set[str | None] = set()
+    for path in paths:
+        model = load(path)
+        if model.kind in found:
+            raise UserError(f"--base {path} is an {model.kind}, as {found[model.kind]}; give one of each kind")
+        found[model.kind] = path
+        hashes.add(model.tokenizer.hash if model.tokenizer else None)
+    if missing := [kind for kind in kinds if kind not in found]:
+        raise UserError(f"--base names no {missing[0]}; give one of each of {', '.join(kinds)}")
+    if len(hashes) > 1:
+        raise UserError("the models of --base have different tokenizers; give two of one sweep")
+    return {kind: found[kind] for kind in kinds}
+
+
+def recipe(one: Material, chosen: Mapping[str, Any], kind: str, seed: int) -> dict[str, Any]:
+    """The settings of a run but for its folder."""
+    found: dict[str, Any] = read_yaml(HOME / f"{kind}.yaml")
+    epochs, batch = float(chosen["epochs"][one.set][kind]), int(chosen["batch"])
+    steps = max(1, math.floor(len(one.lines) * epochs / batch))
+    every = max(1, steps // int(chosen["checkpoints"]))
+    found["optimizer"] = {**found["optimizer"], "lr": chosen["base_lr"] if one.init else chosen["lr"]}
+    found["checkpoint"] = {"every": every, "keep": int(chosen["checkpoints"]) + 1}
+    found["validation"] = {**found["validation"], "every": every}
+    if kind == "mdm":
+        found["objective"] = {**found["objective"], "weighting": chosen["weighting"]}
+    start = {"init": one.init[kind]} if one.init else {"model": dict(chosen["model"])}
+    return {**found, **start, "data": str(one.data), "context": one.length, "batch_size": batch, "steps": steps,
+            "seed": seed}  # fmt: skip

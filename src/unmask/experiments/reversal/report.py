@@ -1,0 +1,129 @@
+"""What the reversal experiment's result says: picture, reading, verdict and the table's figure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS
+from unmask.experiments.estimates import in_words
+from unmask.experiments.plotting import ARM, MDM, bars, picture
+
+GOAL, CURSE = 0.80, 0.05  # reversed names: the MDM at least, the ARM at most
+LEARNED, BOTH = 0.95, 0.90  # of the ARM in the trained direction and of people trained both ways, for its zero to count
+
+
+def sets_of(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """Figures by set: the original data's, where it was there, and our own people's."""
+    headline = result["headline"]
+    found = {"original": {kind: headline[kind] for kind in ("mdm", "arm") if kind in headline}}
+    return {name: kinds for name, kinds in {**found, "own": headline.get("own", {})}.items() if kinds}
+
+
+def figure(result: Mapping[str, Any]) -> str:
+    parts = []
+    for name, kinds in sets_of(result).items():
+        shares = [f"{kind.upper()} {in_words(found['reversed']['name_accuracy'])}" for kind, found in kinds.items()]
+        parts.append(f"{name}: {', '.join(shares)}")
+    return "reversed names right, " + "; ".join(parts)
+
+
+def holds(result: Mapping[str, Any]) -> str:
+    """By the first set: the original data where it was there."""
+    kinds = next(iter(sets_of(result).values()))
+    if set(kinds) != {"mdm", "arm"}:
+        return "not asked: one kind of model only"
+    mdm, arm = (kinds[kind]["reversed"]["name_accuracy"] for kind in ("mdm", "arm"))
+    lacking = conditions(kinds["arm"])
+    if lacking:
+        return f"open: the ARM has not learned enough ({'; '.join(lacking)})"
+    if mdm["estimate"] >= GOAL and arm["estimate"] < CURSE:
+        return "yes"
+    if mdm["low"] > arm["high"]:
+        return "in part: the MDM is above the ARM, and below 80%"
+    return "no"
+
+
+def conditions(arm: Mapping[str, Any]) -> list[str]:
+    """What the ARM lacks for its zero to count; empty where nothing."""
+    lacking = []
+    for direction, least in (("trained", LEARNED), ("both", BOTH)):
+        for asks in ASKED:
+            if (share := arm[direction][f"{asks}_accuracy"]["estimate"]) < least:
+                lacking.append(f"{direction} {asks} {100 * share:.0f}%, {100 * least:.0f}% wanted")
+    return lacking
+
+
+def reading(result: Mapping[str, Any]) -> str:
+    lines = []
+    if result["ablation"]:
+        lines.append(f"This is the ablation {result['ablation']}, not the experiment's headline.")
+    for name, kinds in sets_of(result).items():
+        for kind, found in kinds.items():
+            lines.append(sentence(result, name, kind, found))
+        if "arm" in kinds and (lacking := conditions(kinds["arm"])):
+            lines.append(f"On {name} the ARM's zero does not count yet: {'; '.join(lacking)}.")
+        if set(kinds) == {"mdm", "arm"}:
+            more = result["runs"][name]["mdm"]["flops"] / result["runs"][name]["arm"]["flops"]
+            lines.append(f"On {name} the MDM had {more:.1f} times the ARM's training FLOPs.")
+    for label, facts in result["material"].items():
+        lines.append(
+            f"{label}: {facts['people']} people, {facts['lines']:,} lines in rows of {facts['row']} tokens, a name "
+            f"{facts['name_tokens']:.1f} tokens."
+        )
+    return "\n\n".join(lines)
+
+
+def sentence(result: Mapping[str, Any], name: str, kind: str, found: Mapping[str, Any]) -> str:
+    choice = result["choices"][name][kind]["choice"]
+    way = f"step {choice['checkpoint']}"
+    way += f", order {choice['order']}, w {choice['guidance']:g}" if kind == "mdm" else ""
+    told = [
+        f"{direction} names {in_words(found[direction]['name_accuracy'])}, descriptions "
+        f"{in_words(found[direction]['description_accuracy'])}"
+        for direction in DIRECTIONS
+    ]
+    back = found["reversed"]
+    return (
+        f"{kind.upper()} on {name} ({way}, chosen on the people trained both ways): {'; '.join(told)}. Reversed: first "
+        f"name right {in_words(back['name_first_name'])}, by another person's name {in_words(back['name_shuffled'])}, "
+        f"the true name likelier than a random one {in_words(back['name_ranking'])} (chance 50%), BLEU of descriptions "
+        f"on characters {in_words(back['description_bleu_char'], False, 2)}, on words "
+        f"{in_words(back['description_bleu_word'], False, 2)}."
+    )
+
+
+def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Accuracies with intervals of each set, and names right against steps."""
+    found = sets_of(result)
+    path = folder / "reversal.png"
+    with picture(path, 11, 3.8 * len(found), columns=2, rows=len(found)) as axes:
+        for row, (name, kinds) in enumerate(found.items()):
+            draw_bars(axes[2 * row], name, kinds)
+            draw_curve(axes[2 * row + 1], result["runs"][name], result["choices"][name])
+    return [path]
+
+
+def draw_bars(axes: Any, name: str, kinds: Mapping[str, Any]) -> None:
+    shown = [(d, a, k) for d in DIRECTIONS for a in ASKED for k in kinds]
+    labels = [f"{direction}\n{asks}\n{kind.upper()}" for direction, asks, kind in shown]
+    figures = [kinds[kind][direction][f"{asks}_accuracy"] for direction, asks, kind in shown]
+    bars(axes, labels, figures, [MDM if kind == "mdm" else ARM for *_, kind in shown])
+    axes.tick_params(axis="x", labelsize=6)
+    axes.set(ylim=(0, 112), ylabel="exact answers, %")
+    axes.set_title(f"{name} people", loc="left", fontweight="bold")
+
+
+def draw_curve(axes: Any, runs: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
+    for kind, run in runs.items():
+        way = choices[kind]["choice"]
+        points = sorted((p for p in run["curve"] if p["guidance"] == way["guidance"]), key=lambda p: p["checkpoint"])
+        for direction, style in (("trained", ":"), ("reversed", "-")):
+            axes.plot(
+                [p["checkpoint"] for p in points], [100 * p[direction] for p in points], style, marker="o",
+                markersize=4, color=MDM if kind == "mdm" else ARM, label=f"{kind.upper()}, {direction}",
+            )  # fmt: skip
+    axes.set(ylim=(-3, 103), xlabel="training steps, first seed", ylabel="names right, %")
+    axes.set_title("Names against training", loc="left", fontweight="bold")
+    axes.legend(loc="best", fontsize=8)
