@@ -40,7 +40,9 @@ def steps_of(run: Path) -> list[int]:
     return [int(folder.name.removeprefix("step-")) for folder in checkpoints(run)]
 
 
-def asked(place: Workplace, one: Material, run: Path, step: int, direction: str, asks: str, each: int, **way: Any) -> Any:
+def asked(
+    place: Workplace, one: Material, run: Path, step: int, direction: str, asks: str, each: int, **way: Any
+) -> Any:
     """The answers of a checkpoint to a kind of question; kept."""
     words = "-".join(str(value) for value in (run.name, step, direction, asks, each, *way.values()))
 
@@ -82,7 +84,8 @@ def choose(
 
             def score(step: int, way: tuple[str, float], one: Material = one, run: Path = run) -> float:
                 value = score_of(place, one, run, step, each, way)
-                tried.append({"start": one.name, "checkpoint": step, "order": way[0], "guidance": way[1], "exact": value})
+                told = {"start": one.name, "checkpoint": step, "order": way[0], "guidance": way[1], "exact": value}
+                tried.append(told)
                 return value
 
             best = max(ways(chosen, kind), key=lambda way: score(steps[-1], way))  # noqa: B023 - called at once
@@ -124,11 +127,13 @@ def rankings(place: Workplace, one: Material, chosen: Mapping[str, Any], run: Pa
     return place.kept(f"ranking-{run.name}-{step}-{direction}", make, length=one.length, others=chosen["others"])
 
 
-def curve(place: Workplace, one: Material, chosen: Mapping[str, Any], run: Path, choice: Choice) -> list[dict[str, Any]]:
+def curve(
+    place: Workplace, one: Material, chosen: Mapping[str, Any], kind: str, run: Path, choice: Choice
+) -> list[dict[str, Any]]:
     """Names right in both directions at every checkpoint, and with every guidance at the chosen one; after the test."""
     each, found = int(chosen["grid"]["each"]), []
     points = [(step, choice["guidance"]) for step in steps_of(run)]
-    if choice["guidance"] or choice["order"] != "left-to-right":
+    if kind == "mdm":
         points += [(choice["checkpoint"], w) for w in chosen["grid"]["guidance"] if w != choice["guidance"]]
     for step, guidance in points:
         point: dict[str, Any] = {"checkpoint": step, "guidance": guidance}

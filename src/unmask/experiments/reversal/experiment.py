@@ -3,7 +3,7 @@
     unmask experiment reversal --quick
     unmask experiment reversal --data reversal_curse --seeds 3 --until choice     # then keep choice.json, and
     unmask experiment reversal --data reversal_curse --seeds 3 --resume --plot
-    unmask experiment reversal --base runs/sweep/mdm --base runs/sweep/arm        # also from models that have read prose
+    unmask experiment reversal --base runs/sweep/mdm --base runs/sweep/arm        # from models that read prose, too
 
 Stages: runs (child processes), choice (on people with both kinds of line), test. `choice.json` lies in --out before a
 reversed question is asked. Headline: {mdm, arm} x {trained, reversed, both} x {name, description}_accuracy and what
@@ -12,6 +12,7 @@ stands beside them, of the original data where --data names it; those of our own
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -67,13 +68,10 @@ def run(settings: Settings) -> dict[str, Any]:
     if settings.until == "runs":
         return {}
     first = settings.seeds[0]
-    choices = {
-        name: {
-            kind: choose(place, starts[name], chosen, kind, {one.name: runs[label(one, kind, first)] for one in starts[name]})
-            for kind in chosen["kinds"]
-        }
-        for name in sets
-    }  # fmt: skip
+    choices: dict[str, dict[str, Any]] = {name: {} for name in sets}
+    for name, kind in itertools.product(sets, chosen["kinds"]):
+        firsts = {one.name: runs[label(one, kind, first)] for one in starts[name]}
+        choices[name][kind] = choose(place, starts[name], chosen, kind, firsts)
     write_whole(place.out / CHOICE, json.dumps(choices, indent=1) + "\n")
     if settings.until == "choice":
         return {}
@@ -86,7 +84,11 @@ def label(one: Material, kind: str, seed: int) -> str:
 
 
 def tested(
-    place: Workplace, starts: list[Material], chosen: Mapping[str, Any], choices: Mapping[str, Any], runs: Mapping[str, Path]
+    place: Workplace,
+    starts: list[Material],
+    chosen: Mapping[str, Any],
+    choices: Mapping[str, Any],
+    runs: Mapping[str, Path],
 ) -> dict[str, Any]:
     """Figures and curves of each kind of model on one set."""
     found: dict[str, Any] = {}
@@ -99,7 +101,7 @@ def tested(
         trained = [place.trained(label(one, kind, seed)) for seed in seeds]
         found[kind] = {
             "figures": {direction: figures_of([answer[direction] for answer in answers]) for direction in DIRECTIONS},
-            "curve": curve(place, one, chosen, folders[0], way),
+            "curve": curve(place, one, chosen, kind, folders[0], way),
             "steps": trained[0]["steps"],
             "tokens": trained[0]["tokens"],
             "flops": trained[0]["flops"],
@@ -125,7 +127,11 @@ def figures_of(answers: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def result_of(
-    place: Workplace, chosen: Mapping[str, Any], starts: Mapping[str, list[Material]], choices: Any, tests: Mapping[str, Any]
+    place: Workplace,
+    chosen: Mapping[str, Any],
+    starts: Mapping[str, list[Material]],
+    choices: Any,
+    tests: Mapping[str, Any],
 ) -> dict[str, Any]:
     headline: dict[str, Any] = {}
     if "original" in tests:

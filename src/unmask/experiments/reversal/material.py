@@ -68,7 +68,8 @@ def swapped(line: Line) -> str:
 
 def refuse_unknown(chosen: Mapping[str, Any]) -> None:
     """Raises `UserError` for words of the settings that mean nothing."""
-    for key, options in (("lines", ("all", NAME_FIRST)), ("copies", ("none", "swapped")), ("weighting", ("ce", "nelbo"))):
+    words = {"lines": ("all", NAME_FIRST), "copies": ("none", "swapped"), "weighting": ("ce", "nelbo")}
+    for key, options in words.items():
         if chosen[key] not in options:
             raise UserError(f"--set {key}={chosen[key]} is none; give {' or '.join(options)}")
     for key, options in (("sets", ("original", "own")), ("kinds", KINDS)):
@@ -142,7 +143,7 @@ def grow(out: Path, label: str, kind: str, path: str, tokenizer: Tokenizer, leng
 
 
 def bases_of(paths: tuple[str, ...], kinds: list[str]) -> dict[str, str] | None:
-    """The --base of each kind of model. Raises `UserError` where one is missing, twice there, or of another tokenizer."""
+    """The --base of each kind. Raises `UserError` where one is missing or there twice, or their tokenizers differ."""
     if not paths:
         return None
     found: dict[str, str] = {}

@@ -121,8 +121,8 @@ def draw_curve(axes: Any, runs: Mapping[str, Any], choices: Mapping[str, Any]) -
         points = sorted((p for p in run["curve"] if p["guidance"] == way["guidance"]), key=lambda p: p["checkpoint"])
         for direction, style in (("trained", ":"), ("reversed", "-")):
             axes.plot(
-                [p["checkpoint"] for p in points], [100 * p[direction] for p in points], style, marker="o", markersize=4,
-                color=MDM if kind == "mdm" else ARM, label=f"{kind.upper()}, {direction}",
+                [p["checkpoint"] for p in points], [100 * p[direction] for p in points], style, marker="o",
+                markersize=4, color=MDM if kind == "mdm" else ARM, label=f"{kind.upper()}, {direction}",
             )  # fmt: skip
     axes.set(ylim=(-3, 103), xlabel="training steps, first seed", ylabel="names right, %")
     axes.set_title("Names against training", loc="left", fontweight="bold")

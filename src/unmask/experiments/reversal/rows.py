@@ -43,7 +43,13 @@ def rows(lines: Sequence[str], tokenizer: Tokenizer, length: int) -> np.ndarray:
 
 
 def write_rows(
-    folder: Path, lines: Sequence[str], held_out: Sequence[str], tokenizer: Tokenizer, length: int, seed: int, **facts: Any
+    folder: Path,
+    lines: Sequence[str],
+    held_out: Sequence[str],
+    tokenizer: Tokenizer,
+    length: int,
+    seed: int,
+    **facts: Any,
 ) -> None:
     """The prepared folder; `held_out` lines, which fit, are its validation split, `facts` go into the manifest."""
     order = list(lines)
@@ -57,7 +63,7 @@ def write_rows(
         for name, table, texts in (("train", train, order), ("validation", validation, held_out)):
             ids = table.reshape(-1)
             if name == "train":
-                ids = np.append(ids, tokenizer.eos_id)  # what the last window ends with
+                ids = np.append(ids, ids[:1])  # what the last window ends with
             writer = ShardWriter(partial, name, dtype, 100_000_000)
             writer.write(ids)
             writer.close()
