@@ -33,6 +33,10 @@ hypothesis.settings.register_profile("explore", deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-frozen", action="store_true", help="write the files of tests/frozen anew")
+
+
 @pytest.fixture(scope="session")
 def device() -> torch.device:
     """Where the models of a test lie: the CPU, or what UNMASK_TEST_DEVICE says."""

@@ -144,7 +144,7 @@ DEEP = '{"schema_version": 1, "model": ' + "[" * 50_000 + "]" * 50_000 + "}"
         ("from unmask.data.manifest import Manifest; Manifest.load(folder)", "manifest.json"),
         ("from unmask.model.tokenizers import Tokenizer; Tokenizer.from_file(folder)", "tokenizer.json"),
         ("from unmask.model.special_tokens import declared as f; f([folder / 'config.json'], 'x')", "config.json"),
-        ("from unmask.decoding.trace import load_trace as f; f(folder / 'trace.json')", "trace.json"),
+        ("from unmask.decoding.show.trace import load_trace as f; f(folder / 'trace.json')", "trace.json"),
     ],
 )
 def test_deep_json_is_one_line_wherever_a_file_is_read(tmp_path, call, name):

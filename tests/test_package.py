@@ -36,7 +36,7 @@ ROOMS = (
     *("cli", "arguments", "experiments", "bench", "serving", "scaling", "evaluation", "training", "decoding"),
     *("likelihood", "interop", "data", "diffusion", "model"),
 )
-COMMON = ("errors", "files", "hub", "settings", "statistics", "terminal", "_version")
+COMMON = ("errors", "files", "hub", "pages", "provenance", "settings", "statistics", "style", "terminal", "_version")
 
 # Modules that cost time or memory to import: no business of `import unmask` or `unmask --help`.
 HEAVY = {
@@ -102,6 +102,24 @@ def test_source_file_is_short_and_says_what_it_is(path):
     assert not text or ast.get_docstring(ast.parse(text)), "opens without a docstring"
 
 
+def lines_without_docstring(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    whole = function.end_lineno - function.lineno + 1
+    first = function.body[0]
+    return whole - (first.end_lineno - first.lineno + 1 if ast.get_docstring(function) else 0)
+
+
+# The parser of all verbs, which goes when an option is declared once.
+LONG = {"build_parser"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_no_function_is_long_and_none_asks_for_its_locals(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name not in LONG:
+            assert lines_without_docstring(node) <= 60, node.name
+    assert "locals()" not in path.read_text()
+
+
 # ---------------------------------------------------------------- lightness
 
 
@@ -151,6 +169,32 @@ def test_imports_only_point_down():
             if here in COMMON or room not in ROOMS or ROOMS.index(room) < ROOMS.index(here):
                 wrong.append(f"{path.relative_to(ROOT)}:{line}: {here} imports {name}")
     assert not wrong, "\n".join(wrong)
+
+
+def arrows(room: str) -> set[tuple[str, str]]:
+    """Who imports whom among the files and folders that stand directly in a room."""
+    folder, found = SRC / "unmask" / room, set()
+    for path in sorted(folder.rglob("*.py")):
+        here = path.relative_to(folder).with_suffix("").parts[0]
+        if here == "__init__":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"unmask.{room}"):
+                below = node.module.split(".")[2:] if node.module else []
+                for name in below[:1] or [alias.name for alias in node.names]:
+                    if name != here and ((folder / name).is_dir() or (folder / f"{name}.py").exists()):
+                        found.add((here, name))
+    return found
+
+
+def test_decoding_has_few_arrows_and_no_circle():
+    found = arrows("decoding")
+    assert {("generate", "loop"), ("loop", "passes"), ("passes", "rules"), ("rules", "state")} <= found
+    assert len(found) <= 40, sorted(found)
+    left = set(found)
+    while free := {a for a, _ in left} - {b for _, b in left}:  # imported by none of those that are left
+        left = {(a, b) for a, b in left if a not in free}
+    assert not left, f"a circle among {sorted(left)}"
 
 
 def test_import_reader_sees_every_form(tmp_path, monkeypatch):

@@ -181,8 +181,8 @@ def train(args: argparse.Namespace) -> int:
 
 def sample(args: argparse.Namespace) -> None:
     """Generates text in any order (MDM) or from left to right (ARM), or fills the gaps of a text."""
-    from unmask.decoding.sample import SampleOptions
-    from unmask.decoding.sample import sample as run_sample
+    from unmask.decoding.show.sample import SampleOptions
+    from unmask.decoding.show.sample import sample as run_sample
 
     own = SampleOptions.__dataclass_fields__
     fields = {name: value for name, value in vars(args).items() if name not in ("verb", "function", "json")}

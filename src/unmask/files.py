@@ -34,16 +34,41 @@ def write_whole(path: str | Path, text: str) -> Path:
     check_writable([path])
     path = Path(path)
     target = path.resolve()  # what a link names, not the link
-    clear_leftovers(target)
-    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
-    try:
+    with beside(target, "choose another file", path) as partial:
         partial.write_text(text, encoding="utf-8")
         partial.replace(target)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}; free space or choose another file") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return path
+
+
+@contextlib.contextmanager
+def beside(target: Path, mend: str = "choose another", named: Path | None = None) -> Iterator[Path]:
+    """A hidden sibling's name, to write a file or a folder under and rename; what is left of it goes with the block.
+
+    Leavings of killed writers are cleared first. Raises `UserError` for errors of the file system, which names the
+    target (or `named`) and the mend, also as the library of tensors calls them.
+    """
+    clear_leftovers(target)
+    partial = target.with_name(f".{target.name}.partial-{os.getpid()}")
+    remove(partial)
+    try:
+        yield partial
+    except OSError as error:
+        raise UserError(f"{named or target} cannot be written: {error.strerror}; free space or {mend}") from error
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError":
+            raise
+        raise UserError(f"{named or target} cannot be written: {error}; free space or {mend}") from error
+    finally:
+        remove(partial)
+
+
+@contextlib.contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder beside `folder` to fill, which takes its name and place when the block ends well."""
+    with beside(folder) as partial:
+        partial.mkdir(parents=True)
+        yield partial
+        replace_folder(partial, folder)
 
 
 def check_writable(paths: Iterable[str | Path | None]) -> None:

@@ -12,13 +12,9 @@ import pytest
 import unmask
 from unmask.bench import decode
 from unmask.bench.decode import bench_decode, cells, in_words, summary
-from unmask.bench.decode_arms import Ours, Theirs, useful
+from unmask.bench.decode_arms import Ours, useful
 from unmask.bench.decode_options import DecodeBenchOptions, chosen
-from unmask.bench.decode_settings import Setting, arm_settings, mdm_settings
-from unmask.decoding.orders import ORDERS
-from unmask.decoding.quotas import QUOTAS
-from unmask.decoding.revise import REVISIONS
-from unmask.decoding.score import CACHES
+from unmask.bench.decode_settings import mdm_settings
 from unmask.errors import UserError
 
 from .conftest import Twins
@@ -28,25 +24,6 @@ def options(twins: Twins, **more: Any) -> DecodeBenchOptions:
     small: dict[str, Any] = {"samples": 4, "rounds": 2, "gaps": 4, "length": [8], "prompt": [4], "batch": [1, 2]}
     small |= {"judge": twins.arm, "only": ["confidence, L/2 steps", "threshold 0.5"], "transformers": False}
     return DecodeBenchOptions(**{"model": twins.mdm, "arm": twins.arm, "data": twins.data, **small, **more})
-
-
-def test_every_rule_has_a_setting_and_every_setting_runs(twins: Twins) -> None:
-    model, settings = unmask.load(twins.mdm), mdm_settings(8, (1.0, 0.5))
-    assert len({setting.name for setting in settings}) == len(settings)
-
-    def used(option: str) -> set[str]:
-        return {setting.options[option].partition(":")[0] for setting in settings if option in setting.options}
-
-    assert used("order") == set(ORDERS) and used("revise") == set(REVISIONS)
-    assert used("cache") | {"none"} == set(CACHES) | {"none"}
-    assert used("quota") | {"paper"} == set(QUOTAS), "the published quota is the default"
-    for setting in settings:
-        (row,) = Ours(model, setting).generate([[5, 6]], 8, seed=0)
-        assert len(row.tokens) <= 8 and row.nfe >= 1 and 0 not in row.tokens, setting.name
-        if setting.steps_per_token and not setting.options.get("guidance") and "revise" not in setting.options:
-            assert row.nfe <= 8 * setting.steps_per_token + 1e-9, setting.name
-    assert [s.name for s in arm_settings((1.0, 0.5))] == ["ARM", "ARM, T 0.5"]
-    assert Setting("x", {"order": "random"}, 1 / 8).call(20) == {"order": "random", "steps": 3}
 
 
 def test_a_whole_run(twins: Twins, tmp_path: Path) -> None:
@@ -101,24 +78,6 @@ def test_a_stopped_run_goes_on(twins: Twins, tmp_path: Path, monkeypatch: pytest
         bench_decode(options(twins, out=str(tmp_path / "d.json"), gaps=0, rounds=3))
 
 
-def test_what_a_model_refuses_is_noted(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
-    odd = [Setting("odd", {"order": "sideways"}), Setting("even", {"order": "random", "quota": "even"}, 1 / 2)]
-    monkeypatch.setattr(decode, "mdm_settings", lambda *a, **k: [s.at(1.0, False) for s in odd])
-    result = bench_decode(options(twins, only=[], judge="none", arm=None))
-    assert "order 'sideways' is unknown" in result["refused"]["odd"]
-    (row,) = result["cells"][0]["rows"]
-    assert row["setting"] == "even" and "perplexity" not in row["quality"] and row["speed"]["1"]["over_arm"] is None
-    assert "left out: odd" in in_words(result)
-
-
-def test_transformers_writes_what_its_weights_say(twins: Twins) -> None:
-    pytest.importorskip("transformers")
-    model = unmask.load(twins.arm)
-    theirs, ours = Theirs(model, 0.0), Ours(model, Setting("ARM", {"temperature": 0.0}))
-    prompts = [[5, 6, 7], [8, 9, 10]]
-    assert [r.tokens for r in theirs.generate(prompts, 6, 0)] == [r.tokens for r in ours.generate(prompts, 6, 0)]
-
-
 def test_small_parts(twins: Twins) -> None:
     assert useful([3, 4, 0, 5], (0,)) == [3, 4] and useful([3, 4], (0,)) == [3, 4] == useful([3, 4], ())
     assert useful([3, 4, 5, 0], (0, 5)) == [3, 4]
@@ -171,11 +130,3 @@ def test_without_a_prompt_texts_begin_where_the_twins_do(twins: Twins) -> None:
     result = bench_decode(options(twins, prompt=[0], only=["ancestral, L steps"], batch=[1], gaps=0, rounds=1))
     names = {row["setting"] for row in result["cells"][0]["rows"]}
     assert names == {"ancestral, L steps", "ARM", "ARM, T 0.7", "ARM, T 0.5"}
-
-
-def test_transformers_too_begins_behind_an_end_of_sequence(twins: Twins) -> None:
-    pytest.importorskip("transformers")
-    arm = unmask.load(twins.arm)
-    theirs = Theirs(arm, temperature=0.0)
-    (empty,), (named,) = theirs.generate([[]], 4, 0), theirs.generate([[arm.eos_id or 0]], 4, 0)
-    assert empty.tokens == named.tokens

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.data.document import Document, facts, of_parts
-from unmask.data.split import TRAIN, VALIDATION, held_out_end
 
 
 def long(text: str, size: int = 7) -> Document:
@@ -46,15 +44,3 @@ def test_the_cut_is_at_the_end_of_a_line_else_of_a_word() -> None:
     assert tail.text.startswith("words") and abs(len(tail.text) - 180) <= 6
     head, tail = Document("x" * 1000, "a").cut(0.9)
     assert (len(head.text), len(tail.text)) == (900, 100)
-
-
-@pytest.mark.parametrize("lengths", [[1000], [500, 500], [10] * 100, [1, 998, 1]])
-@pytest.mark.parametrize("share", [0.05, 0.5])
-def test_the_end_is_held_out(lengths: list[int], share: float) -> None:
-    documents = [Document("word " * (n // 5) + "x" * (n % 5), str(i)) for i, n in enumerate(lengths)]
-    sided = list(held_out_end(documents, share, sum(lengths)))
-    assert [side for side, _ in sided] == sorted(side for side, _ in sided)  # training first
-    assert "".join(d.text for _, d in sided) == "".join(d.text for d in documents)
-    held = sum(len(d.text) for side, d in sided if side == VALIDATION)
-    assert abs(held - share * 1000) <= 5 and {side for side, _ in sided} == {TRAIN, VALIDATION}
-    assert len(sided) <= len(documents) + 1

@@ -7,13 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from unmask.data.chat import TEMPLATES, Part, TemplateFields, Turn, render, template
-from unmask.data.packing import pack
 from unmask.data.sft import Examples, FieldNames, SFTFields, read_examples
 from unmask.errors import UserError
 from unmask.model.tokenizers import Tokenizer
@@ -276,17 +272,3 @@ def test_a_split_keeps_rows_whole_and_depends_on_the_seed_alone(tmp_path: Path) 
 def test_bad_fields_are_named(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         SFTFields(**fields)
-
-
-@given(st.lists(st.integers(1, 20), min_size=1, max_size=60))
-def test_packing_holds_every_example_once_and_wastes_little(lengths: list[int]) -> None:
-    windows = pack(np.array(lengths), 20)
-    assert sorted(np.concatenate(windows).tolist()) == list(range(len(lengths)))
-    filled = [sum(lengths[i] for i in window) for window in windows]
-    assert max(filled) <= 20
-    assert sum(total <= 10 for total in filled) <= 1
-
-
-def test_packing_refuses_what_does_not_fit() -> None:
-    with pytest.raises(ValueError, match="21 tokens does not fit a window of 20"):
-        pack(np.array([3, 21]), 20)

@@ -176,10 +176,3 @@ def test_damaged_manifests(folder):
         path.write_text(content)
         with pytest.raises(UserError, match="manifest.json"):
             TokenData(folder, "train")
-
-
-def test_the_manifest_gives_back_itself(folder):
-    manifest = Manifest.load(folder)
-    assert json.loads((folder / "manifest.json").read_text()) == json.loads(manifest.to_json())
-    assert manifest["vocab_size"] == 257 and not manifest.created
-    assert "validation" in manifest.summary()

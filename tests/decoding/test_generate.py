@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
+import sys
 import warnings
 
 import numpy as np
@@ -299,3 +301,20 @@ def test_what_is_printed_is_read_again(mdm: Model) -> None:
     assert Generation.from_dict({**row, "index": 0, "settings_hash": "x", "note": "mine"}) == g
     with pytest.raises(UserError, match="generation.note is unknown"):
         Generation.from_dict({**row, "note": "mine"})
+
+
+def test_every_option_of_the_signature_is_asked_for(mdm: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, object]] = []
+
+    def prepare(model: Model, prompts: object, options: dict[str, object], **rest: object) -> None:
+        asked.append({**options, **{name: value for name, value in rest.items() if value is not None}})
+        raise InterruptedError
+
+    monkeypatch.setattr(sys.modules["unmask.decoding.generate"], "prepare", prepare)
+    names = [*inspect.signature(generate).parameters]
+    assert names[:2] == ["model", "prompts"] and names[-2:] == ["trace", "watch"]
+    for name in names[2:-1]:
+        marker = object()
+        with pytest.raises(InterruptedError):
+            generate(mdm, [[1]], **{name: marker})
+        assert asked.pop()[name] is marker

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 
-from unmask.evaluation.plots import picture
-from unmask.evaluation.report import confidence_colour, power, render
+from unmask.evaluation.report import power, render
 
 
 class Page(HTMLParser):
@@ -162,14 +161,5 @@ def test_wide_tables_name_their_columns_in_every_cell(summary: dict[str, Any]) -
     assert [attributes.get("class") for tag, attributes in page.tags if tag == "table"].count("stack") == 3
 
 
-def test_colours_and_powers() -> None:
-    assert confidence_colour(0) == "rgb(248, 180, 170)" and confidence_colour(1) == "rgb(158, 217, 165)"
-    assert confidence_colour(-1) == confidence_colour(0) and confidence_colour(0.4) != confidence_colour(0.6)
+def test_powers() -> None:
     assert power(2.4e13) == "2.40 × 10<sup>13</sup>"
-
-
-def test_a_picture_for_the_readme(summary: dict[str, Any], tmp_path: Path) -> None:
-    first = picture(summary, tmp_path / "a.png").read_bytes()
-    assert first[:4] == b"\x89PNG" and picture(summary, tmp_path / "b.png").read_bytes() == first
-    summary["arm"]["bits_per_byte"] *= 2
-    assert picture(summary, tmp_path / "c.png").read_bytes() != first

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from unmask import provenance
 from unmask.errors import UserError
 from unmask.model import number_types
 from unmask.model.number_types import processor_flags, processor_has_bf16, processor_name, refuse_bf16
@@ -41,7 +42,7 @@ def test_the_system_says_it_where_pytorch_does_not(
 ) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     (tmp_path / "cpuinfo").write_text(text)
-    monkeypatch.setattr(number_types, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(provenance, "CPUINFO", tmp_path / "cpuinfo")
     assert processor_has_bf16() is has
 
 
@@ -54,13 +55,13 @@ def test_pytorch_says_it(monkeypatch: pytest.MonkeyPatch, there: bool, has: bool
 
 def test_no_list_at_all_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    monkeypatch.setattr(number_types, "CPUINFO", tmp_path / "nothing")
+    monkeypatch.setattr(provenance, "CPUINFO", tmp_path / "nothing")
     assert processor_has_bf16() is False and processor_name(), "some name"
 
 
 def test_the_name_is_the_systems(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text(X86.format(""))
-    monkeypatch.setattr(number_types, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(provenance, "CPUINFO", tmp_path / "cpuinfo")
     assert processor_name() == "Some CPU: fast"
 
 

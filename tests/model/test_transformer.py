@@ -10,8 +10,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.errors import UserError
-from unmask.model.cache import KVCache
 from unmask.model.config import ModelConfig
 from unmask.model.transformer import Transformer, rope_tables
 
@@ -180,27 +178,6 @@ def test_only_differences_of_positions_matter() -> None:
     assert (here - apart).abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("kv_heads", [4, 2])
-def test_a_cache_gives_what_no_cache_gives(kv_heads: int) -> None:
-    """Prompts of different lengths, token by token, and after a row has left."""
-    network = make(causal=True, n_kv_head=kv_heads)
-    ids_BT = tokens(3, 12)
-    lengths = torch.tensor([2, 5, 3])
-    with torch.no_grad():
-        whole_BTV = network(ids_BT)
-        cache = KVCache(network.config, 3, 12)
-        prompt_BT = torch.where(torch.arange(5) < lengths[:, None], ids_BT[:, :5], 0)
-        network.hidden(prompt_BT, positions_BT=torch.arange(5).expand(3, 5), cache=cache)
-        rows = torch.arange(3)
-        for step in range(6):
-            if step == 3:
-                rows = torch.tensor([0, 2])
-                cache.keep(rows)
-            at = (lengths[rows] + step)[:, None]
-            logits = network.head(network.hidden(ids_BT[rows].gather(1, at), positions_BT=at, cache=cache))
-            torch.testing.assert_close(logits[:, 0], whole_BTV[rows, at[:, 0]], atol=1e-5, rtol=1e-5)
-
-
 def test_initialisation_is_the_papers() -> None:
     config = ModelConfig(n_layer=3, n_head=4, n_embd=256, vocab_size=1000)
     network = Transformer(config, seed=0)
@@ -226,10 +203,3 @@ def test_rope_tables_are_rounded_where_the_config_says() -> None:
     for fine, coarse in zip(exact, rounded, strict=True):
         assert fine.dtype == coarse.dtype == torch.float32
         assert torch.equal(coarse, fine.bfloat16().float()) and not torch.equal(coarse, fine)
-
-
-def test_too_long_is_said() -> None:
-    with pytest.raises(UserError, match="25 tokens exceed the context of 24"):
-        make().hidden(tokens(1, 25))
-    with pytest.raises(UserError, match="25 tokens exceed the context of 24"):
-        KVCache(ModelConfig(**SIZES, causal=True), 1, 25)

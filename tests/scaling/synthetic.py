@@ -55,6 +55,8 @@ def runs_of(
     trunk: Sequence[str] | None = None,
     plateau: Sequence[float] | None = None,
     unique: Sequence[float] | None = None,
+    best_loss: Sequence[float] | None = None,
+    best_tokens: Sequence[float] | None = None,
 ) -> Runs:
     """A table of one objective."""
     n = len(loss)
@@ -78,6 +80,8 @@ def runs_of(
         se=numbers(None),
         plateau=numbers(plateau),
         unique=numbers(unique),
+        best_loss=numbers(best_loss),
+        best_tokens=numbers(best_tokens),
     )
 
 

@@ -13,7 +13,6 @@ from unmask.scaling.cost import Cost
 from unmask.scaling.isoflop import fit_lines, fit_parabolas
 from unmask.scaling.law import Law
 from unmask.scaling.parametric import Points, fit_laws
-from unmask.scaling.scatter import scatter_of
 from unmask.scaling.table import Runs
 
 NOISE = {"arm": 0.010, "mdm": 0.015}
@@ -81,19 +80,6 @@ def test_intervals_cover_where_every_budget_has_many_sizes() -> None:
 
     found = covered(make, 200, approach3=True)
     assert all(0.88 <= share <= 0.995 for share in found.values()), found
-
-
-def test_scatter_tells_seeds_from_sizes() -> None:
-    rng = np.random.default_rng(0)
-    found = []
-    for _ in range(40):
-        runs, _ = sweep("arm", rng, 0.010, shape=0.02)
-        minima = fit_parabolas(runs.flops, runs.params, runs.loss, Cost())
-        assert minima is not None
-        found.append(scatter_of(runs, minima))
-    assert np.sqrt(np.mean([s.seed**2 for s in found])) == pytest.approx(0.010, rel=0.1)
-    assert np.sqrt(np.mean([s.size**2 for s in found])) == pytest.approx(0.02, rel=0.35)
-    assert all(s.seed_free == 30 for s in found)
 
 
 def trunk_sweep(rng: np.random.Generator, noise: float) -> tuple[Runs, Law]:

@@ -86,3 +86,17 @@ def test_a_curve_that_begins_below_crosses_at_its_first_point():
     )
     assert crossing["epochs"] == crossing["same_epochs"] == 2.0
     assert np.isclose(crossing["lowest"], 4.9)
+
+
+def test_best_checkpoints_count_for_what_was_ever_reached_and_not_for_as_long():
+    arm = dict(rows("arm", ARM, seed="0"))
+    best = {"best_loss": 4.3, "best_tokens": 3 * 5e5}
+    rows_of_arm = [(where, row | best) for where, row in arm.items()]
+    (study,) = studies_of(table(rows_of_arm[3:], rows("mdm", MDM)), ("arm", "mdm"))
+    arm_line, mdm_line = study["series"]
+    assert arm_line["final"] == [4.5, 4.9] and arm_line["best"] == [4.3, 4.3]
+    assert arm_line["checkpoints"] == [[3.0, 4.3], [3.0, 4.3]] and mdm_line["checkpoints"] == []
+    assert study["crossing"]["lowest"] == 4.3 and study["crossing"]["lowest_at"] == 3
+    (plain,) = studies_of(table(list(arm.items())[3:], rows("mdm", MDM)), ("arm", "mdm"))
+    assert plain["crossing"]["lowest"] == 4.5
+    assert plain["crossing"]["same_epochs"] == study["crossing"]["same_epochs"]

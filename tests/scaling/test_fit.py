@@ -219,6 +219,9 @@ def test_repeated_data_takes_no_part_and_gives_its_own_law(tmp_path: Path) -> No
     assert found["constrained"]["mdm"]["muennighoff"]["R_D"]["estimate"] == pytest.approx(20, rel=0.15)
     assert found["constrained"]["mdm"]["quokka"]["best_epochs"]["estimate"] > 20
     assert "repeated data" in in_words(found)
+    (study,) = found["repeated"]
+    assert study["series"][0]["epochs"] == epochs.tolist() and study["series"][0]["checkpoints"] == []
+    assert "best until then" in in_words(found) and f"{loss[0]:.4f}" in in_words(found)
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,17 +3,15 @@
 import json
 import math
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from unmask.errors import UserError
-from unmask.scaling import sources
+from unmask.scaling.constrained import Quokka
 from unmask.scaling.cost import Cost
 from unmask.scaling.law import Law
 from unmask.scaling.predict import PredictOptions, in_words, scale_predict
-from unmask.scaling.sources import FitSource, open_source
 
 # Muennighoff et al. 2023, as published
 MUENNIGHOFF = {"E": math.exp(0.6254804), "A": math.exp(6.255414), "B": math.exp(7.3049974)}
@@ -100,15 +98,6 @@ def test_outside_the_range_warns_and_says_how_far():
         scale_predict(PredictOptions(flops=1e17, source="paper"))
 
 
-def test_the_default_is_the_paper_until_our_own_fit_lies_there(tmp_path, monkeypatch, written):
-    monkeypatch.setattr(sources, "OURS", tmp_path / "none.json")
-    assert "2410.18514" in open_source(None).name
-    with pytest.raises(UserError, match="no fit of our own is shipped yet; give --from paper"):
-        open_source("ours")
-    monkeypatch.setattr(sources, "OURS", Path(written()))
-    assert open_source(None).name == open_source("ours").name == "the fit of our own sweep"
-
-
 def test_size_and_tokens_by_the_law_and_flops_by_its_rule(written):
     result = quiet(PredictOptions(params=1e9, tokens=2e10, source=written(draws=50)))
     law = Law(**MUENNIGHOFF)
@@ -123,6 +112,52 @@ def test_repeated_data_gives_muennighoffs_printed_loss(written):
     assert estimate(result, "arm", "loss") == pytest.approx(2.225644, abs=2e-6)
     low, high = (result["objectives"]["arm"]["loss"][end] for end in ("low", "high"))
     assert low < 2.2256 < high
+
+
+QUOKKA = {"p_e": 0.9, "gamma": 0.8, "c_p": 60.0}
+
+
+def with_quokka(draws=0, whole=False):
+    fit = fit_file(draws=draws)
+    fields = QUOKKA | ({"m_p": 0.1, "k_p": 0.1, **MUENNIGHOFF} if whole else {})
+    held = [] if whole else ["E", "A", "B", "alpha", "beta", "m_p", "k_p"]
+    fit["constrained"]["arm"]["quokka"] = values(**fields) | {"held": held}
+    if draws:
+        rng = np.random.default_rng(1)
+        all_ten = {"m_p": 0.0, "k_p": 0.0, **MUENNIGHOFF, **fields}
+        rows = {name: (value * np.exp(rng.normal(0, 0.02, 30))).tolist() for name, value in all_ten.items()}
+        rows["p_e"][3] = None  # a resample without a number
+        fit["draws"]["quokka"] = {"arm": rows}
+    return fit
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_quokkas_form_stands_beside_muennighoffs_where_the_fit_holds_it(tmp_path, whole):
+    (tmp_path / "fit.json").write_text(json.dumps(with_quokka(draws=40, whole=whole)))
+    asked = PredictOptions(params=1e8, tokens=4e10, unique=1e9, source=str(tmp_path))
+    result = quiet(asked)
+    law = Quokka(Law(**MUENNIGHOFF), **QUOKKA, **({"m_p": 0.1, "k_p": 0.1} if whole else {}))
+    found = result["quokka"]["arm"]["loss"]
+    assert found["estimate"] == pytest.approx(float(law.loss(1e8, 4e10, 1e9)))
+    assert found["low"] < found["estimate"] < found["high"]
+    assert "arm, Muennighoff" in in_words(result) and "arm, Quokka" in in_words(result)
+    best = quiet(PredictOptions(flops=1e20, unique=1e9, source=str(tmp_path)))["quokka"]["arm"]
+    params = best["params"]["estimate"]
+    near = [float(law.loss(n, 1e20 / 6 / n, 1e9)) for n in (params / 1.2, params * 1.2)]
+    assert best["loss"]["estimate"] < min(near)
+
+
+def test_one_form_without_the_other_is_told(tmp_path, written):
+    alone = quiet(PredictOptions(params=1e8, tokens=4e10, unique=1e9, source=written()))
+    assert alone["quokka"] == {} and any("no Quokka's law of arm: the fit file holds none" in n for n in alone["notes"])
+    fit = with_quokka()
+    fit["constrained"]["arm"]["muennighoff"]["R_D"] = {"estimate": None, "why": "at the end of its range"}
+    (tmp_path / "fit.json").write_text(json.dumps(fit))
+    with pytest.warns(UserWarning, match="at the end of its range"):
+        result = scale_predict(PredictOptions(params=1e8, tokens=4e10, unique=1e9, source=str(tmp_path)))
+    assert result["objectives"] == {} and result["quokka"]["arm"]["loss"]["estimate"] > 0
+    assert "arm, Quokka" in in_words(result)
+    assert "quokka" not in quiet(PredictOptions(flops=1e19, source=str(tmp_path)))
 
 
 def test_the_optimum_of_a_budget_shrinks_the_tokens_where_few_are_new(written):
@@ -157,18 +192,6 @@ def test_what_one_objective_has_not_is_a_warning_where_another_has_it(tmp_path):
     with pytest.warns(UserWarning, match="has no approach2 of mdm: one budget"):
         result = scale_predict(PredictOptions(flops=1e19, source=str(tmp_path)))
     assert list(result["objectives"]) == ["arm"] and "mdm" in result["warnings"][0]
-
-
-def test_exact_flops_come_from_the_fits_own_cost(tmp_path):
-    cost = Cost((math.log(1e6), math.log(1e9)), (math.log(2e7), math.log(8e9)))
-    source = FitSource(fit_file(cost={"arm": cost.to_dict()}, flops_rule="exact"), "here")
-    assert source.flops_of("arm", 1e6, 1e9) == pytest.approx(2e16)
-    assert source.flops_of("arm", 1e9, 1.0) == pytest.approx(8e9)
-
-
-def test_a_report_folder_names_its_fit(tmp_path, written):
-    written()
-    assert open_source(str(tmp_path)).objectives == ["arm"]
 
 
 def test_words_have_a_row_an_objective():

@@ -18,7 +18,7 @@ from unmask.scaling.predict import PredictOptions, scale_predict
 from unmask.scaling.report import ReportOptions, in_words, scale_report
 
 UNIQUE = 5e5
-COLUMNS = ("objective", "flops", "params", "tokens", "loss", "seed", "plateau", "unique")
+COLUMNS = ("objective", "flops", "params", "tokens", "loss", "seed", "plateau", "unique", "best_loss", "best_tokens")
 
 
 def rows_of(kind: str, rng: np.random.Generator, plateau: float = 0.0) -> list[dict]:
@@ -51,6 +51,7 @@ def table(tmp_path_factory) -> Path:
     rng = np.random.default_rng(3)
     rows = rows_of("arm", rng) + rows_of("mdm", rng, plateau=1.6e6)
     rows += repeats("arm", {1: 5.0, 2: 4.6, 4: 4.4, 8: 4.5, 16: 4.9})
+    rows[-1] |= {"best_loss": 4.35, "best_tokens": 5 * UNIQUE}
     rows += repeats("mdm", {4: 5.4, 16: 4.8, 64: 4.2, 256: 4.0})
     return write(tmp_path_factory.mktemp("table") / "sweep.csv", rows)
 
@@ -120,7 +121,9 @@ def test_fit_json_holds_numbers_alone_and_what_predictions_ask(made):
 def test_repeated_data_has_its_crossing_and_is_no_part_of_the_laws(made, page):
     fit = json.loads((made / "fit.json").read_text())
     (study,) = fit["view"]["repeated"]
-    assert study["crossing"]["lowest"] == 4.4 and 16 < study["crossing"]["epochs"] < 64
+    crossing = study["crossing"]
+    assert crossing["lowest"] == 4.35 and crossing["lowest_at"] == 5 and 16 < crossing["epochs"] < 64
+    assert "final weights" in page and "4.3500 at 5" in page and fit["repeated"] == fit["view"]["repeated"]
     assert "0.5M unique tokens" in page and "comes below the ARM" in page
     assert max(run["tokens"] / run["params"] for run in fit["view"]["runs"]) < UNIQUE * 256 / 443_040 * 10
     assert not any(run["loss"] in (4.4, 4.2) for run in fit["view"]["runs"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-from pathlib import Path
 
 import psutil
 import pytest
@@ -13,7 +12,6 @@ import pytest
 import unmask
 from scaling.conftest import Bench, part, stopped, until
 from unmask.errors import UserError
-from unmask.scaling.job import last_line
 from unmask.scaling.run import refuse_missing_type, shard_of
 from unmask.scaling.runs import PlannedRun
 
@@ -165,13 +163,3 @@ def test_shards_are_counted_from_one(text):
     with pytest.raises(UserError, match="--shard"):
         shard_of(text)
     assert shard_of("2/3") == (2, 3)
-
-
-def test_the_last_word_of_a_log_is_its_error(tmp_path: Path):
-    log = tmp_path / "x.log"
-    log.write_text("step 1\nunmask: error: no room\nbye\n")
-    assert last_line(log) == "no room"
-    log.write_text("Traceback\nValueError: x\n\n")
-    assert last_line(log) == "ValueError: x"
-    log.write_text("")
-    assert last_line(log) == "ended without a word"

@@ -13,9 +13,8 @@ from unmask.bench.corpus import random_corpus
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError
 from unmask.training import fastest as module
-from unmask.training.fastest import Arm, arms_of, choose, fastest, ways_of
+from unmask.training.fastest import Arm, choose, fastest, ways_of
 from unmask.training.recipe import ModelFields, Recipe
-from unmask.training.trial import Crew, Way, rounds, survivors
 
 
 def arm(rate: float, compile: bool = False, starts: float = 0.0, processes: int = 2, again: float | None = None) -> Arm:
@@ -30,13 +29,6 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
         data=str(tmp_path / "data"), out="-", steps=100, context=16, batch_size=2,
         model=ModelFields(n_layer=2, n_head=2, n_embd=16), objective=ObjectiveConfig(random_length=0.0),
     )  # fmt: skip
-
-
-def test_survivors_are_those_whose_best_turn_is_near_the_leaders_median():
-    rates = {"a": [10.0, 11.0, 12.0], "b": [5.0, 9.9], "c": [1.0, 2.0], "d": [8.0]}
-    assert survivors(rates, 0.9) == ["a", "b"]
-    assert survivors(rates, 0.7) == ["a", "b", "d"]
-    assert survivors({"a": [3.0]}, 1.0) == ["a"]
 
 
 def test_a_way_that_compiles_is_chosen_for_long_runs_alone():
@@ -63,34 +55,6 @@ def test_ways_fill_the_cores(monkeypatch):
     assert not any(way.compile for way in ways_of(2, False))
 
 
-def test_ratios_are_of_the_rounds_in_which_both_ran():
-    ways = ways_of(1, False)[:1] + [Way("fp32", True, 1, 1, {1: 30.0, 2: 40.0}), Way("bf16", True, 1, 1, stopped="no")]
-    ways[0].rates = {0: 1.0, 1: 10.0, 2: 20.0}
-    base, compiled, unmeasured = arms_of(ways)
-    assert (base.ratio, base.tokens_per_second) == (1.0, 10.0)
-    assert (compiled.ratio, compiled.q1, compiled.q3) == (2.5, 32.5, 37.5)
-    assert (unmeasured.tokens_per_second, unmeasured.stopped) == (0.0, "no")
-
-
-def test_rounds_stop_who_falls_behind_but_never_the_base(recipe, monkeypatch):
-    speed = {"base": 1.0, "good": 10.0, "near": 9.0, "bad": 2.0}
-    crews = [Crew(Way(name, False, 1, 1), recipe) for name in speed]
-    order = []
-
-    def turn(crew: Crew, index: int) -> None:
-        order.append((index, crew.way.precision))
-        crew.way.rates[index] = speed[crew.way.precision]
-
-    monkeypatch.setattr(Crew, "turn", turn)
-    rounds(crews, first=0, count=3, share=0.85, until=float("inf"))
-    assert [len(crew.way.rates) for crew in crews] == [3, 3, 3, 1]
-    assert [crew.way.stopped for crew in crews] == ["", "", "", "behind after round 1"]
-    assert [name for index, name in order if index == 1] == ["good", "near", "base"]
-    order.clear()
-    rounds(crews, first=3, count=9, share=0.85, until=0.0)
-    assert max(index for index, _ in order) == 5  # three rounds where the time is over
-
-
 def test_fastest_for_real_and_from_the_cache(recipe, monkeypatch):
     """Eager only: the run is too short for compiling. Another batch is another measurement, a damaged file as well."""
     said: list[str] = []
@@ -109,18 +73,6 @@ def test_fastest_for_real_and_from_the_cache(recipe, monkeypatch):
     (file,) = (Path(recipe.data).parent / "cache" / "fastest").iterdir()
     file.write_text("{}")
     assert module._known(file, {}) is None
-
-
-def test_a_process_that_fails_is_told_in_its_row(recipe):
-    crew = Crew(Way("fp32", False, 1, 1), dataclasses.replace(recipe, context=1 << 13))
-    crew.start(1)
-    crew.ask(0.0, 1)
-    assert crew.answers() is None
-    assert "context 8192 is longer" in crew.way.stopped
-    slow = Crew(Way("fp32", False, 1, 1), recipe)
-    slow.start(1)
-    slow.ask(30.0, 1)
-    assert slow.answers(within=0.1) is None and slow.way.stopped == "took too long"
 
 
 def test_bad_input_is_one_line(recipe):

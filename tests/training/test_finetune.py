@@ -280,8 +280,21 @@ def test_prompt_dropout_hides_whole_prompts_of_that_share(make: Any) -> None:
         assert not set(scored(inputs)[0]) & set(range(len(prompt))), "hidden, and still out of the loss"
         hidden += masks[0]
     assert hidden / 600 == pytest.approx(0.3, abs=0.06)
-    with pytest.raises(UserError, match="sft.prompt_dropout needs a masked diffusion model"):
-        task(make(kind="arm", sft__prompt_dropout=0.1))
+
+
+def test_an_autoregressive_model_reads_ends_of_sequence_in_place_of_a_dropped_prompt(make: Any) -> None:
+    made, whole = (task(make(name, kind="arm", sft__prompt_dropout=p)) for name, p in (("some", 0.4), ("none", 0.0)))
+    hidden = 0
+    for k in range(200):
+        inputs, clean = made.inputs(np.array([k])), whole.inputs(np.array([k]))
+        prompt, _ = ROWS[int(made._examples.rows[made.windows(np.array([k]))[0]]) % 6]
+        n = len(prompt)
+        dropped = bool((inputs.tokens_BT != clean.tokens_BT).any())
+        assert not dropped or (inputs.tokens_BT[0, :n] == EOS).all()
+        assert torch.equal(inputs.tokens_BT[0, n:], clean.tokens_BT[0, n:])
+        assert torch.equal(inputs.targets_N, clean.targets_N) and torch.equal(inputs.positions_N, clean.positions_N)
+        hidden += dropped
+    assert hidden / 200 == pytest.approx(0.4, abs=0.1)
 
 
 @pytest.mark.parametrize("kind", ["mdm", "arm"])

@@ -31,6 +31,7 @@ MAY = {
     "log_every": (5, "exact"),
     "max_skipped": (3, "exact"),
     "checkpoint.every": (2, "exact"),
+    "checkpoint.at": ([3], "exact"),
     "checkpoint.keep": (1, "exact"),
     "checkpoint.verify": ("sizes", "exact"),
     "device": ("cpu", "exact"),
@@ -42,7 +43,7 @@ MAY = {
     "parallel.kind": ("fsdp", "close"),
 }
 # Tried by tests of their own below.
-MAY_APART = {"out", "data", "init", "parallel.shard", "wandb"}
+MAY_APART = {"out", "data", "init", "fork", "parallel.shard", "wandb"}  # fork: test_fork.py
 MUST_NOT = {
     "seed": 1,
     "context": 8,
@@ -82,6 +83,7 @@ MUST_NOT = {
     "validation.windows": 2,
     "validation.draws": 3,
     "validation.seed": 1,
+    "dropout": 0.1,
     "ema": 0.9,
     "precision": "bf16",  # a run in fp32; the other way it may: test_precision.py
     "unique_tokens": 64.0,

@@ -99,7 +99,7 @@ class Ours(Arm):
 
     def __init__(self, recipe: Recipe, device: torch.device, ranks: Ranks, say: Callable[[str], None]) -> None:
         super().__init__(recipe, device, ranks)
-        self.network = Transformer(self.config, seed=recipe.seed).to(device)
+        self.network = Transformer(self.config, seed=recipe.seed).drop(recipe.dropout).to(device)
         self.network.recompute = recipe.activation_checkpointing
         if recipe.compile:
             compile_layers(self.network, say)

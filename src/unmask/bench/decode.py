@@ -28,15 +28,16 @@ from unmask.bench.decode_arms import Ours, Writer, transformers_arms
 from unmask.bench.decode_gaps import gaps
 from unmask.bench.decode_options import BASELINE, Bench, DecodeBenchOptions, chosen, in_type, shared_context
 from unmask.bench.decode_settings import STOP, Setting, arm_settings, mdm_settings
-from unmask.bench.train import machine, spread
+from unmask.bench.train import spread
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.evaluation.generation_quality import Sample, held_out, measure
 from unmask.evaluation.judge import open_judge
-from unmask.evaluation.provenance import model_facts, versions, write_result
+from unmask.evaluation.provenance import model_facts, write_result
 from unmask.evaluation.request_store import RequestStore
 from unmask.model.folder import Model, load
 from unmask.model.placement import choose_device
+from unmask.provenance import machine, versions
 from unmask.terminal import say
 
 SCHEMA_VERSION = 1

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from unmask.bench.pareto import SLACK, Point, front, points
+from unmask.style import BLUE, COLOURS, DASHED, FAINT, INK
 
-COLOURS = {"mdm": "#0b7a75", "arm": "#c8553d", "transformers": "#5b6bb0"}
+KIND_COLOURS = {"mdm": COLOURS["mdm"], "arm": COLOURS["arm"], "transformers": BLUE}
 LABELS = {"mdm": "masked diffusion", "arm": "ARM twin", "transformers": "transformers' generate"}
 MOST_COLUMNS = 6
 
@@ -33,12 +34,12 @@ def plot(result: dict[str, Any], path: Path) -> None:
         _scatter(above, found, entropy, "bits")
         _scatter(below, found, entropy, "entropy")
         honest = front(found, entropy)
-        _name(above, found, honest, "#222222", joined=True)
-        _name(above, found, front(found, None) - honest, "#777777", joined=False)
+        _name(above, found, honest, INK, joined=True)
+        _name(above, found, front(found, None) - honest, FAINT, joined=False)
         if "bits_per_byte" in real:
-            above.axhline(real["bits_per_byte"]["value"], color="#444444", linestyle="--", linewidth=1)
-        below.axhline(entropy, color="#444444", linestyle="--", linewidth=1, label="held-out text")
-        below.axhspan(below.get_ylim()[0], entropy - SLACK, color="#c8553d", alpha=0.06)
+            above.axhline(real["bits_per_byte"]["value"], color=DASHED, linestyle="--", linewidth=1)
+        below.axhline(entropy, color=DASHED, linestyle="--", linewidth=1, label="held-out text")
+        below.axhspan(below.get_ylim()[0], entropy - SLACK, color=COLOURS["arm"], alpha=0.06)
         above.set_xscale("log")
         above.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         above.xaxis.set_major_formatter("{x:,.0f}")
@@ -59,7 +60,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
 
 def _scatter(axes: Any, found: list[Point], entropy: float, value: str) -> None:
-    for kind, colour in COLOURS.items():
+    for kind, colour in KIND_COLOURS.items():
         own = [p for p in found if p.kind == kind and getattr(p, value) is not None]
         if not own:
             continue

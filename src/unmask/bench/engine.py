@@ -34,13 +34,14 @@ from unmask.bench.decode_arms import Ours, Writer, transformers_arms
 from unmask.bench.decode_settings import Setting
 from unmask.bench.number_types import check_types, placement_facts, random_model, sampling, sampling_in_words
 from unmask.bench.reference_sampler import reference_sample
-from unmask.bench.train import machine, model_fields, spread
+from unmask.bench.train import model_fields, spread
 from unmask.decoding import generate
 from unmask.errors import UserError
-from unmask.evaluation.provenance import versions, write_result
+from unmask.evaluation.provenance import write_result
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.model.config import ModelConfig
 from unmask.model.presets import preset
+from unmask.provenance import machine, versions
 from unmask.terminal import say
 
 SCHEMA_VERSION = 1

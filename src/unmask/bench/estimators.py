@@ -23,12 +23,15 @@ import torch
 from unmask.bench import clock
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
-from unmask.evaluation.provenance import model_facts, versions
+from unmask.evaluation.provenance import model_facts
+from unmask.files import write_whole
 from unmask.likelihood.estimators import EXACT_LIMIT, Estimator
 from unmask.likelihood.pairs import Pair, make_pairs
 from unmask.likelihood.scoring import Score, score_pairs
 from unmask.model.folder import Model, load
+from unmask.provenance import versions
 from unmask.statistics import interval
+from unmask.style import BLUE, GREY, LINE, RED, TEAL
 from unmask.terminal import say
 
 SCHEMA_VERSION = 1
@@ -40,10 +43,10 @@ SETTINGS = [
     ("chain-rule", "left-to-right", None),
 ]
 COLOURS = {
-    "mc-bernoulli": "#c8553d",
-    "mc-fixed": "#0b7a75",
-    "chain-rule random": "#5b6bb0",
-    "order-mixture": "#8a8f98",
+    "mc-bernoulli": RED,
+    "mc-fixed": TEAL,
+    "chain-rule random": BLUE,
+    "order-mixture": GREY,
 }
 
 
@@ -100,7 +103,7 @@ def study(options: StudyOptions) -> dict[str, Any]:
         "until_se": {"wanted": options.until_se, **stopped},
     }
     if options.out is not None:
-        Path(options.out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_whole(options.out, json.dumps(result, indent=1) + "\n")
     if options.plot is not None:
         draw(result, Path(options.plot))
     return result
@@ -200,7 +203,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
             )
     left.set(xscale="log", yscale="log", xlabel="CPU milliseconds a text", ylabel="standard deviation, nats")
     left.set_title("Spread against time (numbers: draws or orders)", fontsize=10)
-    right.axhline(0.95, color="#9aa0a8", linewidth=1, linestyle="--")
+    right.axhline(0.95, color=GREY, linewidth=1, linestyle="--")
     right.set(xscale="log", xlabel="passes a text", ylabel="intervals that hold the exact value")
     right.xaxis.set_major_formatter(ticker.ScalarFormatter())
     right.set_xticks([16, 32, 64, 128], minor=False)
@@ -208,7 +211,7 @@ def draw(result: dict[str, Any], path: Path) -> None:
     right.set_title("Coverage of the stated 95% intervals", fontsize=10)
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#e6e8eb", linewidth=0.8)
+        axes.grid(color=LINE, linewidth=0.8)
         axes.set_axisbelow(True)
     left.legend(frameon=False, fontsize=9)
     figure.tight_layout()

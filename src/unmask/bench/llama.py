@@ -20,10 +20,11 @@ import torch
 from unmask.bench import clock
 from unmask.errors import UserError
 from unmask.evaluation.lm_eval_adapter import UnmaskLM
-from unmask.evaluation.provenance import model_facts, versions
+from unmask.evaluation.provenance import model_facts
 from unmask.evaluation.tasks import local_data
 from unmask.interop.llama import export_llama
 from unmask.model.folder import load
+from unmask.provenance import versions
 from unmask.terminal import say
 
 

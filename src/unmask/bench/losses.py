@@ -24,7 +24,7 @@ from unmask.files import write_whole
 from unmask.statistics import Estimate, mean
 from unmask.terminal import say
 from unmask.training.metrics import read_records
-from unmask.training.run_folder import versions
+from unmask.training.run_folder import run_versions
 
 SCHEMA_VERSION = 1
 TYPES = ("fp32", "bf16")
@@ -70,7 +70,7 @@ def bench_losses(options: LossBenchOptions) -> dict[str, Any]:
         "schema_version": SCHEMA_VERSION,
         "bench": "losses",
         "settings": {**asdict(options), "data": Path(options.data).name, "out": out.name},
-        "versions": versions(),
+        "versions": run_versions(),
         "pairs": pairs,
         "difference": {what: difference(pairs, what).to_dict() for what in pairs[0]["fp32"]},
     }

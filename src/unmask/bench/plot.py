@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-COLOURS = ("#0b7a75", "#c8553d", "#5b6bb0", "#8a8f98")
+from unmask.style import IN_TURN
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
@@ -30,7 +30,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
                 [scale * (value["median"] - value["q1"]) for value in found],
                 [scale * (value["q3"] - value["median"]) for value in found],
             ]
-            bars = axes.bar(list(arms), medians, yerr=whiskers, capsize=4, color=COLOURS[: len(arms)], width=0.62)
+            bars = axes.bar(list(arms), medians, yerr=whiskers, capsize=4, color=IN_TURN[: len(arms)], width=0.62)
             axes.bar_label(bars, fmt="{:,.0f}", padding=4)
             axes.set_ylabel(label if column == 0 else "")
             axes.spines[["top", "right"]].set_visible(False)

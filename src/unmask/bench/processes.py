@@ -22,6 +22,7 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.model.number_types import NUMBER_TYPES
+from unmask.provenance import commit_of
 from unmask.training.recipe import Recipe
 
 MADE = ("eager", "compiled")
@@ -48,8 +49,7 @@ class Checkout:
                 f"--against-checkout {text}: {place} is no checkout of unmask with a bench; give PATH, PATH:fp32 or "
                 "PATH:fp32:eager, such as a folder made by git worktree add"
             )
-        done = subprocess.run(["git", "-C", str(path), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-        commit = done.stdout.strip() or path.name
+        commit = (commit_of(path) or "")[:7] or path.name
         precision = next((word for word in words if word in NUMBER_TYPES), None)
         made = next((word for word in words if word in MADE), None)
         return cls(path, " ".join([commit, *reversed(words)]), precision, None if made is None else made == "compiled")

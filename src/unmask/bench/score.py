@@ -22,7 +22,6 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,14 +31,16 @@ from unmask.bench import clock
 from unmask.bench.number_types import check_types, likelihood, likelihood_in_words, random_model, random_pairs
 from unmask.bench.reference_way import batched_chain_everywhere, reference_bound, reference_chain
 from unmask.errors import UserError
-from unmask.evaluation.provenance import model_facts, versions
+from unmask.evaluation.provenance import model_facts
 from unmask.evaluation.tasks import local_data
+from unmask.files import write_whole
 from unmask.likelihood.estimators import EXACT_LIMIT, Estimator
 from unmask.likelihood.pairs import Pair
 from unmask.likelihood.passes import CPU_BATCH_TOKENS
 from unmask.likelihood.scoring import score_pairs
 from unmask.model.folder import Model, load
 from unmask.model.presets import preset
+from unmask.provenance import versions
 from unmask.terminal import say
 
 SCHEMA_VERSION = 1
@@ -94,7 +95,7 @@ def bench_score(options: ScoreBenchOptions) -> dict[str, Any]:
         result["monte_carlo"] = {name: monte_carlo(model, pairs, options) for name, pairs in questions.items()}
         result["chain_rule"] = {size: chain_rule(size, shapes, options) for size in options.sizes}
     if options.out is not None:
-        Path(options.out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        write_whole(options.out, json.dumps(result, indent=1) + "\n")
     return result
 
 

@@ -21,11 +21,12 @@ import numpy as np
 from unmask.bench.corpus import random_corpus
 from unmask.bench.processes import Checkout, Worker
 from unmask.diffusion.objective import ObjectiveConfig
+from unmask.files import write_whole
+from unmask.provenance import machine
 from unmask.terminal import say
 from unmask.training.fastest import Arm, Fastest, fastest
-from unmask.training.machine import machine
 from unmask.training.recipe import OptimizerFields, Recipe
-from unmask.training.run_folder import versions
+from unmask.training.run_folder import run_versions
 
 if TYPE_CHECKING:
     from unmask.bench.train import BenchOptions
@@ -45,7 +46,7 @@ def bench_tiny(options: BenchOptions) -> dict[str, Any]:
     report: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "bench": "tiny",
-        "versions": versions() | {"threads": options.threads},
+        "versions": run_versions() | {"threads": options.threads},
         "machine": machine(),
         "settings": {name: getattr(options, name) for name in shown},
         "sizes": {},
@@ -57,7 +58,7 @@ def bench_tiny(options: BenchOptions) -> dict[str, Any]:
         for size, recipe in recipes.items():
             report["sizes"][size] = measure(options, size, recipe, checkouts)
     if options.out:
-        Path(options.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_whole(options.out, json.dumps(report, indent=1) + "\n")
     return report
 
 

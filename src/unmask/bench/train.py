@@ -34,14 +34,15 @@ from unmask.bench.corpus import random_corpus
 from unmask.bench.processes import Checkout, Worker
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError, nearest
+from unmask.files import write_whole
 from unmask.model.config import ModelConfig
 from unmask.model.placement import choose_device
 from unmask.model.presets import PRESETS
+from unmask.provenance import machine
 from unmask.terminal import say
-from unmask.training.machine import machine
 from unmask.training.precision import Choice, choose
 from unmask.training.recipe import PRECISIONS, ModelFields, OptimizerFields, Recipe
-from unmask.training.run_folder import versions
+from unmask.training.run_folder import run_versions
 from unmask.training.setup import model_config
 
 SCHEMA_VERSION = 2
@@ -116,7 +117,7 @@ def bench_train(options: BenchOptions) -> dict[str, Any]:
     report: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "bench": "train",
-        "versions": versions() | {"threads": options.threads},
+        "versions": run_versions() | {"threads": options.threads},
         "machine": machine(),
         "settings": {name: value for name, value in dataclasses.asdict(options).items() if name not in UNSAID}
         | {"against_checkout": [checkout.name for checkout in checkouts]},
@@ -128,7 +129,7 @@ def bench_train(options: BenchOptions) -> dict[str, Any]:
         for size, fields in models.items():
             report["sizes"][size] = measure(options, size, fields, data, checkouts)
     if options.out:
-        Path(options.out).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_whole(options.out, json.dumps(report, indent=1) + "\n")
     if options.plot:
         from unmask.bench.plot import plot
 

@@ -62,7 +62,7 @@ class SFTFields:
     validation_share: float = 0.05  # of the lines of `data`, where no held-out ones are given
     padding: str = "longest"  # end-of-sequence tokens, noised and scored, to the batch's longest or the context; ignore
     divisor: str = "tokens"  # tokens: all that could be noised in the batch (the paper); sequence: each its own (LLaDA)
-    prompt_dropout: float = 0.0  # share of examples whose prompt is all masks, for supervised guidance
+    prompt_dropout: float = 0.0  # share of examples whose prompt is hidden by masks, for supervised guidance
     bucket_batches: int = 0  # batches whose examples are sorted by length together; 0: batches are as shuffled
     packing: bool = False  # several examples in a window, attention within each
 

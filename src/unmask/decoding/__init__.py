@@ -7,11 +7,11 @@ from typing import Any
 
 from unmask.decoding.generate import DEFAULT_GAP, generate
 from unmask.decoding.generation import Generation
-from unmask.decoding.orders import ORDERS
-from unmask.decoding.page import write_html
-from unmask.decoding.quotas import QUOTAS
-from unmask.decoding.trace import load_trace, save_trace
-from unmask.decoding.watch import Watcher
+from unmask.decoding.rules.orders import ORDERS
+from unmask.decoding.rules.quotas import QUOTAS
+from unmask.decoding.show.page import write_html
+from unmask.decoding.show.trace import load_trace, save_trace
+from unmask.decoding.show.watch import Watcher
 from unmask.model.folder import Model
 
 __all__ = [

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 
 import torch
 
-from unmask.decoding.canvas import Canvas
-from unmask.decoding.constraints import Constraints, Run, read_constraints
-from unmask.decoding.endings import Endings
-from unmask.decoding.limits import Limits
+from unmask.decoding.limits.constraints import Constraints, Run, read_constraints
+from unmask.decoding.limits.endings import Endings
+from unmask.decoding.limits.limits import Limits
+from unmask.decoding.options import Request
 from unmask.decoding.prompts import tokens_with_a_space
-from unmask.decoding.request import Request
+from unmask.decoding.state.canvas import Canvas
 from unmask.model.folder import Model
 
 
@@ -39,7 +39,8 @@ def read_conditions(
             limits.span(row, [position_N[offset] for offset in offsets], span)
         if word_starts[row] and begins_V is not None:
             limits.begin(row, word_starts[row], begins_V)
-    return limits, Endings(canvas, requests, eos_ids, [conditions.stops for conditions in found])
+    modes, revises = [request.eos for request in requests], [request.revise is not None for request in requests]
+    return limits, Endings(canvas, modes, revises, eos_ids, [conditions.stops for conditions in found])
 
 
 def read_row(

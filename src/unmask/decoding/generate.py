@@ -21,13 +21,12 @@ from typing import Any
 
 import torch
 
-from unmask.decoding import autoregressive, engine
-from unmask.decoding.canvas import Canvas
+from unmask.decoding import loop, twin
 from unmask.decoding.conditions import read_conditions
-from unmask.decoding.endings import Endings
 from unmask.decoding.generation import Generation, results
-from unmask.decoding.guidance import Guidance
-from unmask.decoding.limits import Limits
+from unmask.decoding.limits.endings import Endings
+from unmask.decoding.limits.limits import Limits
+from unmask.decoding.options import Request, per_row, read_requests
 from unmask.decoding.prompts import (
     Prompt,
     Seed,
@@ -37,7 +36,8 @@ from unmask.decoding.prompts import (
     row_seeds,
     start_ids,
 )
-from unmask.decoding.request import Request, per_row, read_requests
+from unmask.decoding.rules.guidance import Guidance
+from unmask.decoding.state.canvas import Canvas
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
@@ -112,20 +112,24 @@ def generate(
     trace: keep the list of commitments, in order.
     watch: called with the `Canvas` after every pass, and once more at the end with `canvas.done`.
     """
-    options = {name: value for name, value in locals().items() if name not in NOT_OPTIONS and value is not None}
+    given: dict[str, Any] = {
+        "length": length, "steps": steps, "order": order, "quota": quota, "block": block, "revise": revise,
+        "guidance": guidance, "temperature": temperature, "cache": cache, "threshold": threshold,
+        "order_noise": order_noise, "top_p": top_p, "top_k": top_k, "guidance_mode": guidance_mode,
+        "guidance_schedule": guidance_schedule, "guidance_interval": guidance_interval, "eos": eos, "stop": stop,
+        "banned": banned, "forced": forced, "pattern": pattern, "choices": choices, "special_tokens": special_tokens,
+    }  # fmt: skip
+    options = {name: value for name, value in given.items() if value is not None}
     ready = prepare(model, prompts, options, seed=seed, negative=negative, fill=fill, trace=trace)
     canvas, limits, endings = ready.canvas, ready.limits, ready.endings
     if model.kind == "arm":
-        autoregressive.fill(model.network, canvas, ready.requests, limits, endings, watch)
+        twin.fill(model.network, canvas, ready.requests, limits, endings, watch)
     else:
-        engine.fill(model.network, canvas, ready.requests, ready.guidances, limits, endings, watch)
+        loop.fill(model.network, canvas, ready.requests, ready.guidances, limits, endings, watch)
     canvas.done = True
     if watch is not None:
         watch(canvas)
     return results(canvas, model, endings.surplus, ready.stretches)
-
-
-NOT_OPTIONS = ("model", "prompts", "seed", "negative", "fill", "trace", "watch")
 
 
 def infill(

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
-from unmask.decoding.canvas import Canvas
 from unmask.decoding.prompts import Stretch, filled_in
+from unmask.decoding.state.canvas import Canvas
 from unmask.errors import UserError
 from unmask.model.folder import Model
 

@@ -13,16 +13,16 @@ from dataclasses import dataclass
 
 import torch
 
-from unmask.decoding.canvas import Canvas
-from unmask.decoding.clock import Clock
-from unmask.decoding.endings import Endings
-from unmask.decoding.history import History
-from unmask.decoding.limits import Limits
-from unmask.decoding.orders import TIE, ranking, top
-from unmask.decoding.quotas import Ranked
-from unmask.decoding.request import Request
-from unmask.decoding.revise import remasking
-from unmask.decoding.turn import PRIORITIES, REMASKING, Turn
+from unmask.decoding.limits.endings import Endings
+from unmask.decoding.limits.limits import Limits
+from unmask.decoding.options import Request
+from unmask.decoding.passes.history import History
+from unmask.decoding.rules.orders import TIE, ranking, top
+from unmask.decoding.rules.quotas import Ranked
+from unmask.decoding.rules.revise import remasking
+from unmask.decoding.state.canvas import Canvas
+from unmask.decoding.state.clock import Clock
+from unmask.decoding.state.turn import PRIORITIES, REMASKING, Turn
 
 
 @dataclass

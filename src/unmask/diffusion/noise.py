@@ -18,6 +18,7 @@ _WORD = (1 << 64) - 1
 # Draws of one sample that are not masks live far above any number of masks one could ask for.
 LENGTH_DRAW = 1 << 62
 PROMPT_DRAW = LENGTH_DRAW + 1
+DROPOUT_DRAW = LENGTH_DRAW + 2
 
 
 def noise_levels(seed: int, k: np.ndarray) -> np.ndarray:
@@ -42,6 +43,11 @@ def uniform_rows(seed: int, k: np.ndarray, n: int, draw: int = 0) -> np.ndarray:
         generator.state = state
         row[:] = generator.random_raw(n)
     return _unit(words)
+
+
+def dropout_keys(seed: int, k: np.ndarray, layers: int) -> np.ndarray:
+    """int64 [len(k), layers], 32 bits each: what `model.dropout` makes each sample's masks of."""
+    return (uniform_rows(seed, k, layers, DROPOUT_DRAW) * 2.0**32).astype(np.int64)
 
 
 def _philox(seed: int, k: int, draw: int) -> np.random.Philox:

@@ -46,6 +46,7 @@ class Network(Protocol):
         key_mask_BS: torch.Tensor | None = None,
         segments_BT: torch.Tensor | None = None,
         at_N: torch.Tensor | None = None,
+        dropout_BL: torch.Tensor | None = None,
     ) -> torch.Tensor: ...
 
     def cross_entropy(
@@ -114,6 +115,7 @@ class Inputs:
     lengths_B: torch.Tensor
     key_mask_BT: torch.Tensor | None  # None where no sequence is short
     segments_BT: torch.Tensor | None = None
+    dropout_BL: torch.Tensor | None = None  # words of `dropout_keys`, a row of the batch each; None: nothing is dropped
 
     @property
     def n_tokens(self) -> int:
@@ -215,7 +217,11 @@ class Objective:
         everywhere = len(inputs.positions_N) == inputs.tokens_BT.numel()
         at_N = None if everywhere else inputs.positions_N
         hidden_NE = network.hidden(
-            inputs.tokens_BT, key_mask_BS=inputs.key_mask_BT, segments_BT=inputs.segments_BT, at_N=at_N
+            inputs.tokens_BT,
+            key_mask_BS=inputs.key_mask_BT,
+            segments_BT=inputs.segments_BT,
+            at_N=at_N,
+            dropout_BL=inputs.dropout_BL,
         ).flatten(0, -2)
         weights_N = inputs.weight_B[inputs.rows_N] * scale
         loss_sum, ce_N = network.cross_entropy(hidden_NE, inputs.targets_N, weights_N)

@@ -12,6 +12,7 @@ reached, and else the local task `unmask_hellaswag`; the result says which, with
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import math
 import sys
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.errors import UserError
+from unmask.evaluation import OWN
 from unmask.evaluation.generation_arguments import read_arguments
 from unmask.evaluation.harness import (
     TASKS,
@@ -82,33 +84,27 @@ def evaluate(
     dtype: str = "fp32",
     batch_tokens: int | None = None,
     verify: bool | None = None,
+    **own: Any,
 ) -> dict[str, Any]:
     """Evaluates a model on every task; returns the result (JSON values) and, with `out`, writes it.
 
     limit: the first so many questions of each. method, guidance, draws: instead of the paper's, for all tasks. device,
-    dtype, verify: as of `unmask.load`. While it runs, answers are kept in `out` with `.partial.jsonl` behind, and a
-    killed evaluation goes on from there. Raises `UserError` for an unknown task, for one whose data is missing (naming
-    where it is), and for answers of another protocol in the way.
+    dtype, verify: as of `unmask.load`. own: options of our own tasks (`OWN`). While it runs, answers are kept in `out`
+    with `.partial.jsonl` behind, and a killed evaluation goes on from there. Raises `UserError` for an unknown task,
+    for one whose data is missing (naming where it is), and for answers of another protocol in the way.
     """
-    if not tasks:
-        raise UserError(f"tasks is empty; give some of {', '.join(PAPER)}, or the harness's own")
-    if limit is not None and limit < 1:
-        raise UserError(f"limit is {limit}; give at least 1, or leave it out for all questions")
-    if out is not None and Path(out).parent.is_dir():  # a folder that is missing is made
-        check_writable([out])
+    check_asked(tasks, limit, out)
     began = time.monotonic()
-    quiet_harness()
-    chosen = [choose(name) for task in dict.fromkeys(tasks) for name in matching(task)]
     from unmask.model.placement import check_dtype, choose_device
 
     check_dtype(dtype)
     choose_device(device)
-    loaded = {task: load_task(task) for _, task, _ in chosen}  # before anything is asked: all data must be there
-    import lm_eval
-
-    from unmask.evaluation.lm_eval_adapter import UnmaskLM
-    from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, versions, write_result
+    ours = [name for name in dict.fromkeys(tasks) if name in OWN]
+    own_options = options_of(ours, own, limit, seed)
+    harness = Harness([task for task in dict.fromkeys(tasks) if task not in OWN])  # all data must be there beforehand
+    from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, write_result
     from unmask.model.folder import Model, load
+    from unmask.provenance import versions
 
     model = path if isinstance(path, Model) else load(path, device, dtype, verify=verify)
     result: dict[str, Any] = {
@@ -121,40 +117,104 @@ def evaluate(
     }
     partial = None if out is None else Path(f"{out}.partial.jsonl")
     shared = {"model": result["model"], "limit": limit, "method": method, "guidance": guidance, "draws": draws}
-    store = RequestStore(partial, {**shared, "seed": seed, "until_se": until_se})
-    with store:
-        for name, task, way in chosen:
-            arm = model.kind == "arm"
-            lm = UnmaskLM(
-                model=model,
-                method=method or way.method,
-                guidance=0.0 if arm else way.guidance if guidance is None else guidance,
-                draws=draws,
-                seed=seed,
-                until_se=until_se if (method or way.method) != "chain-rule" else None,
-                batch_tokens=batch_tokens,
-            )
-            lm.store = _Prefixed(store, request_key(lm.protocol))  # type: ignore[assignment]
-            say(f"eval: {name}: {task}, {describe(lm)}")
+    with RequestStore(partial, {**shared, "seed": seed, "until_se": until_se}) as store:
+        for name in ours:
+            say(f"eval: {name}")
             start = time.monotonic()
-            with contextlib.redirect_stdout(sys.stderr), in_one_line(name):  # stdout is the result's
-                found = lm_eval.simple_evaluate(
-                    model=lm,
-                    tasks=loaded[task],
-                    limit=limit,
-                    task_manager=local_manager(),
-                    bootstrap_iters=1000,
-                    log_samples=True,
-                )
-            seconds = time.monotonic() - start
-            for part in found["configs"]:  # several of a group or a tag
-                result["tasks"][name if part == task else part] = entry(found, part, lm, seconds)
+            home, _, work = OWN[name]
+            found = getattr(importlib.import_module(home), work)(model, store, own_options[name])
+            result["tasks"][name] = {**found, "seconds": time.monotonic() - start}
+        asked = Asked(method, guidance, draws, seed, until_se, limit, batch_tokens)
+        result["tasks"] |= harness.evaluate(model, store, asked)
     result["wall_seconds"] = time.monotonic() - began
     if out is not None:
         write_result(Path(out), result)
         assert partial is not None
         partial.unlink()
     return result
+
+
+def options_of(names: Sequence[str], own: dict[str, Any], limit: int | None, seed: int) -> dict[str, Any]:
+    """The options of each of our tasks. Raises `UserError` for one that none of the tasks asked for has."""
+    told = {key: value for key, value in own.items() if value is not None}
+    found, used = {}, set[str]()
+    for name in names:
+        home, options, _ = OWN[name]
+        made = getattr(importlib.import_module(home), options)
+        taken = {key: value for key, value in told.items() if key in made.__dataclass_fields__}
+        found[name] = made(limit=limit, seed=seed, **taken)
+        used |= taken.keys()
+    if idle := [key for key in told if key not in used]:
+        raise UserError(f"--{idle[0]} is of the task {', '.join(OWN)}; add it to --tasks, or leave the option out")
+    return found
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How all tasks of the harness are to be answered; None is the paper's own way."""
+
+    method: str | None
+    guidance: float | None
+    draws: int | None
+    seed: int
+    until_se: float | None
+    limit: int | None
+    batch_tokens: int | None
+
+
+class Harness:
+    """Tasks of lm-evaluation-harness, their data read; without a task the harness is not needed."""
+
+    def __init__(self, tasks: Sequence[str]) -> None:
+        self.chosen: list[tuple[str, str, Way]] = []
+        if tasks:
+            quiet_harness()
+            self.chosen = [choose(name) for task in tasks for name in matching(task)]
+        self.loaded = {task: load_task(task) for _, task, _ in self.chosen}
+
+    def evaluate(self, model: Model, store: RequestStore, asked: Asked) -> dict[str, Any]:
+        """An entry a task."""
+        entries: dict[str, Any] = {}
+        for name, task, way in self.chosen:
+            from unmask.evaluation.lm_eval_adapter import UnmaskLM
+
+            method, arm = asked.method or way.method, model.kind == "arm"
+            lm = UnmaskLM(
+                model=model,
+                method=method,
+                guidance=0.0 if arm else way.guidance if asked.guidance is None else asked.guidance,
+                draws=asked.draws,
+                seed=asked.seed,
+                until_se=asked.until_se if method != "chain-rule" else None,
+                batch_tokens=asked.batch_tokens,
+            )
+            lm.store = _Prefixed(store, request_key(lm.protocol))  # type: ignore[assignment]
+            say(f"eval: {name}: {task}, {describe(lm)}")
+            for part, found in ask(lm, name, self.loaded[task], asked.limit).items():  # several of a group or a tag
+                entries[name if part == task else part] = found
+        return entries
+
+
+def check_asked(tasks: Sequence[str], limit: int | None, out: str | Path | None) -> None:
+    if not tasks:
+        raise UserError(f"tasks is empty; give some of {', '.join([*PAPER, *OWN])}, or the harness's own")
+    if limit is not None and limit < 1:
+        raise UserError(f"limit is {limit}; give at least 1, or leave it out for all questions")
+    if out is not None and Path(out).parent.is_dir():  # a folder that is missing is made
+        check_writable([out])
+
+
+def ask(lm: Any, name: str, loaded: list[Any], limit: int | None) -> dict[str, dict[str, Any]]:
+    """The harness asks the model; the entries of a task, or of each part of a group, by their name."""
+    import lm_eval
+
+    start = time.monotonic()
+    with contextlib.redirect_stdout(sys.stderr), in_one_line(name):  # stdout is the result's
+        found = lm_eval.simple_evaluate(
+            model=lm, tasks=loaded, limit=limit, task_manager=local_manager(), bootstrap_iters=1000, log_samples=True
+        )
+    seconds = time.monotonic() - start
+    return {part: entry(found, part, lm, seconds) for part in found["configs"]}
 
 
 def choose(name: str) -> tuple[str, str, Way]:
@@ -304,6 +364,9 @@ def in_words(result: dict[str, Any]) -> str:
     """A line for each task and metric."""
     lines = []
     for name, task in result["tasks"].items():
+        if name in OWN:
+            lines.append(importlib.import_module(OWN[name][0]).in_words(name, task))
+            continue
         estimator = task["protocol"]["estimator"]
         how = estimator["method"] + (f" {estimator['draws']}" if estimator["draws"] else "")
         for metric, found in task["metrics"].items():

@@ -44,15 +44,26 @@ class Sample:
 # ------------------------------------------------------------------ numbers of texts
 
 
-def measure(samples: Sequence[Sample], judge: Judge | None) -> dict[str, Any]:
+def wholes(samples: Sequence[Sample]) -> list[Sample]:
+    """Those that hold something."""
+    return [sample for sample in samples if sample.tokens and sample.text]
+
+
+Reading = tuple[float, int, int]  # nats, the judge's tokens, bytes
+
+
+def measure(
+    samples: Sequence[Sample], judge: Judge | None, readings: Sequence[Reading] | None = None
+) -> dict[str, Any]:
     """Every number of some samples as JSON values, {"value", "se", "interval", "groups"}, and counts.
 
     perplexity (of the judge's tokens), bits_per_byte: sums over all samples, only with a judge. entropy: of the tokens
     within a sample, in nats, averaged. distinct_1 .. distinct_4: different n-grams of all samples over their count,
     which falls with the number and the length of the samples: compare like with like. repetition: share of a sample's
-    4-grams that stood there before. Empty samples are counted and otherwise left out.
+    4-grams that stood there before. Empty samples are counted and otherwise left out. readings: what a judge said of
+    the others, where it has been asked already.
     """
-    written = [sample for sample in samples if sample.tokens and sample.text]
+    written = wholes(samples)
     found: dict[str, Any] = {"samples": len(samples), "empty": len(samples) - len(written)}
     if not written:
         return found
@@ -64,8 +75,10 @@ def measure(samples: Sequence[Sample], judge: Judge | None) -> dict[str, Any]:
     }
     if repeats := [repetition(row) for row in tokens if len(row) >= REPETITION_N]:
         numbers["repetition"] = mean(repeats)
-    if judge is not None:
-        nats, judged, n_bytes = zip(*judge.read([(s.prompt, s.text) for s in written]), strict=True)
+    if readings is None and judge is not None:
+        readings = judge.read([(s.prompt, s.text) for s in written])
+    if readings is not None:
+        nats, judged, n_bytes = zip(*readings, strict=True)
         per_token, per_byte = ratio(nats, judged), ratio(nats, n_bytes)
         perplexity = math.exp(per_token.value)
         numbers["perplexity"] = Estimate(perplexity, perplexity * per_token.se, per_token.groups)

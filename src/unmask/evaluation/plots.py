@@ -8,42 +8,17 @@ Text stays text in the SVG, so that it is sharp and small; colours are those of 
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Callable
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from unmask.pages import inline_svg, svg_of
+from unmask.style import COLOURS, INK, STYLE
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-COLOURS = {"mdm": "#0b7a75", "arm": "#c8553d", "unigram": "#8a8f98", "xz": "#5b6bb0"}
-DARK = {"mdm": "#3fb8b0", "arm": "#e8836c", "unigram": "#9aa1ab", "xz": "#8e9ce0"}  # of the report at night
-INK, SOFT, LINE = "#23262c", "#4a4f57", "#e6e8eb"
 LABELS = {"mdm": "MDM (upper bound)", "arm": "ARM (exact)", "unigram": "unigram", "xz": "xz"}
-STYLE = {
-    "font.size": 10.5,
-    "font.family": "sans-serif",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "text.color": INK,
-    "axes.edgecolor": SOFT,
-    "axes.labelcolor": INK,
-    "xtick.color": SOFT,
-    "ytick.color": SOFT,
-    "axes.grid": True,
-    "grid.color": LINE,
-    "grid.linewidth": 0.8,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "unmask",
-}
-
-
-NO_METADATA = {"Date": None, "Creator": None, "Type": None, "Format": None}
 
 
 def draw_curves(axes: Axes, summary: dict[str, Any]) -> None:
@@ -84,7 +59,7 @@ def draw_bars(axes: Axes, summary: dict[str, Any]) -> None:
     errors = [summary[name].get("bits_per_byte_se", 0.0) for name in names]
     bars = axes.bar([LABELS[n].replace(" (", "\n(") for n in names], values, color=[COLOURS[n] for n in names])
     axes.bar_label(bars, [f"{value:.2f}" for value in values], padding=3, fontweight="bold")
-    axes.errorbar(range(len(names)), values, yerr=errors, fmt="none", ecolor="#2b2f36", capsize=3)
+    axes.errorbar(range(len(names)), values, yerr=errors, fmt="none", ecolor=INK, capsize=3)
     axes.set_ylabel("bits/byte (lower is better)")
     axes.set_title("On the held-out text", loc="left", fontweight="bold")
     axes.set_ylim(0, 1.12 * max(values))
@@ -136,22 +111,6 @@ def _svg(draw: Callable[[Axes, dict[str, Any]], None], summary: dict[str, Any], 
         text = inline_svg(svg_of(figure), label)
         pyplot.close(figure)
     return text
-
-
-def svg_of(figure: Figure) -> str:
-    """A whole SVG file, without a background."""
-    file = io.StringIO()
-    figure.savefig(file, format="svg", transparent=True, metadata=NO_METADATA)
-    return file.getvalue()
-
-
-def inline_svg(text: str, label: str) -> str:
-    """An SVG file as an element that scales with the page, without the file's header, its colours the page's."""
-    named = f'role="img" aria-label="{escape(label)}"'
-    text = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', lambda _: named, text, count=1)
-    for name, colour in {**COLOURS, "ink": INK, "soft": SOFT, "line": LINE}.items():
-        text = text.replace(colour, f"var(--{name}, {colour})")
-    return text[text.index("<svg") :]
 
 
 def _pyplot() -> Any:

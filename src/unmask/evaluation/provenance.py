@@ -1,23 +1,18 @@
-"""What a number must carry to be had again: which weights, which tokenizer, which versions, where.
+"""What a result says of the model it was measured on: which weights, which tokenizer, which type.
 
-model_facts(model)["weights_sha256"], versions()["torch"]; write_result(Path("result.json"), result)
+model_facts(model)["weights_sha256"]; write_result(Path("result.json"), result)
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import platform
 from pathlib import Path
 from typing import Any
 
-from unmask._version import __version__
 from unmask.files import file_sha256, write_whole
 from unmask.likelihood.scoring import config_hash
 from unmask.model.folder import WEIGHTS, Model
 from unmask.model.placement import noted
-
-PACKAGES = ("torch", "numpy", "tokenizers", "safetensors", "transformers", "lm_eval", "datasets")
 
 SCHEMA_VERSION = 1  # of the files that `unmask eval` writes
 KIND = "unmask-eval"
@@ -36,17 +31,6 @@ def model_facts(model: Model) -> dict[str, Any]:
         "config_hash": config_hash(model),
         **noted(model.dtype),
     }
-
-
-def versions() -> dict[str, str]:
-    """Of unmask, Python and the packages that numbers depend on, as far as they are installed."""
-    found = {"unmask": __version__, "python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def write_result(path: Path, result: dict[str, Any]) -> None:

@@ -106,8 +106,8 @@ def run_experiment(options: ExperimentOptions) -> dict[str, Any]:
 
 def described(one: Experiment, settings: Settings) -> dict[str, Any]:
     """What a result must carry to be had again."""
-    from unmask.evaluation.provenance import versions
-    from unmask.scaling.machine import code, machine
+    from unmask.provenance import code, versions
+    from unmask.scaling.machine import machine
 
     return {
         "schema_version": SCHEMA_VERSION,

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unmask.evaluation.plots import COLOURS, STYLE
+from unmask.style import COLOURS, STYLE
 
 MDM, ARM, OTHER, SOFT = COLOURS["mdm"], COLOURS["arm"], COLOURS["xz"], COLOURS["unigram"]
 

@@ -12,8 +12,6 @@ SwiGLU, no biases, grouped queries, a head that may be tied. Only names differ, 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -23,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from unmask.errors import UserError
-from unmask.files import clear_leftovers, reading, replace_folder, sync_folder, write_tensors
+from unmask.files import new_folder, reading, sync_folder, write_tensors
 from unmask.interop.begin import begin_token, framed, name_of
 from unmask.interop.files import read_object
 from unmask.model.config import ModelConfig
@@ -141,11 +139,7 @@ def export_llama(model_path: str | Path, out: str | Path, verify: bool | None = 
         "eos_token_id": list(config.eos_ids) if len(config.eos_ids) > 1 else config.eos_id,
         "torch_dtype": "float32",
     }
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    clear_leftovers(out)
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    with new_folder(out) as partial:
         write_tensors(partial / WEIGHTS, tensors, {"format": "pt"})
         (partial / CONFIG).write_text(json.dumps(their_config, indent=2) + "\n", encoding="utf-8")
         if model.tokenizer is not None:
@@ -156,10 +150,6 @@ def export_llama(model_path: str | Path, out: str | Path, verify: bool | None = 
                 side |= {"bos_token": name_of(model.tokenizer, config.bos), "add_bos_token": True}
             (partial / "tokenizer_config.json").write_text(json.dumps(side, indent=2) + "\n", encoding="utf-8")
         sync_folder(partial)
-        replace_folder(partial, out)
-    except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise UserError(f"{out} cannot be written: {error.strerror}; free space or choose another") from error
     return out
 
 

@@ -14,7 +14,6 @@ diffusion model, an equal count an autoregressive one. They were trained with ro
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from unmask.errors import UserError
-from unmask.files import clear_leftovers, reading, write_tensors, write_whole
+from unmask.files import beside, reading, write_tensors, write_whole
 from unmask.interop.begin import begin_token
 from unmask.interop.files import read_object
 from unmask.model.config import ModelConfig
@@ -227,18 +226,11 @@ def export(model_path: str | Path, out: str | Path, verify: bool | None = None) 
     dimensions |= {"vocab_size": config.vocab_size, "padded_vocab_size": config.vocab_size}
     if config.mask_id is not None:
         dimensions["mask_id"] = config.mask_id
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    clear_leftovers(out)
-    try:
+    with beside(out) as partial:
         out.parent.mkdir(parents=True, exist_ok=True)
         write_tensors(partial, tensors)
         write_whole(out.with_suffix(".json"), json.dumps(dimensions, indent=1) + "\n")
         partial.replace(out)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{out} cannot be written: {reason}; free space or choose another") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return out
 
 

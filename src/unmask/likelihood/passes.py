@@ -9,7 +9,9 @@ batch is run once: masks drawn twice, answers of a multiple choice that are mask
 does not see the prompt, which is the same for every prompt of a length.
 
 Guidance is the paper's unsupervised classifier-free guidance (arXiv 2410.18514): logits = u + (1 + w)(c - u), where c
-sees the prompt and u sees the mask at every position of it. w = 0 costs one pass, not two.
+sees the prompt and u sees the mask at every position of it. w = 0 costs one pass, not two. `guided.py` has other views
+without the prompt (`VIEWS`): "drop" leaves it out (an autoregressive model begins behind its start token), "end" puts
+end-of-sequence tokens at its positions, which is what dropping prompts taught an autoregressive model.
 
 Shapes: B queries, R distinct sequences, T tokens, N scored positions, P distinct ones, E width, V vocabulary.
 """
@@ -29,6 +31,7 @@ from unmask.model.folder import Model
 
 # Tokens of a batch. On a CPU activations should stay in its cache; a GPU wants to be filled.
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65536
+VIEWS = ("mask", "drop", "end")
 HEAD_ELEMENTS = 1 << 24  # logits held at once: 64 MiB in fp32, whatever the vocabulary
 
 
@@ -107,6 +110,21 @@ def batches(model: Model, queries: Iterable[Query], guidance: float, batch_token
 @torch.no_grad()
 def scored_logits(model: Model, batch: list[Query], guidance: float = 0.0) -> Iterator[tuple[slice, torch.Tensor]]:
     """fp32 logits at the scored positions of all queries, one after another, as (which of the N, [n, V])."""
+    view = "mask" if guidance and any(query.prompt for query in batch) else None
+    for part, logits_nV, blind_nV in paired_logits(model, batch, view):
+        if blind_nV is not None:
+            logits_nV = blind_nV + (1 + guidance) * (logits_nV - blind_nV)
+        yield part, logits_nV
+
+
+@torch.no_grad()
+def paired_logits(
+    model: Model, batch: list[Query], view: str | None
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor | None]]:
+    """The same with the prompt in view and without it, as (which of the N, [n, V], [n, V]).
+
+    view: what stands for the prompt where it is not seen (`VIEWS`); None: the second is not computed.
+    """
     causal = model.config.causal
     rows: dict[bytes, int] = {}  # distinct sequences, by their content
     distinct: list[np.ndarray] = []
@@ -118,17 +136,16 @@ def scored_logits(model: Model, batch: list[Query], guidance: float = 0.0) -> It
             distinct.append(tokens_T)
         return rows[key]
 
-    guided = bool(guidance) and any(query.prompt for query in batch)
-    seen, blind = [], []
+    seen, blind, moved = [], [], []  # rows, and how much further to the left the second one's positions lie
     for query in batch:
         tokens_T = query.ids_T[: len(query.ids_T) - causal].copy()  # an ARM's last token is only a target
         if not causal:
             tokens_T[query.masked] = model.mask_id
         seen.append(row(tokens_T))
-        if guided:
-            tokens_T = tokens_T.copy()
-            tokens_T[: query.prompt] = model.mask_id
-            blind.append(row(tokens_T))
+        if view is not None:
+            hidden_T = without_prompt(model, tokens_T, query.prompt, view)
+            blind.append(row(hidden_T))
+            moved.append(len(tokens_T) - len(hidden_T))
     lengths_R = np.array([len(tokens_T) for tokens_T in distinct])
     tokens_RT = np.zeros((len(distinct), lengths_R.max()), dtype=np.int64)
     for r, tokens_T in enumerate(distinct):
@@ -142,16 +159,26 @@ def scored_logits(model: Model, batch: list[Query], guidance: float = 0.0) -> It
     counts_B = [len(query.scored) for query in batch]
     scored_N = np.concatenate([query.scored for query in batch]) - causal  # an ARM predicts from the token before
     width = tokens_RT.shape[1]
-    asked = [np.repeat(np.array(rows_B) * width, counts_B) + scored_N for rows_B in (seen, blind) if rows_B]
+    asked = [np.repeat(np.array(seen) * width, counts_B) + scored_N]
+    if blind:
+        asked.append(np.repeat(np.array(blind) * width - np.array(moved), counts_B) + scored_N)
     at_P, places = np.unique(np.concatenate(asked), return_inverse=True)
     hidden_PE = model.network.hidden(put(tokens_RT), key_mask_BS=key_mask_RT, at_N=put(at_P))
     where_N, *others = (put(part) for part in np.split(places, len(asked)))
-    blind_N = others[0] if others else None
     step = max(1, HEAD_ELEMENTS // model.config.vocab_size)
     for start in range(0, len(where_N), step):
         part = slice(start, min(start + step, len(where_N)))
-        logits_nV = model.network.head(hidden_PE[where_N[part]]).float()
-        if blind_N is not None:
-            blind_nV = model.network.head(hidden_PE[blind_N[part]]).float()
-            logits_nV = blind_nV + (1 + guidance) * (logits_nV - blind_nV)
-        yield part, logits_nV
+        logits_nV, *blinds = (model.network.head(hidden_PE[at_N[part]]).float() for at_N in (where_N, *others))
+        yield part, logits_nV, blinds[0] if blinds else None
+
+
+def without_prompt(model: Model, tokens_T: np.ndarray, prompt: int, view: str) -> np.ndarray:
+    """A sequence whose first `prompt` tokens are not to be seen, by one of `VIEWS`."""
+    if not prompt:
+        return tokens_T
+    if view == "drop":  # an ARM needs a token to begin behind
+        start = [model.start_id] if model.config.causal and model.start_id is not None else []
+        return np.concatenate([np.array(start, dtype=np.int64), tokens_T[prompt:]])
+    hidden_T = tokens_T.copy()
+    hidden_T[:prompt] = model.mask_id if view == "mask" else model.eos_id
+    return hidden_T

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -99,31 +100,31 @@ def rolling(
         scores_of[number].append(score)
     results = []
     for text, ids, pairs, own in zip(texts, ids_of, pairs_of, scores_of, strict=True):
-        se, groups = error_of_total(pairs, own)
         n_bytes = len(text.encode()) if isinstance(text, str) else None
         if n_bytes is None and model.tokenizer is not None:
             n_bytes = model.tokenizer.n_bytes(ids)
-        results.append(
-            RollingScore(
-                logprob=sum(score.logprob for score in own),
-                se=se,
-                n_tokens=len(ids),
-                n_bytes=n_bytes,
-                windows=len(own),
-                window=window,
-                overlap=overlap,
-                method=own[0].method,
-                order=own[0].order,
-                target=own[0].target,
-                draws=max(score.draws for score in own),
-                groups=groups,
-                seed=seed,
-                is_bound=own[0].is_bound,
-                config_hash=own[0].config_hash,
-                dtype=own[0].dtype,
-            )
-        )
+        shape = {"n_tokens": len(ids), "n_bytes": n_bytes, "window": window, "overlap": overlap, "seed": seed}
+        results.append(total(pairs, own, **shape))
     return results
+
+
+def total(pairs: list[Pair], own: list[Score], **shape: Any) -> RollingScore:
+    """The score of a text from those of its windows; `shape` are the fields that windows do not know."""
+    se, groups = error_of_total(pairs, own)
+    return RollingScore(
+        logprob=sum(score.logprob for score in own),
+        se=se,
+        windows=len(own),
+        method=own[0].method,
+        order=own[0].order,
+        target=own[0].target,
+        draws=max(score.draws for score in own),
+        groups=groups,
+        is_bound=own[0].is_bound,
+        config_hash=own[0].config_hash,
+        dtype=own[0].dtype,
+        **shape,
+    )
 
 
 def text_ids(model: Model, text: Tokens, special_tokens: bool = False) -> list[int]:

@@ -206,32 +206,14 @@ def score_pairs(
     matches = []
     if greedy and not causal:
         matches = [found.matches for found in greedy_of(model, made, guidance, False, batch_tokens)]
-    protocol = config_hash(model)
+    given = {
+        "guidance": float(guidance), "seed": seed, "config_hash": config_hash(model), "dtype": dtype_name(model.dtype),
+        "until_se": None if causal else until_se,
+    }  # fmt: skip
     scores = []
     for item, pair in enumerate(made):
-        drawn = known[item]
-        used, (nats, se) = drawn.estimator, drawn.estimate()
-        scores.append(
-            Score(
-                logprob=-nats,
-                se=se,
-                n_tokens=pair.n_tokens,
-                n_bytes=pair.n_bytes,
-                method=used.method,
-                order=used.order,
-                target="exact" if causal else used.target,
-                draws=drawn.draws,
-                groups=len(drawn.sizes) if used.sampled else 0,
-                guidance=float(guidance),
-                seed=seed,
-                is_bound=not causal and used.is_bound,
-                context_dropped=pair.dropped,
-                config_hash=protocol,
-                until_se=None if causal else until_se,
-                greedy=all(drawn.hits) if causal else matches[item] if greedy else None,
-                dtype=dtype_name(model.dtype),
-            )
-        )
+        right = all(known[item].hits) if causal else matches[item] if greedy else None
+        scores.append(score_of(pair, known[item], causal, greedy=right, **given))
     if until_se is not None and (short := sum(s.se > until_se for s in scores)):
         warnings.warn(
             f"{short} of {len(scores)} scores have not reached a standard error of {until_se} nats with {max_draws} "
@@ -239,6 +221,25 @@ def score_pairs(
             stacklevel=3,
         )
     return scores
+
+
+def score_of(pair: Pair, drawn: Drawn, causal: bool, **given: Any) -> Score:
+    """What was drawn of a pair, as its score; `given` are the fields that the call decides."""
+    used, (nats, se) = drawn.estimator, drawn.estimate()
+    return Score(
+        logprob=-nats,
+        se=se,
+        n_tokens=pair.n_tokens,
+        n_bytes=pair.n_bytes,
+        method=used.method,
+        order=used.order,
+        target="exact" if causal else used.target,
+        draws=drawn.draws,
+        groups=len(drawn.sizes) if used.sampled else 0,
+        is_bound=not causal and used.is_bound,
+        context_dropped=pair.dropped,
+        **given,
+    )
 
 
 def error_of_total(pairs: Sequence[Pair], scores: Sequence[Score]) -> tuple[float, int]:

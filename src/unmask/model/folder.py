@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -28,7 +27,7 @@ from safetensors.torch import load_file
 
 from unmask._version import __version__
 from unmask.errors import UserError
-from unmask.files import clear_leftovers, parse_json, reading, replace_folder, sync_folder, write_tensors
+from unmask.files import new_folder, parse_json, reading, sync_folder, write_tensors
 from unmask.hub import not_here
 from unmask.model.checkpoints import CHECKPOINTS, FILES, checkpoints, refuse_damage
 from unmask.model.config import ModelConfig
@@ -129,17 +128,8 @@ class Model:
 def save(folder: str | Path, network: Transformer, tokenizer: Tokenizer | None = None, **extra: Any) -> Path:
     """Writes a model folder atomically; `extra` entries (JSON values) go into config.json. Replaces an old one."""
     folder = Path(folder)
-    partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
-    clear_leftovers(folder)
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    with new_folder(folder) as partial:
         write_files(partial, network.config, network.state_dict(), tokenizer, **extra)
-        replace_folder(partial, folder)
-    except (OSError, SafetensorError) as error:
-        shutil.rmtree(partial, ignore_errors=True)
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{folder} cannot be written: {reason}; free space or choose another") from error
     return folder
 
 

@@ -5,7 +5,7 @@
     load_adapter(base.network, "runs/x/checkpoints/step-00000500/adapter.safetensors")
 
 A is drawn uniformly, B is zero, so that the first step starts from the model as it was. There is no dropout on the
-adapters' input: it would be the one thing in a step that is no function of (seed, sample index).
+adapters' input.
 """
 
 from __future__ import annotations

@@ -10,16 +10,14 @@ vain (a system that hides them), `UNMASK_PROCESSOR_BF16` says it instead: 1 or 0
 from __future__ import annotations
 
 import os
-import platform
 from functools import cache
-from pathlib import Path
 
 import torch
 
 from unmask.errors import UserError
+from unmask.provenance import cpuinfo, processor_name
 
 NUMBER_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-CPUINFO = Path("/proc/cpuinfo")
 TOLD = "UNMASK_PROCESSOR_BF16"  # in the environment
 
 
@@ -38,25 +36,11 @@ def processor_flags() -> tuple[str, ...]:
     ask = getattr(torch.cpu, "get_capabilities", None)  # torch 2.13 has it, 2.6 has not
     listed = {} if ask is None else ask()
     flags = {str(name) for name, there in listed.items() if there is True}
-    for line in _cpuinfo() if not flags else ():
+    for line in cpuinfo() if not flags else ():
         name, _, value = line.partition(":")
         if name.strip() in ("flags", "Features"):
             flags |= set(value.split())
     return tuple(sorted(flags))
-
-
-@cache
-def processor_name() -> str:
-    """As the system calls it. Two of one name may still differ in flags, and in speed."""
-    names = (line.partition(":")[2].strip() for line in _cpuinfo() if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
-
-
-def _cpuinfo() -> list[str]:
-    try:
-        return CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
 
 
 def refuse_bf16(what: str, mend: str) -> None:

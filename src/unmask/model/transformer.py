@@ -14,7 +14,7 @@ K key heads, D head dimension, V vocabulary.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,7 @@ from unmask.model.cache import KVCache
 from unmask.model.canvas_cache import CanvasCache, CanvasRows
 from unmask.model.config import ModelConfig
 from unmask.model.cross_entropy import weighted_cross_entropy
+from unmask.model.dropout import add_kept, kept, place_keys
 from unmask.model.linear import Linear, filling
 from unmask.model.logits import full_logits
 
@@ -93,20 +94,30 @@ class Block(nn.Module):
         self.attention = Attention(config)
         self.mlp_norm = RMSNorm(config.n_embd, config.norm_eps)
         self.mlp = SwiGLU(config)
+        self.dropout = 0.0  # while training, where keys are given
 
-    def forward(self, x_BTE: torch.Tensor, at_N: torch.Tensor | None, *where: Any) -> torch.Tensor:
-        """[B, T, E], or [N, E] at chosen positions. `where`: what `Attention` takes beside its input."""
+    def forward(
+        self, x_BTE: torch.Tensor, at_N: torch.Tensor | None, keys_BT: torch.Tensor | None, *where: Any
+    ) -> torch.Tensor:
+        """[B, T, E], or [N, E] at chosen positions. keys_BT: for dropout. `where`: what `Attention` takes beside its
+        input."""
         mixed_BTE = self.mix(x_BTE, *where)
         if at_N is None:
-            return self.finish(x_BTE, mixed_BTE)
-        return self.finish(*(x.flatten(0, 1).index_select(0, at_N) for x in (x_BTE, mixed_BTE)))
+            return self.finish(x_BTE, mixed_BTE, keys_BT)
+        x_NE, mixed_NE = (x.flatten(0, 1).index_select(0, at_N) for x in (x_BTE, mixed_BTE))
+        return self.finish(x_NE, mixed_NE, None if keys_BT is None else keys_BT.flatten().index_select(0, at_N))
 
     def mix(self, x_BTE: torch.Tensor, *where: Any) -> torch.Tensor:
         """The half of the layer in which positions look at each other."""
         return self.attention(self.attention_norm(x_BTE), *where)
 
-    def finish(self, x: torch.Tensor, mixed: torch.Tensor) -> torch.Tensor:
-        """The other half, at each of any positions on its own: [..., E] and [..., H * D] to [..., E]."""
+    def finish(self, x: torch.Tensor, mixed: torch.Tensor, keys: torch.Tensor | None = None) -> torch.Tensor:
+        """The other half, at each of any positions on its own: [..., E] and [..., H * D] to [..., E].
+        keys: [...], for dropout."""
+        if keys is not None:
+            attention, mlp = kept(keys, x.shape[-1], self.dropout)
+            x = add_kept(x, self.attention.out(mixed), attention, self.dropout)
+            return add_kept(x, self.mlp(self.mlp_norm(x)), mlp, self.dropout)
         if torch.is_grad_enabled():
             x = x + self.attention.out(mixed)
             return x + self.mlp(self.mlp_norm(x))
@@ -158,6 +169,7 @@ class Transformer(nn.Module):
         cache: KVCache | CanvasRows | None = None,
         segments_BT: torch.Tensor | None = None,
         at_N: torch.Tensor | None = None,
+        dropout_BL: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Final hidden states [B, T, E], after the last norm; [N, E] where `at_N` chooses positions.
 
@@ -166,7 +178,8 @@ class Transformer(nn.Module):
         up to its own, or rows of a bidirectional one's `CanvasCache`, to all of them but those that key_mask_BS
         forbids. segments_BT: numbers of the examples that share a row, each in one stretch: a token
         attends to its own alone, and positions begin again with each. at_N: places in the flattened [B * T]; behind
-        its attention the last layer runs only there. Raises `UserError` if the sequence is longer than the context.
+        its attention the last layer runs only there. dropout_BL: int64, each sample's word for each layer; without it
+        nothing is dropped. Raises `UserError` if the sequence is longer than the context.
         """
         length = tokens_BT.shape[1]
         if length > self.config.block_size:
@@ -202,12 +215,19 @@ class Transformer(nn.Module):
         x_BTE = self.embedding(tokens_BT).to(self.norm.weight.dtype)
         for index, layer in enumerate(self.layers):
             cached = None if cache is None or positions_BT is None else (cache, index, positions_BT)
-            where = (at_N if index == len(self.layers) - 1 else None, rope, mask, causal, cached)
+            keys_BT = None if dropout_BL is None else place_keys(dropout_BL[:, index], length)
+            where = (at_N if index == len(self.layers) - 1 else None, keys_BT, rope, mask, causal, cached)
             if self.recompute and torch.is_grad_enabled():
                 x_BTE = checkpoint(layer, x_BTE, *where, use_reentrant=False)
             else:
                 x_BTE = layer(x_BTE, *where)
         return self.norm(x_BTE[:asked] if asked is not None else x_BTE)
+
+    def drop(self, rate: float) -> Transformer:
+        """This network with that share of what its layers add dropped where `hidden` is given keys, as in training."""
+        for layer in self.layers:
+            cast(Block, layer).dropout = rate
+        return self
 
     def hold(self, dtype: torch.dtype) -> Transformer:
         """This network, for inference, with its matrices in a type. Norms, what flows from layer to layer and rotary

@@ -14,22 +14,28 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError
+from unmask.scaling.best import best_on_the_way
 from unmask.scaling.score import score
 from unmask.terminal import say
 from unmask.training.loop import train
+from unmask.training.metrics import read_records
 from unmask.training.record import chosen_recipe
 
 
 def work(asked: dict[str, Any]) -> int:
     """Raises `UserError` as training and scoring do."""
-    own = {"data": asked["data"], "threads": str(asked["threads"])}
+    own = {"data": asked["data"], "threads": str(asked["threads"]), **asked["changes"]}
     recipe = chosen_recipe(asked["recipe"], own, asked["resume"])
     trained = train(recipe, resume=asked["resume"])
     if trained.signal:
         return 128 + trained.signal
-    scored = score(
-        Path(recipe.out), recipe.data, recipe.context, trained.steps, asked["scoring"], Path(asked["entropy"])
-    )
+    scored = None
+    if asked["scoring"] is not None:
+        scored = score(
+            Path(recipe.out), recipe.data, recipe.context, trained.steps, asked["scoring"], Path(asked["entropy"])
+        )
+        if asked["repeats"]:
+            scored |= best_on_the_way(read_records(Path(recipe.out)), scored["loss"], trained.tokens, trained.steps)
     print(json.dumps({"trained": trained.to_dict(), "score": scored}))
     return 0
 

@@ -26,6 +26,7 @@ from unmask.scaling.huber import DELTA
 from unmask.scaling.law import Law
 
 R_GRID = np.exp(np.linspace(np.log(0.05), np.log(2e4), 400))
+QUOKKA_FIELDS = ("p_e", "gamma", "c_p", "m_p", "k_p")
 FEWEST_EPOCHS = 3  # counts of epochs that tell a curve
 FEWEST_FOR_TEN = 3  # sizes, and amounts of unique tokens, that tell all ten coefficients
 QUOKKA_STARTS = ((1.0, 1.0, 8.0), (0.8, 1.0, 64.0), (0.9, 0.6, 400.0), (0.6, 1.5, 30.0))  # p_e, γ, e_p

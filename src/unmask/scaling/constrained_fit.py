@@ -1,6 +1,8 @@
 """The laws of repeated data fitted to a sweep: R_D of Muennighoff's form, and Quokka's, with intervals.
 
-    constrained_of(sweep, repeated, resamples=1000, seed=0)     # {"mdm": {"muennighoff": {...}, "quokka": {...}}}
+    found, draws = constrained_of(sweep, repeated, resamples=1000, seed=0)
+    found["mdm"]                                  # {"muennighoff": {"R_D": ...}, "quokka": {"p_e": ..., ...}}
+    draws["mdm"]                                  # Quokka's coefficients of every resample, for predictions
 
 E, A, B, α and β are those of approach 3 on the runs that repeat nothing; a table of enough sizes and amounts of unique
 tokens gives all ten coefficients of Quokka's law. Resamples draw runs, whole trunks where there are any.
@@ -13,28 +15,32 @@ from typing import Any
 import numpy as np
 
 from unmask.scaling.bootstrap import run_weights
-from unmask.scaling.constrained import fit_muennighoff, fit_quokka
+from unmask.scaling.constrained import QUOKKA_FIELDS, Quokka, fit_muennighoff, fit_quokka
 from unmask.scaling.estimates import estimate, nothing
 from unmask.scaling.law import FIELDS, Law
 from unmask.scaling.sweep_fit import ObjectiveFit, SweepFit
 from unmask.scaling.table import Runs
 
 QUOKKA_RESAMPLES = 100  # each is a fit of its own
-QUOKKA_FIELDS = ("p_e", "gamma", "c_p", "m_p", "k_p")
 
 
-def constrained_of(sweep: SweepFit, repeated: Runs, resamples: int, seed: int) -> dict[str, Any] | None:
-    """By objective; None where no run repeats its tokens."""
+def constrained_of(
+    sweep: SweepFit, repeated: Runs, resamples: int, seed: int
+) -> tuple[dict[str, Any] | None, dict[str, list[Quokka]]]:
+    """(laws, Quokka's of the resamples) by objective; (None, {}) where no run repeats its tokens."""
     if not len(repeated):
-        return None
-    return {name: _of(sweep.objectives.get(name), repeated.of(name), resamples, seed) for name in repeated.names}
+        return None, {}
+    made = {name: _of(sweep.objectives.get(name), repeated.of(name), resamples, seed) for name in repeated.names}
+    return {name: found for name, (found, _) in made.items()}, {name: drawn for name, (_, drawn) in made.items()}
 
 
-def _of(one: ObjectiveFit | None, runs: Runs, resamples: int, seed: int) -> dict[str, Any]:
+def _of(
+    one: ObjectiveFit | None, runs: Runs, resamples: int, seed: int
+) -> tuple[dict[str, Any], list[Quokka]]:
     base = one.laws.get("own") if one is not None else None
     if one is None or base is None:
         why = "there is no law of runs that repeat nothing, which E, A, B, α and β come from"
-        return {"muennighoff": {"R_D": nothing(why)}, "quokka": dict.fromkeys(QUOKKA_FIELDS, nothing(why))}
+        return {"muennighoff": {"R_D": nothing(why)}, "quokka": dict.fromkeys(QUOKKA_FIELDS, nothing(why))}, []
     weights_SR = (
         run_weights(runs, resamples, np.random.default_rng([seed, 99])) if resamples else np.ones((0, len(runs)))
     )
@@ -43,20 +49,20 @@ def _of(one: ObjectiveFit | None, runs: Runs, resamples: int, seed: int) -> dict
     r_data = nothing(str(why_none)) if law is None else estimate(law.r_data, drawn_S)
     held = {name: float(getattr(base, name)) for name in FIELDS}
     words = "one size, or sizes that are small for their tokens, tell nothing of R_N"
-    return {
-        "muennighoff": {"R_D": r_data, "R_N": nothing(words), "held": held},
-        "quokka": _quokka(one, base, runs, weights_SR[:QUOKKA_RESAMPLES]),
-    }
+    quokka, drawn = _quokka(one, base, runs, weights_SR[:QUOKKA_RESAMPLES])
+    return {"muennighoff": {"R_D": r_data, "R_N": nothing(words), "held": held}, "quokka": quokka}, drawn
 
 
-def _quokka(one: ObjectiveFit, base: Law, runs: Runs, weights_SR: np.ndarray) -> dict[str, Any]:
+def _quokka(
+    one: ObjectiveFit, base: Law, runs: Runs, weights_SR: np.ndarray
+) -> tuple[dict[str, Any], list[Quokka]]:
     own, fields = one.runs, ("params", "tokens", "unique", "loss")
     fresh = [own.params, own.tokens, own.tokens, own.loss]
     columns = [np.concatenate([f, getattr(runs, name)]) for f, name in zip(fresh, fields, strict=True)]
     params_R, tokens_R, unique_R, loss_R = columns
     law, held, why = fit_quokka(base, params_R, tokens_R, unique_R, loss_R)
     if law is None:
-        return {name: nothing(str(why)) for name in QUOKKA_FIELDS} | {"why": why}
+        return {name: nothing(str(why)) for name in QUOKKA_FIELDS} | {"why": why}, []
     drawn = []
     for weights_R in weights_SR:
         rows = np.concatenate([np.arange(len(own)), len(own) + np.repeat(np.arange(len(runs)), weights_R.astype(int))])
@@ -69,4 +75,4 @@ def _quokka(one: ObjectiveFit, base: Law, runs: Runs, weights_SR: np.ndarray) ->
     repeated = (float(np.median(runs.params)), float(np.median(runs.unique)))
     best = [d.best_epochs(*repeated) for d in kept]
     result["best_epochs"] = estimate(law.best_epochs(*repeated), best)
-    return result | {"held": held, "n_resamples": len(kept)}
+    return result | {"held": held, "n_resamples": len(kept)}, kept

@@ -62,14 +62,17 @@ _PARTS = re.compile(
 )
 
 
-def gcide_entries(text: str) -> Iterator[Entry]:
+def gcide_entries(text: str, of_1913: bool = False) -> Iterator[Entry]:
     """Its entries in order, without pronunciations, etymologies and marks of sources.
 
+    of_1913: those alone in which every mark of a source is Webster's of 1913, so that nobody wrote in them later.
     Entries without text, such as forms that only refer to others by an empty body, are left out.
     """
     for lines in _blocks(text):
         if "\\" not in lines[0]:
             continue  # about the dictionary itself
+        if of_1913 and {" ".join(mark.split()) for mark in _TAG.findall("\n".join(lines))} != {"[1913 Webster]"}:
+            continue
         if (entry := _gcide_entry(lines)) is not None:
             yield entry
 

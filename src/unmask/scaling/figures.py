@@ -13,9 +13,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from unmask.evaluation.plots import COLOURS, INK, SOFT, STYLE, svg_of
+from unmask.pages import svg_of
 from unmask.scaling.figure_parts import legend_below, log_axis, new_figure, plain_ticks
 from unmask.scaling.gap_figure import gap_figure
+from unmask.style import COLOURS, INK, SOFT, STYLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -145,7 +146,8 @@ def residuals(view: dict[str, Any]) -> Figure:
 
 
 def repeated(view: dict[str, Any]) -> Figure:
-    """Loss over epochs of the same few tokens: final weights solid, the best up to there dashed; where curves cross."""
+    """Loss over epochs of the same few tokens: final weights solid, best checkpoints hollow, the best up to there
+    dashed; where curves cross."""
     studies = view["repeated"]
     figure = new_figure(5.6 * len(studies), 4.2)
     for axes, study in zip(figure.subplots(1, len(studies), squeeze=False)[0], studies, strict=True):
@@ -154,6 +156,9 @@ def repeated(view: dict[str, Any]) -> Figure:
             axes.plot(series["epochs"], series["final"], "o-", color=colour, markersize=4, label=series["label"])
             if series["best"] is not None:
                 axes.plot(series["epochs"], series["best"], "--", color=colour, linewidth=1.2, alpha=0.8)
+            if series["checkpoints"]:
+                hollow = {"color": colour, "markerfacecolor": "none", "markersize": 6}
+                axes.plot(*zip(*series["checkpoints"], strict=True), "o", **hollow, label=f"{series['label']}, best")
         crossing = study["crossing"]
         if crossing["epochs"] is not None:
             axes.axvline(crossing["epochs"], color=SOFT, linewidth=1, linestyle=":")

@@ -25,17 +25,19 @@ import numpy as np
 
 from unmask.errors import UserError
 from unmask.files import check_writable, write_whole
+from unmask.scaling.constrained import QUOKKA_FIELDS, Quokka
 from unmask.scaling.constrained_fit import constrained_of
 from unmask.scaling.diagnostics import diagnostics_of
+from unmask.scaling.epochs import studies_of
 from unmask.scaling.estimates import LEVEL, estimate, nothing
 from unmask.scaling.fit_words import in_words
 from unmask.scaling.gap import gap_rows
 from unmask.scaling.held_out import held_out_of
 from unmask.scaling.isoflop import Lines
 from unmask.scaling.law import FIELDS, Law
-from unmask.scaling.selection import chosen_pair, exclude, exclude_plateau
+from unmask.scaling.selection import USUAL_PAIR, chosen_pair, exclude, exclude_plateau
 from unmask.scaling.sweep_fit import ObjectiveFit, SweepFit, fit_runs
-from unmask.scaling.table import LeftOut, Runs, read_runs
+from unmask.scaling.table import LeftOut, Runs, read_runs, together
 from unmask.terminal import LiveLine
 
 __all__ = ["FitOptions", "Fitted", "fit_sweep", "in_words", "result_of", "scale_fit"]
@@ -73,7 +75,7 @@ class FitOptions:
 class Fitted:
     """sweep: the fit of the runs that take part; with_all: that of the plateau's too, without resamples, if any were.
 
-    repeated: runs of tokens seen several times, for the laws of repeated data alone.
+    repeated: runs of tokens seen several times, for the laws of repeated data alone: `constrained`, `quokka_draws`.
     """
 
     options: FitOptions
@@ -82,6 +84,8 @@ class Fitted:
     left_out: list[LeftOut] = field(default_factory=list)
     with_all: SweepFit | None = None
     why_no_pair: str | None = None
+    constrained: dict[str, Any] | None = None
+    quokka_draws: dict[str, list[Quokka]] = field(default_factory=dict)
 
 
 def scale_fit(options: FitOptions) -> dict[str, Any]:
@@ -89,7 +93,7 @@ def scale_fit(options: FitOptions) -> dict[str, Any]:
     fitted = fit_sweep(options)
     result = result_of(fitted)
     if options.out is not None:
-        write_whole(options.out, json.dumps(result | {"draws": draws_of(fitted.sweep)}) + "\n")
+        write_whole(options.out, json.dumps(result | {"draws": draws_of(fitted)}) + "\n")
     return result
 
 
@@ -115,7 +119,8 @@ def fit_sweep(options: FitOptions) -> Fitted:
             pair, why = None, f"no run of {gone} is left: each has fewer than 4 x the plateau's tokens"
         sweep = fit_runs(kept, pair, options.resamples, options.seed, told)
         with_all = fit_runs(fresh, pair, 0, options.seed) if out else None
-    return Fitted(options, sweep, repeated, left_out + out, with_all, why)
+        laws = constrained_of(sweep, repeated, options.resamples, options.seed)
+    return Fitted(options, sweep, repeated, left_out + out, with_all, why, *laws)
 
 
 def result_of(fitted: Fitted) -> dict[str, Any]:
@@ -140,7 +145,8 @@ def result_of(fitted: Fitted) -> dict[str, Any]:
         "diagnostics": diagnostics_of(sweep),
         "run_level": parts_of(sweep, True, fitted.why_no_pair, gone) if resamples else None,
         "all_runs": None,
-        "constrained": constrained_of(sweep, fitted.repeated, resamples, fitted.options.seed),
+        "constrained": fitted.constrained,
+        "repeated": studies_of(together(sweep.runs, fitted.repeated), sweep.pair or USUAL_PAIR),
         "minima": {name: minima_of(one) for name, one in sweep.objectives.items()},
         "ranges": {name: ranges_of(one.runs) for name, one in sweep.objectives.items()},
         "cost": {name: one.cost.to_dict() for name, one in sweep.objectives.items()},
@@ -251,10 +257,13 @@ def ranges_of(runs: Runs) -> dict[str, list[float]]:
     }
 
 
-def draws_of(sweep: SweepFit) -> dict[str, Any]:
+def draws_of(fitted: Fitted) -> dict[str, Any]:
     """Lines and laws of the first resamples of the headline, for predictions with intervals."""
-    found: dict[str, Any] = {"approach2": {}, **{key: {} for key in FORMS}}
-    for name, one in sweep.objectives.items():
+    found: dict[str, Any] = {"approach2": {}, **{key: {} for key in FORMS}, "quokka": {}}
+    for name, drawn in fitted.quokka_draws.items():
+        found["quokka"][name] = {n: _numbers([getattr(law, n) for law in drawn]) for n in QUOKKA_FIELDS}
+        found["quokka"][name] |= {n: _numbers([getattr(law.base, n) for law in drawn]) for n in FIELDS}
+    for name, one in fitted.sweep.objectives.items():
         if one.headline.lines is not None:
             names = [f.name for f in dataclasses.fields(Lines)]
             found["approach2"][name] = {n: _numbers(getattr(one.headline.lines, n)) for n in names}

@@ -25,6 +25,7 @@ def in_words(result: dict[str, Any]) -> str:
     lines += ["", *_approach2(result), "", *_approach3(result)]
     if result["constrained"]:
         lines += ["", *_constrained(result["constrained"])]
+        lines += ["", *_repeated(result["repeated"])] if result["repeated"] else []
     lines += ["", *_gap(result)]
     lines += _held_out(result["held_out"])
     lines += _against(result)
@@ -116,6 +117,19 @@ def _constrained(found: dict[str, Any]) -> list[str]:
     for name, entry in found.items():
         quokka = entry["quokka"].get("best_epochs")
         rows.append([f"  {name}", shown(entry["muennighoff"]["R_D"], 1), shown(quokka, 0)])
+    return _table(rows)
+
+
+def _repeated(studies: Sequence[dict[str, Any]]) -> list[str]:
+    """Losses over epochs: of the final weights, and of the best checkpoint where the runs tell of it."""
+    rows = [["loss over epochs", "epochs", "final weights", "best until then", "best checkpoints (epochs)"]]
+    for study in studies:
+        for series in study["series"]:
+            several = ", ".join(f"{loss:.4f} ({epochs:.3g})" for epochs, loss in series["checkpoints"])
+            for i, epochs in enumerate(series["epochs"]):
+                losses = (f"{series[which][i]:.4f}" for which in ("final", "best"))
+                last = i == len(series["epochs"]) - 1
+                rows.append([f"  {study['title']}, {series['label']}", f"{epochs:.3g}", *losses, several * last])
     return _table(rows)
 
 

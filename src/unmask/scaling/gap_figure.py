@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from unmask.evaluation.plots import COLOURS, INK, SOFT
 from unmask.scaling.figure_parts import legend_below, log_axis, new_figure, plain_ticks
+from unmask.style import COLOURS, INK, SOFT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

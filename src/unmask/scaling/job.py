@@ -25,10 +25,13 @@ import yaml
 
 from unmask.errors import UserError
 from unmask.files import write_whole
-from unmask.scaling.machine import code
+from unmask.model.checkpoints import newest_checkpoint, step_of
+from unmask.provenance import code
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.sweep import Sweep
-from unmask.training.record import read_record
+from unmask.settings import read_json
+from unmask.training.fork import FORK
+from unmask.training.record import Record, read_record
 
 KILLS = 3  # deaths by a signal that nobody asked for, after which a run counts as failed
 ASKED = (130, 143)  # statuses of a child that saved and stopped
@@ -58,7 +61,12 @@ class Job:
         if record is not None and record.settings.get("precision") != self.precision:
             shutil.rmtree(self.folder)  # begun in a type that this machine does not have
             record = None
-        recipe = self.folder
+        if record is not None and self.run.is_trunk and not self._on_its_way():
+            shutil.rmtree(self.folder)
+            record = None
+        if self.run.trunk is not None:
+            self._refuse_other_type(self.run.trunk)
+        recipe, changes = self.folder, {} if record is None else self._changes(record)
         if record is None:
             fields = self.run.recipe_for(plan.spec.data, str(self.folder.resolve()), threads, self.precision).to_dict()
             recipe = self.sweep.path / "recipes" / f"{self.run.name}.yaml"
@@ -69,10 +77,32 @@ class Job:
                 "resume": record is not None,
                 "data": plan.spec.data,
                 "threads": threads,
-                "scoring": vars(plan.spec.scoring),
+                "repeats": bool(self.run.unique_tokens),
+                "changes": changes,
+                "scoring": None if self.run.is_trunk else vars(plan.spec.scoring),
                 "entropy": str(self.sweep.path / "unigram.json"),
             }
         )
+
+    def _on_its_way(self) -> bool:
+        """Whether a trunk has all the checkpoints that it should have by now; else it begins again."""
+        newest = newest_checkpoint(self.folder)
+        return newest is None or all(step > step_of(newest.name) for step in self.sweep.wanted(self.run))
+
+    def _changes(self, record: Record) -> dict[str, str]:
+        """What a run that goes on is told anew: a trunk may be longer and have more branches, the sweep have moved."""
+        if self.run.is_trunk:
+            steps = max(self.run.steps, int(record.settings.get("steps", 0)))
+            return {"steps": str(steps), "checkpoint.at": str(self.run.forks)}
+        return {} if self.run.trunk is None else {"fork": self.run.fork_beside(str(self.folder.resolve()))}
+
+    def _refuse_other_type(self, trunk: str) -> None:
+        """Raises `UserError` where a branch would be of another type than its trunk."""
+        record = read_record(self.sweep.folder(trunk))
+        found = self.precision if record is None else record.settings.get("precision")
+        if found != self.precision:
+            where = self.sweep.folder(trunk)
+            raise UserError(f"its trunk {trunk} is in {found}, not {self.precision}; delete {where} to train it again")
 
     def _spawn(self, asked: dict[str, Any]) -> None:
         self._stdout = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
@@ -106,7 +136,8 @@ class Job:
         if status == 0:
             self._stdout.seek(0)
             found = json.loads(self._stdout.read())
-            self.sweep.append(self._row(found["trained"], found["score"]))
+            if found["score"] is not None:  # no trunk
+                self.sweep.append(self._row(found["trained"], found["score"]))
             self.sweep.clear(self.run.name)
             self._close("done")
         elif self._stopping:
@@ -124,7 +155,9 @@ class Job:
     def _row(self, trained: dict[str, Any], score: dict[str, Any]) -> dict[str, Any]:
         """A line of the results: what was run, what came out, and by what it was measured."""
         run = self.run
-        seconds = trained["seconds"] + score.pop("scoring_seconds")
+        before = 0.0 if run.trunk is None else float(read_json(self.folder / FORK)["seconds"])
+        training = trained["seconds"] - before  # a branch's own
+        seconds = training + score.pop("scoring_seconds")
         return {
             "name": run.name,
             "state": "finished" if run.fitted else "aside",  # laws are fitted to finished ones
@@ -146,7 +179,8 @@ class Job:
             "epochs": run.epochs,
             "unique_tokens": run.unique_tokens or None,
             "subset": run.subset,
-            "trunk": None,
+            "trunk": run.trunk,
+            "forked_at": run.forked_at or None,
             "lr": run.lr,
             "batch": run.batch,
             "batch_tokens": run.batch_tokens,
@@ -158,7 +192,7 @@ class Job:
             "threads": self._threads,
             "skipped": trained["skipped"],
             "seconds": round(seconds, 1),
-            "training_seconds": round(trained["seconds"], 1),
+            "training_seconds": round(training, 1),
             "digest": run.digest(self.sweep.plan.facts.data_sum),
             **score,
             **code(),

@@ -7,13 +7,14 @@ Every number is a field of ``fit.json``; style and pictures are inline, and no n
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from html import escape
 from typing import Any
 
 from unmask._version import __version__
-from unmask.evaluation.report import page, section, table
+from unmask.pages import page, section, table
+from unmask.scaling.page_gap import gap_section
+from unmask.scaling.page_parts import bounds, card, cell, known, picture, power, within
+from unmask.scaling.page_repeated import repeated_section
 from unmask.scaling.published import BOUND, PAPER, paper_line
 
 CAPTIONS = {
@@ -24,7 +25,8 @@ CAPTIONS = {
     "gap": "Points: minima of both objectives interpolated at equal loss, only where both were measured. Lines: solid "
     "where both frontiers reach that loss inside their budgets, dashed where one of them is extrapolated.",
     "residuals": "Scatter without a pattern is noise of the runs; a bow or a slope is what the form of the law misses.",
-    "repeated": "Solid: the weights a run ended with. Dashed: the best loss of any training up to as long.",
+    "repeated": "Solid: the weights a run ended with. Hollow: the best that a run was on its way. Dashed: the best of "
+    "any training up to as long.",
 }
 TITLES = {
     "isoflop": "Loss of a budget's sizes",
@@ -32,13 +34,6 @@ TITLES = {
     "gap": "The gap in compute",
     "residuals": "What the fits leave",
     "repeated": "Repeated data",
-}
-# forms of a gap as columns of a table
-COLUMNS = {
-    "overlap": "minima, interpolated",
-    "approach2": "approach 2",
-    "approach3_shared": "approach 3, one E",
-    "approach3": "approach 3, an E each",
 }
 EXPONENTS = (
     ("n_exponent", "size N*"),
@@ -63,15 +58,6 @@ def render(fit: dict[str, Any], view: dict[str, Any], pictures: dict[str, str]) 
             parts.append(section(TITLES[name], picture(pictures.get(name), CAPTIONS[name]) + body))
     parts += [approach3_section(fit), later_section(view), missing_section(fit), settings_section(fit, view)]
     return page("unmask: scaling report", [part for part in parts if part])
-
-
-def picture(svg: str | None, caption: str) -> str:
-    """An inline picture over the whole width, with what to see in it."""
-    return (
-        ""
-        if svg is None
-        else f'<div class="scroll"><div style="min-width: 42rem">{svg}</div></div><p class="soft">{caption}</p>'
-    )
 
 
 # ------------------------------------------------------------------ the parts of the page
@@ -103,60 +89,6 @@ def headline(fit: dict[str, Any], view: dict[str, Any]) -> str:
         f'<div class="cards">{"".join(cards)}</div>'
         + "".join(f'<p class="soft">{escape(note)}</p>' for note in view["notes"])
     )
-
-
-def gap_section(view: dict[str, Any]) -> str:
-    """The gaps of every form, by the compute of either objective, with those that others published."""
-    if view["pair"] is None:
-        return ""
-    first, second = (escape(name.upper()) for name in view["pair"])
-    told = (
-        f"<p>How many times the compute of the {first} the {second} takes to reach the same loss. <b>{BOUND}</b>, so "
-        "what it lacks in likelihood is at most this. Grey: extrapolated, one of the two was not run at the compute "
-        "it takes.</p>"
-    )
-    whys = {row["why"] for row in view["gap"] if row["flops"] is None and row.get("why")}
-    reasons = "".join(f'<p class="soft">{escape(why)}</p>' for why in sorted(whys))
-    return told + gap_tables(view["gap"]) + reasons + beside_section(view)
-
-
-def gap_tables(rows: list[dict[str, Any]]) -> str:
-    """One an axis: a line a compute, a column a form."""
-    found = []
-    rows = [row for row in rows if row["flops"] is not None]
-    forms = [form for form in COLUMNS if any(row["form"] == form for row in rows)]
-    for axis in dict.fromkeys(row["axis"] for row in rows):
-        by_place = {(round(math.log(row["flops"]), 6), row["form"]): row for row in rows if row["axis"] == axis}
-        places = sorted({place for place, _ in by_place})
-        lines = [
-            [power(math.exp(place)), *(gap_cell(by_place.get((place, form))) for form in forms)] for place in places
-        ]
-        head = [f"at {axis.upper()} compute", *(COLUMNS[form] for form in forms)]
-        found.append(f"<p></p>{table(head, lines, numbers=range(1, len(head)))}")
-    return "".join(found)
-
-
-def gap_cell(row: dict[str, Any] | None) -> str:
-    """18.9x with its interval; grey where it is extrapolated."""
-    if row is None or row["estimate"] is None:
-        return "–"
-    form = ".1f" if row["estimate"] < 100 else ",.0f"
-    ends = bounds(row, form)
-    text = f"{row['estimate']:{form}}x" + (f' <span class="soft">{ends}</span>' if ends != "–" else "")
-    return (
-        f"<b>{text}</b>" if row["form"] == "overlap" else text if row["inside"] else f'<span class="soft">{text}</span>'
-    )
-
-
-def beside_section(view: dict[str, Any]) -> str:
-    """The gaps of other sweeps by the same estimators, and those printed without runs."""
-    found = [f"<h3>Beside it, what others measured</h3><p class=soft>{BOUND} there too.</p>"]
-    for other in view["beside"]:
-        notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in other["notes"])
-        rows = [row for row in other["gap"] if row["flops"] <= 1.01 * other["until"]]
-        found.append(f"<p><b>{escape(other['name'])}</b></p>{notes}{gap_tables(rows)}")
-    found += [f"<p>{escape(who)}: <b>{value:g}x</b> ({escape(what)}).</p>" for who, value, what in view["printed"]]
-    return "".join(found)
 
 
 def isoflop_section(view: dict[str, Any]) -> str:
@@ -248,15 +180,6 @@ def approach3_section(fit: dict[str, Any]) -> str:
     return section("Approach 3", told + table(["form", "", "E", "A", "B", "α", "β"], rows, numbers=(2, 3, 4, 5, 6)))
 
 
-def cell(value: Any) -> str:
-    """An estimate with its interval below."""
-    if not isinstance(value, dict) or value.get("estimate") is None:
-        return "–"
-    form = ",.0f" if abs(value["estimate"]) >= 100 else ".1f" if abs(value["estimate"]) >= 10 else ".3f"
-    ends = bounds(value, form)
-    return format(value["estimate"], form) + (f'<br><span class="soft">{ends}</span>' if ends != "–" else "")
-
-
 def residual_section(fit: dict[str, Any]) -> str:
     """How far the fit without the largest budget misses it, and what stands against the fit."""
     rows = []
@@ -282,39 +205,6 @@ def residual_section(fit: dict[str, Any]) -> str:
     if stands:
         told += "<h3>What stands against the fit</h3>" + table(["", "budget", "", ""], stands, numbers=(1,))
     return told
-
-
-def repeated_section(fit: dict[str, Any], view: dict[str, Any]) -> str:
-    """Where the curves cross, and what the laws of repeated data say."""
-    if not view["repeated"]:
-        return ""
-    parts = []
-    for study in view["repeated"]:
-        parts.append(f"<p><b>{escape(study['title'])}.</b> {crossing_in_words(study['crossing'], view['pair'])}</p>")
-    rows = []
-    for name, entry in (fit.get("constrained") or {}).items():
-        r_data, epochs = entry["muennighoff"]["R_D"], entry["quokka"].get("best_epochs")
-        why = r_data.get("why") if r_data["estimate"] is None else ""
-        rows.append([escape(name.upper()), cell(r_data), cell(epochs), escape(why or "")])
-    if rows:
-        head = ["", "R_D, epochs that repeats are worth (Muennighoff)", "best epochs (Quokka)", ""]
-        parts.append(table(head, rows, numbers=(1, 2)))
-    return "".join(parts)
-
-
-def crossing_in_words(crossing: dict[str, Any], pair: Sequence[str] | None) -> str:
-    """Both crossings, or why there is none."""
-    if pair is None or crossing["lowest"] is None:
-        return f"No crossing: {escape(crossing['why'] or 'it takes two objectives')}."
-    first, second = (escape(name.upper()) for name in pair)
-    lowest = f"the {first}'s lowest loss ({crossing['lowest']:.4f}, at {crossing['lowest_at']:.4g} epochs)"
-    if crossing["epochs"] is None:
-        told = f"The {second} does not come below {lowest}: {escape(crossing['why'])}."
-    else:
-        told = f"The {second} comes below {lowest} at {crossing['epochs']:.3g} epochs."
-    if crossing["same_epochs"] is not None:
-        told += f" At equal epochs it is better from {crossing['same_epochs']:.3g} epochs on."
-    return f"{told} {BOUND}."
 
 
 def later_section(view: dict[str, Any]) -> str:
@@ -362,41 +252,3 @@ def settings_section(fit: dict[str, Any], view: dict[str, Any]) -> str:
         ["unmask", escape(__version__)],
     ]
     return section("Settings", table(["", ""], rows))
-
-
-# ------------------------------------------------------------------ small parts
-
-
-def power(number: float) -> str:
-    """3 × 10 to the 18, as HTML."""
-    digits, exponent = f"{number:.2e}".split("e")
-    return f"{float(digits):g} × 10<sup>{int(exponent)}</sup>"
-
-
-def card(name: str, value: str, tag: str, colour: str) -> str:
-    """A figure of the headline."""
-    colour = colour if colour in ("arm", "mdm", "xz") else "unigram"
-    return (
-        f'<div class="card" style="--colour: var(--{colour})">{escape(name)}<b>{escape(value)}</b>'
-        f'<span class="tag">{escape(tag)}</span></div>'
-    )
-
-
-def known(entry: Any, key: str) -> bool:
-    """Whether a fit has a number there, and not null with its reason."""
-    return isinstance(entry, dict) and isinstance(entry.get(key), dict) and entry[key].get("estimate") is not None
-
-
-def within(value: dict[str, Any], form: str) -> str:
-    """0.535 ± 0.046, the half being that of the interval."""
-    if value["low"] is None or value["high"] is None:
-        return format(value["estimate"], form)
-    return f"{value['estimate']:{form}} ± {(value['high'] - value['low']) / 2:{form}}"
-
-
-def bounds(value: dict[str, Any], form: str) -> str:
-    """[low, high], or a dash."""
-    if value.get("low") is None and value.get("high") is None:
-        return "–"
-    low, high = ("…" if value.get(end) is None else format(value[end], form) for end in ("low", "high"))
-    return f"[{low}, {high}]"

@@ -32,12 +32,14 @@ from unmask.model.flops import FLOPS_RULES
 from unmask.scaling.rules import OBJECTIVES, Batch, LearningRate
 from unmask.scaling.shapes import shapes_of
 from unmask.settings import shown
+from unmask.training.run_folder import flat
 
 SCHEMA_VERSION = 1
 TYPES = ("fp32", "bf16")
 DESIGNS = ("independent", "trunk")
 LENGTHS = ("flops", "tokens", "epochs")
 RECIPE = {"objective.masking": "fixed", "objective.random_length": 0.0}
+SCHEDULE = "optimizer.schedule"
 RESOLVED = ("runs", "data_sum")  # what `scale plan` writes beside the settings
 
 
@@ -68,7 +70,8 @@ class Part:
     unique_tokens: float = 0.0  # train on so many tokens alone, again and again; 0: all
     subsets: list[int] = field(default_factory=lambda: [0])  # which ones
     precision: str | None = None  # another type than the sweep's
-    design: str = "independent"
+    design: str = "independent"  # or trunk: one run at a constant rate, and a branch off it at each length (runs.py)
+    decay: float = 0.2  # trunk: share of a branch's tokens in which its rate falls
     recipe: dict[str, Any] = field(default_factory=dict)  # recipe keys for these runs alone
     tag: str = ""  # stands in their names
     fit: bool | None = None  # whether laws are fitted to them; null: unless rates, batches or the type are tried
@@ -171,6 +174,12 @@ def check_part(part: Part, where: str) -> None:
             raise UserError(f"{where}: {name} holds {wrong[0]:g}; give {'at least 0' if not least else 'more than 0'}")
         if twice := [value for i, value in enumerate(values) if value in values[:i]]:
             raise UserError(f"{where}: {name} holds {twice[0]:g} twice; leave out one")
+    if not 0 < part.decay < 1:
+        raise UserError(f"{where}: decay is {part.decay:g}; give a share of a branch's tokens, above 0 and below 1")
+    if part.design != "trunk" and part.decay != Part.decay:
+        raise UserError(f"{where}: decay is of branches; give design: trunk too")
+    if part.design == "trunk" and SCHEDULE in flat(part.recipe):
+        raise UserError(f"{where}: recipe holds {SCHEDULE}, which the design says; leave it out")
     if part.unique_tokens < 0:
         raise UserError(f"{where}: unique_tokens is {part.unique_tokens:g}; it must not be negative")
     if part.subsets != [0] and not part.unique_tokens:

@@ -11,7 +11,6 @@ both rules: 6 N D with non-embedding N, as the paper (arXiv 2410.18514), and exa
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import os
 from dataclasses import dataclass, field
 from typing import Any
@@ -132,14 +131,11 @@ def as_before(path: str, runs: list[PlannedRun]) -> list[PlannedRun]:
     ]
 
 
-def expected(made: Plan) -> dict[str, Any] | None:
-    """Half-widths of the intervals to expect from these runs, by simulation; None where that is not there."""
-    try:
-        simulate = importlib.import_module("unmask.scaling.expected").half_widths
-    except ModuleNotFoundError:
-        return None
-    found: dict[str, Any] = simulate([run.to_dict() for run in made.runs if run.fitted and not run.unique_tokens])
-    return found
+def expected(made: Plan) -> dict[str, float]:
+    """Half-widths of the intervals to expect from these runs, by simulation."""
+    from unmask.scaling.expected import half_widths  # the fits take scipy
+
+    return half_widths([run.to_dict() for run in made.runs if run.fitted and not run.unique_tokens])
 
 
 def summary(made: Plan, out: str | None) -> dict[str, Any]:
@@ -179,8 +175,8 @@ def part_summary(part: Part, own: list[PlannedRun], jobs: int) -> dict[str, Any]
         "fitted": part.fitted,
         "params": [min(run.params for run in own), max(run.params for run in own)],
         "tokens": [min(run.tokens for run in own), max(run.tokens for run in own)],
-        "flops": sum(run.flops for run in own),
-        "flops_6nd": sum(run.flops_6nd for run in own),
+        "flops": sum(run.flops * run.own_share for run in own),
+        "flops_6nd": sum(run.flops_6nd * run.own_share for run in own),
         "most_epochs": most,
         "hours": sum(known) / 3600 / jobs if len(known) == len(own) else None,
     }
@@ -214,7 +210,7 @@ def in_words(found: dict[str, Any]) -> str:
         "times are not measured; add --seconds 5" if found["hours"] is None else f"{found['hours']:.1f} hours in all"
     )
     lines.append(hours + ("" if found["out"] is None else f"; written to {found['out']}"))
-    for name, value in (found["expected"] or {}).items():
+    for name, value in found["expected"].items():
         lines.append(f"expected half-width (95%) of {name}: ±{value:.3g}")
     return "\n".join(lines)
 

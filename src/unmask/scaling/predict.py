@@ -6,7 +6,8 @@
     unmask scale predict --flops 1e21 --unique 5e9 --from report/fit.json     # repeated data
 
 Frontiers are approach 2's lines (Hoffmann et al. 2022, section 3.2; Nie et al. 2025), the loss of a size and its tokens
-approach 3's law, with repeated data its data-constrained form (Muennighoff et al. 2023, arXiv 2305.16264).
+approach 3's law, with repeated data its data-constrained forms (Muennighoff et al. 2023, arXiv 2305.16264, and
+beside it Quokka's, Ni et al. 2025, arXiv 2510.03280, whose worth of repeats falls again).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.scaling.published import BOUND, Interval
-from unmask.scaling.sources import QUANTITIES, NotFitted, Source, open_source
+from unmask.scaling.sources import FORMS, QUANTITIES, NotFitted, Source, open_source
 
 UNITS = {"flops": "FLOPs", "params": "parameters", "tokens": "tokens", "loss": "nats/token"}
 SHOWN = {"flops": "compute C", "params": "size N", "tokens": "tokens D", "loss": "loss, nats/token"}
@@ -57,41 +58,57 @@ class PredictOptions:
 
 
 def scale_predict(options: PredictOptions) -> dict[str, Any]:
-    """`query`, `from`, `flops_rule`, `objectives` (each quantity as estimate, low, high), `warnings`, `notes`.
+    """`query`, `from`, `flops_rule`, `objectives` (each quantity as estimate, low, high), `warnings`, `notes`; with
+    repeated data `quokka` too, as `objectives` (which are Muennighoff's then).
 
     Raises `UserError` for options that do not go together, and for what the source cannot tell.
     """
     options.check()
     source = open_source(options.source)
-    found: dict[str, dict[str, Any]] = {}
     said: list[str] = []
-    for objective in source.objectives:
-        try:
-            answer = _answer(source, objective, options)
-        except NotFitted as error:
-            said.append(str(error))
-            continue
-        except OverflowError:
-            answer = {"flops": _exact(math.inf)}
-        if not all(math.isfinite(value[0]) for value in answer.values()):
-            raise UserError(
-                f"that is too far from the runs of {source.name} to say anything of {objective}; ask nearer"
-            )
-        said += _outside(source, objective, answer, options)
-        found[objective] = {name: _json(value) for name, value in answer.items()}
-    if not found:
+    found = _answers(source, options, FORMS[0], said)
+    missing: list[str] = []
+    beside = _answers(source, options, "quokka", missing) if options.unique is not None else {}
+    if not found and not beside:
         raise UserError(said[0] if said else f"{source.name} has no objective; give --from another fit")
     for line in said:
         warnings.warn(line, stacklevel=2)
+    notes = [f"{BOUND}; intervals (95%) are of the line, and a run scatters about it", *source.notes]
+    notes += [line for line in missing if line not in said and "extrapolated" not in line]
     query = {name: value for name, value in vars(options).items() if name != "source" and value is not None}
     return {
         "query": query,
         "from": source.name,
         "flops_rule": source.rule,
         "objectives": found,
+        **({"quokka": beside} if options.unique is not None else {}),
         "warnings": said,
-        "notes": [f"{BOUND}; intervals (95%) are of the line, and a run scatters about it", *source.notes],
+        "notes": notes,
     }
+
+
+def _answers(source: Source, options: PredictOptions, form: str, said: list[str]) -> dict[str, dict[str, Any]]:
+    """By objective; what is missing or far from the runs is added to `said`. Raises `UserError` for what is too far."""
+    found: dict[str, dict[str, Any]] = {}
+    for objective in source.objectives:
+        try:
+            answer = _answer(source, objective, options, form)
+        except NotFitted as error:
+            said.append(str(error))
+            continue
+        except OverflowError:
+            answer = {"flops": _exact(math.inf)}
+        finite = all(math.isfinite(value[0]) for value in answer.values())
+        if not finite and form == "quokka":  # so many repeats leave nothing of what was learnt
+            said.append(f"Quokka's law of {objective} gives no finite loss there")
+            continue
+        if not finite:
+            raise UserError(
+                f"that is too far from the runs of {source.name} to say anything of {objective}; ask nearer"
+            )
+        said += _outside(source, objective, answer, options)
+        found[objective] = {name: _json(value) for name, value in answer.items()}
+    return found
 
 
 def in_words(result: dict[str, Any]) -> str:
@@ -101,27 +118,31 @@ def in_words(result: dict[str, Any]) -> str:
         for name, value in result["query"].items()
     )
     rule = "6 N D" if result["flops_rule"] == "6nd" else "exact FLOPs"
-    columns = list(next(iter(result["objectives"].values())))
+    by = {"": result["objectives"]}
+    if "quokka" in result:
+        by = {", Muennighoff": result["objectives"], ", Quokka": result["quokka"]}
+    columns = next(list(values) for answers in by.values() for values in answers.values())
     rows = [["", *(SHOWN[name] for name in columns)]]
-    for objective, values in result["objectives"].items():
-        rows.append([objective, *(_cell(name, values[name]) for name in columns)])
+    for form, answers in by.items():
+        for objective, values in answers.items():
+            rows.append([objective + form, *(_cell(name, values[name]) for name in columns)])
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
     notes = [f"  {note}" for note in result["notes"]]
     return "\n".join([f"{query}, from {result['from']} ({rule}):", *lines, *notes])
 
 
-def _answer(source: Source, objective: str, options: PredictOptions) -> dict[str, Interval]:
+def _answer(source: Source, objective: str, options: PredictOptions, form: str) -> dict[str, Interval]:
     """Compute, size, tokens and loss; what was asked for is exact."""
     if options.params is not None and options.tokens is not None:
         asked = {"params": options.params, "tokens": options.tokens}
         flops = source.flops_of(objective, **asked)
-        loss = source.loss(objective, **asked, unique=options.unique)
+        loss = source.loss(objective, **asked, unique=options.unique, form=form)
         return {**{name: _exact(value) for name, value in {"flops": flops, **asked}.items()}, "loss": loss}
     if options.loss is not None:
         return {**source.reach(objective, options.loss), "loss": _exact(options.loss)}
     assert options.flops is not None
-    line = source.frontier(objective, options.flops, unique=options.unique)
+    line = source.frontier(objective, options.flops, unique=options.unique, form=form)
     return {"flops": _exact(options.flops), **{name: line[name] for name in QUANTITIES}}
 
 

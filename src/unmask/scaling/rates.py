@@ -39,7 +39,7 @@ def measured(spec: Spec, runs: list[PlannedRun], seconds: float) -> tuple[Spec, 
         middle = sorted(members, key=lambda run: run.batch)[len(members) // 2]
         tokens = statistics.median(run.tokens for run in members)
         # Only steps are timed: no run folder is made.
-        recipe = replace(middle, precision="fp32").recipe_for(
+        recipe = replace(middle, precision="fp32", trunk=None).recipe_for(
             spec.data, os.path.join(spec.data, ".unused"), spec.threads
         )
         found = fastest(recipe, spec.jobs * spec.threads, seconds, total_tokens=tokens, say=say)
@@ -64,7 +64,9 @@ def best_type(runs: Sequence[PlannedRun], arms: dict[Key, list[Arm]]) -> str:
 
     def total(precision: str) -> float:
         own = {key: [arm for arm in found if arm.precision == precision] for key, found in arms.items()}
-        return sum(min(arm.run_seconds(run.tokens) for arm in own[run.objective, run.size]) for run in runs)
+        return sum(
+            min(arm.run_seconds(run.tokens * run.own_share) for arm in own[run.objective, run.size]) for run in runs
+        )
 
     return min(sorted(shared), key=total)
 
@@ -75,8 +77,10 @@ def timed(spec: Spec, run: PlannedRun, arms: Sequence[Arm]) -> PlannedRun:
     own = [arm for arm in arms if arm.precision == precision and spec.compile in (None, arm.compile)]
     if not own:
         return replace(run, precision=precision)
-    best = min(own, key=lambda arm: arm.run_seconds(run.tokens))
+    tokens = run.tokens * run.own_share
+    best = min(own, key=lambda arm: arm.run_seconds(tokens))
     rate = best.tokens_per_second / best.processes
     passes = spec.scoring.sequences * (spec.context - 1) * (spec.scoring.draws if run.objective == "mdm" else 1)
-    seconds = START + best.starts + run.tokens / rate + passes / (3 * rate)
+    passes = 0 if run.is_trunk else passes  # a trunk is not scored
+    seconds = START + best.starts + tokens / rate + passes / (3 * rate)
     return replace(run, precision=precision, compile=best.compile, seconds=round(seconds, 1))

@@ -9,31 +9,23 @@ PNG and SVG. The fit is that of `unmask scale fit`, with its options.
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from unmask.errors import UserError
-from unmask.evaluation.plots import inline_svg
-from unmask.files import check_writable, write_whole
+from unmask.files import beside, check_writable, write_whole
+from unmask.pages import inline_svg
 from unmask.scaling import figures
 from unmask.scaling.beside import beside_of, notes_of
-from unmask.scaling.epochs import studies_of
 from unmask.scaling.estimates import estimate, nothing
 from unmask.scaling.fit import FitOptions, Fitted, draws_of, fit_sweep, result_of
 from unmask.scaling.later import read_later
 from unmask.scaling.page import TITLES, render
 from unmask.scaling.published import BOUND, PRINTED_GAPS
-from unmask.scaling.selection import USUAL_PAIR
 from unmask.scaling.sweep_fit import ObjectiveFit
-from unmask.scaling.table import Runs
 from unmask.scaling.view import budgets_of, frontier_of, runs_of
 
 PAGE, FIT = "report.html", "fit.json"
@@ -77,7 +69,7 @@ def scale_report(options: ReportOptions) -> dict[str, Any]:
     later = [_predicted(fitted, read_later(run, fit["flops_rule"])) for run in options.over]
     beside = beside_of(options.beside, fitted.sweep.pair, options.resamples, options.seed)
     view = view_of(fitted, fit, beside, later)
-    files = _write(Path(options.out), fit | {"draws": draws_of(fitted.sweep)}, view)
+    files = _write(Path(options.out), fit | {"draws": draws_of(fitted)}, view)
     return {"out": str(options.out), "files": files, "fit": fit}
 
 
@@ -110,14 +102,9 @@ def view_of(
         "gap": fit["gap"],
         "beside": beside,
         "printed": list(PRINTED_GAPS) if beside else [],
-        "repeated": studies_of(_together(sweep.runs, fitted.repeated), fit["pair"] or USUAL_PAIR),
+        "repeated": fit["repeated"],
         "over": later,
     }
-
-
-def _together(*parts: Runs) -> Runs:
-    fields = [field.name for field in dataclasses.fields(Runs)]
-    return Runs(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})
 
 
 def _predicted(fitted: Fitted, later: dict[str, Any]) -> dict[str, Any]:
@@ -146,8 +133,7 @@ def _predicted(fitted: Fitted, later: dict[str, Any]) -> dict[str, Any]:
 def _write(out: Path, fit: dict[str, Any], view: dict[str, Any]) -> list[str]:
     """Everything beside the place, then each file to its own; what else lies in the folder stays."""
     drawn = figures.draw(view)
-    partial = out.with_name(f".{out.name}.partial-{os.getpid()}")
-    try:
+    with beside(out, "choose another --out") as partial:
         partial.mkdir()
         texts = figures.write(drawn, partial)
         pictures = {name: inline_svg(text, TITLES[name]) for name, text in texts.items()}
@@ -157,8 +143,4 @@ def _write(out: Path, fit: dict[str, Any], view: dict[str, Any]) -> list[str]:
         names = sorted(path.name for path in partial.iterdir())
         for name in names:
             (partial / name).replace(out / name)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written: {error.strerror}; free space or choose another --out") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return names

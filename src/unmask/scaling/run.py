@@ -3,6 +3,7 @@
     unmask scale run plan.yaml --out sweep
     unmask scale run plan.yaml --out sweep --jobs 2 --threads 1 --only 'arm-*'
     unmask scale run plan.yaml --out sweep --shard 3/8          # in a job array, all on one disk
+    unmask scale run plan.yaml --out sweep --ray                # over a Ray cluster (cluster.py)
 
 It may be stopped (Ctrl-C, SIGTERM: children save) or killed at any moment and started again; several may work on one
 sweep at once, since a run is claimed by a lock. Rows of finished runs are appended to results.jsonl.
@@ -11,6 +12,7 @@ sweep at once, since a run is claimed by a lock. Rows of finished runs are appen
 from __future__ import annotations
 
 import fnmatch
+import importlib.util
 import json
 import re
 import signal
@@ -50,6 +52,7 @@ class RunOptions:
     shard: str | None = None  # i/n: every n-th run, from the i-th
     precision: str | None = None  # another type than the plan's; its rows are marked
     data: str | None = None  # where the data lies now
+    ray: bool = False  # jobs over a Ray cluster
 
     def __post_init__(self) -> None:
         for name in ("jobs", "threads"):
@@ -59,6 +62,8 @@ class RunOptions:
             raise UserError(f"--precision is {self.precision!r}; give {' or '.join(TYPES)}")
         if self.shard is not None:
             shard_of(self.shard)
+        if self.ray and importlib.util.find_spec("ray") is None:
+            raise UserError("--ray needs the package ray; pip install 'unmask[scale]', or leave out --ray")
 
 
 def shard_of(text: str) -> tuple[int, int]:
@@ -76,18 +81,30 @@ def run(options: RunOptions) -> dict[str, Any]:
     """
     plan = read_plan(options.plan, options.data)
     chosen = choose(plan, options)
-    refuse_missing_type(chosen, options.precision)
+    if not options.ray:  # there each machine says for itself
+        refuse_missing_type(chosen, options.precision)
     sweep = Sweep.open(options.out, plan)
     if options.retry:
         for one in chosen:
             sweep.forgive(one.name)
-    with Runner(sweep, options) as runner:
+    with runner_of(sweep, options) as runner:
         runner.work(chosen)
     return {**standing(sweep), "signal": runner.signal}
 
 
+def runner_of(sweep: Sweep, options: RunOptions) -> Runner:
+    if not options.ray:
+        return Runner(sweep, options)
+    from unmask.scaling.cluster import ClusterRunner  # Ray is an extra
+
+    return ClusterRunner(sweep, options)
+
+
 def choose(plan: Plan, options: RunOptions) -> list[PlannedRun]:
-    """Raises `UserError` where a pattern means no run."""
+    """Those of `--only` and `--shard`, with the trunks of their branches; a trunk's family is in one shard.
+
+    Raises `UserError` where a pattern means no run.
+    """
     chosen = plan.runs
     if options.only:
         for pattern in options.only:
@@ -96,8 +113,10 @@ def choose(plan: Plan, options: RunOptions) -> list[PlannedRun]:
         chosen = [one for one in chosen if any(_means(pattern, one) for pattern in options.only)]
     if options.shard is not None:
         i, n = shard_of(options.shard)
-        chosen = chosen[i - 1 :: n]
-    return chosen
+        families = list(dict.fromkeys(one.trunk or one.name for one in chosen))[i - 1 :: n]
+        chosen = [one for one in chosen if (one.trunk or one.name) in families]
+    names = {one.name for one in chosen} | {one.trunk for one in chosen}
+    return [one for one in plan.runs if one.name in names]
 
 
 def _means(pattern: str, one: PlannedRun) -> bool:
@@ -121,6 +140,7 @@ class Runner:
         self.sweep, self.options, self.signal = sweep, options, 0
         self.jobs, self.threads = options.jobs or spec.jobs, options.threads or spec.threads
         self._running: list[Job] = []
+        self._blocked: list[PlannedRun] = []  # branches whose trunk is not there yet
         self._line = LiveLine(TELL_SECONDS, live_seconds=1.0)
         self._before: dict[int, Any] = {}
         self._told = 0.0
@@ -148,57 +168,91 @@ class Runner:
         elsewhere: list[PlannedRun] = []
         idle_since: float | None = None
         while not self.signal or self._running:
+            self._release(waiting)
             while waiting and len(self._running) < self.jobs and not self.signal:
                 self._take(waiting.popleft(), elsewhere)
             self._gather()
             if self._running or waiting:
                 idle_since = None
-            elif not elsewhere:
+            elif not elsewhere and not self._blocked:
                 break
             else:  # the child of a runner that was killed may still be saving
+                left = [*elsewhere, *self._blocked]
                 idle_since = idle_since or time.monotonic()
                 if time.monotonic() - idle_since > PATIENCE:
-                    say(f"{len(elsewhere)} run(s) are in the hands of other processes, such as {elsewhere[0].name}")
+                    say(f"{len(left)} run(s) are in the hands of other processes, such as {left[0].name}")
                     break
-                waiting, elsewhere = deque(elsewhere), []
+                waiting, elsewhere, self._blocked = deque(left), [], []
                 time.sleep(5 * POLL_SECONDS)
             self._tell()
             time.sleep(POLL_SECONDS)
         self._tell(last=True)
+
+    def _release(self, waiting: deque[PlannedRun]) -> None:
+        """Branches whose trunk has come as far are next."""
+        ready = [one for one in self._blocked if self.sweep.ready(one)]
+        self._blocked = [one for one in self._blocked if one not in ready]
+        waiting.extendleft(reversed(ready))
+
+    def _waits(self, one: PlannedRun) -> bool:
+        """Whether there is nothing to do yet for a run that belongs to a trunk."""
+        if one.is_trunk and not self.sweep.wanted(one):
+            self.sweep.clear(one.name)
+            return True
+        if one.trunk is None or self.sweep.ready(one):
+            return False
+        if self.sweep.failure(one.trunk) is None:
+            self._blocked.append(one)
+        else:
+            say(f"{one.name} is left out: its trunk {one.trunk} failed")
+        return True
 
     def _take(self, one: PlannedRun, elsewhere: list[PlannedRun]) -> None:
         """Starts a run unless it is done, failed or another's."""
         if one.name in self.sweep.rows():
             self.sweep.clear(one.name)
             return
-        if self.sweep.failure(one.name) is not None:
-            return
-        claim = self.sweep.claim(one)
-        if claim is None:
-            elsewhere.append(one)
-            return
-        if one.name in self.sweep.rows():  # done by another since
-            claim.close()
+        if self.sweep.failure(one.name) is not None or self._waits(one):
             return
         try:
-            job = Job(self.sweep, one, claim, self.threads, self.options.precision)
+            job = self._begun(one)
         except UserError as error:
             self.sweep.fail(one.name, str(error))
-            claim.close()
             say(f"{one.name} failed: {error}")
+            return
+        if job is None:
+            elsewhere.append(one)
             return
         self._running.append(job)
         if self.signal:
             job.stop(signal.SIGTERM)
+
+    def _begun(self, one: PlannedRun) -> Job | None:
+        """A run taken up; None where another process has it, or had it until now. Raises `UserError`."""
+        claim = self.sweep.claim(one)
+        if claim is None:
+            return None
+        try:
+            if one.name in self.sweep.rows():  # done by another since
+                claim.close()
+                return None
+            return Job(self.sweep, one, claim, self.threads, self.options.precision)
+        except UserError:
+            claim.close()
+            raise
 
     def _gather(self) -> None:
         for job in [job for job in self._running if not job.poll()]:
             self._running.remove(job)
             if job.outcome == "failed":
                 say(f"{job.run.name} failed: {job.reason}")
+            elif job.outcome == "elsewhere":
+                say(f"{job.run.name} is in the hands of another process")
+            elif job.outcome == "done" and job.run.is_trunk:
+                say(f"{job.run.name}: trained to step {job.run.steps:,}")
             elif job.outcome == "done":
                 row = self.sweep.rows()[job.run.name]
-                rate = row["flops_exact"] / max(1e-9, row["training_seconds"]) / 1e9
+                rate = row["flops_exact"] * job.run.own_share / max(1e-9, row["training_seconds"]) / 1e9
                 say(f"{job.run.name}: {row['loss']:.4f} nats/token in {row['seconds']:,.0f} s ({rate:.0f} GFLOP/s)")
 
     def _tell(self, last: bool = False) -> None:

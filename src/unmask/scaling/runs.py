@@ -3,6 +3,9 @@
     runs = planned_runs(spec, Facts.of(spec))        # in the order in which they will run
     runs[0].name, runs[0].digest(facts.data_sum)     # "mdm-64x3-1.6e13-s0", and a sum of all that decides its loss
 
+A part of design `trunk` comes to one run at a constant rate for each size, subset and seed (`mdm-64x3-trunk-s0`) and a
+branch off it at each length (`mdm-64x3-1.6e13-s0-branch`): the last tokens, at a falling rate.
+
 A run's name says what it is; its digest holds everything that determines the weights. So a plan can be made anew with
 more budgets, sizes or seeds, and the runs that are done are still the same ones.
 """
@@ -12,9 +15,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from unmask.data.manifest import Manifest
@@ -23,7 +28,8 @@ from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.flops import FLOPS_RULES, training_flops_per_token
 from unmask.model.presets import mean_length
-from unmask.scaling.parts import LENGTHS, Part, Spec
+from unmask.scaling import best
+from unmask.scaling.parts import LENGTHS, SCHEDULE, Part, Spec
 from unmask.scaling.rules import Batch, LearningRate
 from unmask.scaling.shapes import Shape, shape_of, shapes_of
 from unmask.training.overrides import apply
@@ -81,6 +87,9 @@ class PlannedRun:
     unique_tokens: float = 0.0
     subset: int = 0
     recipe: dict[str, Any] = field(default_factory=dict)
+    trunk: str | None = None  # the run that a branch forks off, and at which step
+    forked_at: int = 0
+    forks: list[int] = field(default_factory=list)  # of a trunk: the steps at which branches fork off
     # ---
     fitted: bool = True  # whether laws are fitted to it
     budget: float | None = None  # FLOPs by the plan's rule; None where tokens or epochs were asked for
@@ -100,6 +109,15 @@ class PlannedRun:
     def batch_tokens(self) -> int:
         return self.batch * self.context
 
+    @property
+    def is_trunk(self) -> bool:
+        return bool(self.forks)
+
+    @property
+    def own_share(self) -> float:
+        """Of its steps (and tokens, and FLOPs), those that are its own and not its trunk's."""
+        return 1 - self.forked_at / self.steps
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -115,12 +133,23 @@ class PlannedRun:
             "optimizer": {"lr": self.lr, "warmup": self.warmup},
             # Every run is scored when it is done; validation on the way is only looked at.
             "validation": {"every": max(1, self.steps // 5), "windows": 32, "draws": 2},
-            "checkpoint": {"keep": 1},
+            "checkpoint": {"keep": 1, "at": self.forks},
         }
+        schedule = {}
+        if self.trunk is not None:
+            fields["fork"] = self.fork_beside(out)
+        if self.trunk is not None or self.is_trunk:
+            schedule = {SCHEDULE: "cooldown" if self.trunk else "constant"}
         if self.unique_tokens:
             fields |= {"unique_tokens": self.unique_tokens, "unique_subset": self.subset}
-        recipe: Recipe = build(Recipe, apply(fields, self.recipe), f"run {self.name}: ")
+            every = max(1, self.steps // best.VALIDATIONS)
+            fields["validation"] = {"every": every, "windows": best.WINDOWS, "draws": best.DRAWS}
+        recipe: Recipe = build(Recipe, apply(fields, {**self.recipe, **schedule}), f"run {self.name}: ")
         return recipe
+
+    def fork_beside(self, out: str) -> str:
+        """A branch's RUN@STEP where it lies in `out`, its trunk beside it."""
+        return str(Path(out).parent / f"{self.trunk}@{self.forked_at}")
 
     def config(self, vocab: int) -> ModelConfig:
         return self.shape.config(self.objective, vocab, self.context)
@@ -134,6 +163,8 @@ class PlannedRun:
             for name, value in fields.items()
             if name.partition(".")[0] not in ASIDE and value != usual.get(name)
         }
+        if self.is_trunk:  # a longer one goes on from a shorter one
+            decided.pop("steps")
         text = json.dumps([decided, data_sum], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -169,28 +200,76 @@ class Point:
 
 def _of_part(spec: Spec, part: Part, facts: Facts) -> Iterator[PlannedRun]:
     lengths = next(getattr(part, name) for name in LENGTHS if getattr(part, name))
-    shapes = shapes_of(part.sizes)
+    made = _independent if part.design == "independent" else _trunks
+    for run in made(spec, part, facts, lengths):
+        if run.epochs is not None and not part.unique_tokens and run.epochs > spec.most_epochs:
+            raise UserError(
+                f"{run.name} takes {run.tokens:,.0f} tokens, {run.epochs:.1f} epochs of {spec.data}, and "
+                f"most_epochs is {spec.most_epochs:g}; give more text, or raise most_epochs"
+            )
+        yield run
+
+
+def _tried(part: Part) -> Iterator[tuple[Shape, float | None, float | None]]:
+    """Shapes with the batches and rates that a part gives them."""
     rates: list[float | None] = [*part.lr, *part.lr_factors] or [None]
     batches: list[float | None] = [*part.batch, *part.batch_factors] or [None]
+    return itertools.product(shapes_of(part.sizes), batches, rates)
+
+
+def _independent(spec: Spec, part: Part, facts: Facts, lengths: list[float]) -> Iterator[PlannedRun]:
     for length, subset, seed in itertools.product(lengths, part.subsets, part.seeds):
-        for shape, batch, rate in itertools.product(shapes, batches, rates):
-            run = _run(spec, part, facts, Point(shape, length, seed, subset, batch, rate))
-            if run.epochs is not None and not part.unique_tokens and run.epochs > spec.most_epochs:
-                raise UserError(
-                    f"{run.name} takes {run.tokens:,.0f} tokens, {run.epochs:.1f} epochs of {spec.data}, and "
-                    f"most_epochs is {spec.most_epochs:g}; give more text, or raise most_epochs"
-                )
-            yield run
+        for shape, batch, rate in _tried(part):
+            yield _run(spec, part, facts, Point(shape, length, seed, subset, batch, rate))
 
 
-def _run(spec: Spec, part: Part, facts: Facts, point: Point) -> PlannedRun:
+def _trunks(spec: Spec, part: Part, facts: Facts, lengths: list[float]) -> Iterator[PlannedRun]:
+    """Each trunk, then its branches by their lengths."""
+    for subset, seed in itertools.product(part.subsets, part.seeds):
+        for shape, batch, rate in _tried(part):
+            points = [Point(shape, length, seed, subset, batch, rate) for length in sorted(lengths)]
+            yield from _family(spec, part, facts, points)
+
+
+def _family(spec: Spec, part: Part, facts: Facts, points: list[Point]) -> list[PlannedRun]:
+    """A trunk that is as long as the last branch needs, with one batch and one warm-up for all.
+
+    The batch is that of the geometric mean of the shortest and the longest, the warm-up that of the shortest. Raises
+    `UserError` where a branch would begin within it.
+    """
+    ends = [_run(spec, part, facts, point).tokens for point in (points[0], points[-1])]
+    runs = [_run(spec, part, facts, point, math.sqrt(ends[0] * ends[1])) for point in points]
+    name, warmup = _name(part, points[0], runs[0].batch, runs[0].lr, trunk=True), runs[0].warmup
+    branches = []
+    for point, run in zip(points, runs, strict=True):
+        cooldown = max(1, round(part.decay * run.steps))
+        if run.steps - cooldown < warmup:
+            raise UserError(
+                f"part {part.part}: {label(part, point.length)} is {run.steps} steps of {run.size}, too few for a "
+                f"branch: {warmup} of warm-up and {cooldown} of cooldown; give more, or a smaller decay"
+            )
+        branches.append(
+            replace(run, name=f"{run.name}-branch", warmup=warmup, trunk=name, forked_at=run.steps - cooldown)
+        )
+    last = branches[-1]
+    share = last.forked_at / last.steps
+    trunk = replace(
+        last, name=name, trunk=None, forked_at=0, forks=sorted({run.forked_at for run in branches}), fitted=False,
+        budget=None, steps=last.forked_at, tokens=last.tokens * share, flops=last.flops * share,
+        flops_6nd=last.flops_6nd * share, epochs=None if last.epochs is None else last.epochs * share,
+    )  # fmt: skip
+    return [trunk, *branches]
+
+
+def _run(spec: Spec, part: Part, facts: Facts, point: Point, of_batch: float | None = None) -> PlannedRun:
+    """of_batch: tokens that the rule of the batch is asked about instead of the run's own."""
     recipe = recipe_keys(spec, part)
     objective = objective_of(part, recipe)
     config, share = point.shape.config(part.objective, facts.vocab, spec.context), objective.head_share(spec.context)
     per_token = {rule: training_flops_per_token(config, spec.context, share, rule) for rule in FLOPS_RULES}
     there = _there(part, facts, point.subset)
     goal = _goal(part, point.length, per_token[spec.flops_rule], there)
-    batch = sequences_of(spec, part, goal, point.batch)
+    batch = sequences_of(spec, part, goal if of_batch is None else of_batch, point.batch)
     per_step = batch * mean_length(spec.context, objective.random_length)
     if goal < per_step:
         raise UserError(
@@ -284,8 +363,8 @@ def label(part: Part, length: float) -> str:
     return short(length) + ("" if part.flops else "t" if part.tokens else "ep")
 
 
-def _name(part: Part, point: Point, batch: int, lr: float) -> str:
-    words = [part.objective, point.shape.name, label(part, point.length), f"s{point.seed}"]
+def _name(part: Part, point: Point, batch: int, lr: float, trunk: bool = False) -> str:
+    words = [part.objective, point.shape.name, "trunk" if trunk else label(part, point.length), f"s{point.seed}"]
     if part.unique_tokens:
         words.append(f"u{short(part.unique_tokens)}.{point.subset}")
     words += [] if point.rate is None else [f"lr{lr:g}"]

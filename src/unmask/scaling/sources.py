@@ -22,7 +22,7 @@ import numpy as np
 
 from unmask.errors import UserError
 from unmask.files import parse_json
-from unmask.scaling.constrained import Muennighoff
+from unmask.scaling.constrained import QUOKKA_FIELDS, Muennighoff, Quokka
 from unmask.scaling.cost import Cost
 from unmask.scaling.isoflop import Lines
 from unmask.scaling.law import FIELDS, Law, Point
@@ -30,6 +30,7 @@ from unmask.scaling.published import PAPER, Interval, paper_line, paper_minima
 
 OURS = Path(__file__).with_name("ours.json")
 QUANTITIES = ("params", "tokens", "loss")
+FORMS = ("muennighoff", "quokka")  # of repeated data
 WIDE = NormalDist().inv_cdf(0.975)
 SEARCH, STEPS = 14.0, 120  # of log N around the middle, each way
 NO_DRAWS = "the fit file holds no draws, so there are no intervals; unmask scale report, or fit --out, writes them"
@@ -37,6 +38,7 @@ OPTIMA_ALONE = (
     "the paper's table holds optima alone, which say nothing of other sizes or of repeated data; "
     "give --flops or --loss without --unique, or --from a fit.json"
 )
+Repeated = Muennighoff | Quokka
 
 
 class NotFitted(UserError):
@@ -52,14 +54,18 @@ class Source(Protocol):
     ranges: dict[str, dict[str, tuple[float, float]]]
     notes: list[str]
 
-    def frontier(self, objective: str, flops: float, unique: float | None = None) -> dict[str, Interval]:
-        """Optimal params, tokens and loss of a budget; with `unique`, where only so many tokens are new."""
+    def frontier(
+        self, objective: str, flops: float, unique: float | None = None, form: str = FORMS[0]
+    ) -> dict[str, Interval]:
+        """Optimal params, tokens and loss of a budget; with `unique`, where only so many tokens are new, by a form."""
 
     def reach(self, objective: str, loss: float) -> dict[str, Interval]:
         """The least flops that reach a loss, and their params and tokens."""
 
-    def loss(self, objective: str, params: float, tokens: float, unique: float | None = None) -> Interval:
-        """Of a size trained on so many tokens; with `unique`, where only so many of them are new."""
+    def loss(
+        self, objective: str, params: float, tokens: float, unique: float | None = None, form: str = FORMS[0]
+    ) -> Interval:
+        """Of a size trained on so many tokens; with `unique`, where only so many of them are new, by a form."""
 
     def flops_of(self, objective: str, params: float, tokens: float) -> float:
         """By the rule of the fit."""
@@ -113,7 +119,9 @@ class PaperSource:
             values = {which: [getattr(m, which) for m in minima] for which in ("flops", "params", "tokens")}
             self.ranges[name] = {which: (min(found), max(found)) for which, found in values.items()}
 
-    def frontier(self, objective: str, flops: float, unique: float | None = None) -> dict[str, Interval]:
+    def frontier(
+        self, objective: str, flops: float, unique: float | None = None, form: str = FORMS[0]
+    ) -> dict[str, Interval]:
         if unique is not None:
             raise UserError(OPTIMA_ALONE)
         return {which: paper_line(objective, which).at(flops) for which in QUANTITIES}
@@ -126,7 +134,9 @@ class PaperSource:
             found[which] = _wider(line.at(flops[0]), flops, line.exponent)
         return found
 
-    def loss(self, objective: str, params: float, tokens: float, unique: float | None = None) -> Interval:
+    def loss(
+        self, objective: str, params: float, tokens: float, unique: float | None = None, form: str = FORMS[0]
+    ) -> Interval:
         raise UserError(OPTIMA_ALONE)
 
     def flops_of(self, objective: str, params: float, tokens: float) -> float:
@@ -165,9 +175,11 @@ class FitSource:
             ) from error
         self.notes = [] if fit.get("draws") else [NO_DRAWS]
 
-    def frontier(self, objective: str, flops: float, unique: float | None = None) -> dict[str, Interval]:
+    def frontier(
+        self, objective: str, flops: float, unique: float | None = None, form: str = FORMS[0]
+    ) -> dict[str, Interval]:
         if unique is not None:
-            law, drawn = self._constrained(objective)
+            law, drawn = self._repeated(objective, form)
             cost = self.costs[objective]
             points = [optimum(one, flops, unique, cost) for one in (law, *drawn)]
             return {which: _middle([getattr(p, which) for p in points]) for which in QUANTITIES}
@@ -188,9 +200,11 @@ class FitSource:
 
         return {of.__name__: _interval(of, lines, draws) for of in (flops, params, tokens)}
 
-    def loss(self, objective: str, params: float, tokens: float, unique: float | None = None) -> Interval:
+    def loss(
+        self, objective: str, params: float, tokens: float, unique: float | None = None, form: str = FORMS[0]
+    ) -> Interval:
         if unique is not None:
-            repeated, drawn = self._constrained(objective)
+            repeated, drawn = self._repeated(objective, form)
             return _middle([float(one.loss(params, tokens, unique)) for one in (repeated, *drawn)])
         law, draws = self._law(objective)
         return _interval(methodcaller("loss", params, tokens), law, draws)
@@ -206,7 +220,32 @@ class FitSource:
         entry = (self.fit.get("approach3") or {}).get(objective)
         return self._read(Law, list(FIELDS), entry, "approach3", objective)
 
-    def _constrained(self, objective: str) -> tuple[Muennighoff, list[Muennighoff]]:
+    def _repeated(self, objective: str, form: str) -> tuple[Repeated, list[Repeated]]:
+        return self._quokka(objective) if form == "quokka" else self._muennighoff(objective)
+
+    def _quokka(self, objective: str) -> tuple[Repeated, list[Repeated]]:
+        """Quokka's law and its draws; what was held of it is approach 3's, and draws of that come with them."""
+        base, bases = self._law(objective)
+        entry = ((self.fit.get("constrained") or {}).get(objective) or {}).get("quokka") or {}
+        held = entry.get("held") or []
+        values = {n: 0.0 if n in held else (entry.get(n) or {}).get("estimate") for n in QUOKKA_FIELDS}
+        if None in values.values():
+            why = entry.get("why") or (entry.get("p_e") or {}).get("why") or "the fit file holds none"
+            raise NotFitted(f"{self.name} has no Quokka's law of {objective}: {why}")
+        fresh = base if "E" in held else Law(**{field: float(entry[field]["estimate"]) for field in FIELDS})
+        rows = ((self.fit.get("draws") or {}).get("quokka") or {}).get(objective) or {}
+        drawn: list[Repeated] = []
+        order = np.random.default_rng(0).permutation(len(bases.E) if bases is not None else 1)
+        for i in range(len(rows.get("p_e") or [])):
+            row = {name: float(v) for name, column in rows.items() if (v := column[i]) is not None}
+            if "E" in held and bases is not None:
+                row |= {field: float(getattr(bases, field)[order[i % len(order)]]) for field in FIELDS}
+            if len(row) == len(rows):
+                own = Law(**{field: row[field] for field in FIELDS})
+                drawn.append(Quokka(own, **{name: row[name] for name in QUOKKA_FIELDS}))
+        return Quokka(fresh, **{name: float(value or 0.0) for name, value in values.items()}), drawn
+
+    def _muennighoff(self, objective: str) -> tuple[Repeated, list[Repeated]]:
         """Muennighoff's law on approach 3's, and its draws: R_D as its interval says, each on a draw of the law."""
         base, bases = self._law(objective)
         entry = ((self.fit.get("constrained") or {}).get(objective) or {}).get("muennighoff") or {}
@@ -215,7 +254,7 @@ class FitSource:
             why = r_data.get("why") or "the sweep has no repeated data"
             raise NotFitted(f"{self.name} has no law of repeated data of {objective}: {why}; leave out --unique")
         r_params = (entry.get("R_N") or {}).get("estimate") or math.inf
-        drawn = []
+        drawn: list[Repeated] = []
         if bases is not None and r_data.get("low") is not None:
             order = np.random.default_rng(0).permutation(len(bases.E))
             for i, r in zip(order, _spread(r_data, len(order)), strict=True):
@@ -237,7 +276,7 @@ class FitSource:
         return law, made(**{field: np.array(drawn[field], dtype=float) for field in fields})  # null is nan
 
 
-def optimum(law: Muennighoff, flops: float, unique: float, cost: Cost) -> Point:
+def optimum(law: Repeated, flops: float, unique: float, cost: Cost) -> Point:
     """The best size and tokens of a budget where only `unique` tokens are new, found along N."""
     center, width = math.log(float(cost.params(math.sqrt(flops)))), SEARCH
     for _ in range(3):

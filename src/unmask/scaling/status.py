@@ -42,7 +42,10 @@ def standing(sweep: Sweep) -> dict[str, Any]:
         for run in runs
         if states[run.name] == "running"
     ]
-    left = seconds_left(runs, states, rows, {found["name"]: found["step"] / found["steps"] for found in running})
+    steps = {found["name"]: found["step"] for found in running}
+    shares = {run.name: share_done(run, steps[run.name]) for run in runs if run.name in steps}
+    left = seconds_left(runs, states, rows, shares)
+    of_trunks = sum(last_record(sweep.folder(run.name)).get("seconds", 0) for run in runs if run.is_trunk)
     failed = {name: sweep.failure(name) for name, state in states.items() if state == "failed"}
     return {
         "sweep": str(sweep.path),
@@ -52,7 +55,7 @@ def standing(sweep: Sweep) -> dict[str, Any]:
         "failures": failed,
         "cuts": [name for name, state in states.items() if state == "cut"],
         "marked": [name for name, row in rows.items() if row.get("type") != row.get("planned_type")],
-        "hours_done": round(sum(row.get("seconds") or 0 for row in rows.values()) / 3600, 3),
+        "hours_done": round((sum(row.get("seconds") or 0 for row in rows.values()) + of_trunks) / 3600, 3),
         "hours_left": None if left is None else round(left / 3600 / sweep.plan.spec.jobs, 3),
         "jobs": sweep.plan.spec.jobs,
     }
@@ -69,33 +72,45 @@ def seconds_left(
     timed = [(START + row["seconds"], planned[name]) for name, row in rows.items() if name in planned]
     by_time = [(seconds, run.seconds) for seconds, run in timed if run.seconds]
     ratio = sum(s for s, _ in by_time) / sum(e for _, e in by_time) if by_time else 1.0
-    rate = sum(run.flops for _, run in timed) / sum(s for s, _ in timed) if timed else None
+    rate = sum(run.flops * run.own_share for _, run in timed) / sum(s for s, _ in timed) if timed else None
     total = 0.0
     for run in runs:
         if states[run.name] in ("done", "failed"):
             continue
-        expected = run.seconds * ratio if run.seconds else run.flops / rate if rate else None
+        expected = run.seconds * ratio if run.seconds else run.flops * run.own_share / rate if rate else None
         if expected is None:
             return None
         total += expected * (1 - min(1.0, shares.get(run.name, 0.0)))
     return total
 
 
+def share_done(run: PlannedRun, step: int) -> float:
+    """Of a run's own steps."""
+    return max(0.0, (step - run.forked_at) / (run.steps - run.forked_at))
+
+
 def step_of_run(folder: Path) -> int:
     """The last step that a run's metrics tell of."""
+    return int(last_record(folder).get("step", 0))
+
+
+def last_record(folder: Path) -> dict[str, Any]:
+    """The last whole line of a run's metrics; empty where there is none."""
     try:
         with (folder / "metrics.jsonl").open("rb") as file:
             file.seek(0, os.SEEK_END)
             file.seek(max(0, file.tell() - TAIL))
             lines = file.read().split(b"\n")
     except OSError:
-        return 0
+        return {}
     for line in reversed(lines):
         try:
-            return int(json.loads(line)["step"])
-        except (ValueError, KeyError, TypeError):
+            found = json.loads(line)
+        except ValueError:
             continue
-    return 0
+        if isinstance(found, dict) and "step" in found:
+            return found
+    return {}
 
 
 def in_words(found: dict[str, Any]) -> str:

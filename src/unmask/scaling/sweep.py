@@ -8,7 +8,7 @@
     results.jsonl       a line a finished run
     claims/NAME         locked while a process works on it; holds the run's digest from its beginning on
     failed/NAME.json    why, until --retry
-    runs/NAME/          a run folder of `unmask train`, with the final weights as its model
+    runs/NAME/          a run folder of `unmask train`, with the final weights as its model; a trunk's has none
     logs/NAME.log       what the run said
 
 Locks are flock's: they end with the last process that holds them, so nothing is left to clean up after a kill.
@@ -26,6 +26,7 @@ from typing import IO, Any
 
 from unmask.errors import UserError
 from unmask.files import write_whole
+from unmask.model.checkpoints import CHECKPOINTS, flaw, newest_checkpoint
 from unmask.scaling.plan_file import Plan
 from unmask.scaling.runs import PlannedRun
 from unmask.settings import read_json
@@ -41,6 +42,11 @@ class Sweep:
 
     def __init__(self, path: Path, plan: Plan) -> None:
         self.path, self.plan, self._digests = path, plan, plan.digests()
+        self._runs = {run.name: run for run in plan.runs}
+        self._branches: dict[str, list[PlannedRun]] = {}
+        for run in plan.runs:
+            if run.trunk is not None:
+                self._branches.setdefault(run.trunk, []).append(run)
 
     @classmethod
     def open(cls, path: str | Path, plan: Plan, make: bool = True) -> Sweep:
@@ -157,16 +163,34 @@ class Sweep:
     def forgive(self, name: str) -> None:
         (self.path / "failed" / f"{name}.json").unlink(missing_ok=True)
 
+    def ready(self, run: PlannedRun) -> bool:
+        """Whether a run may begin, or go on: a branch once its trunk has come to where it forks off."""
+        if run.trunk is None or newest_checkpoint(self.folder(run.name)) is not None:
+            return True
+        fork = self.folder(run.trunk) / CHECKPOINTS / f"step-{run.forked_at:08d}"
+        return fork.is_dir() and flaw(fork, full=False) is None
+
+    def wanted(self, trunk: PlannedRun, rows: Mapping[str, Any] | None = None) -> list[int]:
+        """Steps at which branches that are not done wait for a trunk; it is done where there are none."""
+        rows = self.rows() if rows is None else rows
+        branches = self._branches.get(trunk.name, [])
+        return [run.forked_at for run in branches if run.name not in rows and not self.ready(run)]
+
     def clear(self, name: str) -> None:
-        """Takes away what only a run that goes on needs."""
-        shutil.rmtree(self.folder(name) / "checkpoints", ignore_errors=True)
+        """Takes away what only a run that goes on needs, of a trunk once all of its branches are done."""
+        rows = self.rows()
+        if all(run.name in rows for run in self._branches.get(name, [])):
+            shutil.rmtree(self.folder(name) / CHECKPOINTS, ignore_errors=True)
+        if (trunk := self._runs[name].trunk) is not None:
+            self.clear(trunk)
 
     def states(self) -> dict[str, str]:
         """Of each run of the plan: done, running, failed, cut (begun, to be resumed) or waiting."""
         rows = self.rows()
         found = {}
         for run in self.plan.runs:
-            if run.name in rows:
+            held = run.is_trunk and self.held(run.name)
+            if run.name in rows or (run.is_trunk and not held and not self.wanted(run, rows)):
                 found[run.name] = "done"
             elif self.held(run.name):
                 found[run.name] = "running"

@@ -81,7 +81,12 @@ class SweepFit:
 
 
 def fit_runs(
-    runs: Runs, pair: tuple[str, str] | None, resamples: int, seed: int = 0, told: Told | None = None
+    runs: Runs,
+    pair: tuple[str, str] | None,
+    resamples: int,
+    seed: int = 0,
+    told: Told | None = None,
+    approach3: bool = True,
 ) -> SweepFit:
     """Fits all that can be; `resamples` of 0 gives no intervals. `told` is called with what is being done."""
     told = told or (lambda _: None)
@@ -101,11 +106,11 @@ def fit_runs(
             weights_SR[name] = run_weights(one.runs, resamples, rng)
         _draw_lines(one, noise_SR.get(name), weights_SR.get(name))
         objectives[name] = one
-    for name, one in objectives.items():
+    for name, one in objectives.items() if approach3 else ():
         for form in ("own", "no_e", "excess"):
             told(f"{name}: approach 3, {form}")
             _approach3({name: one}, form, noise_SR, weights_SR)
-    if pair is not None:
+    if pair is not None and approach3:
         told("approach 3, shared E")
         _approach3({name: objectives[name] for name in pair}, "shared", noise_SR, weights_SR)
     return SweepFit(runs, objectives, pair, resamples)

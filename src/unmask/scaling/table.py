@@ -6,8 +6,9 @@
 
 Columns: objective, flops, params, loss; tokens may be missing where 6 N D gives them. Optional: seed, trunk (runs that
 branch off one another), se (of the loss), plateau (D0: tokens at which the training loss first falls 0.5 nats below the
-unigram), unique (tokens of the data, where they were repeated), protocol and validation (what the loss was measured
-by: one for the whole table). Other columns are read over.
+unigram), unique (tokens of the data, where they were repeated), best_loss and best_tokens (of such a run's best
+checkpoint: its loss, and what it was trained on until then), protocol and validation (what the loss was measured by:
+one for the whole table). Other columns are read over.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from unmask.files import parse_json
 from unmask.scaling.cost import follows_six_nd
 
 NEEDED = ("objective", "flops", "params", "loss")
-NUMBERS = ("flops", "params", "tokens", "loss", "se", "plateau", "unique")
-OPTIONAL = ("tokens", "seed", "trunk", "se", "plateau", "unique", "protocol", "validation")
+NUMBERS = ("flops", "params", "tokens", "loss", "se", "plateau", "unique", "best_loss", "best_tokens")
+OPTIONAL = ("tokens", "seed", "trunk", "se", "plateau", "unique", "best_loss", "best_tokens", "protocol", "validation")
 OTHER_NAMES = {"unique_tokens": "unique", "d0": "plateau", "validation_sha256": "validation"}
 RESULTS = "results.jsonl"  # in a sweep's folder
 COLUMNS = f"the columns are {', '.join(NEEDED)}, and optionally {', '.join(OPTIONAL)}"
@@ -65,6 +66,8 @@ class Runs:
     se: np.ndarray
     plateau: np.ndarray
     unique: np.ndarray
+    best_loss: np.ndarray
+    best_tokens: np.ndarray
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -192,6 +195,8 @@ def _row(row: dict[str, Any], where: str) -> dict[str, Any]:
     found: dict[str, Any] = {field: _word(row.get(field)) for field in ("objective", "seed", "trunk", *OPTIONAL[-2:])}
     if (subset := _word(row.get("subset"))) not in ("", "0"):  # other unique tokens, which a seed of its own stands for
         found["seed"] = f"{found['seed']}/{subset}"
+    if tried := _tried(row.get("recipe")):  # so does another way to train
+        found["seed"] = ", ".join(filter(None, (found["seed"], tried)))
     if not found["objective"]:
         raise UserError(f"{where}: objective is empty; name one, such as arm or mdm")
     for field in NUMBERS:
@@ -206,10 +211,23 @@ def _row(row: dict[str, Any], where: str) -> dict[str, Any]:
     found["counted"] = math.isnan(found["tokens"])
     if found["counted"]:
         found["tokens"] = found["flops"] / 6 / found["params"]
-    for field in ("tokens", "plateau", "unique", "se"):
-        if found[field] < 0 or (field in ("tokens", "unique") and found[field] == 0) or math.isinf(found[field]):
+    for field in ("tokens", "plateau", "unique", "se", "best_loss", "best_tokens"):
+        zero = field not in ("plateau", "se") and found[field] == 0
+        if found[field] < 0 or zero or math.isinf(found[field]):
             raise UserError(f"{where}: {field} is {row.get(field)}; give a number above 0, or leave it empty")
     return found
+
+
+def _tried(recipe: Any) -> str:
+    """What a sweep's row says of its recipe beside the objective: ``dropout 0.1, weight_decay 1``."""
+    keys = recipe if isinstance(recipe, dict) else {}
+    return ", ".join(f"{k.rpartition('.')[2]} {v}" for k, v in sorted(keys.items()) if not k.startswith("objective."))
+
+
+def together(*parts: Runs) -> Runs:
+    """The rows of several tables."""
+    fields = [field.name for field in dataclasses.fields(Runs)]
+    return Runs(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in fields})
 
 
 def _word(value: Any) -> str:

@@ -9,13 +9,15 @@ first; a masked diffusion model uses the first T of each.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from unmask.data.order import WindowSampler
 from unmask.data.shards import TokenData
-from unmask.diffusion.noise import noise_levels, sample_lengths
+from unmask.diffusion.noise import dropout_keys, noise_levels, sample_lengths
 from unmask.diffusion.objective import Inputs, Objective
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
@@ -31,7 +33,7 @@ class Batches:
     def __init__(self, recipe: Recipe, data: TokenData, config: ModelConfig) -> None:
         self._data, self._context, self._seed = data, recipe.context, recipe.seed
         self._random_length, self._validation = recipe.objective.random_length, recipe.validation
-        self._mask_id = config.mask_id
+        self._mask_id, self._layers, self._dropout = config.mask_id, config.n_layer, recipe.dropout
         self.n_samples = (data.n_tokens - 1) // recipe.context
         if self.n_samples < 1:
             raise UserError(
@@ -68,9 +70,11 @@ class Batches:
         return paired
 
     def inputs(self, k: np.ndarray) -> Inputs:
-        return self._objective.prepare(
-            self.windows(self._first + self._sampler.windows(k)), self._seed, k, self._mask_id
-        )
+        windows = self.windows(self._first + self._sampler.windows(k))
+        inputs = self._objective.prepare(windows, self._seed, k, self._mask_id)
+        if self._dropout:
+            inputs = replace(inputs, dropout_BL=torch.from_numpy(dropout_keys(self._seed, k, self._layers)))
+        return inputs
 
     def n_tokens(self, k: np.ndarray) -> int:
         return int(sample_lengths(self._seed, k, self._context, self._random_length).sum())

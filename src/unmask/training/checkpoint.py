@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -177,14 +177,15 @@ class Writer:
         run_id: str | None = None,
         restored: Path | None = None,
         full: bool = True,
+        named: Collection[int] = (),
     ) -> None:
         """`background`: `save` returns once the state is copied; the files follow while training goes on.
 
         run_id: written into each checkpoint. restored: the one the run goes on from, whole. full: whether older ones
-        count as whole by their contents, or by their sizes alone.
+        count as whole by their contents, or by their sizes alone. named: steps whose checkpoints are never removed.
         """
         self._run, self._ranks, self._keep, self._background = run, ranks, keep, background
-        self._run_id, self._full = run_id, full
+        self._run_id, self._full, self._named = run_id, full, frozenset(named)
         self._whole = set() if restored is None else {restored}
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
@@ -233,7 +234,7 @@ class Writer:
                 handle = os.open(folder.parent, os.O_RDONLY)
                 os.fsync(handle)
                 os.close(handle)
-                prune(self._run, folder, self._keep, self._run_id, self._whole, self._full)
+                prune(self._run, folder, self._keep, self._run_id, self._whole, self._full, self._named)
 
             self._pending = self._thread.submit(self._guard, folder, write)
         if not self._background:
@@ -280,11 +281,16 @@ def restore(
     for bad, flaw in damaged.items():
         say(f"{bad.name} is damaged: {flaw}; going back to {folder.name}")
     ranks.together(lambda: [set_aside(bad) for bad in damaged] if ranks.first else None)
+    load_into(state, folder, ranks)
+    return folder
+
+
+def load_into(state: TrainState, folder: Path, ranks: Ranks) -> None:
+    """Takes up a checkpoint that is known to be whole; every rank calls it. Raises `UserError` as `restore` does."""
     progress, weights, tensors = ranks.together(lambda: _reading(folder, lambda: _read(state, folder)))
     if (folder / SHARDS).is_dir():  # apart: a rank that could not read the rest must not leave the others waiting
         ranks.together(lambda: _reading(folder, lambda: load_shards(tensors, folder / SHARDS, ranks)))
     ranks.together(lambda: state.take(progress, weights, tensors))
-    return folder
 
 
 def _read(state: TrainState, folder: Path) -> tuple[Progress, dict[str, torch.Tensor], dict[str, torch.Tensor]]:
@@ -318,7 +324,9 @@ def _reading(folder: Path, work: Callable[[], T]) -> T:
         raise UserError(f"checkpoint {folder} cannot be read ({reason}); {mend}") from error
 
 
-def refuse_other_model(folder: Path, config: ModelConfig) -> None:
+def refuse_other_model(
+    folder: Path, config: ModelConfig, mend: str = "give the run's own data and recipe, or another --out"
+) -> None:
     """Raises `UserError` where a checkpoint's model is not of this shape, naming what differs."""
     now, then = config.to_dict(), ModelConfig.from_dict(read_config(folder)["model"], f"{folder / CONFIG}: model")
     before = then.to_dict()
@@ -328,5 +336,4 @@ def refuse_other_model(folder: Path, config: ModelConfig) -> None:
         if now.get(name) != before.get(name)
     ]
     if differing:
-        mend = "give the run's own data and recipe, or another --out"
         raise UserError(f"{folder} is of another model: {'; '.join(differing)}; {mend}")

@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from unmask.errors import UserError
@@ -23,7 +24,7 @@ from unmask.training.distribution import Ranks
 STATE = "train_state/state.json"
 DAMAGED = "damaged-"  # before the name of one that was set aside
 # What a writer that was killed may have left of the run's own files; the last two are an earlier version's.
-OWN = r"recipe\.yaml|(versions|run|data|sft|lora|trace)\.json|metrics\.jsonl|wandb-id"
+OWN = r"recipe\.yaml|(versions|run|data|sft|lora|fork|trace)\.json|metrics\.jsonl|wandb-id"
 LEFT = re.compile(rf"\.({OWN})\.partial-\d+|recipe\.partial|metrics\.partial")
 LEFT_OF_STEPS = re.compile(r"\.step-\d+\.(partial|removed|partial-\d+)")
 SET_ASIDE = re.compile(r"\.(step-\d+)\.old-\d+")
@@ -101,11 +102,20 @@ def id_record(run_id: str) -> str:
     return json.dumps({"schema_version": 1, "id": run_id})
 
 
-def prune(run: Path, written: Path, keep: int, run_id: str | None, whole: set[Path], full: bool = True) -> None:
+def prune(
+    run: Path,
+    written: Path,
+    keep: int,
+    run_id: str | None,
+    whole: set[Path],
+    full: bool = True,
+    named: Collection[int] = (),
+) -> None:
     """Takes away what is older than the newest `keep` whole checkpoints; `written`, just written, is the first of them.
 
     Damaged ones do not count and stay until they are older than those; links, later steps and what carries another
-    run's id are never taken. `whole`: those known to be so, which are not read again; what is found is added.
+    run's id are never taken. `whole`: those known to be so, which are not read again; what is found is added. `named`:
+    steps whose checkpoints stay.
     """
     whole.add(written)
     kept = 0
@@ -114,7 +124,9 @@ def prune(run: Path, written: Path, keep: int, run_id: str | None, whole: set[Pa
             if folder not in whole and _whole(folder, full):
                 whole.add(folder)
             kept += folder in whole
-        elif not folder.is_symlink() and run_of(folder) in ((True, run_id), (True, None)):
+        elif step_of(folder.name) in named or folder.is_symlink():
+            continue
+        elif run_of(folder) in ((True, run_id), (True, None)):
             removed = folder.with_name(f".{folder.name}.removed")  # never half a checkpoint under its name
             remove(removed)
             with contextlib.suppress(OSError):  # the new one is written, whatever becomes of the old

@@ -86,7 +86,7 @@ def dry_run(recipe: Recipe, resume: bool = False) -> DryRun | None:
         choice = choice_of(recipe, setup.config, device, ranks, resume)
         there = look(recipe, resume)
         newest = newest_checkpoint(Path(recipe.out)) if there and resume else None
-        done = 0 if newest is None else int(newest.name.partition("-")[2])
+        done = recipe.forked_at if newest is None else int(newest.name.partition("-")[2])
         if there:
             refuse_extension(recipe, setup.lengths, done)
         return described(recipe, setup, choice, done, ranks.size, device.type) if ranks.first else None

@@ -33,9 +33,9 @@ from unmask.errors import UserError
 from unmask.files import cache_folder, parse_json, write_whole
 from unmask.model.config import ModelConfig
 from unmask.model.number_types import processor_flags, processor_has_bf16
+from unmask.provenance import machine, usable_cores
 from unmask.terminal import say as say_on_stderr
 from unmask.training.compiling import keep_compiled
-from unmask.training.machine import machine, usable_cores
 from unmask.training.recipe import Recipe
 from unmask.training.setup import planned_steps
 from unmask.training.trial import Way, pretraining

@@ -14,6 +14,7 @@ Shapes: M examples, B rows of a micro-batch (an example each, or several where t
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ import torch
 from unmask.data.order import WindowSampler
 from unmask.data.packing import pack
 from unmask.data.sft import SCHEMA_VERSION, Examples, read_examples
-from unmask.diffusion.noise import PROMPT_DRAW, uniforms
+from unmask.diffusion.noise import PROMPT_DRAW, dropout_keys, uniforms
 from unmask.diffusion.objective import Inputs, Objective
 from unmask.errors import UserError
 from unmask.likelihood import score
@@ -47,13 +48,10 @@ class FineTuning:
         self._fields, self._seed = recipe.sft, recipe.seed
         self._batch, self._context = recipe.batch_size, recipe.context
         self._objective, self._causal, self._mask_id = Objective(recipe.objective), config.causal, config.mask_id
+        self._layers, self._dropout = config.n_layer, recipe.dropout
         self._eos_id, self._examples, self._validation = eos_id, examples, recipe.validation
         # An autoregressive model never sees what follows the first end-of-sequence token.
         self._padding = "ignore" if config.causal else recipe.sft.padding
-        if recipe.sft.prompt_dropout and config.causal:
-            raise UserError(
-                "sft.prompt_dropout needs a masked diffusion model, with a mask to hide prompts; set it to 0"
-            )
         self._lengths, self._learned = examples.lengths, examples.learned_counts()
         windows = pack(self._lengths, recipe.context) if recipe.sft.packing else None
         self._members = np.arange(len(examples)) if windows is None else np.concatenate(windows)
@@ -189,24 +187,28 @@ class FineTuning:
             clean_MT[m, : lengths_M[m]] = self._examples.ids(example)
             learned_MT[m, : lengths_M[m]] = self._examples.learned(example)
         inside_MT = np.arange(length) < lengths_M[:, None]
+        keys_M = k[rows_M] * self._slots + slots_M
+        hidden_MT = self._without_prompt(keys_M)[:, None] & inside_MT & ~learned_MT
         if self._causal:
-            tokens_MT, targets_MT, scored_MT = clean_MT[:, :-1], clean_MT[:, 1:], learned_MT[:, 1:]
+            tokens_MT = np.where(hidden_MT, self._eos_id, clean_MT)[:, :-1]  # there is no mask to hide a prompt with
+            targets_MT, scored_MT = clean_MT[:, 1:], learned_MT[:, 1:]
             inside_MT, scored_M = inside_MT[:, 1:], learned_MT.sum(axis=1)
             weight_M = level_M = np.ones(len(members_M))
         else:
             assert self._mask_id is not None, "masked diffusion needs the mask's id"
             maskable_MT = learned_MT if self._padding == "ignore" else learned_MT | ~inside_MT
             scored_M = maskable_MT.sum(axis=1)
-            keys_M = k[rows_M] * self._slots + slots_M
             targets_MT = clean_MT
             scored_MT, weight_M, level_M = self._objective.masks(self._seed, keys_M, scored_M, length, maskable_MT)
             if self._objective.config.weighting == "ce":  # on the micro-batch's length it must not depend
                 weight_M = np.full(len(keys_M), 1 / self._objective.config.head_share(self._context))
-            hidden_M = self._without_prompt(keys_M)
-            tokens_MT = np.where(scored_MT | hidden_M[:, None] & inside_MT & ~learned_MT, self._mask_id, clean_MT)
+            tokens_MT = np.where(scored_MT | hidden_MT, self._mask_id, clean_MT)
         if self._fields.divisor == "sequence":
             weight_M = weight_M / scored_M
-        return self._laid_out(rows_M, slots_M, tokens_MT, targets_MT, scored_MT, inside_MT, weight_M, level_M, scored_M)
+        laid = self._laid_out(rows_M, slots_M, tokens_MT, targets_MT, scored_MT, inside_MT, weight_M, level_M, scored_M)
+        if self._dropout:
+            laid = replace(laid, dropout_BL=torch.from_numpy(dropout_keys(self._seed, k, self._layers)))
+        return laid
 
     def _without_prompt(self, keys_M: np.ndarray) -> np.ndarray:
         """bool [M]: examples whose prompt is hidden."""

@@ -36,6 +36,7 @@ from unmask.statistics import said
 from unmask.terminal import say, terminals
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import LAUNCHER_GONE, Ranks, reshard, shard
+from unmask.training.fork import FORK, refuse_damage, take_up
 from unmask.training.metrics import LEVEL_BUCKETS, Clock, Metrics, Silence, level_means, matmul_peak, peak_memory
 from unmask.training.optimizer import build_optimizer, learning_rate, parameter_norm, update_average
 from unmask.training.precision import PRECISION, Choice, as_record, autocast_for, choice_of, keep_choice
@@ -100,6 +101,8 @@ def _train(recipe: Recipe, resume: bool) -> Result:
 def _run(recipe: Recipe, resume: bool, setup: Setup, device: torch.device, ranks: Ranks) -> Result:
     choice = choice_of(recipe, setup.config, device, ranks, resume)
     setup.records[PRECISION] = as_record(choice, recipe.precision)
+    if FORK in setup.records:
+        refuse_damage(recipe, ranks)
     run = ranks.together(lambda: RunFolder.open(recipe, resume, setup.records) if ranks.first else None)
     try:
         # Watched inside: the launcher sends SIGTERM to those that are left while they look who died.
@@ -137,13 +140,18 @@ class Run:
             speak(line)
         full = recipe.checkpoint.verify == "full"
         restored = restore(self.state, self.path, ranks, speak, full) if resume else None
-        if resume and restored is None:
+        if forks := recipe.fork is not None and restored is None:
+            take_up(self.state, recipe, ranks)
+            speak(f"forked off {recipe.fork}")
+        elif resume and restored is None:
             speak(f"{self.path} has no checkpoint yet, so this starts at step 0")
         if resume:
             ranks.together(lambda: self._lengthen(speak))
         background = self.device.type == "cuda" or sharded
         run_id = None if self.folder is None else self.folder.id
-        self.writer = Writer(self.path, ranks, recipe.checkpoint.keep, background, run_id, restored, full)
+        named = recipe.checkpoint.at
+        self.writer = Writer(self.path, ranks, recipe.checkpoint.keep, background, run_id, restored, full, named)
+        self.saved = -1 if forks else self.state.progress.step  # the step of the newest checkpoint of its own
         self.metrics: Metrics | Silence = Silence()
         self.metrics = ranks.together(self._open_metrics)
         autocast = autocast_for(self.choice.name, self.device)
@@ -195,7 +203,7 @@ class Run:
         tenth = max(1, setup.lengths.first // 10)
         validate_every, save_every = recipe.validation.every or tenth, recipe.checkpoint.every or tenth
         clock = Clock()
-        saved, stop = progress.step, self.stop.signal if ranks.size == 1 else 0
+        stop = self.stop.signal if ranks.size == 1 else 0
 
         if recipe.init is not None and not progress.step:
             with clock.paused():
@@ -204,7 +212,7 @@ class Run:
             started = time.monotonic()
             batch = ahead.step(progress.step, last=progress.step + 1 == steps)
             clock.waited += time.monotonic() - started
-            rate = learning_rate(progress.step, steps, recipe.optimizer, setup.lengths.first)
+            rate = learning_rate(progress.step, steps, recipe.optimizer, setup.lengths.first, recipe.forked_at)
 
             found = engine.forward_backward(batch.parts, batch.divisor, lambda: self.stop.signal)
             norm = engine.update(rate, apply=found.finite)
@@ -235,12 +243,12 @@ class Run:
             if progress.step % validate_every == 0 or last_step:
                 with clock.paused():
                     self._validate()
-            if progress.step % save_every == 0 or last_step:
+            if progress.step % save_every == 0 or last_step or progress.step in recipe.checkpoint.at:
                 with clock.paused():
                     self.writer.save(state, setup.tokenizer)
-                saved = progress.step
+                self.saved = progress.step
         if stop:
-            if saved != progress.step:
+            if self.saved != progress.step:
                 self.writer.save(state, setup.tokenizer)
             self.writer.finish()  # only what is on disk is saved
             where = f"after step {progress.step}; saved, go on with --resume"
@@ -347,7 +355,7 @@ class Run:
             self.metrics.say(line)
         if step >= steps:
             self.metrics.say(f"{recipe.out} is already at step {step} of {steps}; nothing to do")
-        elif step:
+        elif step and self.saved == step:
             self.metrics.say(f"resumed at step {step}")
 
 

@@ -42,10 +42,13 @@ def decay_steps(first: int, fields: OptimizerFields) -> float:
     return max(1.0, fields.decay * first)
 
 
-def learning_rate(step: int, steps: int, fields: OptimizerFields, first: int | None = None) -> float:
+def learning_rate(
+    step: int, steps: int, fields: OptimizerFields, first: int | None = None, forked_at: int = 0
+) -> float:
     """The rate of step 0 .. steps-1: linear warm-up from 0, then cosine, constant, or constant with a linear decay.
 
     first: steps that a run was begun with which has been made longer since; its warm-up and decay stay as they were.
+    forked_at: the step at which a run forks off another, from which on `cooldown` decays to the end.
     """
     first = steps if first is None else first
     warmup = resolved_warmup(first, fields)
@@ -56,6 +59,8 @@ def learning_rate(step: int, steps: int, fields: OptimizerFields, first: int | N
     if fields.schedule == "cosine":
         done = (step - warmup) / max(1, steps - warmup)
         share = 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    elif fields.schedule == "cooldown":
+        share = min(1.0, (steps - step) / max(1, steps - forked_at))
     else:
         share = min(1.0, (steps - step) / decay_steps(first, fields))
     return fields.lr * (fields.final + (1 - fields.final) * share)

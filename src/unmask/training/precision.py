@@ -29,7 +29,7 @@ from unmask.model.config import ModelConfig
 from unmask.model.number_types import NUMBER_TYPES, processor_has_bf16, processor_name, refuse_bf16
 from unmask.training.distribution import Ranks
 from unmask.training.product_speed import HOPELESS, LEAST, SMALL, TRIES, known_ratios
-from unmask.training.recipe import SCHEMA_VERSION, Recipe
+from unmask.training.recipe import SCHEMA_VERSION, Recipe, fork_of
 from unmask.training.record import change_settings, read_record
 from unmask.training.run_folder import read_json
 
@@ -86,7 +86,7 @@ def choice_of(recipe: Recipe, config: ModelConfig, device: torch.device, ranks: 
     Raises `UserError` where a run cannot go on as told, and where a rank's processor lacks what it needs.
     """
     has_bf16 = all(ranks.all(ranks.together(processor_has_bf16)))
-    before = ranks.together(lambda: began_with(Path(recipe.out), device) if resume else None)
+    before = ranks.together(lambda: began_with(Path(recipe.out), device) if resume else trunks(recipe, device))
 
     def own() -> Choice | None:
         if before is not None:
@@ -108,6 +108,14 @@ def go_on(recipe: Recipe, before: Choice, device: torch.device) -> Choice:
     if asked == "bf16" and device.type == "cpu":
         refuse_bf16(f"precision of {recipe.out}", f"{MEND} to go on in that, which is recorded")
     return before if asked == before.name else Choice(asked, f"as told, bf16 {before.why}", before=before.name)
+
+
+def trunks(recipe: Recipe, device: torch.device) -> Choice | None:
+    """By `auto` a run that forks off another computes as that does; None where it does not, or is told otherwise."""
+    if recipe.fork is None or recipe.precision != "auto":
+        return None
+    found = began_with(Path(fork_of(recipe.fork)[0]), device)
+    return None if found is None else Choice(found.name, "as the run it forks off")
 
 
 def began_with(path: Path, device: torch.device) -> Choice | None:

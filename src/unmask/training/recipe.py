@@ -29,7 +29,7 @@ from unmask.model.presets import preset
 from unmask.settings import read_yaml, shown
 
 SCHEMA_VERSION = 1
-LR_SCHEDULES = ("cosine", "constant", "wsd")
+LR_SCHEDULES = ("cosine", "constant", "wsd", "cooldown")
 PRECISIONS = ("auto", "fp32", "bf16")
 PARALLEL = ("auto", "ddp", "fsdp")
 WANDB = ("off", "offline", "online")
@@ -99,6 +99,7 @@ class ValidationFields:
 @dataclass(frozen=True)
 class CheckpointFields:
     every: int = 0  # steps; 0: a tenth of the run
+    at: list[int] = field(default_factory=list)  # steps whose checkpoints stay, whatever `keep` says
     keep: int = 2
     verify: str = "full"  # what --resume checks: full, contents by their sums; sizes, for very large ones
 
@@ -118,6 +119,7 @@ class Recipe:
     data: str = ""
     out: str = ""
     init: str | None = None  # a run, checkpoint or model folder to start from; its config is then the model's
+    fork: str | None = None  # RUN@STEP: go on from that checkpoint with moments and counters too (fork.py)
     seed: int = 0
     context: int = 2048
     batch_size: int = 256  # sequences per step
@@ -138,6 +140,7 @@ class Recipe:
     sft: SFTFields | None = None  # fine-tuning on prompts and answers: `data` is then a file of JSON lines
     lora: LoRAFields | None = None  # train adapters alone
     activation_checkpointing: bool = False  # recompute each layer in the backward pass: less memory, more arithmetic
+    dropout: float = 0.0  # of what attention and MLP add to the residual stream, while training; no part of the model
     ema: float = 0.0  # decay of averaged weights, which checkpoints then hold; 0: off
     compile: bool = False
     precision: str = "auto"  # type of the products: fp32, bf16, or the faster one (precision.py)
@@ -183,8 +186,16 @@ class Recipe:
                 raise UserError(f"{name} needs a model to start from; add `init: RUN` or --init RUN")
         if self.lora is not None and self.ema:
             raise UserError("ema averages whole models and lora trains none; leave out one of them")
+        if self.fork is not None:
+            fork_of(self.fork)
+        elif self.optimizer.schedule == "cooldown":
+            raise UserError("optimizer.schedule cooldown falls from where a run forks off another; add --fork RUN@STEP")
+        if wrong := [step for step in self.checkpoint.at if step < 1]:
+            raise UserError(f"checkpoint.at holds {wrong[0]}; give steps of at least 1")
         if not 0 <= self.ema < 1:
             raise UserError(f"ema is {self.ema}; give a decay from 0 (off) to below 1")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout is {self.dropout}; give a share from 0 (off) to below 1")
         for name, count in (("validation.windows", self.validation.windows), ("checkpoint.keep", self.checkpoint.keep)):
             if count < 1:
                 raise UserError(f"{name} is {count}; give at least 1")
@@ -199,12 +210,25 @@ class Recipe:
             if not 0 <= (decay := getattr(self.optimizer, name)) < 1:
                 raise UserError(f"optimizer.{name} is {decay}; give at least 0 and below 1")
 
+    @property
+    def forked_at(self) -> int:
+        """The step at which the run forks off another; 0 where it does not."""
+        return 0 if self.fork is None else fork_of(self.fork)[1]
+
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
     def budget(self) -> dict[str, Any]:
         """The one that counts, by its name."""
         return {name: value for name in BUDGETS if (value := getattr(self, name))}
+
+
+def fork_of(text: str) -> tuple[str, int]:
+    """(run folder, step) of ``runs/trunk@800``. Raises `UserError` where it is not of that form."""
+    run, _, step = text.rpartition("@")
+    if not run or not step.isdecimal() or not int(step):
+        raise UserError(f"fork is {text!r}; give RUN@STEP, a run folder and the step of one of its checkpoints")
+    return run, int(step)
 
 
 def refuse_contradictions(recipe: Recipe) -> None:
@@ -218,8 +242,9 @@ def refuse_contradictions(recipe: Recipe) -> None:
     if model.size is not None and (given := [f"{n} {getattr(model, n)}" for n in SHAPE if getattr(model, n)]):
         mend = f"leave out one or the other; --model '{{size: {model.size}}}' replaces a recipe's whole group"
         raise UserError(f"model.size is {model.size}, but model has {', '.join(given)} too; {mend}")
-    for name in ("data", "init"):
-        if (path := getattr(recipe, name)) and os.path.realpath(path) == os.path.realpath(recipe.out):
+    sources = {"data": recipe.data, "init": recipe.init, "fork": recipe.fork and fork_of(recipe.fork)[0]}
+    for name, path in sources.items():
+        if path and os.path.realpath(path) == os.path.realpath(recipe.out):
             raise UserError(f"out and {name} are both {recipe.out}; a run needs its own folder, give another --out")
     if recipe.unique_subset and not recipe.unique_tokens:
         raise UserError(f"unique_subset is {recipe.unique_subset}, but unique_tokens is 0; give both or none")
@@ -317,6 +342,9 @@ def _checked(kind: Any, value: Any, where: str) -> Any:
         if value is None:
             return None
         return _checked(next(option for option in typing.get_args(kind) if option is not type(None)), value, where)
+    if typing.get_origin(kind) is list:
+        values = value if isinstance(value, list) else [value]
+        return [_checked(typing.get_args(kind)[0], one, f"{where}.{i}") for i, one in enumerate(values)]
     if kind is str and isinstance(value, str):
         return value
     if kind is bool:

@@ -32,7 +32,7 @@ from unmask.training.recipe import BUDGETS, SCHEMA_VERSION, Recipe, build, load_
 
 RECIPE, INIT = "recipe.yaml", "init.json"  # and what tells the model that a run began with
 BESIDE = ("versions.json", "metrics.jsonl", ".lock")  # of a recipe.yaml that is a run's own
-PATHS = ("data", "out", "init", "sft.validation")
+PATHS = ("data", "out", "init", "fork", "sft.validation")  # of a fork with its step
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,8 @@ def chosen_recipe(what: str, overrides: dict[str, str], resume: bool) -> Recipe:
     if path.is_dir() or own:
         if not (folder / RECIPE).is_file():
             raise UserError(f"{what} is a folder and no run: it has no {RECIPE}; {_where_the_run_is(folder)}")
+        if not resume and "fork" in overrides:
+            return branch_recipe(folder, overrides)
         if not resume:
             mend = f"add --resume to go on with it, or copy its {RECIPE} elsewhere for a new run"
             raise UserError(f"{what} is {'the recipe of ' if own else ''}a run; {mend}")
@@ -88,6 +90,16 @@ def _where_the_run_is(folder: Path) -> str:
     return "give a run folder or a recipe"
 
 
+def branch_recipe(folder: Path, overrides: dict[str, str]) -> Recipe:
+    """The recipe of the run in `folder` with overrides, for a new run that forks off one. Raises `UserError`."""
+    if "out" not in overrides:
+        raise UserError("--out is missing: what forks off a run is a run of its own; add --out FOLDER")
+    record = read_record(folder)
+    assert record is not None, "looked for by the caller"
+    recipe: Recipe = build(Recipe, apply(record.settings, parsed(overrides)), "")
+    return recipe
+
+
 def recorded_recipe(folder: Path, overrides: dict[str, str]) -> Recipe:
     """The recipe of a run that lies in `folder` now, with overrides. Raises `UserError` for paths that are gone."""
     given = parsed(overrides)
@@ -97,6 +109,8 @@ def recorded_recipe(folder: Path, overrides: dict[str, str]) -> Recipe:
         raise UserError(f"--out is {given['out']}, but the run lies in {folder}; leave out --out")
     recipe: Recipe = build(Recipe, apply({**record.settings, "out": str(folder)}, given), "")
     for name, value in paths_of(recipe.to_dict()).items():
+        if name == "fork":  # with a checkpoint of its own the run needs its source no more
+            continue
         if name not in given and not os.path.exists(value) and not glob.has_magic(value):
             away = "" if os.path.isabs(value) else ", or go where the run was begun, whose paths are relative to it"
             where = f"{name} {value}, which {folder / RECIPE} names, is not there"
@@ -171,8 +185,9 @@ def refuse_extension(recipe: Recipe, lengths: Lengths, step: int) -> None:
         return
     longer = f"{recipe.out} cannot go on from {lengths.before} to {lengths.steps} steps"
     mend = f"begin a new run with --init {recipe.out}, or train with constant or wsd"
-    if recipe.optimizer.schedule == "cosine":
-        raise UserError(f"{longer}: optimizer.schedule cosine falls towards its last step from the first on; {mend}")
+    if recipe.optimizer.schedule in ("cosine", "cooldown"):
+        falls = f"optimizer.schedule {recipe.optimizer.schedule} falls towards its last step from the first on"
+        raise UserError(f"{longer}: {falls}; {mend}")
     last = lengths.before - decay_steps(lengths.first, recipe.optimizer)  # the last one at the full rate, from 0
     if recipe.optimizer.schedule == "wsd" and step - 1 > last:
         raise UserError(f"{longer}: optimizer.schedule wsd falls since step {last:g}, this is step {step}; {mend}")

@@ -11,23 +11,21 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import platform
 import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
 import torch
 
-from unmask._version import __version__
 from unmask.errors import UserError
 from unmask.files import no_permission, write_whole
 from unmask.model.checkpoints import checkpoints
 from unmask.model.folder import read_config
+from unmask.provenance import versions
 from unmask.training.checkpoint_files import clear_partials, id_record, refuse_foreign, run_of
-from unmask.training.recipe import BUDGETS, RECORDED, Recipe
+from unmask.training.recipe import BUDGETS, RECORDED, Recipe, fork_of
 from unmask.training.record import PATHS, RECIPE, read_record
 from unmask.training.record import written as written_text
 
@@ -38,7 +36,7 @@ ALREADY = "{} already holds a run; add --resume to go on with it, or give anothe
 # What may change when a run goes on: none of it changes the samples, or what is computed of them.
 FREE_ON_RESUME = (
     ("out", "data", "log_every", "max_skipped", "checkpoint.every", "checkpoint.keep", "wandb", "device", "threads")
-    + ("profile", "checkpoint.verify")
+    + ("profile", "checkpoint.at", "checkpoint.verify")
     + ("micro_batch", "compile", "activation_checkpointing", "parallel.kind", "parallel.shard")  # rounding alone
     + ("precision",)  # as far as `precision.py` lets it
 )
@@ -96,7 +94,7 @@ def begin(path: Path, recipe: Recipe, records: Mapping[str, Any]) -> str:
         write_whole(path / name, as_json(record))
     run_id = secrets.token_hex(8)
     write_whole(path / RUN, id_record(run_id) + "\n")
-    write_whole(path / VERSIONS, as_json(versions()))
+    write_whole(path / VERSIONS, as_json(run_versions()))
     write_whole(path / RECIPE, written_text(recipe, []))
     return run_id
 
@@ -128,7 +126,7 @@ def go_on(path: Path, records: Mapping[str, Any]) -> tuple[str, list[str]]:
     except UserError:
         known = None
     if known is None:
-        write_whole(path / VERSIONS, as_json(versions()))
+        write_whole(path / VERSIONS, as_json(run_versions()))
         lines.append(f"{path / VERSIONS} was missing or damaged: it now holds the versions of today")
     return run_id, lines
 
@@ -207,11 +205,11 @@ def look(recipe: Recipe, resume: bool) -> bool:
 
 def refuse_changes(recipe: Recipe, before: dict[str, Any], path: Path) -> None:
     """Raises `UserError` listing each setting that differs from the run's own."""
-    now, then = flat(recipe.to_dict()), flat({k: v for k, v in before.items() if k not in RECORDED})
-    # A key that the run's recipe does not know had what is now the default.
-    then = {**flat(Recipe(data="-", out="-", steps=1).to_dict()), "steps": 0, **then}
+    now, then = flat(recipe.to_dict()), known_settings(before)
     # What lies at a path is known by its sums (`records`), and whether a run can be made longer by its schedule.
     paths = [name for name in PATHS if bool(now.get(name)) == bool(then.get(name))]
+    if recipe.fork and then["fork"] and recipe.forked_at != fork_of(then["fork"])[1]:
+        paths.remove("fork")
     differing = [
         f"{name} was {then.get(name)!r}, is {now.get(name)!r}"
         for name in sorted(now.keys() | then.keys())
@@ -221,6 +219,12 @@ def refuse_changes(recipe: Recipe, before: dict[str, Any], path: Path) -> None:
         raise UserError(
             f"{path} was started with another recipe: {'; '.join(differing)}; resume with its own or give another --out"
         )
+
+
+def known_settings(before: dict[str, Any]) -> dict[str, Any]:
+    """A record's settings by dotted key; one that it does not know had what is now the default."""
+    then = flat({k: v for k, v in before.items() if k not in RECORDED})
+    return {**flat(Recipe(data="-", out="-", steps=1).to_dict()), "steps": 0, **then}
 
 
 def checksums(record: dict[str, Any]) -> dict[str, Any]:
@@ -238,13 +242,7 @@ def flat(fields: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return out
 
 
-def versions() -> dict[str, str | int]:
+def run_versions() -> dict[str, str | int]:
     """What the numbers of a run may depend on beside its recipe."""
-    return {
-        "unmask": __version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "threads": torch.get_num_threads(),
-        "cpus": os.cpu_count() or 0,
-    }
+    threads = {"threads": torch.get_num_threads(), "cpus": os.cpu_count() or 0}
+    return {**versions(("torch", "numpy")), **threads}

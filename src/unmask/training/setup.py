@@ -33,6 +33,7 @@ from unmask.training.batches import Batches
 from unmask.training.compiling import compile_whole, fits, keep_compiled
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.finetune import FineTuning
+from unmask.training.fork import FORK, begins, fork_record
 from unmask.training.recipe import SCHEMA_VERSION, ModelFields, Recipe, refuse_contradictions
 from unmask.training.record import INIT, Lengths, lengths_of, read_record, refuse_other_base
 from unmask.training.run_folder import TOKENIZER_SUM
@@ -104,12 +105,15 @@ def prepare(recipe: Recipe, device: torch.device, ranks: Ranks, resume: bool = F
         refuse_other_base(recipe, record, config, base)
     lengths = lengths_of(recipe, record, lambda some: planned_steps(some, config, task)[0])
     steps, flops_per_token = planned_steps(recipe, config, task)
+    if begins(recipe, record):
+        records[FORK] = fork_record(recipe, config, steps, records)
     share_of(np.arange(recipe.batch_size), ranks, recipe.micro_batch)  # raises where it does not divide
 
     def share(k: np.ndarray) -> list[np.ndarray]:
         return share_of(k, ranks, recipe.micro_batch)
 
     network.recompute = recipe.activation_checkpointing
+    network.drop(recipe.dropout)
     adapters = (0, ()) if recipe.lora is None else (recipe.lora.rank, recipe.lora.names)
     cost = StepCost(config, recipe.activation_checkpointing, *adapters)
     network = network.to(device) if weights else network

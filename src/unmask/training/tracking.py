@@ -21,7 +21,7 @@ from typing import Any
 import torch
 
 from unmask.errors import UserError
-from unmask.files import remove, write_whole
+from unmask.files import beside, write_whole
 
 BOARD, ID_FILE, TRACE_FILE = "tensorboard", "wandb-id", "trace.json"
 EVENTS = "brain.Event:2"  # what TensorBoard calls the version of its files
@@ -153,20 +153,16 @@ class Trace:
 
     def _write(self, profiler: Any) -> None:
         """The trace, whole or not at all: the profiler says nothing where a disk is full."""
-        partial = self._path.with_name(f".{TRACE_FILE}.partial-{os.getpid()}")  # a folder: it writes more than one
-        try:
+        with beside(self._path, "leave out profile") as partial:  # a folder: the profiler writes more than one file
             partial.mkdir()
             made = partial / TRACE_FILE
-            profiler.export_chrome_trace(str(made))
+            try:
+                profiler.export_chrome_trace(str(made))
+            except RuntimeError as error:
+                raise UserError(f"{self._path} cannot be written: {error}; free space, or leave out profile") from error
             with made.open("rb") as file:
                 file.seek(max(0, made.stat().st_size - 16))
                 whole = file.read().rstrip().endswith(b"}")
             if not whole:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             made.replace(self._path)
-        except OSError as error:
-            raise cannot_write(self._path, error) from error
-        except RuntimeError as error:
-            raise UserError(f"{self._path} cannot be written: {error}; free space, or leave out profile") from error
-        finally:
-            remove(partial)

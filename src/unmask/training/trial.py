@@ -88,7 +88,7 @@ class Trial:
         device = torch.device("cpu")
         ranks = Ranks(device)
         config, batches = pretraining(recipe)
-        network = Transformer(config, seed=recipe.seed)
+        network = Transformer(config, seed=recipe.seed).drop(recipe.dropout)
         network.recompute = recipe.activation_checkpointing
         if recipe.compile:
             compile_layers(network, lambda text: None)

@@ -20,9 +20,9 @@ from unmask.data.manifest import FILE, Manifest, Split
 from unmask.data.publish import building
 from unmask.data.shards import ShardWriter, narrowest_dtype
 from unmask.errors import UserError
-from unmask.evaluation.provenance import versions
 from unmask.experiments.reversal.tokens import text_of
 from unmask.model.tokenizers import Tokenizer
+from unmask.provenance import versions
 
 
 def row_length(lines: Sequence[str], tokenizer: Tokenizer) -> int:

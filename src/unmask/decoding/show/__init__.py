@@ -1,0 +1,1 @@
+"""What a person sees of a generation: its trace, a page of it, and the canvas while it fills."""

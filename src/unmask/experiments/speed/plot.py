@@ -1,0 +1,83 @@
+"""The picture: frontiers of perplexity against entropy, and the gap to the ARM's against time and tokens per pass.
+
+    plot(result, Path("speed.png"))
+
+Left: a curve a setting of the test words, over its temperatures; the star is what the true glosses are. Middle and
+right: every setting of the survey; below the line a masked model writes likelier text at the same entropy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from unmask.style import BLUE, DASHED, INK, RED, TEAL
+
+COLOURS = {"arm": RED, "mdm": TEAL, "mdm-large": BLUE}
+LABELS = {"arm": "ARM, KV cache", "mdm": "MDM", "mdm-large": "MDM, more pre-training"}
+STYLES = ("-", "--", ":", "-.")
+
+
+def plot(result: Mapping[str, Any], path: Path) -> None:
+    """Three panels; the suffix of `path` names the format."""
+    from matplotlib.figure import Figure  # without pyplot: no global state, no display
+
+    figure = Figure(figsize=(16.5, 5.4), layout="constrained")
+    frontiers, times, passes = figure.subplots(1, 3)
+    _frontiers(frontiers, result)
+    batch = str(result["settings"]["batches"][0])
+    _gaps(times, result, lambda row: (row["time"].get(batch) or {}).get("median"))
+    times.axvline(1, color=DASHED, linewidth=1, linestyle="--")
+    times.set_xlabel(f"time over the ARM's, batch {batch} (median)")
+    _gaps(passes, result, lambda row: row["tokens_per_pass"])
+    passes.set_xlabel("tokens per pass")
+    times.set_ylabel("gap to the ARM's frontier, nats per judge's token (lower is better)")
+    for axes in (frontiers, times, passes):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25)
+    figure.suptitle(f"a masked setting below the ARM's frontier at no more time: {result['answer']}", fontsize=11)
+    figure.savefig(path, dpi=130)
+
+
+def _frontiers(axes: Any, result: Mapping[str, Any]) -> None:
+    seen: dict[str, int] = {}
+    for row in result["test"]:
+        role = row["role"]
+        style = STYLES[seen.get(role, 0) % len(STYLES)]
+        seen[role] = seen.get(role, 0) + 1
+        x, y = ([point[key] for point in row["points"]] for key in ("entropy", "perplexity"))
+        name = LABELS[role] if role == "arm" else f"{LABELS[role]}: {row['setting']}"
+        axes.plot(x, y, style, color=COLOURS[role], marker="o", markersize=3, linewidth=1.5, label=name)
+    real = result["reference"]["test"]
+    axes.plot(real["entropy"], real["perplexity"], "*", color=INK, markersize=12, label="true glosses")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.yaxis.set_minor_formatter("{x:,.0f}")
+    axes.set_xlabel("entropy of the tokens within a text, nats")
+    axes.set_ylabel("perplexity under the judge")
+    axes.legend(fontsize=7.5, loc="best")
+
+
+def _gaps(axes: Any, result: Mapping[str, Any], place: Any) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    for role, colour in COLOURS.items():
+        rows = [r for r in result["survey"] if r["role"] == role and r.get("gap") and place(r)]
+        if not rows:
+            continue
+        x, y = [place(row) for row in rows], [row["gap"]["estimate"] for row in rows]
+        low = [row["gap"]["estimate"] - row["gap"]["low"] for row in rows]
+        high = [row["gap"]["high"] - row["gap"]["estimate"] for row in rows]
+        axes.errorbar(x, y, yerr=(low, high), fmt="o", markersize=4, color=colour, elinewidth=0.8, label=LABELS[role])
+        best = min(rows, key=lambda row: row["gap"]["estimate"])
+        where = {"xytext": (5, 4 if role == "mdm" else -11), "textcoords": "offset points", "fontsize": 7.5}
+        where["color"] = colour
+        axes.annotate(best["setting"], (place(best), best["gap"]["estimate"]), **where)
+    axes.axhline(0, color=COLOURS["arm"], linewidth=1.2)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=8, loc="best")

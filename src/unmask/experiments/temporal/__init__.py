@@ -1,0 +1,1 @@
+"""Temporal shift: how much worse models get on text written after what they were trained on."""

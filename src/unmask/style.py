@@ -1,0 +1,36 @@
+"""One palette for all pictures and pages: what is teal in one is teal in the others.
+
+    axes.plot(x, y, color=COLOURS["mdm"]); with matplotlib.rc_context(STYLE): ...
+
+The colours are told apart by readers who do not see red and green alike, also in grey; AT_NIGHT is for dark pages.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+TEAL, RED, BLUE, GREY = "#0b7a75", "#c8553d", "#5b6bb0", "#8a8f98"
+IN_TURN = (TEAL, RED, BLUE, GREY)  # of things that have no colour of their own
+COLOURS = {"mdm": TEAL, "arm": RED, "unigram": GREY, "xz": BLUE}
+AT_NIGHT = {"mdm": "#3fb8b0", "arm": "#e8836c", "unigram": "#9aa1ab", "xz": "#8e9ce0"}
+INK, SOFT, LINE = "#23262c", "#4a4f57", "#e6e8eb"  # text, axes, grid
+DASHED, FAINT = "#444444", "#777777"  # lines that are no data, and names beside them
+
+STYLE: dict[str, Any] = {
+    "font.size": 10.5,
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "axes.edgecolor": SOFT,
+    "axes.labelcolor": INK,
+    "xtick.color": SOFT,
+    "ytick.color": SOFT,
+    "axes.grid": True,
+    "grid.color": LINE,
+    "grid.linewidth": 0.8,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "unmask",
+}

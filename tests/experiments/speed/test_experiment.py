@@ -1,0 +1,121 @@
+"""The whole experiment made very small: what its result holds, that it goes on after a stop, its picture and table."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from unmask.errors import UserError
+from unmask.evaluation.generation_quality import entropy
+from unmask.experiments import workplace
+from unmask.experiments.command import check_headline
+from unmask.experiments.frame import Settings
+from unmask.experiments.speed import experiment
+from unmask.experiments.speed.experiment import ANSWERS
+from unmask.likelihood import score
+from unmask.model.folder import load
+
+from .conftest import SMALL, Run, quick_plan
+
+
+def test_the_result_holds_what_is_asked(run: Run) -> None:
+    result = json.loads(json.dumps(run.result))
+    assert result["answer"] in ("yes", "no") and isinstance(result["decided"], bool)
+    assert set(result["headline"]) == {"mdm", "mdm-large"}
+    for found in result["headline"].values():
+        assert all(set(value) == {"estimate", "low", "high", "n", "clusters"} for value in found.values())
+    names = {(row["role"], row["setting"]) for row in result["survey"]}
+    each = ("confidence, 3 steps", "threshold 0.2")
+    assert names == {("arm", "ARM"), *((role, name) for role in ("mdm", "mdm-large") for name in each)}
+    for row in result["survey"]:
+        assert row["time"]["1"]["median"] > 0 and len(row["points"]) == 2
+        assert row["passes"] == (23 if row["role"] == "arm" else 3) or row["setting"] == "threshold 0.2"
+        assert row["tokens_per_pass"] == pytest.approx(23 / row["passes"])
+    assert {row["role"] for row in result["test"]} >= {"arm"} and "self_bleu" in result["test"][0]["texts"]
+    for seeds in result["reference"]["likelihood"].values():
+        assert len(seeds) == 2 and all(set(found) == {"colon", "define", "question"} for found in seeds)
+    assert result["bases"]["mdm-large"]["flops"] > result["bases"]["mdm"]["flops"] > 0
+    assert [len(facts) for facts in result["fine_tuning"].values()] == [2, 2, 2]
+    assert result["bases"]["arm"]["held_out_text"] == "not in its training tokens"
+
+
+def test_its_numbers_are_those_of_the_texts(run: Run, out: Path) -> None:
+    answers = {}
+    for line in (out / ANSWERS).read_text().splitlines()[1:]:
+        record = json.loads(line)
+        answers[record["key"]] = record["answer"]
+    texts = [a for a in answers.values() if isinstance(a, dict) and "tokens" in a]
+    assert {len(row) for found in texts for row in found["tokens"]} == {23}, "every text has the same length"
+    assert not any(0 in row for found in texts for row in found["tokens"]), "and no end within it"
+    arm, row = load(out / "runs" / "tuned-arm-s0"), run.result["survey"][0]
+    plan, lines = quick_plan(*SMALL), (out / "glosses" / "test.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert row["role"] == "arm" and all(0 < p["entropy"] <= math.log(23) for p in row["points"])
+    assert row["points"][0]["entropy"] < row["points"][1]["entropy"], "a higher temperature, more entropy"
+    pairs = [(r["prompt"], r["completion"]) for r in rows if r["prompt"].endswith(":") and "\n" not in r["prompt"]]
+    assert len(pairs) == plan.test_words
+    bits = -sum(s.logprob for s in score(arm, pairs)) / sum(len(text.encode()) for _, text in pairs) / math.log(2)
+    assert run.result["reference"]["likelihood"]["arm"][0]["colon"]["value"] == pytest.approx(bits)
+    real = np.mean([entropy(arm.tokenizer.encode(text)) for _, text in pairs])  # type: ignore[union-attr]
+    assert run.result["reference"]["test"]["entropy"] == pytest.approx(real)
+
+
+def test_a_stopped_experiment_goes_on_with_the_same_result(
+    run: Run, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(out, tmp_path / "run")
+    for path in [*(tmp_path / "run").rglob("recipe.yaml"), *(tmp_path / "run").rglob("manifest.json")]:
+        path.write_text(path.read_text().replace(str(out), str(tmp_path / "run")))
+    lines = (out / ANSWERS).read_text().splitlines(keepends=True)
+    (tmp_path / "run" / ANSWERS).write_text("".join(lines[: len(lines) // 2]) + lines[-1][:20])
+
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("what is trained is not trained again")
+
+    monkeypatch.setattr(workplace, "run_together", never)
+    settings = dataclasses.replace(run.settings, out=tmp_path / "run")
+    with pytest.raises(UserError, match="add --resume"):
+        experiment.run(settings)
+    again = experiment.run(dataclasses.replace(settings, resume=True))
+    for name in ("headline", "survey", "test", "reference"):
+        now, then = (json.loads(json.dumps(found[name])) for found in (again, run.result))
+        for found in (now, then):
+            for row in found if isinstance(found, list) else found.values():
+                row.pop("time", None)  # a round that was lost is timed anew
+        assert now == then
+    assert (tmp_path / "run" / ANSWERS).read_text().count("\n") == len(lines)
+
+
+def test_what_the_frame_asks_for(run: Run, tmp_path: Path) -> None:
+    result = run.result
+    check_headline({"experiment": "speed", **result})
+    (picture,) = experiment.plot(result, tmp_path)
+    assert picture.stat().st_size > 20_000
+    assert experiment.holds(result).startswith(result["answer"] + ": ") and "mdm-large: " in experiment.figure(result)
+    text = experiment.reading(result)
+    for words in ("at no more time? ", "true glosses: perplexity", "threshold 0.2", "bits/byte of the true test gloss"):
+        assert words in text
+    assert str(run.settings.out) not in json.dumps(result), "no path of this machine"
+
+
+def test_a_result_in_which_nothing_could_be_chosen(run: Run) -> None:
+    bare = {**run.result, "headline": {r: {"area": h["area"]} for r, h in run.result["headline"].items()}}
+    assert experiment.figure(bare) == "mdm: no setting at no more time; mdm-large: no setting at no more time"
+
+
+def test_bad_input_before_any_work(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--base arm=RUN is missing"):
+        experiment.run(Settings(tmp_path / "a"))
+    mdm = run.settings.out / "runs" / "base-mdm"
+    with pytest.raises(UserError, match="--base arm=.* is a masked diffusion model"):
+        experiment.run(Settings(tmp_path / "b", base=(f"arm={mdm}", f"mdm={mdm}", f"mdm-large={mdm}")))
+    with pytest.raises(UserError, match="judge .*base-mdm is no autoregressive model"):
+        experiment.run(Settings(tmp_path / "c", quick=True, changes=(f"further_judge={mdm}",)))
+    assert not list(tmp_path.iterdir())

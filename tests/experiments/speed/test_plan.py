@@ -1,0 +1,52 @@
+"""The shipped plan, its settings, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from unmask.decoding.rules.orders import ORDERS
+from unmask.errors import UserError
+from unmask.experiments.frame import Settings
+from unmask.experiments.speed.plan import adaptive, plan_of, settings_of
+
+
+@pytest.mark.parametrize("size", ["quick", "usual", "full"])
+def test_the_shipped_plans_hold(size: str) -> None:
+    plan = plan_of(Settings(Path("out"), quick=size == "quick", full=size == "full"))
+    settings = plan.settings()
+    assert len({setting.name for setting in settings}) == len(settings)
+    assert {setting.options["order"] for setting in settings} <= set(ORDERS)
+    assert any(map(adaptive, settings)) and len(plan.templates) >= 3 and set(plan.bases) == {"arm", "mdm", "mdm-large"}
+    assert plan.prompt("colon", "a{b}") == "a{b}:"
+
+
+def test_steps_follow_from_tokens_a_step() -> None:
+    found = settings_of({"name": "x", "order": "random", "tokens_a_step": [1, 4, 5, 48, 99]}, 48)
+    assert [setting.options["steps"] for setting in found] == [48, 12, 10, 1], "the same number once"
+    (two,) = settings_of({"name": "t", "order": "confidence", "quota": "threshold", "values": [0.5]}, 48)
+    assert two.name == "t 0.5" and two.options["quota"] == "threshold:0.5" and two.call(48) == two.options
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("templates.colon=word", "templates.colon is 'word'; it must hold {word} once"),
+        ("temperatures=[1.0]", "a frontier is no single point"),
+        ("rounds=0", "rounds is 0; give at least 1"),
+        ("test_words=1", "test_words is 1; give at least 2"),
+        ("rules=[{name: x, order: random}]", "'x' has neither tokens_a_step nor values"),
+        ("rules=[{name: x, order: random, tokens_a_step: [2]}, {name: x, order: margin, tokens_a_step: [2]}]", "twice"),
+    ],
+)
+def test_a_plan_that_cannot_be(change: str, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        plan_of(Settings(Path("out"), changes=(change,))).settings()
+
+
+def test_three_templates_at_least() -> None:
+    plan = plan_of(Settings(Path("out")))
+    with pytest.raises(UserError, match="rankings need at least 3"):
+        dataclasses.replace(plan, templates={"a": "{word}", "b": "{word}:"})

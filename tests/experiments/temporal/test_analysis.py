@@ -1,0 +1,119 @@
+"""Differences at equal loss: on made losses whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unmask.experiments.temporal.analysis import Line, Points, Shift, compute_ratio, slope
+from unmask.experiments.temporal.texts import IN_PERIOD
+
+N_PERIOD, DECADES, EACH = 20, (1910, 1930, 1950), 12
+
+
+def made(
+    gain: float = 0.0, seeds: int = 2, noise: float = 0.0, spoken_gain: float = 0.0, ahead: float = 0.0
+) -> Shift:
+    """Documents whose loss grows with the years; the MDM has `gain` bits/byte less per decade, and `spoken_gain` less
+    where they are spoken. ahead: how far its losses lie from the ARM's."""
+    rng = np.random.default_rng(7)
+    groups = [IN_PERIOD] * N_PERIOD + [f"{decade}s" for decade in DECADES for _ in range(EACH)]
+    years = np.array([1900] * N_PERIOD + [decade for decade in DECADES for _ in range(EACH)])
+    media = ["written"] * N_PERIOD + ["written", "spoken"] * (len(DECADES) * EACH // 2)
+    n_bytes = rng.integers(2000, 4000, len(years)).astype(float)
+    own = 0.2 * rng.standard_normal(len(years))
+    spoken = np.array([medium == "spoken" for medium in media])
+
+    def points(bases: np.ndarray, less: float, spoken_less: float) -> Points:
+        later = (years - 1900) / 10
+        bits = bases[:, None] * (1 + 0.05 * later) + own - less * later - spoken_less * spoken
+        bits = bits + noise * rng.standard_normal(bits.shape)
+        return Points(bits * n_bytes, 1e12 * np.exp(-4 * bases), n_bytes)
+
+    arm, mdm = np.linspace(3.0, 1.8, 6), np.linspace(2.7, 2.1, 6) + ahead
+    runs = [(points(mdm, gain, spoken_gain), points(arm, 0, 0)) for _ in range(seeds)]
+    return Shift(groups, years.tolist(), media, runs)
+
+
+def test_without_a_difference_there_is_none() -> None:
+    shift = made()
+    found = shift.differences(draws=50)
+    assert set(found) == {"1910s", "1930s", "1950s", "later"}
+    for figure in found.values():
+        assert figure["estimate"] == pytest.approx(0, abs=1e-9)
+        assert figure["low"] == pytest.approx(0, abs=1e-6) and figure["high"] == pytest.approx(0, abs=1e-6)
+    assert found["later"]["clusters"] == 36 and found["1930s"]["clusters"] == 12
+
+
+def test_a_gain_that_grows_with_the_years_is_found_by_decade_and_as_a_slope() -> None:
+    shift = made(gain=0.02, noise=0.005)
+    found = shift.differences(draws=200)
+    for decade in DECADES:
+        figure = found[f"{decade}s"]
+        assert figure["estimate"] == pytest.approx(-0.02 * (decade - 1900) / 10, abs=0.01)
+        assert figure["low"] < figure["estimate"] < figure["high"]
+    slopes = shift.slopes(draws=200)
+    assert slopes["all"]["estimate"] == pytest.approx(-0.02, abs=0.004)
+    assert slopes["written"]["estimate"] == pytest.approx(-0.02, abs=0.004)
+    assert slopes["written"]["low"] <= -0.02 <= slopes["written"]["high"]
+
+
+def test_a_change_of_medium_is_no_slope_within_a_medium() -> None:
+    slopes = made(spoken_gain=0.1).slopes(draws=100)
+    assert slopes["all"]["estimate"] < -0.004, "mixed, it looks like one"
+    assert slopes["written"]["estimate"] == pytest.approx(0, abs=1e-6)
+    assert slopes["spoken"]["estimate"] == pytest.approx(0, abs=1e-6)
+
+
+def test_points_beyond_the_line_are_not_compared() -> None:
+    shift = made(ahead=0.6)  # 3.3 to 2.7: half of them above the ARM's first point
+    assert 0 < sum(int(at.sum()) for at in shift.usable()) < 12
+    assert shift.differences(draws=20)["later"]["estimate"] == pytest.approx(0, abs=1e-9)
+    far = made(ahead=5.0)
+    assert not far.differences(draws=20) and not far.slopes(draws=20)
+    assert compute_ratio(*far.runs[0], far.period_N) is None
+
+
+def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
+    """Documents of their own scatter about a true gain of 0.05."""
+    rng, hits = np.random.default_rng(1), 0
+    for trial in range(60):
+        n = 24
+        groups = [IN_PERIOD] * n + ["1950s"] * n
+        n_bytes = np.full(2 * n, 3000.0)
+        own = 0.2 * rng.standard_normal(2 * n)
+        later = np.arange(2 * n) >= n
+        each = 0.1 * rng.standard_normal(2 * n)  # how the two models differ, document by document
+        arm = Points((np.linspace(3, 1.8, 6)[:, None] + own) * n_bytes, np.ones(6), n_bytes)
+        mdm = Points((np.linspace(2.6, 2.2, 3)[:, None] + own + each - 0.05 * later) * n_bytes, np.ones(3), n_bytes)
+        # Their mean difference in the period is taken out by the equal loss, and counts into the error.
+        figure = Shift(groups, [1950] * 2 * n, [""] * 2 * n, [(mdm, arm)]).differences(draws=200, seed=trial)["1950s"]
+        hits += figure["low"] <= -0.05 <= figure["high"]
+    assert hits >= 50
+
+
+def test_compute_ratio_at_equal_loss() -> None:
+    shift = made()
+    mdm, arm = shift.runs[0]
+    # FLOPs are the same function of the loss for both here.
+    assert compute_ratio(mdm, arm, shift.period_N) == pytest.approx(1, rel=0.02)
+
+
+@given(st.lists(st.floats(0.5, 5), min_size=2, max_size=8, unique=True), st.floats(0.5, 5))
+def test_a_line_gives_back_its_own_points(losses: list[float], wanted: float) -> None:
+    arm = np.array(losses)
+    line = Line.of(arm, arm)
+    np.testing.assert_allclose(line.at(arm), arm, rtol=1e-6)
+    assert line.inside_M.all()
+    inside = Line.of(np.array([wanted]), arm)
+    assert bool(inside.inside_M[0]) == (min(losses) <= wanted <= max(losses))
+    if inside.inside_M[0]:
+        assert inside.at(arm)[0] == pytest.approx(wanted, rel=1e-6)
+
+
+def test_slope() -> None:
+    years = np.array([1900.0, 1910, 1920])
+    assert slope(years, 0.3 * years + 1, np.array([1.0, 2, 1])) == pytest.approx(0.3)
+    assert np.isnan(slope(years, years, np.zeros(3))) and np.isnan(slope(years[:1], years[:1], np.ones(1)))

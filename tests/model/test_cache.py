@@ -1,0 +1,61 @@
+"""Keys and values kept: the same as without."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from unmask.errors import UserError
+from unmask.model.cache import KVCache
+from unmask.model.config import ModelConfig
+from unmask.model.transformer import Transformer
+
+V, T = 11, 9
+
+
+SIZES: dict[str, Any] = {"n_layer": 2, "n_head": 4, "n_embd": 16, "vocab_size": V, "block_size": 24}
+
+
+def make(seed: int = 0, **fields: Any) -> Transformer:
+    network = Transformer(ModelConfig(**{**SIZES, **fields}), seed=seed).eval()
+    with torch.no_grad():
+        for weight in network.parameters():
+            if weight.ndim == 2:
+                weight.mul_(3)  # so that context matters
+            else:
+                weight.add_(torch.linspace(-0.3, 0.3, len(weight)))
+    return network
+
+
+def tokens(batch: int = 2, length: int = T, rows: int = V) -> torch.Tensor:
+    return torch.randint(rows, (batch, length), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2])
+def test_a_cache_gives_what_no_cache_gives(kv_heads: int) -> None:
+    """Prompts of different lengths, token by token, and after a row has left."""
+    network = make(causal=True, n_kv_head=kv_heads)
+    ids_BT = tokens(3, 12)
+    lengths = torch.tensor([2, 5, 3])
+    with torch.no_grad():
+        whole_BTV = network(ids_BT)
+        cache = KVCache(network.config, 3, 12)
+        prompt_BT = torch.where(torch.arange(5) < lengths[:, None], ids_BT[:, :5], 0)
+        network.hidden(prompt_BT, positions_BT=torch.arange(5).expand(3, 5), cache=cache)
+        rows = torch.arange(3)
+        for step in range(6):
+            if step == 3:
+                rows = torch.tensor([0, 2])
+                cache.keep(rows)
+            at = (lengths[rows] + step)[:, None]
+            logits = network.head(network.hidden(ids_BT[rows].gather(1, at), positions_BT=at, cache=cache))
+            torch.testing.assert_close(logits[:, 0], whole_BTV[rows, at[:, 0]], atol=1e-5, rtol=1e-5)
+
+
+def test_too_long_is_said() -> None:
+    with pytest.raises(UserError, match="25 tokens exceed the context of 24"):
+        make().hidden(tokens(1, 25))
+    with pytest.raises(UserError, match="25 tokens exceed the context of 24"):
+        KVCache(ModelConfig(**SIZES, causal=True), 1, 25)
