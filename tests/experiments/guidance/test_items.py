@@ -66,6 +66,17 @@ def test_rows_have_the_tokens_of_the_text_they_come_from(tokenizer: Tokenizer) -
     assert same > 0.8 * len(pool.rows), "but where a piece ends within a word"
 
 
+def test_what_the_training_text_quotes_is_not_asked(tokenizer: Tokenizer) -> None:
+    texts = prose.documents(80)
+    # Every second document stands once more in another one, on whatever side that lies.
+    both = [(f"text {n}", (f"key {n}",), text) for n, text in enumerate(texts)]
+    copies = [(f"copy {n}", (f"copied {n}",), text) for n, text in enumerate(texts) if n % 2]
+    pool = continuations([*both, *copies], tokenizer, SIZES, COUNTS)
+    learned = " ".join(text for _, keys, text in (*both, *copies) if side_of(keys, COUNTS) == "train")
+    whole = [tokenizer.decode([*item.prompt, *item.answers[0]]) for item in (*pool.tune, *pool.test)]
+    assert whole and not any(text.strip() in learned for text in whole)
+
+
 def test_sides_lie_apart(tokenizer: Tokenizer) -> None:
     for pool in (
         continuations(documents(), tokenizer, SIZES, COUNTS),

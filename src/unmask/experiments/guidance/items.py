@@ -20,7 +20,8 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.model.tokenizers import Tokenizer
-from unmask.scaling.corpus import held_out
+from unmask.scaling.corpus import LEAK_SHARE, LEAK_WORDS, held_out
+from unmask.scaling.corpus_dedup import quoted
 
 WORD_STARTS = (" ", "\n")
 TUNE_SHARE = 0.3  # of what is held out; w is chosen there
@@ -80,10 +81,13 @@ def continuations(
     earlier items.
     """
     sides: dict[str, list[tuple[str, list[int], list[int]]]] = {"train": [], "tune": [], "test": []}
+    learned = []
     for title, keys, text in documents:
         side = side_of(keys, counts)
         ids = tokenizer.encode(text)
         sides[side] += [(title, *part) for part in stretches(ids, tokenizer, sizes)]
+        learned += [text] if side == "train" else []
+    sides |= {side: not_quoted(sides[side], learned, tokenizer) for side in ("tune", "test")}
     rows = [
         {"prompt": tokenizer.decode(prompt), "completion": tokenizer.decode_behind(prompt, answer)}
         for _, prompt, answer in drawn(sides["train"], counts.rows, "rows")
@@ -99,6 +103,15 @@ def continuations(
             for title, prompt, answer in drawn(kept, most, side)
         ]
     return checked(Pool(rows, made["tune"], made["test"]), "continuation", "documents")
+
+
+def not_quoted(
+    parts: list[tuple[str, list[int], list[int]]], learned: Sequence[str], tokenizer: Tokenizer
+) -> list[tuple[str, list[int], list[int]]]:
+    """Those that the training text does not hold, by the corpus' own measure: it quotes, and repeats itself."""
+    texts = [tokenizer.decode([*prompt, *answer]) for _, prompt, answer in parts]
+    found = quoted(texts, learned, LEAK_WORDS) if parts else []
+    return [part for part, (known, n) in zip(parts, found, strict=True) if known <= LEAK_SHARE * n]
 
 
 def stretches(ids: Sequence[int], tokenizer: Tokenizer, sizes: Sizes) -> list[tuple[list[int], list[int]]]:
