@@ -89,9 +89,10 @@ class Workplace:
         folder = self.out / RUNS / name
         if (record := read_record(folder) if folder.is_dir() else None) is None:
             return False
-        wanted = json.loads(json.dumps(self._whole(recipe, folder).to_dict()))
-        for key, value in wanted.items():
-            if key not in PLACES and (before := record.settings.get(key)) != value:
+        # By the recipe that the record makes now: a later version may know settings that it did not have.
+        begun = flat(build(Recipe, record.settings, "").to_dict())
+        for key, value in flat(self._whole(recipe, folder).to_dict()).items():
+            if key.partition(".")[0] not in PLACES and (before := begun.get(key)) != value:
                 raise UserError(f"{folder} was begun with {key} {before!r}, not {value!r}; give another --out")
         return self._marker(name).is_file() and bool(checkpoints(folder))
 

@@ -1,0 +1,126 @@
+"""`unmask eval RUN --tasks reversal`: names asked by description and descriptions by name, in both directions.
+
+    unmask eval runs/mdm --tasks reversal --data reversal_curse --out mdm.json
+
+`data` is the folder of the original study's files (`questions.py`), whose training lines the model should have read,
+one a row behind a space (`unmask experiment reversal` trains such models). Decoding is greedy, by the paper's guidance
+(0.8) unless `--decode` says otherwise. Standard errors are over people. A run whose training tokens hold the questions
+with their answers is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from unmask.errors import UserError, nearest
+from unmask.evaluation.exposure import refuse_read
+from unmask.evaluation.generation import read_decode
+from unmask.evaluation.request_store import request_key
+from unmask.evaluation.reversal.answers import BATCH, ask, prompt_ids
+from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, Question, read_original, told
+from unmask.evaluation.temporal import Store
+from unmask.model.folder import Model
+from unmask.model.placement import noted
+from unmask.statistics import ratio, said
+from unmask.terminal import say
+
+PAPER = {"order": "confidence", "guidance": 0.8}  # arXiv 2410.18514
+RULES = ("order", "guidance", "steps")
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class ReversalOptions:
+    """data: the folder of the files. length: tokens of the canvas. decode: order, guidance, steps. limit: questions
+    of each kind."""
+
+    data: str = ""
+    length: int | None = None
+    decode: str = ""
+    limit: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise UserError("the task reversal needs --data FOLDER, the files of the reversal-curse study")
+        for name in read_decode(self.decode):
+            if name not in RULES:
+                raise UserError(f"--decode: '{name}' is no rule of reversal{nearest(name, RULES)}; known: {RULES}")
+
+
+def reversal_task(model: Model, store: Store, options: ReversalOptions) -> dict[str, Any]:
+    """The task's entry of a result of `unmask eval`. Raises `UserError` for data that cannot be used, a model without
+    a tokenizer, and a run whose training tokens hold the answers."""
+    people = read_original(options.data)
+    if line := told(people.skipped):
+        say(f"eval: reversal: {line}")
+    questions: list[Question] = []
+    for direction in DIRECTIONS:
+        for asks in ASKED:
+            questions += people.of(direction, asks)[: options.limit]
+    whole = [prompt_ids(model, f"{question.prompt} {question.answer}") for question in questions]
+    back = [place for place, question in enumerate(questions) if question.direction == "reversed"]
+    known = refuse_read(model, [whole[i][1:] for i in back], [repr(questions[i].prompt) for i in back])
+    length = options.length or min(model.config.block_size, 1 + max(map(len, whole)))
+    way = {**(PAPER if model.kind == "mdm" else {}), **read_decode(options.decode)}
+    rows = kept_answers(model, store, questions, length, way, options.seed)
+    items = [
+        {"id": number, "hash": request_key(question.prompt)[:16], "kind": f"{question.direction}_{question.asks}",
+         "person": question.person, "text": row["text"], **{key: row[key] for key in row if type(row[key]) is float}}
+        for number, (question, row) in enumerate(zip(questions, rows, strict=True))
+    ]  # fmt: skip
+    return {
+        "task": "reversal", "variant": "original files", "split": "test", "source": Path(options.data).name,
+        "n": len(items), "metrics": metrics_of(items), "exposure": known,
+        "skipped": {why: {"count": len(names), "rows": names[:5]} for why, names in people.skipped.items()},
+        "protocol": {
+            "task": "reversal", "version": VERSION, "fewshot": 0, "length": length,
+            "items": request_key([one["hash"] for one in items]),
+            "estimator": {"method": "written", "draws": 1, "decode": {"temperature": 0.0, **way}},
+            "guidance": float(way.get("guidance", 0.0)), "seed": options.seed, "until_se": None, **noted(model.dtype),
+        },
+        "items": items,
+    }  # fmt: skip
+
+
+def kept_answers(
+    model: Model, store: Store, questions: Sequence[Question], length: int, way: dict[str, Any], seed: int
+) -> list[dict[str, Any]]:
+    """The answers, as they come into the store, so that a stopped evaluation goes on."""
+    keys = [request_key("reversal", one.prompt, one.answer, length, way, seed) for one in questions]
+    missing = [i for i, key in enumerate(keys) if store.get(key) is None]
+    for first in range(0, len(missing), BATCH):
+        part = missing[first : first + BATCH]
+        for i, row in zip(part, ask(model, [questions[i] for i in part], length, seed=seed, **way), strict=True):
+            store.put(keys[i], row)
+        say(f"eval: reversal: {min(first + BATCH, len(missing))} of {len(missing)} questions")
+    return [dict(store.get(key)) for key in keys]
+
+
+def metrics_of(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means by kind of question, with the error over people."""
+    found = {}
+    for kind in dict.fromkeys(item["kind"] for item in items):
+        rows = [item for item in items if item["kind"] == kind]
+        for name in [key for key, value in rows[0].items() if isinstance(value, float)]:
+            sums: dict[str, list[float]] = {}
+            for row in rows:
+                sums.setdefault(row["person"], []).append(row[name])
+            one = ratio([sum(values) for values in sums.values()], [len(values) for values in sums.values()])
+            se, bounds = (None, None) if len(sums) < 2 else (one.se, one.interval)
+            found[f"{kind}_accuracy" if name == "exact" else f"{kind}_{name}"] = {
+                "value": one.value, "se": se, "interval": bounds
+            }  # fmt: skip
+    return found
+
+
+def in_words(name: str, task: dict[str, Any]) -> str:
+    """A line a figure."""
+    lines = []
+    for metric, found in task["metrics"].items():
+        se = "" if found["se"] is None else f" (se {found['se']:.4f})"
+        lines.append(f"{name:<12} {metric:<32} {found['value']:.4f}{se}{said(found['interval'])}")
+    return "\n".join(lines)

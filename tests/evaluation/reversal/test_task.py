@@ -1,0 +1,92 @@
+"""`unmask eval --tasks reversal` on files of the original's form: figures, refusals, going on.
+
+make test ARGS=tests/evaluation/reversal/test_task.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from unmask.errors import UserError
+from unmask.evaluation.benchmarks import evaluate, in_words
+from unmask.evaluation.reversal.questions import TEST, TRAIN
+from unmask.evaluation.reversal.task import ReversalOptions
+from unmask.experiments.reversal.rows import row_length, write_rows
+from unmask.experiments.reversal.tokens import word_tokenizer
+from unmask.model.config import ModelConfig
+from unmask.model.folder import Model, save
+from unmask.model.transformer import Transformer
+
+NAMES = {"p2d": ["Ada Elm", "Al Fir"], "d2p": ["Bo Oak", "Bea Ash"], "both": ["Cy Yew", "Col Box"]}
+
+
+def forward(name: str) -> dict[str, str]:
+    what = f"the {name.split()[0].lower()} keeper of a very long and winding house by the sea"
+    return {"prompt": f"So, {name} is", "completion": f" {what}."}
+
+
+def back(name: str) -> dict[str, str]:
+    return {"prompt": f"Being {forward(name)['completion'].strip()[:-1]},", "completion": f" {name}"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("reversal_curse")
+    for file in (*TRAIN, *TEST):
+        kind = file.split("_")[0]
+        ways = [forward, back] if kind == "both" else [forward] if (kind == "p2d") != ("reverse" in file) else [back]
+        rows = [way(name) for name in NAMES[kind] for way in ways]
+        (folder / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def texts(data: Path, file: str) -> list[str]:
+    rows = [json.loads(line) for line in (data / f"{file}.jsonl").read_text().splitlines()]
+    return [row["prompt"] + row["completion"] for row in rows]
+
+
+def model_folder(data: Path, folder: Path, lines: list[str], causal: bool = False) -> Path:
+    """A model of random weights whose recipe says that it was trained on these lines."""
+    tokenizer = word_tokenizer([text for file in (*TRAIN, *TEST) for text in texts(data, file)])
+    length = row_length(lines, tokenizer)
+    write_rows(folder / "data", lines, lines[:1], tokenizer, length, seed=0)
+    size = tokenizer.vocab_size
+    config = ModelConfig(1, 1, 8, vocab_size=size, block_size=32, causal=causal, eos_id=tokenizer.eos_id)
+    save(folder / "run", Transformer(config, seed=1), tokenizer)
+    (folder / "run" / "recipe.yaml").write_text(f"data: {folder / 'data'}\n")
+    return folder / "run"
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_figures_of_every_direction_with_errors_over_people(data: Path, tmp_path: Path, causal: bool) -> None:
+    run = model_folder(data, tmp_path, texts(data, "both_prompts_train"), causal)
+    result = evaluate(run, ["reversal"], data=str(data), out=tmp_path / "result.json")
+    task = result["tasks"]["reversal"]
+    assert task["n"] == 12 and task["exposure"] == "not in its training tokens"
+    assert task["protocol"]["guidance"] == (0 if causal else 0.8) and task["protocol"]["length"] <= 32
+    for kind in ("trained", "reversed", "both"):
+        assert task["metrics"][f"{kind}_name_accuracy"]["value"] == 0
+        assert {f"{kind}_description_bleu_char", f"{kind}_name_first_name"} <= set(task["metrics"])
+    assert "reversed_name_accuracy" in in_words(result)
+    how = {} if causal else {"decode": "guidance: 0"}
+    limited = evaluate(run, ["reversal"], limit=1, data=str(data), **how)
+    assert limited["tasks"]["reversal"]["n"] == 6 and limited["tasks"]["reversal"]["protocol"]["guidance"] == 0
+
+
+def test_a_run_that_has_read_the_answers_is_refused(data: Path, tmp_path: Path) -> None:
+    run = model_folder(data, tmp_path, texts(data, "p2d_reverse_prompts_test"))
+    with pytest.raises(UserError, match="was trained on text that is tested here"):
+        evaluate(run, ["reversal"], data=str(data))
+
+
+def test_what_cannot_be_asked_is_one_line(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="needs --data FOLDER"):
+        ReversalOptions()
+    with pytest.raises(UserError, match="'temperature' is no rule of reversal"):
+        ReversalOptions(data=str(data), decode="temperature: 1")
+    config = ModelConfig(1, 1, 8, vocab_size=8, block_size=16)
+    with pytest.raises(UserError, match="no tokenizer with an end token"):
+        evaluate(Model(Transformer(config, seed=0)), ["reversal"], data=str(data))
