@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from unmask.errors import UserError
 from unmask.model.tokenizers import Tokenizer
 from unmask.scaling.corpus import LEAK_SHARE, held_out
@@ -74,68 +76,85 @@ class Counts:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Stretch:
+    """A place in a document where a continuation begins; cut out of it only where it is asked for."""
+
+    title: str
+    ids_T: np.ndarray
+    at: int
+    sizes: Sizes
+
+    @property
+    def prompt(self) -> list[int]:
+        return list(map(int, self.ids_T[self.at - self.sizes.prompt : self.at]))
+
+    @property
+    def answer(self) -> list[int]:
+        return list(map(int, self.ids_T[self.at : self.at + self.sizes.answer]))
+
+    def __str__(self) -> str:
+        return f"{self.title}\0{self.at}"
+
+
 def continuations(
     documents: Iterable[tuple[str, Sequence[str], str]], tokenizer: Tokenizer, sizes: Sizes, counts: Counts
 ) -> Pool:
     """documents: (title, keys that say what is held out together, text). Raises `UserError` where too few are held out.
 
     Stretches begin where a word does, one behind another without overlap of answers; prompts may overlap answers of
-    earlier items.
+    earlier items. What the training text quotes is left out.
     """
-    sides: dict[str, list[tuple[str, list[int], list[int]]]] = {"train": [], "tune": [], "test": []}
+    begins_V = np.array([tokenizer.token_text(token)[:1] in WORD_STARTS for token in range(tokenizer.vocab_size)])
+    sides: dict[str, list[Stretch]] = {"train": [], "tune": [], "test": []}
     learned = []
     for title, keys, text in documents:
         side = side_of(keys, counts)
-        ids = tokenizer.encode(text)
-        sides[side] += [(title, *part) for part in stretches(ids, tokenizer, sizes)]
+        ids_T = np.array(tokenizer.encode(text), dtype=np.int32)
+        sides[side] += [Stretch(title, ids_T, at, sizes) for at in starts(ids_T, begins_V, sizes)]
         learned += [text] if side == "train" else []
-    sides |= {side: not_quoted(sides[side], learned, tokenizer) for side in ("tune", "test")}
     rows = [
-        {"prompt": tokenizer.decode(prompt), "completion": tokenizer.decode_behind(prompt, answer)}
-        for _, prompt, answer in drawn(sides["train"], counts.rows, "rows")
+        {"prompt": tokenizer.decode(one.prompt), "completion": tokenizer.decode_behind(one.prompt, one.answer)}
+        for one in drawn(sides["train"], counts.rows, "rows")
     ]
     made = {}
     for side, most in (("tune", counts.tune), ("test", counts.test)):
-        of_title: dict[str, list[list[int]]] = {}
-        for title, _, answer in sides[side]:
-            of_title.setdefault(title, []).append(answer)
-        wrong = of_title if sizes.same else elsewhere(of_title)
-        kept = [part for part in sides[side] if len(wrong[part[0]]) >= 2 * sizes.choices]
+        there = not_quoted(drawn(sides[side], 2 * most, f"some {side}"), learned, tokenizer)
+        wrong = wrong_answers(sides[side], sizes)
+        kept = [one for one in there if len(wrong[one.title]) >= 2 * sizes.choices]
         made[side] = [
-            Item(prompt, [answer, *others(answer, wrong[title], sizes.choices, repr(prompt))], title)
-            for title, prompt, answer in drawn(kept, most, side)
+            Item(one.prompt, [one.answer, *others(one.answer, wrong[one.title], sizes.choices, str(one))], one.title)
+            for one in drawn(kept, most, side)
         ]
     return checked(Pool(rows, made["tune"], made["test"]), "continuation", "documents")
 
 
-def elsewhere(of_title: dict[str, list[list[int]]], most: int = 200) -> dict[str, list[list[int]]]:
-    """For each document some stretches of the others."""
-    found = {}
-    for title in of_title:
-        parts = [answer for other, answers in of_title.items() if other != title for answer in answers]
-        found[title] = drawn([(repr(answer), answer) for answer in parts], most, title)
-    return {title: [answer for _, answer in parts] for title, parts in found.items()}
+def starts(ids_T: np.ndarray, begins_V: np.ndarray, sizes: Sizes) -> list[int]:
+    """Where continuations begin: at tokens that begin a word, so far apart that they do not overlap."""
+    places = np.flatnonzero(begins_V[ids_T])
+    found, at = [], sizes.prompt
+    while (k := int(np.searchsorted(places, at))) < len(places) and places[k] + sizes.answer <= len(ids_T):
+        found.append(int(places[k]))
+        at = int(places[k]) + sizes.answer
+    return found
 
 
-def not_quoted(
-    parts: list[tuple[str, list[int], list[int]]], learned: Sequence[str], tokenizer: Tokenizer
-) -> list[tuple[str, list[int], list[int]]]:
+def wrong_answers(parts: Sequence[Stretch], sizes: Sizes, most: int = 200) -> dict[str, list[list[int]]]:
+    """For each document some of its own stretches, or of those of the others."""
+    of_title: dict[str, list[Stretch]] = {}
+    for one in parts:
+        of_title.setdefault(one.title, []).append(one)
+    if sizes.same:
+        return {title: [one.answer for one in drawn(own, most, "wrong")] for title, own in of_title.items()}
+    pool = drawn(parts, most, "wrong")
+    return {title: [one.answer for one in pool if one.title != title] for title in of_title}
+
+
+def not_quoted(parts: Sequence[Stretch], learned: Sequence[str], tokenizer: Tokenizer) -> list[Stretch]:
     """Those that the training text does not hold, by the corpus' own measure: it quotes, and repeats itself."""
-    texts = [tokenizer.decode([*prompt, *answer]) for _, prompt, answer in parts]
+    texts = [tokenizer.decode([*one.prompt, *one.answer]) for one in parts]
     found = quoted(texts, learned, WORDS) if parts else []
     return [part for part, (known, n) in zip(parts, found, strict=True) if known <= LEAK_SHARE * n]
-
-
-def stretches(ids: Sequence[int], tokenizer: Tokenizer, sizes: Sizes) -> list[tuple[list[int], list[int]]]:
-    """(prompt, answer) of a text, answers without overlap."""
-    found, at = [], sizes.prompt
-    while at + sizes.answer <= len(ids):
-        if tokenizer.token_text(ids[at])[:1] in WORD_STARTS:
-            found.append((list(ids[at - sizes.prompt : at]), list(ids[at : at + sizes.answer])))
-            at += sizes.answer
-        else:
-            at += 1
-    return found
 
 
 def headwords(pairs: Iterable[tuple[str, str]], tokenizer: Tokenizer, sizes: Sizes, counts: Counts) -> Pool:
@@ -182,8 +201,12 @@ def drawn(parts: Sequence[Any], most: int, salt: str) -> list[Any]:
     """At most so many, by a hash of their content, in their own order."""
     if len(parts) <= most:
         return list(parts)
-    order: Callable[[int], str] = lambda i: place(f"{salt}\0{i}\0{parts[i][0]}")  # noqa: E731
+    order: Callable[[int], str] = lambda i: place(f"{salt}\0{i}\0{name_of(parts[i])}")  # noqa: E731
     return [parts[i] for i in sorted(sorted(range(len(parts)), key=order)[:most])]
+
+
+def name_of(part: Any) -> str:
+    return str(part[0] if isinstance(part, tuple) else part)
 
 
 def place(text: str) -> str:
