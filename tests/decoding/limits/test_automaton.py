@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unmask.decoding.limits.automaton import MOST_STATES, compile_choices, compile_pattern, utf8_ranges
+from unmask.decoding.limits.automaton import (
+    MOST_STATES,
+    MOST_WORK,
+    Nondeterministic,
+    compile_choices,
+    compile_pattern,
+    refined,
+    utf8_ranges,
+)
 from unmask.errors import UserError
 
 # Few characters, so that random texts often match; some of each length in UTF-8.
@@ -133,6 +141,33 @@ def test_behind_a_space(pattern: str, text: str, optional: bool) -> None:
         return
     stripped = text[1:] if text.startswith(" ") else text if optional else None
     assert automaton.matches(text) == bool(stripped is not None and re.fullmatch(pattern, stripped, re.ASCII))
+
+
+@pytest.mark.parametrize("pattern", ["(.{0,60}|[a-m]{0,60}x){0,10}", "([a-z]{0,30}[0-9]{0,30}){0,30}"])
+def test_too_much_work_is_said_soon_and_counted(pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a count, so that no slow machine refuses what a fast one takes."""
+    spent: list[Nondeterministic] = []
+    plain = Nondeterministic.spend
+
+    def spend(self: Nondeterministic, work: int) -> None:
+        spent.append(self)
+        plain(self, work)
+
+    monkeypatch.setattr(Nondeterministic, "spend", spend)
+    compile_pattern.cache_clear()
+    with pytest.raises(UserError, match="takes too much work to compile; use smaller counts"):
+        compile_pattern(pattern)
+    assert MOST_WORK < spent[-1].work < 1.1 * MOST_WORK
+    compile_pattern("([a-z]{0,30}[0-9]{0,30}){0,10}")
+    assert spent[-1].work < 0.2 * MOST_WORK
+
+
+@pytest.mark.parametrize("pattern", [".{0,100}", "[ab]{2000}", "(a|b)*a(a|b){9}", r"(\w+ ){0,20}\w+"])
+def test_states_are_told_apart_as_one_by_one(pattern: str) -> None:
+    """The quick rounds and the exact ones find the same blocks."""
+    automaton = compile_pattern(pattern)
+    again = refined(automaton.next_SK, automaton.accepts_S)
+    assert len(set(again.tolist())) == len(automaton.next_SK), "it is minimal"
 
 
 @pytest.mark.parametrize("pattern", ["(a|b)*a(a|b){14}", "(a{100}){100}", "(a{2000}){2000}", "[ab]{2048}"])

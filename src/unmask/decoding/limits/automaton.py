@@ -23,6 +23,9 @@ from unmask.errors import UserError
 
 DEAD = -1
 MOST_STATES = 2048
+# Visits of the nondeterministic automaton's states while subsets are made, which is what takes the time: about half a
+# second. Counted rather than timed, so that a pattern is accepted everywhere or nowhere.
+MOST_WORK = 1_200_000
 # Code points up to here are written in 1, 2, 3 (without surrogates, which UTF-8 cannot write) and 4 bytes.
 UTF8_LIMITS = (0x7F, 0x7FF, 0xD7FF, 0xDFFF, 0xFFFF)
 SURROGATES = (0xD800, 0xDFFF)
@@ -33,6 +36,7 @@ class Nondeterministic:
 
     def __init__(self, what: str) -> None:
         self.what = what
+        self.work = 0
         self.free: list[list[int]] = []
         self.steps: list[list[tuple[int, int, int]]] = []
 
@@ -78,13 +82,21 @@ class Nondeterministic:
         return end
 
     def closure(self, states: set[int]) -> frozenset[int]:
+        """All that is reached from them by steps that read nothing."""
         found, waiting = set(states), list(states)
         while waiting:
             for state in self.free[waiting.pop()]:
                 if state not in found:
                     found.add(state)
                     waiting.append(state)
+        self.spend(len(found))
         return frozenset(found)
+
+    def spend(self, work: int) -> None:
+        """Counts work. Raises `UserError` where it is more than a pattern may take."""
+        self.work += work
+        if self.work > MOST_WORK:
+            raise UserError(f"{self.what} takes too much work to compile; use smaller counts, above all around others")
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,22 +191,38 @@ def minimal(next_SK: np.ndarray, accepts_S: np.ndarray, what: str) -> tuple[np.n
     if not useful_S[0]:
         raise UserError(f"{what} matches no text at all; mend it")
     next_SK = np.where(useful_S[next_SK], next_SK, DEAD)
-    block_S, count = accepts_S.astype(np.int32), 1
-    while True:
-        rows_SK = np.append(block_S, DEAD)[next_SK].astype(np.int32)
-        seen: dict[tuple[int, bytes], int] = {}
-        finer_S = np.array(
-            [seen.setdefault((block, row.tobytes()), len(seen)) for block, row in zip(block_S, rows_SK, strict=True)],
-            dtype=np.int32,
-        )
-        block_S = finer_S
-        if len(seen) == count:
-            break
-        count = len(seen)
+    block_S = refined(next_SK, accepts_S)
     # Unreachable blocks are those of states just cut off.
     _, chosen = np.unique(block_S, return_index=True)
     merged_SK = np.append(block_S, DEAD)[next_SK[chosen]].astype(np.int32)
     return reachable(merged_SK, accepts_S[chosen])
+
+
+def refined(next_SK: np.ndarray, accepts_S: np.ndarray) -> np.ndarray:
+    """The block of each state: those of a block match the same.
+
+    A chain of S states takes S rounds, so rounds first tell states apart by a sum of their rows, which is quick; where
+    two rows that differ have one sum, the exact rounds behind them find it.
+    """
+    factor_K = np.random.default_rng(0).integers(1 << 62, size=next_SK.shape[1] + 1, dtype=np.int64) | 1
+    block_S, count = accepts_S.astype(np.int64), 1
+    while True:
+        rows_SK = np.append(block_S, DEAD)[next_SK]
+        sums_S = rows_SK @ factor_K[:-1] + block_S * factor_K[-1]  # wraps around
+        values, finer_S = np.unique(sums_S, return_inverse=True)
+        if len(values) <= count:
+            break
+        block_S, count = finer_S, len(values)
+    while True:
+        rows_SK = np.append(block_S, DEAD)[next_SK].astype(np.int32)
+        seen: dict[tuple[int, bytes], int] = {}
+        block_S = np.array(
+            [seen.setdefault((block, row.tobytes()), len(seen)) for block, row in zip(block_S, rows_SK, strict=True)],
+            dtype=np.int32,
+        )
+        if len(seen) == count:
+            return block_S
+        count = len(seen)
 
 
 def reachable(next_SK: np.ndarray, accepts_S: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

