@@ -21,7 +21,7 @@ from unmask.model.transformer import Transformer
 
 TINY = (
     "tasks=[headword, continuation]", "texts=[sotu]", "vocab=300", "rows=40", "tune=6", "test=12", "draws=2",
-    "scales=[0.5, 1]", "prompt=10", "answer=6", "choices=3", "gloss=110", 
+    "scales=[0.5, 1]", "prompt=10", "answer=6", "choices={continuation: 3, headword: 3}", "wrong=same", "gloss=110", 
     "base={context: 128, batch_size: 2, precision: fp32}",
     "base.model={n_layer: 1, n_head: 2, n_embd: 16}", "base_mdm.flops=4.0e+8", "base_arm.flops=4.0e+8",
     "tuned.epochs=1", "tuned.batch_size=20",
@@ -114,7 +114,8 @@ def test_given_bases_are_checked_and_tuned(
 def test_bad_settings(packages: Path, tmp_path: Path) -> None:
     for words, line in {
         "tasks=[riddle]": "tasks: 'riddle' is unknown", "scales=[0, 1]": "scales is .*; 0 is always there",
-        "choices=1": "choices is 1; give at least 2", "texts=[]": "texts is empty", "texts=[web]": "texts: 'web'",
+        "choices.headword=1": "choices.headword is 1; give at least 2", "wrong=odd": "wrong is",
+        "texts=[]": "texts is empty", "texts=[web]": "texts: 'web'",
         "dictionary=gone.jsonl": "gone.jsonl does not exist", "tasks=[]": "tasks is", "draw=3": "draw is no setting",
     }.items():  # fmt: skip
         with pytest.raises(UserError, match=line):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import pytest
@@ -60,6 +61,15 @@ def test_continuations_follow_their_prompt_and_others_stand_in_the_same_text(tok
     assert all(any(row["prompt"] + row["completion"] in text for text in texts) for row in pool.rows)
 
 
+def test_wrong_continuations_of_other_documents(tokenizer: Tokenizer) -> None:
+    pool = continuations(documents(), tokenizer, dataclasses.replace(SIZES, same=False), COUNTS)
+    ids = {title: tokenizer.encode(text) for title, _, text in documents()}
+    for item in pool.test:
+        own = ids[item.cluster]
+        assert not any(own[i : i + 8] == wrong for wrong in item.answers[1:] for i in range(len(own)))
+    check(pool.test, 3)
+
+
 def test_rows_have_the_tokens_of_the_text_they_come_from(tokenizer: Tokenizer) -> None:
     pool = continuations(documents(), tokenizer, SIZES, COUNTS)
     same = sum(len(tokenizer.encode(row["prompt"] + row["completion"])) == 20 for row in pool.rows)
@@ -71,9 +81,10 @@ def test_what_the_training_text_quotes_is_not_asked(tokenizer: Tokenizer) -> Non
     # Every second document stands once more in another one, on whatever side that lies.
     both = [(f"text {n}", (f"key {n}",), text) for n, text in enumerate(texts)]
     copies = [(f"copy {n}", (f"copied {n}",), text) for n, text in enumerate(texts) if n % 2]
-    pool = continuations([*both, *copies], tokenizer, SIZES, COUNTS)
+    pool = continuations([*both, *copies], tokenizer, Sizes(24, 12, 3), COUNTS)
     learned = " ".join(text for _, keys, text in (*both, *copies) if side_of(keys, COUNTS) == "train")
-    whole = [tokenizer.decode([*item.prompt, *item.answers[0]]) for item in (*pool.tune, *pool.test)]
+    asked = [tokenizer.decode([*item.prompt, *item.answers[0]]) for item in (*pool.tune, *pool.test)]
+    whole = [" ".join(text.split()[1:-1]) for text in asked]  # its ends lie within words
     assert whole and not any(text.strip() in learned for text in whole)
 
 

@@ -27,6 +27,7 @@ from unmask.experiments.frame import Settings, experiment
 from unmask.experiments.guidance.analysis import gains
 from unmask.experiments.guidance.items import Counts, Item, Pool, Sizes, continuations, headwords, side_of
 from unmask.experiments.guidance.outcome import figure, holds, plot, reading
+from unmask.experiments.guidance.people import reversal
 from unmask.experiments.guidance.scores import credits
 from unmask.experiments.speed.glosses import MADE, read_pairs
 from unmask.experiments.workplace import Workplace
@@ -50,6 +51,7 @@ class Way:
     model: str  # "base-mdm", "mdm", "mdm-dropout" and so on
     view: str
     tasks: tuple[str, ...] = TASKS
+    ends: bool = True  # answers are followed by an end of sequence
 
     @property
     def kind(self) -> str:
@@ -66,9 +68,13 @@ WAYS = {
     "arm": Way("arm", "drop"),
     "arm_dropout": Way("arm-dropout", "end"),
     # What a base can do as it is: what pretraining teaches.
-    "zero_shot": Way("base-mdm", "mask", ("continuation",)),
-    "arm_zero_shot": Way("base-arm", "drop", ("continuation",)),
+    "zero_shot": Way("base-mdm", "mask", ("continuation",), ends=False),
+    "arm_zero_shot": Way("base-arm", "drop", ("continuation",), ends=False),
 }
+
+
+# The runs of the experiment reversal have learned no prompt as such, so there is no dropout to be had.
+REVERSED = (("reversal", "unsupervised"), ("reversal", "arm"))
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -82,6 +88,10 @@ def run(settings: Settings) -> dict[str, Any]:
     pools = {task: texts.pool(task, tokenizer) for task in own["tasks"]}
     exposure = {name: refuse_exposed(path, pools, own) for name, path in bases.items()} if settings.base else {}
     models = {**bases, **tuned(place, own, bases, pools)}
+    if own["reversal"]:
+        counts = own["choices"]["reversal"], own["each"], own["tune"], own["test"]
+        pools["reversal"], people = reversal(Path(own["reversal"]), settings.seeds, *counts)
+        models |= people
     found = {task: task_result(place, own, task, pools[task], models) for task in pools}
     headline = {
         task: {
@@ -104,7 +114,11 @@ def check(own: Mapping[str, Any]) -> None:
             raise UserError(f"tasks: '{task}' is unknown; there are {', '.join(TASKS)}")
     if not own["tasks"] or len(set(own["tasks"])) < len(own["tasks"]):
         raise UserError(f"tasks is {own['tasks']}; give each at most once, and one at least")
-    leasts = {"choices": 2, "draws": 2, "tune": 2, "test": 2, "rows": 1}
+    if own["wrong"] not in ("same", "other"):
+        raise UserError(f"wrong is {own['wrong']!r}; give same or other")
+    if few := [task for task, choices in own["choices"].items() if choices < 2]:
+        raise UserError(f"choices.{few[0]} is {own['choices'][few[0]]}; give at least 2")
+    leasts = {"draws": 2, "tune": 2, "test": 2, "rows": 1}
     leasts |= dict.fromkeys(("prompt", "answer", "gloss"), 1)
     for name, least in leasts.items():
         if own[name] < least:
@@ -127,7 +141,6 @@ class Texts:
 
     def __init__(self, own: Mapping[str, Any], packages: Path) -> None:
         self._own, self._packages = own, packages
-        self.sizes = Sizes(own["prompt"], own["answer"], own["choices"], own["gloss"])
         self.counts = Counts(own["rows"], own["tune"], own["test"], own["held_out"])
         self.skipped: dict[str, int] = {}
         self._pairs: list[tuple[str, str]] | None = None
@@ -146,9 +159,11 @@ class Texts:
         return self._pairs
 
     def pool(self, task: str, tokenizer: Tokenizer) -> Pool:
+        own = self._own
+        sizes = Sizes(own["prompt"], own["answer"], own["choices"][task], own["gloss"], own["wrong"] == "same")
         if task == "continuation":
-            return continuations(self.documents(), tokenizer, self.sizes, self.counts)
-        return headwords(self.pairs(), tokenizer, self.sizes, self.counts)
+            return continuations(self.documents(), tokenizer, sizes, self.counts)
+        return headwords(self.pairs(), tokenizer, sizes, self.counts)
 
     def period(self) -> Iterator[tuple[str, str]]:
         """(text, split) of everything, for a base."""
@@ -233,7 +248,7 @@ def tuned(
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in pool.rows)
         if not rows.is_file() or rows.read_text(encoding="utf-8") != text:
             write_whole(rows, text)
-        for way in WAYS.values():
+        for way in (way for way in WAYS.values() if task in way.tasks):
             for seed in place.settings.seeds if way.tuned else ():
                 base = load(bases[f"base-{way.kind}-{seed}"])
                 dropout = own["prompt_dropout"] if way.model.endswith("dropout") else 0.0
@@ -251,13 +266,14 @@ def task_result(
     """The figures of each way to guide."""
     found = {}
     for name, way in WAYS.items():
-        if task not in way.tasks:
+        if task not in way.tasks and (task, name) not in REVERSED:
             continue
         tables: dict[str, list[np.ndarray]] = {"tune": [], "test": []}
         for seed in place.settings.seeds:
             path = models[f"{task}-{way.model}-{seed}" if way.tuned else f"{way.model}-{seed}"]
             for side, items in (("tune", pool.tune), ("test", pool.test)):
-                tables[side].append(table(place, own, f"{task}-{name}-{seed}-{side}", path, items, way))
+                ends = way.ends and task != "reversal"  # whose answers have their own
+                tables[side].append(table(place, own, f"{task}-{name}-{seed}-{side}", path, items, way.view, ends))
         found[name] = gains(tables["tune"], tables["test"], [item.cluster for item in pool.test], own["scales"])
         found[name]["view"] = way.view
         say(f"guidance: {task}, {name}: gain {found[name]['gain']['estimate']:+.4f}")
@@ -265,7 +281,13 @@ def task_result(
 
 
 def table(
-    place: Workplace, own: Mapping[str, Any], name: str, path: Path, items: Sequence[Item], way: Way
+    place: Workplace,
+    own: Mapping[str, Any],
+    name: str,
+    path: Path,
+    items: Sequence[Item],
+    view: str,
+    ends: bool,
 ) -> np.ndarray:
     """Credits [N, columns] of a model, kept some items at a time."""
     weights = file_sha256(path / WEIGHTS)
@@ -278,7 +300,7 @@ def table(
             nonlocal model
             model = load(path, place.settings.device) if model is None else model
             say(f"guidance: {name}: {min(start + AT_ONCE, len(items))} of {len(items)} items")
-            found = credits(model, some, own["scales"], own["draws"], way.view, way.tuned)
+            found = credits(model, some, own["scales"], own["draws"], view, ends)
             return [[round(float(value), 4) for value in row] for row in found]
 
         parts.append(np.array(place.kept(f"{name}-{start}", score, weights=weights, items=len(some))))

@@ -4,7 +4,8 @@
     pool = headwords(pairs, tokenizer, Sizes(), Counts())             # of a dictionary
     pool.rows, pool.tune, pool.test                                   # rows to learn; items to choose w on, and to test
 
-continuation   which of some stretches of the same document follows: topic and style give nothing away
+continuation   which of some stretches follows; the others are of the same document, so that topic and style give
+               nothing away, or of another one
 headword       which word a gloss is of, among words of as many tokens
 
 All answers of an item have as many tokens, so that their number tells nothing. What is learned, chosen on and tested on
@@ -20,8 +21,8 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.model.tokenizers import Tokenizer
-from unmask.scaling.corpus import LEAK_SHARE, LEAK_WORDS, held_out
-from unmask.scaling.corpus_dedup import quoted
+from unmask.scaling.corpus import LEAK_SHARE, held_out
+from unmask.scaling.corpus_dedup import WORDS, quoted
 
 WORD_STARTS = (" ", "\n")
 TUNE_SHARE = 0.3  # of what is held out; w is chosen there
@@ -59,6 +60,7 @@ class Sizes:
     answer: int = 24
     choices: int = 4
     gloss: int = 60  # tokens of a gloss at most
+    same: bool = True  # wrong continuations are of the same document
 
 
 @dataclass(frozen=True)
@@ -97,12 +99,22 @@ def continuations(
         of_title: dict[str, list[list[int]]] = {}
         for title, _, answer in sides[side]:
             of_title.setdefault(title, []).append(answer)
-        kept = [part for part in sides[side] if len(of_title[part[0]]) >= 2 * sizes.choices]
+        wrong = of_title if sizes.same else elsewhere(of_title)
+        kept = [part for part in sides[side] if len(wrong[part[0]]) >= 2 * sizes.choices]
         made[side] = [
-            Item(prompt, [answer, *others(answer, of_title[title], sizes.choices, repr(prompt))], title)
+            Item(prompt, [answer, *others(answer, wrong[title], sizes.choices, repr(prompt))], title)
             for title, prompt, answer in drawn(kept, most, side)
         ]
     return checked(Pool(rows, made["tune"], made["test"]), "continuation", "documents")
+
+
+def elsewhere(of_title: dict[str, list[list[int]]], most: int = 200) -> dict[str, list[list[int]]]:
+    """For each document some stretches of the others."""
+    found = {}
+    for title in of_title:
+        parts = [answer for other, answers in of_title.items() if other != title for answer in answers]
+        found[title] = drawn([(repr(answer), answer) for answer in parts], most, title)
+    return {title: [answer for _, answer in parts] for title, parts in found.items()}
 
 
 def not_quoted(
@@ -110,7 +122,7 @@ def not_quoted(
 ) -> list[tuple[str, list[int], list[int]]]:
     """Those that the training text does not hold, by the corpus' own measure: it quotes, and repeats itself."""
     texts = [tokenizer.decode([*prompt, *answer]) for _, prompt, answer in parts]
-    found = quoted(texts, learned, LEAK_WORDS) if parts else []
+    found = quoted(texts, learned, WORDS) if parts else []
     return [part for part, (known, n) in zip(parts, found, strict=True) if known <= LEAK_SHARE * n]
 
 

@@ -64,6 +64,8 @@ def reading(result: Mapping[str, Any]) -> str:
             )
         parts.append(" ".join(lines))
     bases = "three seeds of fine-tuning on one base" if result["bases_are"] == "given" else "bases trained here"
+    if "reversal" in result["tasks"]:
+        parts.append("Reversed questions are put to the runs of the experiment reversal, which dropped no prompt.")
     parts.append(
         f"Models: {bases}, unless several were given. w = 0 has twice the draws, half of them the same masks, so that "
         "both sides cost the same. PMI takes off the answer's own log-probability by a weight chosen in the same way: "
