@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import psutil
@@ -171,6 +173,16 @@ def test_a_lost_result_is_had_again_where_the_sweep_lies_now(bench: Bench, finis
     status = bench.run("status", finished.plan, "--out", bench.sweep, "--json")
     assert json.loads(status.stdout)["cuts"] == [STEM, "arm-16x2-10240t-s0-b4-branch"]
     done = bench.run("run", finished.plan, "--out", bench.sweep)
+    assert done.returncode == 0, done.stderr
+    assert bench.rows() == finished.rows() and not list(bench.sweep.glob("runs/*/checkpoints"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray: the extra scale")
+def test_over_a_cluster_branches_wait_for_their_trunk_too(bench: Bench, finished: Bench) -> None:
+    done = subprocess.run(
+        bench.command("run", finished.plan, "--out", bench.sweep, "--ray"), capture_output=True, text=True, timeout=300
+    )
     assert done.returncode == 0, done.stderr
     assert bench.rows() == finished.rows() and not list(bench.sweep.glob("runs/*/checkpoints"))
 

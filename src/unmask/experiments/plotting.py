@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unmask.style import COLOURS, STYLE
+from unmask.style import COLOURS, INK, STYLE
 
 MDM, ARM, OTHER, SOFT = COLOURS["mdm"], COLOURS["arm"], COLOURS["xz"], COLOURS["unigram"]
 
@@ -38,7 +38,7 @@ def bars(axes: Any, names: list[str], figures: list[dict[str, Any]], colours: li
     below = [scale * (figure["estimate"] - figure["low"]) for figure in figures]
     above = [scale * (figure["high"] - figure["estimate"]) for figure in figures]
     axes.bar(names, values, color=colours, width=0.7)
-    axes.errorbar(range(len(names)), values, yerr=[below, above], fmt="none", ecolor="#2b2f36", capsize=3)
+    axes.errorbar(range(len(names)), values, yerr=[below, above], fmt="none", ecolor=INK, capsize=3)
     for place, (value, over) in enumerate(zip(values, above, strict=True)):
         axes.annotate(f"{value:.0f}", (place, value + over), (0, 3), textcoords="offset points", ha="center")
     axes.grid(axis="x", visible=False)

@@ -142,7 +142,8 @@ def drawn(place: Place, spans: list[tuple[int, float, int | None]], pace: float,
     keys = f'keyTimes="{";".join(times)}" dur="{whole:.2f}s" repeatCount="indefinite" calcMode="discrete"'
     hidden = ";".join("0" if value == "1" else "1" for value in values)
     begin = pace * (last + 1)
-    flash = f"0;{begin / whole:.4f};{min(1.0, (begin + 2.5 * pace) / whole):.4f};1"
+    comes = f"{begin / whole:.4f}"  # at once, and then it fades
+    flash = f"0;{comes};{comes};{min(1.0, (begin + 2.5 * pace) / whole):.4f};1"
     kind = "sure" if probability >= 0.5 else "unsure"
     yield (
         f'<rect class="mask" x="{x + 1:.1f}" y="{y + 3:.1f}" width="{max(wide - 2, 2):.1f}" height="17" rx="4">'
@@ -151,7 +152,7 @@ def drawn(place: Place, spans: list[tuple[int, float, int | None]], pace: float,
     yield f'<text {at} opacity="0">{text}<animate attributeName="opacity" values="{hidden}" {keys}/></text>'
     yield (
         f'<rect class="flash {kind}" x="{x:.1f}" y="{y + 20:.1f}" width="{wide:.1f}" height="2.5" opacity="0">'
-        f'<animate attributeName="opacity" values="0;1;0;0" keyTimes="{flash}" dur="{whole:.2f}s" '
+        f'<animate attributeName="opacity" values="0;0;1;0;0" keyTimes="{flash}" dur="{whole:.2f}s" '
         'repeatCount="indefinite"/></rect>'
     )
 

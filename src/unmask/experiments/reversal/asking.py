@@ -23,6 +23,7 @@ from unmask.experiments.reversal.material import Material
 from unmask.experiments.workplace import Workplace
 from unmask.model.checkpoints import checkpoints
 from unmask.model.folder import load
+from unmask.training.record import read_record
 
 Choice = dict[str, Any]  # start (a material's name), checkpoint (its step), order, guidance
 
@@ -36,8 +37,10 @@ def ways(chosen: Mapping[str, Any], kind: str) -> list[tuple[str, float]]:
 
 
 def steps_of(run: Path) -> list[int]:
-    """Of the checkpoints that a run keeps, oldest first."""
-    return [int(folder.name.removeprefix("step-")) for folder in checkpoints(run)]
+    """Of the checkpoints that the recipe names, oldest first; where a run was stopped on its way there may be more."""
+    record = read_record(run)
+    assert record is not None, "a finished run"
+    return sorted(record.settings["checkpoint"]["at"])
 
 
 def asked(

@@ -166,10 +166,10 @@ def recipe(one: Material, chosen: Mapping[str, Any], kind: str, seed: int) -> di
     found: dict[str, Any] = read_yaml(HOME / f"{kind}.yaml")
     epochs, batch = float(chosen["epochs"][one.set][kind]), int(chosen["batch"])
     steps = max(1, math.floor(len(one.lines) * epochs / batch))
-    every = max(1, steps // int(chosen["checkpoints"]))
+    points = int(chosen["checkpoints"])
+    kept = sorted({max(1, steps * i // points) for i in range(1, points + 1)})
     found["optimizer"] = {**found["optimizer"], "lr": chosen["base_lr"] if one.init else chosen["lr"]}
-    found["checkpoint"] = {"every": every, "keep": int(chosen["checkpoints"]) + 1}
-    found["validation"] = {**found["validation"], "every": every}
+    found["checkpoint"] = {"at": kept, "keep": 1}
     if kind == "mdm":
         found["objective"] = {**found["objective"], "weighting": chosen["weighting"]}
     start = {"init": one.init[kind]} if one.init else {"model": dict(chosen["model"])}

@@ -107,7 +107,8 @@ def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
 
 def draw_bars(axes: Any, name: str, kinds: Mapping[str, Any]) -> None:
     shown = [(d, a, k) for d in DIRECTIONS for a in ASKED for k in kinds]
-    labels = [f"{direction}\n{asks}\n{kind.upper()}" for direction, asks, kind in shown]
+    short = {"name": "name", "description": "descr."}
+    labels = [f"{direction}\n{short[asks]}\n{kind.upper()}" for direction, asks, kind in shown]
     figures = [kinds[kind][direction][f"{asks}_accuracy"] for direction, asks, kind in shown]
     bars(axes, labels, figures, [MDM if kind == "mdm" else ARM for *_, kind in shown])
     axes.tick_params(axis="x", labelsize=6)
