@@ -63,11 +63,12 @@ def reading(result: Mapping[str, Any]) -> str:
                 f"{points(one['guided_less_pmi'])}."
             )
         parts.append(" ".join(lines))
-    bases = "three seeds of fine-tuning on one base" if result["bases_are"] == "given" else "bases trained here"
+    one = len({base["weights_sha256"] for base in result["bases"].values()}) == 2
+    bases = "seeds are of fine-tuning on one base of each kind" if one else "each seed has a base of its own"
     if "reversal" in result["tasks"]:
         parts.append("Reversed questions are put to the runs of the experiment reversal, which dropped no prompt.")
     parts.append(
-        f"Models: {bases}, unless several were given. w = 0 has twice the draws, half of them the same masks, so that "
+        f"Models: {bases}. w = 0 has twice the draws, half of them the same masks, so that "
         "both sides cost the same. PMI takes off the answer's own log-probability by a weight chosen in the same way: "
         "where guidance gains no more than it, removal of the prior explains the gain. Guided scores are no "
         "likelihood. Other tasks, and models that are good at harder ones, could change the answer."
