@@ -69,7 +69,7 @@ def test_shuffled_years_keep_sizes_and_lose_time(packages: Path) -> None:
 
 
 def test_what_is_new_in_a_release(packages: Path) -> None:
-    corpus = build("kernel", packages, Choice(held_out=0.3))
+    corpus = build("kernel", packages, Choice(held_out_pages=0.3))
     by_group = {test.title: (test.group, test.text) for test in corpus.tests if not test.in_period}
     assert by_group.keys() == {"drivers/3", "drivers/99"}
     assert by_group["drivers/3"][0] == "changed pages" and "release six" not in by_group["drivers/3"][1]

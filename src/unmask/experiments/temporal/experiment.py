@@ -88,8 +88,9 @@ def check(own: Mapping[str, Any]) -> None:
             raise UserError(f"{name} is {own[name]}; give at least {least}")
     if not own["corpora"] or len(set(own["corpora"])) < len(own["corpora"]):
         raise UserError(f"corpora is {own['corpora']}; give each at most once, and one at least")
-    if not 0 < own["held_out"] < 0.5:
-        raise UserError(f"held_out is {own['held_out']}; give a share between 0 and 0.5")
+    for name in ("held_out", "held_out_pages"):
+        if not 0 < own[name] < 0.5:
+            raise UserError(f"{name} is {own[name]}; give a share between 0 and 0.5")
 
 
 # ---------------------------------------------------------------------- text
@@ -100,9 +101,8 @@ def gathered(name: str, home: Path, packages: Path, own: Mapping[str, Any]) -> P
     folder = home / name
     if not (folder / "tests.jsonl").is_file():
         say(f"temporal: {name}: reading its text")
-        choice = Choice(
-            own["held_out"], tuple(own["sources"]), tuple(own["late_sources"]), own["pages"], 0, own["messages"]
-        )
+        shares = own["held_out"], own["held_out_pages"]
+        choice = Choice(*shares, tuple(own["sources"]), tuple(own["late_sources"]), own["pages"], 0, own["messages"])
         corpus = build(name, packages, choice)
         home.mkdir(parents=True, exist_ok=True)
         with building(folder, replace=folder.exists()) as partial:

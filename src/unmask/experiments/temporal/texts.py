@@ -64,7 +64,8 @@ class Corpus:
 class Choice:
     """What of the settings decides a corpus. sources, late_sources: what is trained on beside the messages."""
 
-    held_out: float = 0.15
+    held_out: float = 0.25
+    held_out_pages: float = 0.1
     sources: tuple[str, ...] = ("gcide", "shakespeare", "moby-dick")
     late_sources: tuple[str, ...] = ("brown", "anarchism")
     pages: int = 200  # of a kernel that are tested on, at most, in period and later each
@@ -123,7 +124,7 @@ def _kernel(name: str, packages: Path, choice: Choice) -> Corpus:
     pages = {page.title for page in old}
     train, tests = [], []
     for page in old:
-        if held_out(page.keys, choice.held_out):
+        if held_out(page.keys, choice.held_out_pages):
             tests.append(Test(page.title, page.text, IN_PERIOD, 2022))
         else:
             train.append(page.text)
