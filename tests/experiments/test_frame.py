@@ -10,15 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from unmask.errors import UserError
 from unmask.experiments import command, frame, table
 from unmask.experiments.command import ExperimentOptions, run_experiment
-from unmask.experiments.estimates import clustered, in_words, paired
+from unmask.experiments.estimates import in_words
 from unmask.experiments.frame import Experiment, Settings, experiment, experiments, figures, merged, seeds_of
-from unmask.experiments.workplace import Workplace
 
 FIGURE = {"estimate": 0.5, "low": 0.25, "high": 0.75, "n": 8, "clusters": 4}
 
@@ -94,41 +92,6 @@ def test_quick_goes_into_no_folder_of_results() -> None:
 # ---------------------------------------------------------------- figures
 
 
-def test_interval_covers_a_mean_of_clusters_and_is_wider_than_that_of_items() -> None:
-    random = np.random.default_rng(0)
-    covered, narrow = 0, 0
-    clusters = np.repeat(np.arange(40), 10)
-    for trial in range(100):
-        people = random.beta(2, 2, size=40)
-        values = (random.random(400) < people[clusters]).astype(float)
-        found = clustered(values, clusters, draws=300, seed=trial)
-        covered += found["low"] <= 0.5 <= found["high"]
-        items = clustered(values, np.arange(400), draws=300, seed=trial)
-        narrow += items["high"] - items["low"] < found["high"] - found["low"]
-    assert covered >= 88 and narrow == 100
-
-
-def test_shares_of_none_and_of_all_have_a_bound_by_the_clusters() -> None:
-    none = clustered(np.zeros((3, 300)), np.repeat(np.arange(30), 10))
-    assert none["estimate"] == none["low"] == 0 and none["high"] == pytest.approx(1 - 0.025 ** (1 / 30))
-    assert (none["n"], none["clusters"], none["seeds"]) == (900, 30, 3)
-    assert clustered(np.ones(5), range(5))["low"] == pytest.approx(0.025 ** (1 / 5))
-
-
-def test_pairs_seeds_and_weights() -> None:
-    ours, theirs = np.array([[1, 1, 0, 1], [1, 0, 1, 1.0]]), np.array([[0, 1, 0, 1], [0, 0, 1, 1.0]])
-    found = paired(ours, theirs, "abcd")
-    assert found["estimate"] == 0.25 and found["low"] <= 0.25 <= found["high"] and found["clusters"] == 4
-    same = paired(ours, ours, "abcd")
-    assert same["low"] == same["high"] == 0
-    assert clustered([1, 0], "ab", weights=[3, 1])["estimate"] == 0.75
-    wide = clustered([[0.0] * 50, [1.0] * 50], range(50))  # all of the spread is between the seeds
-    assert wide["low"] == 0 and wide["high"] == 1
-    with pytest.raises(ValueError, match="finite"):
-        clustered([np.nan], "a")
-    assert in_words(FIGURE) == "50% [25, 75]" and in_words(FIGURE, percent=False) == "0.500 [0.250, 0.750]"
-
-
 def test_figures_of_a_nested_headline() -> None:
     assert list(figures({"mdm": {"reversed": {"name_accuracy": FIGURE}}, "arm": FIGURE})) == [
         "mdm.reversed.name_accuracy",
@@ -137,30 +100,6 @@ def test_figures_of_a_nested_headline() -> None:
 
 
 # ---------------------------------------------------------------- the folder
-
-
-def test_a_stage_is_made_once_for_the_same_facts(tmp_path: Path) -> None:
-    place = Workplace(Settings(tmp_path / "x"), {"a": 1}, "x")
-    made = []
-    for model in ("m", "m", "n"):
-        assert place.kept("s", lambda: made.append(1) or {"n": len(made)}, model=model)["n"] == len(made)
-    assert len(made) == 2 and set(place.times()) == {"s"}
-
-
-def test_a_folder_is_gone_on_with_only_when_told_and_only_by_the_same_settings(tmp_path: Path) -> None:
-    out = tmp_path / "x"
-    Workplace(Settings(out), {"a": {"b": 1}}, "x")
-    with pytest.raises(UserError, match="add --resume"):
-        Workplace(Settings(out), {"a": {"b": 1}}, "x")
-    Workplace(Settings(out, resume=True), {"a": {"b": 1}}, "x")
-    with pytest.raises(UserError, match="begun with a.b 1, not 2"):
-        Workplace(Settings(out, resume=True), {"a": {"b": 2}}, "x")
-    with pytest.raises(UserError, match="begun with size 'usual', not 'quick'"):
-        Workplace(Settings(out, resume=True, quick=True), {"a": {"b": 1}}, "x")
-    (tmp_path / "y").mkdir()
-    (tmp_path / "y" / "mine.txt").touch()
-    with pytest.raises(UserError, match="something else"):
-        Workplace(Settings(tmp_path / "y"), {}, "x")
 
 
 # ---------------------------------------------------------------- the command and the page

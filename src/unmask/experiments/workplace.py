@@ -18,14 +18,18 @@ from typing import Any
 
 import yaml
 
+from unmask.data.manifest import FILE, Manifest
 from unmask.errors import UserError
 from unmask.evaluation.stages import Stages, run_together
 from unmask.experiments.frame import Settings
-from unmask.files import write_whole
+from unmask.files import file_sha256, write_whole
 from unmask.model.checkpoints import checkpoints
+from unmask.model.folder import WEIGHTS, resolve
 from unmask.settings import read_json
 from unmask.training.recipe import Recipe, build
-from unmask.training.record import read_record
+from unmask.training.record import INIT, read_record
+from unmask.training.run_folder import checksums, flat
+from unmask.training.setup import data_record
 
 BEGUN, RUNS, KEPT, RECIPES = "settings.json", "runs", "stages", "recipes"
 # Keys of a recipe that decide nothing of what is learned.
@@ -81,7 +85,7 @@ class Workplace:
             for one, done in found.items():
                 if done["step"] < done["steps"]:
                     raise UserError(f"{folders[one]} ended at step {done['step']} of {done['steps']}; add --resume")
-                write_whole(self._marker(one), json.dumps(done) + "\n")
+                write_whole(self._marker(one), json.dumps({**done, "rows_sha256": rows_sum(recipes[one])}) + "\n")
         return folders
 
     def finished(self, name: str, recipe: Mapping[str, Any]) -> bool:
@@ -94,7 +98,9 @@ class Workplace:
         for key, value in flat(self._whole(recipe, folder).to_dict()).items():
             if key.partition(".")[0] not in PLACES and (before := begun.get(key)) != value:
                 raise UserError(f"{folder} was begun with {key} {before!r}, not {value!r}; give another --out")
-        return self._marker(name).is_file() and bool(checkpoints(folder))
+        done = self._marker(name).is_file() and bool(checkpoints(folder))
+        refuse_other_start(folder, recipe, self.trained(name).get("rows_sha256") if done else None)
+        return done
 
     def trained(self, name: str) -> dict[str, Any]:
         """What `unmask train --json` said of a finished run: steps, tokens, flops, seconds."""
@@ -124,21 +130,34 @@ class Workplace:
         return dict(self._stages.records)
 
 
+def rows_sum(recipe: Mapping[str, Any]) -> str | None:
+    """Of a file of rows, which has no manifest to tell it by."""
+    return file_sha256(Path(recipe["data"])) if Path(recipe["data"]).is_file() else None
+
+
+def refuse_other_start(run: Path, recipe: Mapping[str, Any], rows: str | None) -> None:
+    """Raises `UserError` where a run began with other data, or another base, than lies at the recipe's paths now.
+
+    Paths may move, so what they hold is compared: by the sums that a run records. rows: the sum of a file of rows.
+    """
+    mend = "give another --out, or what it began with"
+    data, prepared = Path(recipe["data"]), run / "data.json"
+    if prepared.is_file() and (data / FILE).is_file():
+        if checksums(read_json(prepared)) != checksums(data_record(Manifest.load(data))):
+            raise UserError(f"{run} was trained on other data than {data} holds; {mend}")
+    elif rows is not None and data.is_file() and rows != file_sha256(data):
+        raise UserError(f"{run} was trained on other rows than {data} holds; {mend}")
+    if recipe.get("init") and (run / INIT).is_file():
+        if read_json(run / INIT)["weights"] != file_sha256(resolve(recipe["init"]) / WEIGHTS):
+            raise UserError(f"{run} began with another model than {recipe['init']}; {mend}")
+
+
 def refuse_other(before: Any, now: Mapping[str, Any], out: Path) -> None:
     """Raises `UserError` naming the first setting that differs."""
-    one, other = flat(before), flat(now)
+    one, other = flat(dict(before)), flat(dict(now))
     for key in dict.fromkeys([*other, *one]):
         if one.get(key) != other.get(key):
             was, this = one.get(key, "not set"), other.get(key, "not set")
             name = key.removeprefix("settings.")
             raise UserError(f"{out} was begun with {name} {was!r}, not {this!r}; give another --out")
-
-
-def flat(fields: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(fields, Mapping) or not fields:
-        return {prefix.rstrip("."): fields}
-    found: dict[str, Any] = {}
-    for key, value in fields.items():
-        found |= flat(value, f"{prefix}{key}.")
-    return found
 

@@ -51,7 +51,9 @@ def run(settings: Settings) -> dict[str, Any]:
     sets = [name for name in chosen["sets"] if name == "own" or settings.data is not None]
     if not sets:
         raise UserError("--set sets=[original] needs the reversal-curse data; give --data FOLDER, or sets=[own]")
-    place = Workplace(settings, {**chosen, "sets": sets}, "reversal")
+    # A choice among other starts would be another one, made after the test was read.
+    given = {"sets": sets, "bases": [Path(base).name for base in settings.base]}
+    place = Workplace(settings, {**chosen, **given}, "reversal")
     starts = {name: [material(place.out, settings.data, chosen, name)] for name in sets}
     for name in sets if bases else ():
         starts[name].append(material(place.out, settings.data, chosen, name, bases))

@@ -1,0 +1,112 @@
+"""An experiment's folder: what is kept, what goes on, and what is refused."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from experiments.in_process import patch
+from unmask.data.prepare import PrepareOptions, prepare
+from unmask.errors import UserError
+from unmask.experiments.frame import Settings
+from unmask.experiments.workplace import Workplace
+from unmask.model.config import ModelConfig
+from unmask.model.folder import save
+from unmask.model.tokenizers import Tokenizer
+from unmask.model.transformer import Transformer
+
+
+def test_a_stage_is_made_once_for_the_same_facts(tmp_path: Path) -> None:
+    place = Workplace(Settings(tmp_path / "x"), {"a": 1}, "x")
+    made = []
+    for model in ("m", "m", "n"):
+        assert place.kept("s", lambda: made.append(1) or {"n": len(made)}, model=model)["n"] == len(made)
+    assert len(made) == 2 and set(place.times()) == {"s"}
+
+
+def test_a_folder_is_gone_on_with_only_when_told_and_only_by_the_same_settings(tmp_path: Path) -> None:
+    out = tmp_path / "x"
+    Workplace(Settings(out), {"a": {"b": 1}}, "x")
+    with pytest.raises(UserError, match="add --resume"):
+        Workplace(Settings(out), {"a": {"b": 1}}, "x")
+    Workplace(Settings(out, resume=True), {"a": {"b": 1}}, "x")
+    with pytest.raises(UserError, match="begun with a.b 1, not 2"):
+        Workplace(Settings(out, resume=True), {"a": {"b": 2}}, "x")
+    with pytest.raises(UserError, match="begun with size 'usual', not 'quick'"):
+        Workplace(Settings(out, resume=True, quick=True), {"a": {"b": 1}}, "x")
+    (tmp_path / "y").mkdir()
+    (tmp_path / "y" / "mine.txt").touch()
+    with pytest.raises(UserError, match="something else"):
+        Workplace(Settings(tmp_path / "y"), {}, "x")
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """Prepared data, and a model to start from, of one tokenizer."""
+    (tmp_path / "texts").mkdir()
+    write_texts(tmp_path / "texts", "says that")
+    prepare_again(tmp_path)
+    tokenizer = Tokenizer.plain_bytes()
+    write_base(tmp_path, tokenizer, seed=1)
+    return tmp_path
+
+
+def write_texts(folder: Path, words: str) -> None:
+    for i in range(12):
+        (folder / f"{i}.txt").write_text(f"Text {i} {words} {i} is {i} and {i + 1} is not. " * 6)
+
+
+def prepare_again(folder: Path) -> None:
+    options = {"tokenizer": "bytes", "split": "random:0.5", "workers": 1, "force": (folder / "data").exists()}
+    prepare(PrepareOptions(sources=[str(folder / "texts")], out=folder / "data", **options))
+
+
+def write_base(folder: Path, tokenizer: Tokenizer, seed: int) -> None:
+    shape = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 16, "vocab_size": tokenizer.vocab_size}
+    save(folder / "base", Transformer(ModelConfig(**shape, eos_id=tokenizer.eos_id), seed=seed), tokenizer)
+
+
+def recipe_in(folder: Path, **changes: Any) -> dict[str, Any]:
+    return {"data": str(folder / "data"), "init": str(folder / "base"), "context": 16, "batch_size": 2, "steps": 2,
+            "precision": "fp32", "validation": {"windows": 2, "draws": 2}, **changes}  # fmt: skip
+
+
+def test_a_finished_run_is_that_of_the_same_data_and_base_wherever_they_lie(
+    texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patch(monkeypatch)
+    place = Workplace(Settings(texts / "x"), {}, "x")
+    folders = place.train({"a": recipe_in(texts)})
+    assert place.finished("a", recipe_in(texts)) and place.trained("a")["steps"] == 2
+
+    moved = texts / "moved"
+    moved.mkdir()
+    for name in ("data", "base"):
+        shutil.copytree(texts / name, moved / name)
+    assert place.finished("a", recipe_in(moved)), "a path may move"
+    with pytest.raises(UserError, match="was begun with steps 2, not 3"):
+        place.finished("a", recipe_in(texts, steps=3))
+
+    write_base(moved, Tokenizer.plain_bytes(), seed=2)
+    with pytest.raises(UserError, match=f"{folders['a']} began with another model than {moved / 'base'}; give another"):
+        place.finished("a", recipe_in(moved, data=str(texts / "data")))
+    write_texts(texts / "texts", "denies that")
+    prepare_again(texts)
+    with pytest.raises(UserError, match="was trained on other data than"):
+        place.finished("a", recipe_in(texts))
+
+
+def test_rows_that_changed_are_other_rows(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    patch(monkeypatch)
+    rows = texts / "rows.jsonl"
+    rows.write_text('{"prompt": "1 and ", "completion": "2"}\n' * 8)
+    place = Workplace(Settings(texts / "x"), {}, "x")
+    recipe = recipe_in(texts, data=str(rows), sft={"template": "raw"})
+    place.train({"a": recipe})
+    assert place.finished("a", recipe)
+    rows.write_text('{"prompt": "1 and ", "completion": "3"}\n' * 8)
+    with pytest.raises(UserError, match="was trained on other rows than .*rows.jsonl holds; give another --out"):
+        place.train({"a": recipe})
