@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from bench.recipes import CPU, recipe_of
+from unmask.bench.arms import Arm, build_arm
+from unmask.bench.corpus import random_corpus
 from unmask.data.prepare import PrepareOptions, prepare
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
+from unmask.training.distribution import Ranks
 
 
 class Twins(NamedTuple):
@@ -33,3 +39,23 @@ def twins(tmp_path_factory: pytest.TempPathFactory) -> Twins:
         made = save(folder / ("arm" if causal else "mdm"), Transformer(config, seed=1), Tokenizer.plain_bytes())
         paths.append(str(made))
     return Twins(*paths, data)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bench") / "data"
+    random_corpus(folder, vocab_size=300, n_tokens=1 << 14)
+    return folder
+
+
+@pytest.fixture
+def arm_of(corpus: Path) -> Iterator:
+    made: list[Arm] = []
+
+    def make(name: str, **changes) -> Arm:
+        made.append(build_arm(name, recipe_of(corpus, **changes), CPU, Ranks(CPU), print))
+        return made[-1]
+
+    yield make
+    for arm in made:
+        arm.close()

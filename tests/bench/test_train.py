@@ -5,55 +5,18 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from unmask.bench.arms import Arm, build_arm
-from unmask.bench.corpus import random_corpus
 from unmask.bench.processes import Checkout
 from unmask.bench.tiny import TINY
 from unmask.bench.train import BenchOptions, bench_train, in_words, model_fields, spread
 from unmask.data.shards import TokenData
-from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError
 from unmask.model.flops import StepCost, training_flops_per_token
-from unmask.training.distribution import Ranks
-from unmask.training.recipe import ModelFields, OptimizerFields, Recipe
-
-CPU = torch.device("cpu")
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("bench") / "data"
-    random_corpus(folder, vocab_size=300, n_tokens=1 << 14)
-    return folder
-
-
-def recipe_of(corpus: Path, kind: str = "mdm", **changes) -> Recipe:
-    objective = ObjectiveConfig(kind=kind, random_length=changes.pop("random_length", 0.3))
-    model = ModelFields(n_layer=2, n_head=4, n_kv_head=2, n_embd=32)
-    fields = {"data": str(corpus), "out": "-", "steps": 1000, "context": 32, "batch_size": 4, "threads": 1}
-    fields["precision"] = "fp32"
-    optimizer = OptimizerFields(lr=1e-2, schedule="constant", warmup=0)
-    return Recipe(**fields | changes, model=model, objective=objective, optimizer=optimizer)
-
-
-@pytest.fixture
-def arm_of(corpus: Path) -> Iterator:
-    made: list[Arm] = []
-
-    def make(name: str, **changes) -> Arm:
-        made.append(build_arm(name, recipe_of(corpus, **changes), CPU, Ranks(CPU), print))
-        return made[-1]
-
-    yield make
-    for arm in made:
-        arm.close()
+from unmask.training.recipe import ModelFields
 
 
 def test_corpus_is_read_by_the_usual_reader_and_can_be_learnt(corpus):

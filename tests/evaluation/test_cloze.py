@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-import unmask
-from unmask.data.shards import TokenData
 from unmask.evaluation.baselines import Unigram
 from unmask.evaluation.cloze import cloze, guess
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
 from unmask.model.transformer import Transformer
-from unmask.training.validation import validation_windows
-
-
-@pytest.fixture(scope="module")
-def models(demo_run: Path) -> dict[str, Model]:
-    return {kind: unmask.load(demo_run / kind) for kind in ("mdm", "arm")}
-
-
-@pytest.fixture(scope="module")
-def windows_NT(demo_run: Path) -> np.ndarray:
-    return validation_windows(TokenData(demo_run / "data", "validation"), 64, 6)
 
 
 def test_cloze_hides_one_token_and_shows_the_rest() -> None:

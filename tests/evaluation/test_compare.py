@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import unmask
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.evaluation.baselines import Unigram
@@ -18,17 +17,6 @@ from unmask.evaluation.compare import compare, training_curve
 from unmask.likelihood import score
 from unmask.model.folder import Model
 from unmask.model.tokenizers import Tokenizer
-from unmask.training.validation import validation_windows
-
-
-@pytest.fixture(scope="module")
-def models(demo_run: Path) -> dict[str, Model]:
-    return {kind: unmask.load(demo_run / kind) for kind in ("mdm", "arm")}
-
-
-@pytest.fixture(scope="module")
-def windows_NT(demo_run: Path) -> np.ndarray:
-    return validation_windows(TokenData(demo_run / "data", "validation"), 64, 6)
 
 
 def test_the_arm_number_is_the_exact_one_over_exact_bytes(

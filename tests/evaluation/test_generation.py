@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from evaluation.judged import bytes_model
 from unmask.cli import main
 from unmask.data.prepare import PrepareOptions, prepare
 from unmask.errors import UserError
@@ -18,8 +19,6 @@ from unmask.evaluation.generation_quality import entropy
 from unmask.evaluation.paired import compare_results
 from unmask.model.folder import save
 from unmask.model.tokenizers import Tokenizer
-
-from .test_generation_quality import bytes_model
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from evaluation.judged import bytes_model
 from unmask.data.prepare import PrepareOptions, prepare
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
@@ -19,15 +20,7 @@ from unmask.evaluation.generation_quality import (
     repetition,
     spans,
 )
-from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
-from unmask.model.tokenizers import Tokenizer
-from unmask.model.transformer import Transformer
-
-
-def bytes_model(causal: bool) -> Model:
-    config = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=257, block_size=32, eos_id=0, causal=causal)
-    return Model(Transformer(config, seed=1).eval(), Tokenizer.plain_bytes())
 
 
 def test_entropy_and_repetition() -> None:

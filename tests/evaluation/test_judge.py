@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import unmask
+from evaluation.judged import bytes_model
 from unmask.errors import UserError
 from unmask.evaluation import judge as judges
 from unmask.evaluation.generation_quality import (
@@ -21,11 +22,6 @@ from unmask.model.config import ModelConfig
 from unmask.model.folder import Model, save
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
-
-
-def bytes_model(causal: bool) -> Model:
-    config = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=257, block_size=32, eos_id=0, causal=causal)
-    return Model(Transformer(config, seed=1).eval(), Tokenizer.plain_bytes())
 
 
 def test_the_judge_is_the_likelihood_of_its_model() -> None:

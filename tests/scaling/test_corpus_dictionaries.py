@@ -2,45 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-
 import pytest
 
-from scaling.archives import deb, tgz
+from scaling.archives import tgz
+from scaling.dictionaries import GCIDE, dictd
 from unmask.scaling import corpus_sources as sources
 from unmask.scaling.corpus_dictionaries import foldoc_entries, gcide_entries, wordnet_entries
-
-GCIDE = """
-
-00-database-short
-   A dictionary of nothing
-
-Blorb \\Blorb\\ (bl[^o]rb), n. [OE. blorbe, fr. L. blorba a
-   thing; cf. {Flarb}.] (Zool.)
-   1. A small, round animal that lives in clay; as, a blorb was
-      seen. [Obs.] --Smith.
-      [1913 Webster]
-
-            The blorb is shy.                     --A. Jones.
-      [1913 Webster]
-
-   2. One who acts like a {blorb}.
-      [PJC]
-
-   Syn: Flarb; na[i^]f; caf['e]; h[ae]m.
-        [1913 Webster]
-
-Blorb \\Blorb\\, v. i.
-   To live in clay. [R.]
-   [Webster 1913 Suppl.]
-
-Flarbish \\Flarb"ish\\, Flarby \\Flarb"y\\, a.
-   See {Flarb}.
-   [1913 Webster]
-
-Empty \\Emp"ty\\, n.
-   [1913 Webster]
-"""
 
 
 def test_entries_of_gcide():
@@ -55,10 +22,6 @@ def test_entries_of_gcide():
     assert noun.gloss == "A small, round animal that lives in clay"
     assert verb.text == "Blorb, v. i.: To live in clay. [R.]" and verb.gloss == "To live in clay."
     assert adjective.words == ("Flarbish", "Flarby") and adjective.part == "a."
-
-
-def dictd(tmp_path, name, text):
-    return deb(tmp_path / f"{name}.deb", {f"./usr/share/dictd/{name}.dict.dz": gzip.compress(text.encode())})
 
 
 FOLDOC = """00-database-info

@@ -6,17 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from scaling.tables import HEAD, written
 from unmask.errors import UserError
 from unmask.scaling.selection import chosen_pair, exclude, exclude_plateau
 from unmask.scaling.table import read_runs
-
-HEAD = "objective,flops,params,loss\n"
-
-
-def written(folder: Path, text: str, name: str = "runs.csv") -> Path:
-    path = folder / name
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def test_conditions_leave_runs_out(tmp_path: Path) -> None:

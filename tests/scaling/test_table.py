@@ -8,16 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scaling.tables import HEAD, written
 from unmask.errors import UserError
 from unmask.scaling.table import read_runs
-
-HEAD = "objective,flops,params,loss\n"
-
-
-def written(folder: Path, text: str, name: str = "runs.csv") -> Path:
-    path = folder / name
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def test_tokens_come_from_six_nd_and_columns_in_any_order(tmp_path: Path) -> None:

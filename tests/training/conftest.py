@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from unmask.bench.corpus import random_corpus
 from unmask.data.prepare import PrepareOptions, prepare
-from unmask.training.recipe import Recipe, build
+from unmask.diffusion.objective import ObjectiveConfig
+from unmask.training.recipe import ModelFields, Recipe, build
 
 TEXT = (
     "The quick brown fox jumps over the lazy dog. A masked model fills in what is hidden. "
@@ -106,3 +108,13 @@ def lab_in(data: Path) -> Callable[[Path], Lab]:
 @pytest.fixture
 def lab(data: Path, tmp_path: Path) -> Lab:
     return Lab(data, tmp_path)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
+    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "cache"))
+    random_corpus(tmp_path / "data", vocab_size=50, n_tokens=1 << 12)
+    return Recipe(
+        data=str(tmp_path / "data"), out="-", steps=100, context=16, batch_size=2,
+        model=ModelFields(n_layer=2, n_head=2, n_embd=16), objective=ObjectiveConfig(random_length=0.0),
+    )  # fmt: skip

@@ -9,26 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from unmask.bench.corpus import random_corpus
-from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError
 from unmask.training import fastest as module
 from unmask.training.fastest import Arm, choose, fastest, ways_of
-from unmask.training.recipe import ModelFields, Recipe
 
 
 def arm(rate: float, compile: bool = False, starts: float = 0.0, processes: int = 2, again: float | None = None) -> Arm:
     return Arm("fp32", compile, 2 // processes, processes, rate, rate, rate, 1.0, starts, again, "")
-
-
-@pytest.fixture
-def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "cache"))
-    random_corpus(tmp_path / "data", vocab_size=50, n_tokens=1 << 12)
-    return Recipe(
-        data=str(tmp_path / "data"), out="-", steps=100, context=16, batch_size=2,
-        model=ModelFields(n_layer=2, n_head=2, n_embd=16), objective=ObjectiveConfig(random_length=0.0),
-    )  # fmt: skip
 
 
 def test_a_way_that_compiles_is_chosen_for_long_runs_alone():

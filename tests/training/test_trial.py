@@ -3,25 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
-import pytest
-
-from unmask.bench.corpus import random_corpus
-from unmask.diffusion.objective import ObjectiveConfig
 from unmask.training.fastest import arms_of, ways_of
-from unmask.training.recipe import ModelFields, Recipe
 from unmask.training.trial import Crew, Way, rounds, survivors
-
-
-@pytest.fixture
-def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
-    monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "cache"))
-    random_corpus(tmp_path / "data", vocab_size=50, n_tokens=1 << 12)
-    return Recipe(
-        data=str(tmp_path / "data"), out="-", steps=100, context=16, batch_size=2,
-        model=ModelFields(n_layer=2, n_head=2, n_embd=16), objective=ObjectiveConfig(random_length=0.0),
-    )  # fmt: skip
 
 
 def test_survivors_are_those_whose_best_turn_is_near_the_leaders_median():

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from unmask.data.records import read_records
 from unmask.data.shards import TokenData
@@ -35,7 +35,7 @@ from unmask.evaluation.generation_quality import (
 )
 from unmask.evaluation.judge import SMOLLM2, Judge, open_judge
 from unmask.evaluation.mauve import MISSING, can_mauve, features, mauve_score
-from unmask.evaluation.request_store import request_key
+from unmask.evaluation.request_store import Store, request_key
 from unmask.evaluation.self_bleu import self_bleu
 from unmask.model.folder import Model
 from unmask.model.placement import noted
@@ -48,12 +48,6 @@ ROWS_AT_ONCE = 32
 NAMED = 5  # rows that cannot be used, named in a result
 DECODE = (*RULES, "temperature", "top_p", "top_k")
 VERSION = 1
-
-
-class Store(Protocol):
-    def get(self, key: str) -> Any: ...
-
-    def put(self, key: str, answer: Any) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import fcntl
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from unmask.errors import UserError
 
@@ -35,6 +35,14 @@ def first_difference(a: Any, b: Any, where: str = "") -> str | None:
                 return found
         return None
     return None if a == b else f"{where}: {a!r} and {b!r}"
+
+
+class Store(Protocol):
+    """Where answers are kept: a `RequestStore`, or in memory."""
+
+    def get(self, key: str) -> Any: ...
+
+    def put(self, key: str, answer: Any) -> None: ...
 
 
 class RequestStore:

@@ -17,14 +17,14 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from unmask.data.records import read_records
 from unmask.errors import UserError
 from unmask.evaluation.exposure import refuse_read
-from unmask.evaluation.request_store import request_key
+from unmask.evaluation.request_store import Store, request_key
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.pairs import Pair
 from unmask.likelihood.rolling import text_ids
@@ -39,12 +39,6 @@ LEAST_TOKENS = 16  # of a window: below that its beginning is nearly all of it
 AT_ONCE = 16  # documents between two looks at the store
 NAMED = 5
 VERSION = 1
-
-
-class Store(Protocol):
-    def get(self, key: str) -> Any: ...
-
-    def put(self, key: str, answer: Any) -> None: ...
 
 
 @dataclass(frozen=True)

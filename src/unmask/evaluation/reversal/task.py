@@ -18,10 +18,9 @@ from typing import Any
 from unmask.errors import UserError, nearest
 from unmask.evaluation.exposure import refuse_read
 from unmask.evaluation.generation import read_decode
-from unmask.evaluation.request_store import request_key
+from unmask.evaluation.request_store import Store, request_key
 from unmask.evaluation.reversal.answers import BATCH, ask, prompt_ids
 from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, Question, read_original, told
-from unmask.evaluation.temporal import Store
 from unmask.model.folder import Model
 from unmask.model.placement import noted
 from unmask.statistics import ratio, said
