@@ -12,7 +12,7 @@ import pytest
 import unmask
 from scaling.conftest import Bench, part, stopped, until
 from unmask.errors import UserError
-from unmask.scaling.run import refuse_missing_type, shard_of
+from unmask.scaling.run import refuse_missing_type
 from unmask.scaling.runs import PlannedRun
 
 pytestmark = pytest.mark.timeout(400)  # every run is a process that imports torch
@@ -156,10 +156,3 @@ def test_rows_of_another_type_are_marked(bench: Bench):
     (row,) = bench.rows().values()
     assert (row["type"], row["planned_type"]) == ("fp32", "bf16")
     assert "another type than planned" in bench.run("status", bench.plan, "--out", bench.sweep).stdout
-
-
-@pytest.mark.parametrize("text", ["0/2", "3/2", "2", "a/b", "1/0"])
-def test_shards_are_counted_from_one(text):
-    with pytest.raises(UserError, match="--shard"):
-        shard_of(text)
-    assert shard_of("2/3") == (2, 3)

@@ -21,7 +21,8 @@ from unmask.model.checkpoints import write_list
 from unmask.scaling.job import Job
 from unmask.scaling.plan import PlanOptions, plan
 from unmask.scaling.plan_file import read_plan
-from unmask.scaling.run import RunOptions, choose
+from unmask.scaling.run import choose
+from unmask.scaling.runner import RunOptions
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.sweep import Sweep
 from unmask.scaling.table import read_runs

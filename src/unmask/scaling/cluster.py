@@ -24,7 +24,7 @@ from typing import IO, Any
 from unmask.errors import UserError
 from unmask.scaling.job import KILLS, Job
 from unmask.scaling.machine import has_type
-from unmask.scaling.run import PATIENCE, POLL_SECONDS, Runner, RunOptions
+from unmask.scaling.runner import PATIENCE, POLL_SECONDS, Runner, RunOptions
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.sweep import Sweep
 

@@ -12,66 +12,16 @@ sweep at once, since a run is claimed by a lock. Rows of finished runs are appen
 from __future__ import annotations
 
 import fnmatch
-import importlib.util
-import json
-import re
-import signal
-import time
-from collections import deque
-from dataclasses import dataclass, field
-from types import FrameType
 from typing import Any
 
 from unmask.errors import UserError
-from unmask.files import write_whole
-from unmask.scaling.job import Job
 from unmask.scaling.machine import has_type
-from unmask.scaling.parts import TYPES
 from unmask.scaling.plan_file import Plan, read_plan
+from unmask.scaling.runner import Runner, RunOptions, shard_of
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.status import in_words as standing_in_words
 from unmask.scaling.status import standing
-from unmask.scaling.sweep import PROGRESS, Sweep
-from unmask.terminal import LiveLine, say
-
-POLL_SECONDS, TELL_SECONDS = 0.2, 10.0
-PATIENCE = 60.0  # seconds that a run held by another process is waited for when nothing else is left
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What `unmask scale run` takes."""
-
-    plan: str
-    out: str
-    jobs: int | None = None  # runs at a time; by default the plan's
-    threads: int | None = None  # of each
-    only: list[str] = field(default_factory=list)  # names of runs or parts, with * and ?
-    retry: bool = False  # failed ones again
-    shard: str | None = None  # i/n: every n-th run, from the i-th
-    precision: str | None = None  # another type than the plan's; its rows are marked
-    data: str | None = None  # where the data lies now
-    ray: bool = False  # jobs over a Ray cluster
-
-    def __post_init__(self) -> None:
-        for name in ("jobs", "threads"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise UserError(f"--{name} is {value}; give at least 1")
-        if self.precision not in (None, *TYPES):
-            raise UserError(f"--precision is {self.precision!r}; give {' or '.join(TYPES)}")
-        if self.shard is not None:
-            shard_of(self.shard)
-        if self.ray and importlib.util.find_spec("ray") is None:
-            raise UserError("--ray needs the package ray; pip install 'unmask[scale]', or leave out --ray")
-
-
-def shard_of(text: str) -> tuple[int, int]:
-    """(i, n) of `i/n`, i from 1."""
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise UserError(f"--shard is {text!r}; give I/N with I from 1 to N, as 3/8")
-    return int(found[1]), int(found[2])
+from unmask.scaling.sweep import Sweep
 
 
 def run(options: RunOptions) -> dict[str, Any]:
@@ -130,145 +80,6 @@ def refuse_missing_type(chosen: list[PlannedRun], precision: str | None) -> None
             f"the plan trains in {lacking[0]}, which this processor does not have; add --precision fp32 to go on in "
             "fp32 (those rows are marked), or run it elsewhere"
         )
-
-
-class Runner:
-    """Jobs under way, and what is told of them."""
-
-    def __init__(self, sweep: Sweep, options: RunOptions) -> None:
-        spec = sweep.plan.spec
-        self.sweep, self.options, self.signal = sweep, options, 0
-        self.jobs, self.threads = options.jobs or spec.jobs, options.threads or spec.threads
-        self._running: list[Job] = []
-        self._blocked: list[PlannedRun] = []  # branches whose trunk is not there yet
-        self._line = LiveLine(TELL_SECONDS, live_seconds=1.0)
-        self._before: dict[int, Any] = {}
-        self._told = 0.0
-
-    def __enter__(self) -> Runner:
-        for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        for job in self._running:
-            job.stop(signal.SIGTERM)
-        self._line.clear()
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = self.signal or number
-        for job in self._running:
-            job.stop(signal.SIGTERM)
-
-    def work(self, chosen: list[PlannedRun]) -> None:
-        """Keeps the jobs busy with what nobody else has."""
-        waiting = deque(chosen)
-        elsewhere: list[PlannedRun] = []
-        idle_since: float | None = None
-        while not self.signal or self._running:
-            self._release(waiting)
-            while waiting and len(self._running) < self.jobs and not self.signal:
-                self._take(waiting.popleft(), elsewhere)
-            self._gather()
-            if self._running or waiting:
-                idle_since = None
-            elif not elsewhere and not self._blocked:
-                break
-            else:  # the child of a runner that was killed may still be saving
-                left = [*elsewhere, *self._blocked]
-                idle_since = idle_since or time.monotonic()
-                if time.monotonic() - idle_since > PATIENCE:
-                    say(f"{len(left)} run(s) are in the hands of other processes, such as {left[0].name}")
-                    break
-                waiting, elsewhere, self._blocked = deque(left), [], []
-                time.sleep(5 * POLL_SECONDS)
-            self._tell()
-            time.sleep(POLL_SECONDS)
-        self._tell(last=True)
-
-    def _release(self, waiting: deque[PlannedRun]) -> None:
-        """Branches whose trunk has come as far are next."""
-        ready = [one for one in self._blocked if self.sweep.ready(one)]
-        self._blocked = [one for one in self._blocked if one not in ready]
-        waiting.extendleft(reversed(ready))
-
-    def _waits(self, one: PlannedRun) -> bool:
-        """Whether there is nothing to do yet for a run that belongs to a trunk."""
-        if one.is_trunk and not self.sweep.wanted(one):
-            self.sweep.clear(one.name)
-            return True
-        if one.trunk is None or self.sweep.ready(one):
-            return False
-        if self.sweep.failure(one.trunk) is None:
-            self._blocked.append(one)
-        else:
-            say(f"{one.name} is left out: its trunk {one.trunk} failed")
-        return True
-
-    def _take(self, one: PlannedRun, elsewhere: list[PlannedRun]) -> None:
-        """Starts a run unless it is done, failed or another's."""
-        if one.name in self.sweep.rows():
-            self.sweep.clear(one.name)
-            return
-        if self.sweep.failure(one.name) is not None or self._waits(one):
-            return
-        try:
-            job = self._begun(one)
-        except UserError as error:
-            self.sweep.fail(one.name, str(error))
-            say(f"{one.name} failed: {error}")
-            return
-        if job is None:
-            elsewhere.append(one)
-            return
-        self._running.append(job)
-        if self.signal:
-            job.stop(signal.SIGTERM)
-
-    def _begun(self, one: PlannedRun) -> Job | None:
-        """A run taken up; None where another process has it, or had it until now. Raises `UserError`."""
-        claim = self.sweep.claim(one)
-        if claim is None:
-            return None
-        try:
-            if one.name in self.sweep.rows():  # done by another since
-                claim.close()
-                return None
-            return Job(self.sweep, one, claim, self.threads, self.options.precision)
-        except UserError:
-            claim.close()
-            raise
-
-    def _gather(self) -> None:
-        for job in [job for job in self._running if not job.poll()]:
-            self._running.remove(job)
-            if job.outcome == "failed":
-                say(f"{job.run.name} failed: {job.reason}")
-            elif job.outcome == "elsewhere":
-                say(f"{job.run.name} is in the hands of another process")
-            elif job.outcome == "done" and job.run.is_trunk:
-                say(f"{job.run.name}: trained to step {job.run.steps:,}")
-            elif job.outcome == "done":
-                row = self.sweep.rows()[job.run.name]
-                rate = row["flops_exact"] * job.run.own_share / max(1e-9, row["training_seconds"]) / 1e9
-                say(f"{job.run.name}: {row['loss']:.4f} nats/token in {row['seconds']:,.0f} s ({rate:.0f} GFLOP/s)")
-
-    def _tell(self, last: bool = False) -> None:
-        """The line, and progress.json. What cannot be written now is written next time."""
-        if not last and time.monotonic() - self._told < (1.0 if self._line.live else TELL_SECONDS):
-            return
-        self._told = time.monotonic()
-        found = standing(self.sweep)
-        try:
-            write_whole(self.sweep.path / PROGRESS, json.dumps({**found, "time": round(time.time())}, indent=1) + "\n")
-        except UserError as error:
-            say(str(error))
-        left = "" if found["hours_left"] is None else f", {found['hours_left']:.2f} h left"
-        failed = f", {found['failed']} failed" if found["failed"] else ""
-        hands = " | ".join(f"{one['name']} {100 * one['step'] / one['steps']:.0f}%" for one in found["in_hand"])
-        self._line.show(f"{found['done']}/{found['runs']} done{failed}{left} | {hands}", last=False)
 
 
 def in_words(found: dict[str, Any]) -> str:
