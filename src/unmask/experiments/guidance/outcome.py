@@ -77,7 +77,7 @@ def reading(result: Mapping[str, Any]) -> str:
 
 
 def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Accuracy against w: guidance as lines, PMI of the same prior weight dotted."""
+    """Accuracy against w: guidance as lines, PMI of the same prior weight dotted, the headline's with its interval."""
     tasks = result["tasks"]
     path = folder / "guidance.png"
     with picture(path, 6.4 * len(tasks), 4.6, columns=len(tasks)) as axes:
@@ -89,11 +89,17 @@ def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
                 values = [curve[scale_name(w) if w else ONCE] for w in scales]
                 dashed = "--" if "zero" in name else "-"
                 ax.plot(scales, [100 * v["estimate"] for v in values], dashed, color=COLOURS[name], label=WORDS[name])
-                low, high = ([100 * v[side] for v in values] for side in ("low", "high"))
-                ax.fill_between(scales, low, high, color=COLOURS[name], alpha=0.08)
+                if name == "unsupervised":  # six bands on one another would show none
+                    low, high = ([100 * v[side] for v in values] for side in ("low", "high"))
+                    ax.fill_between(scales, low, high, color=COLOURS[name], alpha=0.12, linewidth=0)
                 above = [w for w in scales if w > 0]
                 names = [c for c in curve if c.startswith(PMI)][: len(pmi_weights(above)) - 1]
                 ax.plot(above, [100 * curve[c]["estimate"] for c in names], ":", color=COLOURS[name], linewidth=1)
+            # Small scales matter as much as large ones, and where w = 9 is tried they would lie on one spot.
+            ax.set_xscale("symlog", linthresh=1)
+            ticks = [w for w in (-0.5, 0, 0.5, 1, 2, 4, 8, 16) if min(scales) <= w <= max(scales)]
+            ax.set_xticks(ticks, [f"{w:g}" for w in ticks])
+            ax.minorticks_off()
             ax.set(title=task, xlabel="guidance scale w (dotted: PMI at w / (1 + w))", ylabel="right, %")
             ax.legend(fontsize=7)
     return [path]
