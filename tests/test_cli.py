@@ -17,8 +17,7 @@ import pytest
 import torch
 
 import unmask
-from unmask.arguments import build_parser
-from unmask.cli import FUNCTIONS, main, overrides, parted, warn
+from unmask.cli import main, warn
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save

@@ -16,7 +16,8 @@ import torch
 import unmask
 from pretend_device import OnDevice, Strayed, pretend_device
 from unmask.decoding import generate
-from unmask.diffusion.objective import Objective, ObjectiveConfig
+from unmask.diffusion.objective import Objective
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.likelihood import corpus_bound, rolling
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
@@ -24,7 +25,7 @@ from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 from unmask.training.distribution import Ranks
 from unmask.training.optimizer import build_optimizer
-from unmask.training.recipe import OptimizerFields
+from unmask.training.recipe_fields import OptimizerFields
 from unmask.training.step import Engine
 
 CONFIG = ModelConfig(n_layer=2, n_head=2, n_embd=16, vocab_size=257, block_size=48, eos_id=0)

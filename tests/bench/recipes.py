@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from unmask.diffusion.objective import ObjectiveConfig
-from unmask.training.recipe import ModelFields, OptimizerFields, Recipe
+from unmask.diffusion.objective_config import ObjectiveConfig
+from unmask.training.recipe_fields import ModelFields, OptimizerFields, Recipe
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,8 @@ import pytest
 import unmask
 from unmask.bench.estimators import StudyOptions, study
 from unmask.bench.estimators import in_words as study_in_words
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model, save

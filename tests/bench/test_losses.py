@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from unmask.bench.losses import LossBenchOptions, bench_losses, in_words
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.errors import UserError
 
 TINY = ("model.n_layer=1", "model.n_head=1", "model.n_embd=16", "steps=6", "log_every=1", "validation.windows=4")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bench.recipes import recipe_of
 from unmask.bench.processes import told
-from unmask.training.recipe import Recipe, build
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import Recipe
 
 
 def test_a_worker_is_told_what_is_not_as_usual_alone(corpus):

@@ -16,7 +16,7 @@ from unmask.bench.train import BenchOptions, bench_train, in_words, model_fields
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.model.flops import StepCost, training_flops_per_token
-from unmask.training.recipe import ModelFields
+from unmask.training.recipe_fields import ModelFields
 
 
 def test_corpus_is_read_by_the_usual_reader_and_can_be_learnt(corpus):

@@ -17,9 +17,11 @@ import psutil
 import pytest
 
 from unmask.data.manifest import Manifest
-from unmask.data.prepare import PrepareOptions, SplitRule, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.data.shards import TokenData
 from unmask.data.sources import Document
+from unmask.data.split import SplitRule
 from unmask.errors import UserError
 from unmask.model.tokenizers import Tokenizer
 
@@ -366,7 +368,8 @@ except UserError as error:
 STOPPING = """
 import sys, time
 from unmask.data import encoding
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.prepare import prepare
+from unmask.data.options import PrepareOptions
 
 class Stopping:
     def note(self, line): ...
@@ -509,7 +512,8 @@ def test_a_kill_while_the_folder_gets_its_name_leaves_it_whole(make, texts, tmp_
     code = f"""
 import os
 from pathlib import Path
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.prepare import prepare
+from unmask.data.options import PrepareOptions
 rename = Path.rename
 def last(self, target):
     rename(self, target)

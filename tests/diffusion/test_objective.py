@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from unmask.diffusion.noise import noise_levels
-from unmask.diffusion.objective import Objective, ObjectiveConfig
+from unmask.diffusion.objective import Objective
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.diffusion.schedule import SCHEDULES
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig

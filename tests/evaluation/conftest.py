@@ -14,7 +14,8 @@ import pytest
 import unmask
 from evaluation.dated import speech
 from evaluation.judged import bytes_model
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.data.shards import TokenData
 from unmask.evaluation.benchmarks import evaluate
 from unmask.model.config import ModelConfig

@@ -10,7 +10,8 @@ import torch
 from unmask.model.cache import KVCache
 from unmask.model.config import ModelConfig
 from unmask.model.decode_step import PACKED_STEPS, DecodeStep, PackedProduct
-from unmask.model.lora import LoRAFields, add_adapters
+from unmask.model.lora import add_adapters
+from unmask.model.lora_fields import LoRAFields
 from unmask.model.transformer import Transformer
 
 SHAPE: dict[str, Any] = {"n_layer": 2, "n_head": 4, "n_embd": 32, "vocab_size": 50, "block_size": 96, "causal": True}

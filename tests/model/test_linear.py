@@ -7,7 +7,8 @@ import torch
 
 from unmask.model.config import ModelConfig
 from unmask.model.linear import WHOLE, Linear, linear_maps, write_copies
-from unmask.model.lora import LoRAFields, add_adapters
+from unmask.model.lora import add_adapters
+from unmask.model.lora_fields import LoRAFields
 from unmask.model.transformer import Transformer
 
 CONFIG = ModelConfig(n_layer=2, n_head=2, n_embd=16, vocab_size=50, block_size=12, causal=False)

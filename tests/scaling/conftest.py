@@ -18,7 +18,8 @@ import yaml
 
 from scaling.fit_files import fit_file
 from unmask.cli import main
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 
 TEXT = (
     "The quick brown fox jumps over the lazy dog. A masked model fills in what is hidden. "

@@ -11,7 +11,7 @@ import pytest
 
 from scaling.conftest import Bench, part, stopped, until
 from unmask.errors import UserError
-from unmask.scaling.runner import RunOptions
+from unmask.scaling.options import RunOptions
 
 LONG = 20480  # tokens: 320 steps, a checkpoint every 32
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray: the extra scale")

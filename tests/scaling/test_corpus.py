@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling.archives import tgz, wheel
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.data.progress import SilentProgress
 from unmask.data.shards import TokenData
 from unmask.errors import UserError

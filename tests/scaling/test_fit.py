@@ -15,7 +15,8 @@ import pytest
 from scaling.synthetic import SIZES, csv_of, law_of, runs_of, sweep
 from unmask.cli import main
 from unmask.scaling.constrained import Muennighoff
-from unmask.scaling.fit import FitOptions, in_words, scale_fit
+from unmask.scaling.fit import in_words, scale_fit
+from unmask.scaling.options import FitOptions
 
 SHARED = Path(os.environ.get("UNMASK_SHARED", Path(__file__).resolve().parents[3] / "shared"))
 C4 = SHARED / "data" / "scaling" / "c4_isoflop.csv"

@@ -8,7 +8,8 @@ import pytest
 
 from scaling.conftest import Bench, part
 from unmask.errors import UserError
-from unmask.scaling.plan import PlanOptions, in_words, plan
+from unmask.scaling.options import PlanOptions
+from unmask.scaling.plan import in_words, plan
 from unmask.scaling.plan_file import read_plan
 
 

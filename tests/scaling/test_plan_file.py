@@ -9,7 +9,8 @@ import pytest
 
 from scaling.conftest import Bench, part
 from unmask.errors import UserError
-from unmask.scaling.plan import PlanOptions, in_words, plan
+from unmask.scaling.options import PlanOptions
+from unmask.scaling.plan import in_words, plan
 from unmask.scaling.plan_file import read_plan
 from unmask.training.dry_run import dry_run
 

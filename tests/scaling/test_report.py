@@ -14,8 +14,9 @@ from scaling.synthetic import sweep
 from unmask.errors import UserError
 from unmask.scaling import report
 from unmask.scaling.beside import beside_of, paper_gap
-from unmask.scaling.predict import PredictOptions, scale_predict
-from unmask.scaling.report import ReportOptions, in_words, scale_report
+from unmask.scaling.options import PredictOptions, ReportOptions
+from unmask.scaling.predict import scale_predict
+from unmask.scaling.report import in_words, scale_report
 
 UNIQUE = 5e5
 COLUMNS = ("objective", "flops", "params", "tokens", "loss", "seed", "plateau", "unique", "best_loss", "best_tokens")

@@ -13,9 +13,11 @@ import pytest
 import yaml
 
 from unmask.bench.corpus import random_corpus
-from unmask.data.prepare import PrepareOptions, prepare
-from unmask.diffusion.objective import ObjectiveConfig
-from unmask.training.recipe import ModelFields, Recipe, build
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
+from unmask.diffusion.objective_config import ObjectiveConfig
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import ModelFields, Recipe
 
 TEXT = (
     "The quick brown fox jumps over the lazy dog. A masked model fills in what is hidden. "

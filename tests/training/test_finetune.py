@@ -23,8 +23,10 @@ from safetensors.torch import load_file
 
 import unmask
 from tokenizer_kinds import KINDS
-from unmask.data.sft import Examples, SFTFields, read_examples
-from unmask.diffusion.objective import Inputs, Objective, ObjectiveConfig
+from unmask.data.sft import Examples, read_examples
+from unmask.data.sft_fields import SFTFields
+from unmask.diffusion.objective import Inputs, Objective
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model, save
@@ -34,7 +36,7 @@ from unmask.model.transformer import Transformer
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.finetune import FineTuning
 from unmask.training.loop import train
-from unmask.training.recipe import Recipe
+from unmask.training.recipe_fields import Recipe
 from unmask.training.run_folder import checksums
 
 TOKENIZER = Tokenizer.plain_bytes()

@@ -19,7 +19,8 @@ from unmask.training.dry_run import dry_run
 from unmask.training.loop import train
 from unmask.training.metrics import read_records
 from unmask.training.optimizer import learning_rate
-from unmask.training.recipe import OptimizerFields, Recipe, build, fork_of
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import OptimizerFields, Recipe, fork_of
 from unmask.training.record import chosen_recipe
 
 CLOCKS = ("seconds", "tokens_per_second", "matmul_peak_share", "data_wait_share", "memory")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unmask.training.optimizer import build_optimizer, gradient_norm, learning_rate, resolved_warmup, update_average
-from unmask.training.recipe import OptimizerFields
+from unmask.training.recipe_fields import OptimizerFields
 
 
 def rates(steps: int, **fields: object) -> list[float]:

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from unmask.errors import UserError
-from unmask.training.recipe import BUDGETS, Recipe, build, kinds, load_recipe
+from unmask.training.recipe import build, kinds, load_recipe
+from unmask.training.recipe_fields import BUDGETS, Recipe
 
 MINIMAL = "data: d\nout: o\nsteps: 5\n"
 

@@ -22,7 +22,8 @@ from unmask.errors import UserError
 from unmask.model.folder import load, save
 from unmask.model.transformer import Transformer
 from unmask.training.loop import train
-from unmask.training.recipe import Recipe, build
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import Recipe
 from unmask.training.run_folder import flat
 
 STEPS, HALF = 12, 6

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.errors import UserError
 from unmask.evaluation.compare import training_curve
 from unmask.evaluation.demo import training_facts

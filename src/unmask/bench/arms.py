@@ -36,7 +36,7 @@ from unmask.training.batches import Batches
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.optimizer import build_optimizer, gradient_norm, learning_rate
 from unmask.training.precision import autocast_for
-from unmask.training.recipe import Recipe
+from unmask.training.recipe_fields import Recipe
 from unmask.training.setup import compile_layers, model_config
 from unmask.training.step import Engine
 from unmask.training.task import Ahead

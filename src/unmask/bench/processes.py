@@ -23,7 +23,7 @@ from typing import Any
 from unmask.errors import UserError
 from unmask.model.number_types import NUMBER_TYPES
 from unmask.provenance import commit_of
-from unmask.training.recipe import Recipe
+from unmask.training.recipe_fields import Recipe
 
 MADE = ("eager", "compiled")
 

@@ -20,12 +20,12 @@ import numpy as np
 
 from unmask.bench.corpus import random_corpus
 from unmask.bench.processes import Checkout, Worker
-from unmask.diffusion.objective import ObjectiveConfig
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.files import write_whole
 from unmask.provenance import machine
 from unmask.terminal import say
 from unmask.training.fastest import Arm, Fastest, fastest
-from unmask.training.recipe import OptimizerFields, Recipe
+from unmask.training.recipe_fields import OptimizerFields, Recipe
 from unmask.training.run_folder import run_versions
 
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ import numpy as np
 from unmask.bench.arms import ARMS
 from unmask.bench.corpus import random_corpus
 from unmask.bench.processes import Checkout, Worker
-from unmask.diffusion.objective import ObjectiveConfig
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.errors import UserError, nearest
 from unmask.files import write_whole
 from unmask.model.config import ModelConfig
@@ -41,7 +41,7 @@ from unmask.model.presets import PRESETS
 from unmask.provenance import machine
 from unmask.terminal import say
 from unmask.training.precision import Choice, choose
-from unmask.training.recipe import PRECISIONS, ModelFields, OptimizerFields, Recipe
+from unmask.training.recipe_fields import PRECISIONS, ModelFields, OptimizerFields, Recipe
 from unmask.training.run_folder import run_versions
 from unmask.training.setup import model_config
 

@@ -27,7 +27,8 @@ from unmask.model.placement import choose_device
 from unmask.terminal import say
 from unmask.training.distribution import Ranks
 from unmask.training.metrics import matmul_peak, peak_memory
-from unmask.training.recipe import Recipe, build
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import Recipe
 
 
 def turn(arm: Arm, first: int, steps: int) -> dict[str, Any]:

@@ -23,15 +23,8 @@ import numpy as np
 import torch
 
 from unmask.diffusion.noise import noise_levels, sample_lengths, uniform_rows
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.diffusion.schedule import SCHEDULES
-from unmask.errors import UserError, nearest
-
-CHOICES = {
-    "kind": ("mdm", "arm"),
-    "masking": ("bernoulli", "fixed"),
-    "schedule": tuple(SCHEDULES),
-    "weighting": ("nelbo", "ce"),
-}
 
 
 class Network(Protocol):
@@ -52,51 +45,6 @@ class Network(Protocol):
     def cross_entropy(
         self, hidden_NE: torch.Tensor, targets_N: torch.Tensor, weights_N: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]: ...
-
-
-@dataclass(frozen=True)
-class ObjectiveConfig:
-    """The objective of a recipe; masking, schedule, epsilon and weighting are the MDM's."""
-
-    kind: str = "mdm"
-    masking: str = "bernoulli"
-    schedule: str = "linear"
-    epsilon: float = 1e-3  # the lowest mask probability with Bernoulli masks, whatever the schedule
-    weighting: str = "nelbo"
-    random_length: float = 0.01  # share of sequences cut to a length uniform on 1..context
-
-    def __post_init__(self) -> None:
-        for name, options in CHOICES.items():
-            value = getattr(self, name)
-            if value not in options:
-                hint = nearest(str(value), options)
-                raise UserError(f"objective.{name} is {value!r}{hint}; give one of {', '.join(options)}")
-        if not 0 <= self.epsilon < 1:
-            raise UserError(f"objective.epsilon is {self.epsilon}; give at least 0 and below 1")
-        if not 0 <= self.random_length <= 1:
-            raise UserError(f"objective.random_length is {self.random_length}; give a share from 0 to 1")
-        if self.kind == "mdm" and self.masking == "bernoulli" and self.weighting == "nelbo" and self.epsilon == 0:
-            raise UserError(
-                "objective.epsilon 0 gives Bernoulli masks infinite variance; set it to 1e-3, or masking: fixed"
-            )
-
-    @property
-    def is_bound(self) -> bool:
-        """Whether the loss bounds (MDM) or is (ARM) the negative log-likelihood, up to epsilon."""
-        return self.kind == "arm" or self.weighting == "nelbo"
-
-    def head_share(self, context: int) -> float:
-        """Expected share of tokens the head is computed for."""
-        if self.kind == "arm":
-            return 1.0
-        t = (np.arange(4096) + 0.5) / 4096
-        return float(np.mean(self._mask_probability(t, context)))
-
-    def _mask_probability(self, t: np.ndarray, length: int | np.ndarray) -> np.ndarray:
-        schedule = SCHEDULES[self.schedule]
-        if self.masking == "fixed":
-            return _counts(schedule.mask_probability(t), length) / length
-        return schedule.levels(t, self.epsilon)[0]
 
 
 @dataclass
@@ -228,8 +176,3 @@ class Objective:
         total_B = torch.zeros_like(inputs.weight_B).index_add_(0, inputs.rows_N, ce_N)
         count_B = torch.bincount(inputs.rows_N, minlength=len(total_B))
         return Outcome(loss_sum, total_B / count_B)
-
-
-def _counts(p: np.ndarray, length: int | np.ndarray) -> np.ndarray:
-    """The count of masks 1..L whose interval ((c-1)/L, c/L] holds p."""
-    return np.clip(np.ceil(p * length), 1, length)

@@ -95,7 +95,7 @@ def check(options: argparse.Namespace, recipes: dict[str, Path]) -> None:
         if getattr(options, name) < least:
             raise UserError(f"--{name} is {getattr(options, name)}; give at least {least}")
     if options.precision is not None:
-        from unmask.training.recipe import PRECISIONS
+        from unmask.training.recipe_fields import PRECISIONS
 
         if (asked := options.precision) not in PRECISIONS:
             given = f"--precision is {asked!r}{nearest(asked, PRECISIONS)}"

@@ -6,39 +6,15 @@ unmask score runs/mdm --file speech.txt --rolling --window 64 --overlap 16
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from unmask.data.opening import read_text
 from unmask.errors import UserError
+from unmask.evaluation.options import ScoreOptions
 from unmask.evaluation.status import StatusLine
 from unmask.likelihood import RollingScore, Score, rolling, score
 from unmask.model.folder import load
 from unmask.statistics import said
-
-
-@dataclass(frozen=True)
-class ScoreOptions:
-    """The command's arguments."""
-
-    model: str
-    texts: list[str] = field(default_factory=list)
-    file: list[str] = field(default_factory=list)
-    context: str = ""
-    special_tokens: bool = False
-    rolling: bool = False
-    window: int | None = None
-    overlap: int | None = None
-    method: str = "mc-fixed"
-    order: str = "left-to-right"
-    guidance: float = 0.0
-    draws: int | None = None
-    until_se: float | None = None
-    greedy: bool = False
-    seed: int = 0
-    device: str = "cpu"
-    dtype: str = "fp32"
-    verify: bool | None = None  # as of `unmask.load`
 
 
 def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]:

@@ -11,7 +11,6 @@ adapters' input.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,38 +19,15 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from unmask.errors import UserError, nearest
+from unmask.errors import UserError
 from unmask.files import reading
 from unmask.model.config import ModelConfig
 from unmask.model.flops import attention_flops, forward_flops
 from unmask.model.linear import Linear
+from unmask.model.lora_fields import LoRAFields
 from unmask.model.transformer import Attention, SwiGLU, Transformer
 
-TARGETS = ("qkv", "out", "gate_up", "down")  # the linear maps of a layer
 A, B = "lora_a", "lora_b"
-
-
-@dataclass(frozen=True)
-class LoRAFields:
-    """Adapters in a recipe; only they are trained."""
-
-    rank: int = 8
-    alpha: float = 16.0  # the product is scaled by alpha / rank
-    targets: str = "qkv,out,gate_up,down"
-
-    def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise UserError(f"lora.rank is {self.rank}; give at least 1")
-        if not self.alpha > 0:
-            raise UserError(f"lora.alpha is {self.alpha}; give a positive number")
-        for name in self.names:
-            if name not in TARGETS:
-                known = ",".join(TARGETS)
-                raise UserError(f"lora.targets names {name!r}{nearest(name, TARGETS)}; give some of {known}")
-
-    @property
-    def names(self) -> list[str]:
-        return [name.strip() for name in self.targets.split(",")]
 
 
 class AdaptedLinear(Linear):

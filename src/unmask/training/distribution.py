@@ -30,7 +30,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from unmask.errors import SaidElsewhere, UserError
 from unmask.model.transformer import Transformer
 from unmask.training.heartbeat import Heartbeat, Name, epitaph
-from unmask.training.recipe import ParallelFields
+from unmask.training.recipe_fields import ParallelFields
 from unmask.training.shared_memory import SharedSum, memory_place
 
 T = TypeVar("T")

@@ -32,7 +32,7 @@ from unmask.likelihood.scoring import error_of_total
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
 from unmask.statistics import interval
-from unmask.training.recipe import Recipe, ValidationFields
+from unmask.training.recipe_fields import Recipe, ValidationFields
 
 
 class FineTuning:

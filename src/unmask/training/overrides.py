@@ -13,15 +13,20 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.settings import parse_yaml
-from unmask.training.recipe import BUDGETS, Recipe, kinds, refuse_no_budget
+from unmask.terminal import say
+from unmask.training.recipe import kinds, old_names, refuse_no_budget
+from unmask.training.recipe_fields import BUDGETS, Recipe
 
 
 def parsed(overrides: dict[str, str]) -> dict[str, Any]:
     """Values by dotted key. Raises `UserError` for what cannot be read, and for two that set the same key."""
     found: dict[str, Any] = {}
-    types = kinds(Recipe)
+    types, old = kinds(Recipe), old_names(Recipe)
     for name, text in overrides.items():
         key = name.replace("-", "_")
+        if (new := old.get(key)) is not None:
+            say(f"unmask: --{key} is called --{new} now, and taken as that")
+            key = new
         for other in found:
             if key == other:
                 raise UserError(f"--{key} is given twice; leave out one")

@@ -25,7 +25,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from unmask.diffusion.objective import Objective, ObjectiveConfig
+from unmask.diffusion.objective import Objective
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.errors import UserError
 from unmask.files import cache_folder, write_whole
 from unmask.model.config import ModelConfig

@@ -36,7 +36,8 @@ from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 from unmask.settings import read_yaml
 from unmask.training.batches import Batches
-from unmask.training.recipe import Recipe, build
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import Recipe
 
 PEOPLE = own_people(4, 3)
 TEXTS = [line.text for line in PEOPLE.lines]
