@@ -286,8 +286,8 @@ def experiment(args: argparse.Namespace) -> int:
 
 def tune(args: argparse.Namespace) -> None:
     """Picks rule, threshold and steps for a speed or quality target, and writes them into the model folder."""
-    from unmask.bench.tune import TuneOptions, in_words
-    from unmask.bench.tune import tune as tune_model
+    from unmask.bench.decode.tune import TuneOptions, in_words
+    from unmask.bench.decode.tune import tune as tune_model
 
     skip = ("verb", "function", "json")
     found = {name: value for name, value in vars(args).items() if name not in skip and value is not None}

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from unmask.bench import engine, score
-from unmask.bench.decode import bench_decode
-from unmask.bench.decode import in_words as decode_in_words
-from unmask.bench.decode_options import DecodeBenchOptions
+from unmask.bench.decode.measure import bench_decode
+from unmask.bench.decode.measure import in_words as decode_in_words
+from unmask.bench.decode.options import DecodeBenchOptions
 from unmask.bench.number_types import errors_of, likelihood, likelihood_in_words
 from unmask.errors import UserError
 from unmask.likelihood.pairs import make_pairs

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from unmask.bench.corpus import random_corpus
+from unmask.bench.train.corpus import random_corpus
 from unmask.data.prepare import PrepareOptions, prepare
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.training.recipe import ModelFields, Recipe, build

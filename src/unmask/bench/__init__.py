@@ -13,11 +13,11 @@ def clock(threads: int) -> float:
 
 # subject: (module, its options, its measurement); each module also has `in_words(result)`
 SUBJECTS = {
-    "train": ("unmask.bench.train", "BenchOptions", "bench_train"),
-    "losses": ("unmask.bench.losses", "LossBenchOptions", "bench_losses"),
+    "train": ("unmask.bench.train.measure", "BenchOptions", "bench_train"),
+    "losses": ("unmask.bench.train.losses", "LossBenchOptions", "bench_losses"),
     "score": ("unmask.bench.score", "ScoreBenchOptions", "bench_score"),
     "estimators": ("unmask.bench.estimators", "StudyOptions", "study"),
-    "decode": ("unmask.bench.decode", "DecodeBenchOptions", "bench_decode"),
+    "decode": ("unmask.bench.decode.measure", "DecodeBenchOptions", "bench_decode"),
     "engine": ("unmask.bench.engine", "EngineBenchOptions", "bench_engine"),
     "llama": ("unmask.bench.llama", "LlamaBenchOptions", "bench_llama"),
 }

@@ -30,11 +30,11 @@ import torch
 
 from unmask.bench import clock
 from unmask.bench.ceiling import ceiling
-from unmask.bench.decode_arms import Ours, Writer, transformers_arms
-from unmask.bench.decode_settings import Setting
+from unmask.bench.decode.arms import Ours, Writer, transformers_arms
+from unmask.bench.decode.settings import Setting
 from unmask.bench.number_types import check_types, placement_facts, random_model, sampling, sampling_in_words
 from unmask.bench.reference_sampler import reference_sample
-from unmask.bench.train import model_fields, spread
+from unmask.bench.train.measure import model_fields, spread
 from unmask.decoding import generate
 from unmask.errors import UserError
 from unmask.evaluation.provenance import write_result

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from unmask.bench import clock
-from unmask.bench.train import spread
+from unmask.bench.train.measure import spread
 from unmask.decoding import generate
 from unmask.errors import UserError
 from unmask.likelihood.estimators import Estimator

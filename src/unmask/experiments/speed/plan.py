@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from unmask.bench.decode_settings import Setting
+from unmask.bench.decode.settings import Setting
 from unmask.errors import UserError
 from unmask.experiments.frame import Settings, experiment
 

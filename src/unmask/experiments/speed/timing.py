@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from unmask.bench import clock
-from unmask.bench.decode_settings import Setting
-from unmask.bench.train import spread
+from unmask.bench.decode.settings import Setting
+from unmask.bench.train.measure import spread
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.experiments.speed.plan import ARM, Plan
 from unmask.experiments.speed.texts import Writer, at

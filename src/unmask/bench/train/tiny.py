@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from unmask.bench.corpus import random_corpus
-from unmask.bench.processes import Checkout, Worker
+from unmask.bench.train.corpus import random_corpus
+from unmask.bench.train.processes import Checkout, Worker
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.files import write_whole
 from unmask.provenance import machine
@@ -29,7 +29,7 @@ from unmask.training.recipe import OptimizerFields, Recipe
 from unmask.training.run_folder import run_versions
 
 if TYPE_CHECKING:
-    from unmask.bench.train import BenchOptions
+    from unmask.bench.train.measure import BenchOptions
 
 # Name: (shape with heads of 16, sequences a step), exactly 0.07, 0.59 and 2.62 million non-embedding parameters.
 TINY = {"0.07M": ("2x3x48", 4), "0.6M": ("4x6x96", 8), "2.6M": ("10x8x128", 8)}
@@ -64,7 +64,7 @@ def bench_tiny(options: BenchOptions) -> dict[str, Any]:
 
 def recipe_of(options: BenchOptions, size: str, data: Path) -> Recipe:
     """Of a size named above, a preset or LAYERSxHEADSxWIDTH."""
-    from unmask.bench.train import MANY_STEPS, model_fields
+    from unmask.bench.train.measure import MANY_STEPS, model_fields
 
     shape, batch = TINY.get(size, (size, options.batch))
     objective = ObjectiveConfig(options.kind, options.masking, random_length=options.random_length)
@@ -123,7 +123,7 @@ def take_turns(options: BenchOptions, size: str, workers: dict[str, Worker], rec
 
 def summary(best: Fastest, rates: dict[str, list[float]], parameters: int) -> dict[str, Any]:
     """Medians and quartiles of rates and of their ratios to the first, and what the search said."""
-    from unmask.bench.train import spread
+    from unmask.bench.train.measure import spread
 
     base = np.array(next(iter(rates.values())))
     return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unmask.bench.transformers_generate import TransformersGenerate
+from unmask.bench.decode.transformers_generate import TransformersGenerate
 from unmask.decoding import generate
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig

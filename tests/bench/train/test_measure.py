@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unmask.bench.processes import Checkout
-from unmask.bench.tiny import TINY
-from unmask.bench.train import BenchOptions, bench_train, in_words, model_fields, spread
+from unmask.bench.train.measure import BenchOptions, bench_train, in_words, model_fields, spread
+from unmask.bench.train.processes import Checkout
+from unmask.bench.train.tiny import TINY
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.model.flops import StepCost, training_flops_per_token
@@ -108,7 +108,7 @@ def test_sizes_defaults_and_spread():
 
 def test_another_checkout_and_both_types_take_turns():
     """This tree against itself, named by its commit: the protocol, names, ratios and a peak in one measure."""
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     report = bench_train(
         BenchOptions(
             size=["1x2x16"], vocab=100, context=32, threads=1, rounds=2, steps=1, warmup=1, compile=False,
@@ -131,8 +131,8 @@ def test_another_checkout_and_both_types_take_turns():
 @pytest.mark.slow
 def test_tiny_finds_a_way_and_holds_it_against_the_base(tmp_path, monkeypatch):
     monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("unmask.bench.tiny.TURN", 0.01)
-    out, root = tmp_path / "tiny.json", Path(__file__).resolve().parents[2]
+    monkeypatch.setattr("unmask.bench.train.tiny.TURN", 0.01)
+    out, root = tmp_path / "tiny.json", Path(__file__).resolve().parents[3]
     options = BenchOptions(
         tiny=True, size=["1x2x16"], vocab=50, context=16, batch=2, threads=1, rounds=2, compile=False, out=str(out),
         against_checkout=[str(root)],

@@ -4,8 +4,8 @@
     before = Worker("ours", recipe, checkout=Checkout.read("../before:fp32:eager"))
     arm.ready(), arm.run(3)
 
-Another checkout runs its own `unmask.bench.worker`. It is told only what differs from a recipe's defaults, so that an
-older one need not know newer fields.
+Another checkout runs its own worker, wherever it keeps it. It is told only what differs from a recipe's defaults, so
+that an older one need not know newer fields.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from unmask.provenance import commit_of
 from unmask.training.recipe import Recipe
 
 MADE = ("eager", "compiled")
+WORKERS = ("unmask.bench.train.worker", "unmask.bench.worker")  # where a checkout keeps it, the newest place first
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Checkout:
     name: str  # its commit
     precision: str | None
     compile: bool | None
+    worker: str = WORKERS[0]
 
     @classmethod
     def read(cls, text: str) -> Checkout:
@@ -44,7 +46,8 @@ class Checkout:
         while (parts := place.rpartition(":"))[2] in (*NUMBER_TYPES, *MADE) and parts[1]:
             place, words = parts[0], [*words, parts[2]]
         path = Path(place).resolve()
-        if not (path / "src" / "unmask" / "bench" / "worker.py").is_file():
+        workers = [name for name in WORKERS if Path(path, "src", *name.split(".")).with_suffix(".py").is_file()]
+        if not workers:
             raise UserError(
                 f"--against-checkout {text}: {place} is no checkout of unmask with a bench; give PATH, PATH:fp32 or "
                 "PATH:fp32:eager, such as a folder made by git worktree add"
@@ -52,7 +55,8 @@ class Checkout:
         commit = (commit_of(path) or "")[:7] or path.name
         precision = next((word for word in words if word in NUMBER_TYPES), None)
         made = next((word for word in words if word in MADE), None)
-        return cls(path, " ".join([commit, *reversed(words)]), precision, None if made is None else made == "compiled")
+        how = None if made is None else made == "compiled"
+        return cls(path, " ".join([commit, *reversed(words)]), precision, how, workers[0])
 
     def of(self, recipe: Recipe) -> Recipe:
         """The recipe as this arm trains it."""
@@ -80,7 +84,8 @@ class Worker:
         if ranks > 1:
             address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(ranks)}
             environments = [environment | address | {"RANK": str(rank)} for rank in range(ranks)]
-        command = [sys.executable, "-m", "unmask.bench.worker", json.dumps(spec)]
+        worker = WORKERS[0] if checkout is None else checkout.worker
+        command = [sys.executable, "-m", worker, json.dumps(spec)]
         self._processes = [
             subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
             for env in environments

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 import unmask
-from unmask.bench import decode
-from unmask.bench.decode import bench_decode, in_words
-from unmask.bench.decode_arms import Ours
-from unmask.bench.decode_options import DecodeBenchOptions
-from unmask.bench.decode_settings import Setting, arm_settings, mdm_settings
+from unmask.bench.decode import measure
+from unmask.bench.decode.arms import Ours
+from unmask.bench.decode.measure import bench_decode, in_words
+from unmask.bench.decode.options import DecodeBenchOptions
+from unmask.bench.decode.settings import Setting, arm_settings, mdm_settings
 from unmask.decoding.passes.score import CACHES
 from unmask.decoding.rules.orders import ORDERS
 from unmask.decoding.rules.quotas import QUOTAS
 from unmask.decoding.rules.revise import REVISIONS
 
-from .conftest import Twins
+from ..conftest import Twins
 
 
 def options(twins: Twins, **more: Any) -> DecodeBenchOptions:
@@ -47,7 +47,7 @@ def test_every_rule_has_a_setting_and_every_setting_runs(twins: Twins) -> None:
 
 def test_what_a_model_refuses_is_noted(twins: Twins, monkeypatch: pytest.MonkeyPatch) -> None:
     odd = [Setting("odd", {"order": "sideways"}), Setting("even", {"order": "random", "quota": "even"}, 1 / 2)]
-    monkeypatch.setattr(decode, "mdm_settings", lambda *a, **k: [s.at(1.0, False) for s in odd])
+    monkeypatch.setattr(measure, "mdm_settings", lambda *a, **k: [s.at(1.0, False) for s in odd])
     result = bench_decode(options(twins, only=[], judge="none", arm=None))
     assert "order 'sideways' is unknown" in result["refused"]["odd"]
     (row,) = result["cells"][0]["rows"]

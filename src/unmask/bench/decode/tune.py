@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unmask.bench.decode import KIND, SCHEMA_VERSION, bench_decode
-from unmask.bench.decode_options import DecodeBenchOptions
-from unmask.bench.pareto import Point, points
+from unmask.bench.decode.measure import KIND, SCHEMA_VERSION, bench_decode
+from unmask.bench.decode.options import DecodeBenchOptions
+from unmask.bench.decode.pareto import Point, points
 from unmask.errors import UserError, nearest
 from unmask.evaluation.judge import SMOLLM2
 from unmask.files import file_sha256, parse_json

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 import unmask
-from unmask.bench import decode
-from unmask.bench.decode import bench_decode, cells, in_words, summary
-from unmask.bench.decode_arms import Ours, useful
-from unmask.bench.decode_options import DecodeBenchOptions, chosen
-from unmask.bench.decode_settings import mdm_settings
+from unmask.bench.decode import measure
+from unmask.bench.decode.arms import Ours, useful
+from unmask.bench.decode.measure import bench_decode, cells, in_words, summary
+from unmask.bench.decode.options import DecodeBenchOptions, chosen
+from unmask.bench.decode.settings import mdm_settings
 from unmask.errors import UserError
 
-from .conftest import Twins
+from ..conftest import Twins
 
 
 def options(twins: Twins, **more: Any) -> DecodeBenchOptions:
@@ -54,7 +54,7 @@ def test_a_whole_run(twins: Twins, tmp_path: Path) -> None:
 
 def test_a_stopped_run_goes_on(twins: Twins, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = options(twins, out=str(tmp_path / "d.json"), gaps=0)
-    real, calls = decode.turn, []
+    real, calls = measure.turn, []
 
     def stops(*given: Any) -> dict[str, Any]:
         calls.append(given)
@@ -62,15 +62,15 @@ def test_a_stopped_run_goes_on(twins: Twins, tmp_path: Path, monkeypatch: pytest
             raise KeyboardInterrupt
         return real(*given)
 
-    monkeypatch.setattr(decode, "turn", stops)
+    monkeypatch.setattr(measure, "turn", stops)
     with pytest.raises(KeyboardInterrupt):
         bench_decode(wanted)
     partial = tmp_path / "d.json.partial.jsonl"
     before = partial.read_text().splitlines()
     assert not (tmp_path / "d.json").exists() and len(before) == 1 + 5 + 1, "protocol, five qualities, a round"
-    monkeypatch.setattr(decode, "written", lambda *given: pytest.fail("quality is known"))
+    monkeypatch.setattr(measure, "written", lambda *given: pytest.fail("quality is known"))
     calls.clear()
-    monkeypatch.setattr(decode, "turn", lambda *given: calls.append(given) or real(*given))
+    monkeypatch.setattr(measure, "turn", lambda *given: calls.append(given) or real(*given))
     bench_decode(wanted)
     assert len(calls) == 3 * 5 and not partial.exists(), "three rounds of four were left"
     partial.write_text("\n".join(before) + "\n")

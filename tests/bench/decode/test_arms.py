@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 import unmask
-from unmask.bench.decode_arms import Ours, Theirs
-from unmask.bench.decode_settings import Setting
+from unmask.bench.decode.arms import Ours, Theirs
+from unmask.bench.decode.settings import Setting
 
-from .conftest import Twins
+from ..conftest import Twins
 
 
 def test_transformers_writes_what_its_weights_say(twins: Twins) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 import unmask
-from unmask.bench.decode import KIND
-from unmask.bench.tune import TuneOptions, in_words, share_of, tune
+from unmask.bench.decode.measure import KIND
+from unmask.bench.decode.tune import TuneOptions, in_words, share_of, tune
 from unmask.errors import UserError
 from unmask.files import file_sha256
 from unmask.model.defaults import FILE
 from unmask.model.folder import WEIGHTS
 
-from .conftest import Twins
+from ..conftest import Twins
 
 
 def setting(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from unmask.bench.arms import llama
+from unmask.bench.train.arms import llama
 from unmask.model.config import ModelConfig
 from unmask.model.transformer import Transformer
 

@@ -1,6 +1,6 @@
 """One arm of a benchmark in a process of its own, alive until told to end, so that its peak memory is its own.
 
-    python -m unmask.bench.worker '{"arm": "ours", "recipe": {...}}'
+    python -m unmask.bench.train.worker '{"arm": "ours", "recipe": {...}}'
 
 Takes ``{"steps": 3}`` lines on stdin and answers each with one JSON line on stdout: seconds, tokens, FLOPs needed,
 seconds waited for data, the losses, this machine's matmul peak just before (or that alone: ``{"peak": true}``), peak
@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
-from unmask.bench.arms import Arm, Tally, build_arm, exactness_seconds
-from unmask.bench.profile import phases, profile
+from unmask.bench.train.arms import Arm, Tally, build_arm, exactness_seconds
+from unmask.bench.train.profile import phases, profile
 from unmask.errors import UserError
 from unmask.model.fp32_products import WIDE, quick_products
 from unmask.model.placement import choose_device

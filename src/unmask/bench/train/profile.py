@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from unmask.bench.arms import Arm, Ours
+from unmask.bench.train.arms import Arm, Ours
 
 # Matrix products and attention; the rest is elementwise work, norms, copies and overhead.
 MATMUL = re.compile(r"^aten::(addmm|mm|bmm|baddbmm|_\w*scaled_dot_product\w*|_flash_attention\w*)$|gemm|mkl")

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 
 from unmask.bench import clock
-from unmask.bench.decode_options import BASELINE, Bench, chosen, in_type, shared_context
-from unmask.bench.decode_settings import Setting
-from unmask.bench.train import spread
+from unmask.bench.decode.options import BASELINE, Bench, chosen, in_type, shared_context
+from unmask.bench.decode.settings import Setting
+from unmask.bench.train.measure import spread
 from unmask.errors import UserError
 from unmask.evaluation.generation_quality import fill_gaps, held_out, infilled, judged, spans
 from unmask.model.folder import Model

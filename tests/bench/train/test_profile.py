@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from unmask.bench.arms import exactness_seconds
-from unmask.bench.profile import phases
+from unmask.bench.train.arms import exactness_seconds
+from unmask.bench.train.profile import phases
 
 
 def test_phases_add_up_and_leave_the_arm_as_it_was(arm_of):

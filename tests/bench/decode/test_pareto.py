@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from unmask.bench.pareto import Point, equals, front, points
+from unmask.bench.decode.pareto import Point, equals, front, points
 
 TWIN = Point("twin", "arm", 100.0, 2.0, 0.05, 3.3)
 FAST = Point("fast", "mdm", 400.0, 3.0, 0.05, 3.3)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from unmask.bench.losses import LossBenchOptions, bench_losses, in_words
+from unmask.bench.train.losses import LossBenchOptions, bench_losses, in_words
 from unmask.data.prepare import PrepareOptions, prepare
 from unmask.errors import UserError
 

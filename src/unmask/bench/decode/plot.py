@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unmask.bench.pareto import SLACK, Point, front, points
+from unmask.bench.decode.pareto import SLACK, Point, front, points
 from unmask.style import BLUE, COLOURS, DASHED, FAINT, INK
 
 KIND_COLOURS = {"mdm": COLOURS["mdm"], "arm": COLOURS["arm"], "transformers": BLUE}

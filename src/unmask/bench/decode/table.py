@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from unmask.bench.pareto import SLACK, Point, equals, front, points
+from unmask.bench.decode.pareto import SLACK, Point, equals, front, points
 
 
 def table(result: dict[str, Any]) -> str:

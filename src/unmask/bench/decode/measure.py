@@ -24,11 +24,11 @@ import numpy as np
 import torch
 
 from unmask.bench import clock
-from unmask.bench.decode_arms import Ours, Writer, transformers_arms
-from unmask.bench.decode_gaps import gaps
-from unmask.bench.decode_options import BASELINE, Bench, DecodeBenchOptions, chosen, in_type, shared_context
-from unmask.bench.decode_settings import STOP, Setting, arm_settings, mdm_settings
-from unmask.bench.train import spread
+from unmask.bench.decode.arms import Ours, Writer, transformers_arms
+from unmask.bench.decode.gaps import gaps
+from unmask.bench.decode.options import BASELINE, Bench, DecodeBenchOptions, chosen, in_type, shared_context
+from unmask.bench.decode.settings import STOP, Setting, arm_settings, mdm_settings
+from unmask.bench.train.measure import spread
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.evaluation.generation_quality import Sample, held_out, measure
@@ -80,7 +80,7 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
         assert partial is not None
         partial.unlink()
     if options.plot:
-        from unmask.bench.decode_plot import plot
+        from unmask.bench.decode.plot import plot
 
         plot(result, Path(options.plot))
     return result
@@ -277,6 +277,6 @@ def summary(turns: list[dict[str, Any]], rates: np.ndarray, baseline: np.ndarray
 
 def in_words(result: dict[str, Any]) -> str:
     """The tables."""
-    from unmask.bench.decode_table import table
+    from unmask.bench.decode.table import table
 
     return table(result)

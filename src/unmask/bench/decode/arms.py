@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Protocol
 
-from unmask.bench.decode_settings import STOP, Setting
+from unmask.bench.decode.settings import STOP, Setting
 from unmask.decoding import generate
 from unmask.decoding.prompts import start_ids
 from unmask.model.folder import Model
@@ -65,7 +65,7 @@ class Theirs:
     def __init__(self, model: Model, temperature: float, stops: bool = True) -> None:
         from transformers.utils import logging
 
-        from unmask.bench.transformers_generate import TransformersGenerate
+        from unmask.bench.decode.transformers_generate import TransformersGenerate
 
         logging.disable_progress_bar()
         self.name, self._inner = "transformers, static cache", TransformersGenerate(model)

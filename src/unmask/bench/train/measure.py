@@ -29,9 +29,9 @@ from typing import Any
 
 import numpy as np
 
-from unmask.bench.arms import ARMS
-from unmask.bench.corpus import random_corpus
-from unmask.bench.processes import Checkout, Worker
+from unmask.bench.train.arms import ARMS
+from unmask.bench.train.corpus import random_corpus
+from unmask.bench.train.processes import Checkout, Worker
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.errors import UserError, nearest
 from unmask.files import write_whole
@@ -108,7 +108,7 @@ class BenchOptions:
 def bench_train(options: BenchOptions) -> dict[str, Any]:
     """Measures and, where asked for, writes the JSON and the plot. Progress goes to stderr."""
     if options.tiny:
-        from unmask.bench.tiny import bench_tiny
+        from unmask.bench.train.tiny import bench_tiny
 
         return bench_tiny(options)
     options = options.resolved()
@@ -131,7 +131,7 @@ def bench_train(options: BenchOptions) -> dict[str, Any]:
     if options.out:
         write_whole(options.out, json.dumps(report, indent=1) + "\n")
     if options.plot:
-        from unmask.bench.plot import plot
+        from unmask.bench.train.plot import plot
 
         plot(report, Path(options.plot))
     return report
@@ -140,10 +140,10 @@ def bench_train(options: BenchOptions) -> dict[str, Any]:
 def in_words(report: dict[str, Any]) -> str:
     """The tables."""
     if report["bench"] == "tiny":
-        from unmask.bench import tiny
+        from unmask.bench.train import tiny
 
         return tiny.in_words(report)
-    from unmask.bench.table import table
+    from unmask.bench.train.table import table
 
     return table(report)
 
