@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import unmask
-from unmask.bench.score import ScoreBenchOptions, bench_score, in_turns, in_words, rmse
+from unmask.bench.score import ScoreBenchOptions, bench_score, in_words, rmse
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model, save
@@ -52,6 +52,3 @@ def test_both_tables(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_arithmetic() -> None:
     assert rmse([np.array([3.0, 0.0]), np.array([0.0, 4.0])]) == 2.5
-    calls: list[str] = []
-    times = in_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 2)
-    assert calls == ["a", "b", "a", "b"] and [len(t) for t in times.values()] == [2, 2]

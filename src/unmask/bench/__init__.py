@@ -2,15 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
-
-def clock(threads: int) -> float:
-    """Seconds: this process's own with one thread, so that what else runs on the machine does not count; else by the
-    clock on the wall."""
-    return time.process_time() if threads == 1 else time.perf_counter()
-
-
 # subject: (module, its options, its measurement); each module also has `in_words(result)`
 SUBJECTS = {
     "train": ("unmask.bench.train.measure", "BenchOptions", "bench_train"),

@@ -28,13 +28,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from unmask.bench import clock
 from unmask.bench.ceiling import ceiling
 from unmask.bench.decode.arms import Ours, Writer, transformers_arms
 from unmask.bench.decode.settings import Setting
+from unmask.bench.kit.clock import timed
+from unmask.bench.kit.shapes import model_fields
+from unmask.bench.kit.spread import spread
+from unmask.bench.kit.turns import moved
 from unmask.bench.number_types import check_types, placement_facts, random_model, sampling, sampling_in_words
 from unmask.bench.reference_sampler import reference_sample
-from unmask.bench.train.measure import model_fields, spread
 from unmask.decoding import generate
 from unmask.errors import UserError
 from unmask.evaluation.provenance import write_result
@@ -248,11 +250,9 @@ def in_turns(store: RequestStore, calls: Calls, rounds: int, *what: Any) -> dict
     for index in range(rounds):
         key = request_key(*what, index, names)
         if (known := store.get(key)) is None:
-            shift, known = index % len(names), {}
-            for name in names[shift:] + names[:shift]:
-                started = clock(torch.get_num_threads())
-                told = calls[name]()
-                seconds = clock(torch.get_num_threads()) - started
+            known = {}
+            for name in moved(names, index):
+                told, seconds = timed(calls[name])
                 known[name] = {"seconds": seconds, "told": float(told) if isinstance(told, int | float) else None}
             store.put(key, known)
         for name in names:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from unmask.bench import clock
+from unmask.bench.kit.clock import timed
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.evaluation.provenance import model_facts
@@ -128,11 +128,12 @@ def ask(
 ) -> dict[str, Any]:
     """Bias, spread, coverage and time of one way to ask, over seeds."""
     repeats = options.repeats if estimator.sampled else 1
-    found: list[list[Score]] = []
-    start = clock(torch.get_num_threads())
-    for repeat in range(repeats):
-        found.append(score_pairs(model, pairs, estimator, seed=options.seed + 1 + repeat, until_se=until_se))
-    seconds = (clock(torch.get_num_threads()) - start) / repeats / len(pairs)
+    seeds = [options.seed + 1 + repeat for repeat in range(repeats)]
+
+    def scores() -> list[list[Score]]:
+        return [score_pairs(model, pairs, estimator, seed=seed, until_se=until_se) for seed in seeds]
+
+    found, seconds = timed(scores)
     nats_RN = np.array([[-score.logprob for score in scores] for scores in found])
     errors_RN = nats_RN - exact
     passes = float(np.mean([[score.draws for score in scores] for scores in found]))
@@ -144,7 +145,7 @@ def ask(
         "sd": float(np.sqrt(errors_RN.var(0, ddof=1).mean())) if repeats > 1 else 0.0,
         "rmse": float(np.sqrt((errors_RN**2).mean())),
         "passes": passes,
-        "seconds": seconds,
+        "seconds": seconds / repeats / len(pairs),
     }
     row["bias_interval"] = interval(row["bias"], row["bias_se"], 1 + len(pairs) * max(1, repeats - 1))
     if estimator.sampled:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import statistics
 import tempfile
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from unmask.bench import clock
+from unmask.bench.kit.clock import timed
 from unmask.errors import UserError
 from unmask.evaluation.lm_eval_adapter import UnmaskLM
 from unmask.evaluation.provenance import model_facts
@@ -77,9 +78,9 @@ def bench_llama(options: LlamaBenchOptions) -> dict[str, Any]:
     for turn in range(options.rounds):
         part = requests[turn :: options.rounds]
         for name, arm in arms.items():
-            start = clock(torch.get_num_threads())
-            answers[name] += arm.loglikelihood(part)
-            seconds[name].append(clock(torch.get_num_threads()) - start)
+            found, taken = timed(partial(arm.loglikelihood, part))
+            answers[name] += found
+            seconds[name].append(taken)
         say(f"bench: turn {turn + 1} of {options.rounds}")
     ratios = [b / a for a, b in zip(seconds["unmask"], seconds["transformers"], strict=True)]
     pairs = list(zip(answers["unmask"], answers["transformers"], strict=True))

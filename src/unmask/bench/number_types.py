@@ -9,16 +9,15 @@ likelihoods are what `bench score` tells first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
-from unmask.bench import clock
-from unmask.bench.train.measure import spread
+from unmask.bench.kit.spread import spread
+from unmask.bench.kit.turns import in_turns
 from unmask.decoding import generate
 from unmask.errors import UserError
 from unmask.likelihood.estimators import Estimator
@@ -28,7 +27,6 @@ from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
 from unmask.model.placement import check_dtype, choose_device, choose_dtype, noted
 from unmask.model.transformer import Transformer
-from unmask.terminal import say
 
 WAYS = {"chain-rule": Estimator("chain-rule"), "mc-fixed, 32 draws": Estimator("mc-fixed", 32)}
 
@@ -128,20 +126,6 @@ def errors_of(difference: np.ndarray, n_tokens: np.ndarray) -> dict[str, float]:
         "largest_per_token": float(token.max()),
         "mean_per_token": float(token.mean()),
     }
-
-
-def in_turns(calls: Mapping[str, Callable[[], Any]], rounds: int, what: str) -> dict[str, np.ndarray]:
-    """Seconds of each call in every round, in an order that moves."""
-    names, seconds = list(calls), {name: [0.0] * rounds for name in calls}
-    for index in range(rounds):
-        shift = index % len(names)
-        for name in names[shift:] + names[:shift]:
-            started = clock(torch.get_num_threads())
-            calls[name]()
-            seconds[name][index] = clock(torch.get_num_threads()) - started
-        times = ", ".join(f"{name} {seconds[name][index]:.2f} s" for name in names)
-        say(f"bench: {what}, round {index + 1} of {rounds}: {times}")
-    return {name: np.array(found) for name, found in seconds.items()}
 
 
 def compared(seconds: dict[str, np.ndarray]) -> dict[str, Any]:

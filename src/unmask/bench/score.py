@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from unmask.bench import clock
+from unmask.bench.kit.turns import in_turns
 from unmask.bench.number_types import check_types, likelihood, likelihood_in_words, random_model, random_pairs
 from unmask.bench.reference_way import batched_chain_everywhere, reference_bound, reference_chain
 from unmask.errors import UserError
@@ -163,17 +163,16 @@ def monte_carlo(model: Model, pairs: list[Pair], options: ScoreBenchOptions) -> 
         theirs_rmse = rmse([reference(theirs, seed) - truth for seed in seeds])
         enough = [draws for draws in OUR_DRAWS if ours_rmse[draws] <= theirs_rmse]
         draws = min(enough) if enough else max(OUR_DRAWS)
-        say(f"bench: times: {draws} draws against {theirs}")
         arms: dict[str, Callable[[], Any]] = {
             "reference": partial(reference, theirs, 1),
             "ours": partial(ours, draws, 1),
         }
-        times = in_turns(arms, options.rounds)
-        ratios = [a / b for a, b in zip(times["reference"], times["ours"], strict=True)]
+        times = in_turns(arms, options.rounds, f"{draws} draws against {theirs}")
+        ratios = (times["reference"] / times["ours"]).tolist()
         against.append(
             {
-                "reference": {"draws": theirs, "rmse": theirs_rmse, "seconds": times["reference"]},
-                "ours": {"draws": draws, "rmse": ours_rmse[draws], "seconds": times["ours"]},
+                "reference": {"draws": theirs, "rmse": theirs_rmse, "seconds": times["reference"].tolist()},
+                "ours": {"draws": draws, "rmse": ours_rmse[draws], "seconds": times["ours"].tolist()},
                 "equal_error_reached": bool(enough),
                 "speedup": statistics.median(ratios),
                 "speedup_range": [min(ratios), max(ratios)],
@@ -202,33 +201,22 @@ def chain_rule(size: str, shapes: list[Pair], options: ScoreBenchOptions) -> dic
         "ours": lambda: -np.array([found.logprob for found in score_pairs(model, pairs, estimator)]),
     }
     values = [arm() for arm in arms.values()]
-    times = in_turns(arms, options.rounds)
+    times = in_turns(arms, options.rounds, f"chain rule at {size}")
     result: dict[str, Any] = {
         "requests": len(pairs),
         "answer_tokens": sum(pair.n_tokens for pair in pairs),
         "largest_difference_nats": float(max(abs(value - values[-1]).max() for value in values)),
         "head_alone_bound": 1 + config.vocab_size * config.n_embd / config.n_params_non_embedding,
-        "seconds": times,
+        "seconds": {name: found.tolist() for name, found in times.items()},
     }
     for name in list(arms)[:-1]:
-        ratios = [a / b for a, b in zip(times[name], times["ours"], strict=True)]
+        ratios = (times[name] / times["ours"]).tolist()
         result[f"speedup over {name}"] = {"median": statistics.median(ratios), "range": [min(ratios), max(ratios)]}
     return result
 
 
 def rmse(errors: Sequence[np.ndarray]) -> float:
     return math.sqrt(float(np.mean(np.square(np.stack(errors)))))
-
-
-def in_turns(arms: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each arm, one turn after another, so that a busy moment hits all of them."""
-    times: dict[str, list[float]] = {name: [] for name in arms}
-    for _ in range(rounds):
-        for name, arm in arms.items():
-            start = clock(torch.get_num_threads())
-            arm()
-            times[name].append(clock(torch.get_num_threads()) - start)
-    return times
 
 
 def in_words(result: dict[str, Any]) -> str:

@@ -1,14 +1,19 @@
-"""Arms of `unmask bench decode`: transformers on the weights of the twin."""
+"""Arms of `unmask bench decode`: useful tokens, and transformers on the weights of the twin."""
 
 from __future__ import annotations
 
 import pytest
 
 import unmask
-from unmask.bench.decode.arms import Ours, Theirs
+from unmask.bench.decode.arms import Ours, Theirs, useful
 from unmask.bench.decode.settings import Setting
 
 from ..conftest import Twins
+
+
+def test_useful_tokens_stand_before_the_first_end() -> None:
+    assert useful([3, 4, 0, 5], (0,)) == [3, 4] and useful([3, 4], (0,)) == [3, 4] == useful([3, 4], ())
+    assert useful([3, 4, 5, 0], (0, 5)) == [3, 4]
 
 
 def test_transformers_writes_what_its_weights_say(twins: Twins) -> None:

@@ -16,12 +16,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
-from unmask.bench import clock
 from unmask.bench.decode.options import BASELINE, Bench, chosen, in_type, shared_context
 from unmask.bench.decode.settings import Setting
-from unmask.bench.train.measure import spread
+from unmask.bench.kit.clock import timed
+from unmask.bench.kit.spread import spread
 from unmask.errors import UserError
 from unmask.evaluation.generation_quality import fill_gaps, held_out, infilled, judged, spans
 from unmask.model.folder import Model
@@ -121,6 +120,4 @@ def seconds(call: Callable[[], Any]) -> float:
         call()
     except UserError as error:
         raise UserError(f"gaps: {error}") from error
-    started = clock(torch.get_num_threads())
-    call()
-    return clock(torch.get_num_threads()) - started
+    return timed(call)[1]

@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from unmask.bench import clock
 from unmask.bench.decode.arms import Ours, Writer, transformers_arms
 from unmask.bench.decode.gaps import gaps
 from unmask.bench.decode.options import BASELINE, Bench, DecodeBenchOptions, chosen, in_type, shared_context
 from unmask.bench.decode.settings import STOP, Setting, arm_settings, mdm_settings
-from unmask.bench.train.measure import spread
+from unmask.bench.kit.clock import timed
+from unmask.bench.kit.spread import spread
+from unmask.bench.kit.turns import moved
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.evaluation.generation_quality import Sample, held_out, measure
@@ -225,8 +226,7 @@ def speeds(
         key, known = bench.known("speed", prompt, length, batch, index, names)
         if known is None:
             rows = [prompts[(index * batch + i) % len(prompts)] for i in range(batch)]
-            shift = index * max(1, len(names) // bench.options.rounds)
-            order = names[shift:] + names[:shift]
+            order = moved(names, index * max(1, len(names) // bench.options.rounds))
             known = {name: turn(writers[name], rows, length, bench.options.seed + index) for name in order}
             bench.store.put(key, known)
         for name in names:
@@ -243,9 +243,7 @@ def speeds(
 
 def turn(writer: Writer, prompts: list[list[int]], length: int, seed: int) -> dict[str, Any]:
     """One timed call."""
-    started = clock(torch.get_num_threads())
-    rows = writer.generate(prompts, length, seed)
-    seconds = clock(torch.get_num_threads()) - started
+    rows, seconds = timed(lambda: writer.generate(prompts, length, seed))
     first = [row.seconds_to_first for row in rows if row.seconds_to_first is not None]
     computed = [row.computed for row in rows if row.computed is not None]
     return {

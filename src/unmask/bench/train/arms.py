@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from unmask.bench.train.options import ARMS
 from unmask.data.order import WindowSampler
 from unmask.data.shards import TokenData
 from unmask.diffusion.noise import sample_lengths
@@ -40,8 +41,6 @@ from unmask.training.recipe import Recipe
 from unmask.training.setup import compile_layers, model_config
 from unmask.training.step import Engine
 from unmask.training.task import Ahead
-
-ARMS = ("ours", "plain", "transformers")
 
 
 @dataclass

@@ -19,98 +19,40 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import re
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from unmask.bench.train.arms import ARMS
+from unmask.bench.kit.shapes import model_fields
+from unmask.bench.kit.spread import spread
+from unmask.bench.kit.turns import moved
+from unmask.bench.train import tiny
 from unmask.bench.train.corpus import random_corpus
+from unmask.bench.train.options import MANY_STEPS, BenchOptions
 from unmask.bench.train.processes import Checkout, Worker
+from unmask.bench.train.table import table
 from unmask.diffusion.objective import ObjectiveConfig
-from unmask.errors import UserError, nearest
 from unmask.files import write_whole
 from unmask.model.config import ModelConfig
 from unmask.model.placement import choose_device
-from unmask.model.presets import PRESETS
 from unmask.provenance import machine
 from unmask.terminal import say
 from unmask.training.precision import Choice, choose
-from unmask.training.recipe import PRECISIONS, ModelFields, OptimizerFields, Recipe
+from unmask.training.recipe import ModelFields, OptimizerFields, Recipe
 from unmask.training.run_folder import run_versions
 from unmask.training.setup import model_config
 
 SCHEMA_VERSION = 2
 UNSAID = ("out", "plot", "profile", "tiny")  # options that change no number
-MANY_STEPS = 1_000_000  # of the learning-rate schedule; a benchmark ends before
-
-
-@dataclass(frozen=True)
-class BenchOptions:
-    """What to measure. 0 in batch, context, rounds, steps: 4, 512, 5, 3, or with `memory` 8, 2048, 1, 2."""
-
-    size: Sequence[str] = ()  # presets, or LAYERSxHEADSxWIDTH such as 2x2x16; 6M, of `tiny` those named there
-    kind: str = "mdm"
-    against: Sequence[str] = ()
-    against_checkout: Sequence[str] = ()  # PATH, PATH:fp32, PATH:fp32:eager
-    tiny: bool = False
-    ranks: int = 1  # above 1: also as many processes with threads / ranks threads each
-    batch: int = 0
-    context: int = 0
-    vocab: int = 0  # 0: 32,000
-    threads: int = 0  # 0: all cores
-    compile: bool = True
-    rounds: int = 0
-    steps: int = 0  # a turn
-    warmup: int = 2  # steps before the first round, compilation among them
-    memory: bool = False
-    random_length: float = 0.0
-    masking: str = "bernoulli"
-    activation_checkpointing: bool = False
-    precision: Sequence[str] = ("auto",)  # several: each arm in each
-    device: str = "auto"
-    profile: str | None = None  # a file for the trace of our arm
-    out: str | None = None
-    plot: str | None = None
-
-    def resolved(self) -> BenchOptions:
-        """With the defaults filled in. Raises `UserError` for what cannot be measured."""
-        usual = {"batch": 8, "context": 2048, "rounds": 1, "steps": 2} if self.memory else {}
-        usual = {"batch": 4, "context": 512, "rounds": 5, "steps": 3, "vocab": 32000} | usual
-        usual["threads"] = os.cpu_count() or 1
-        chosen: dict[str, Any] = {name: value for name, value in usual.items() if not getattr(self, name)}
-        chosen |= {} if self.size else {"size": ("6M",)}
-        filled = dataclasses.replace(self, **chosen)
-        for name in ("batch", "context", "vocab", "threads", "rounds", "steps", "warmup", "ranks"):
-            if getattr(filled, name) < 1:
-                raise UserError(f"--{name} is {getattr(filled, name)}; give at least 1")
-        for name in filled.precision:
-            if name not in PRECISIONS:
-                raise UserError(f"--precision {name} is not known; give one of {', '.join(PRECISIONS)}")
-        for name in filled.against:
-            if name not in ARMS[1:]:
-                raise UserError(f"--against {name} is not known{nearest(name, ARMS)}; give {' or '.join(ARMS[1:])}")
-        if filled.threads % filled.ranks or filled.batch % filled.ranks:
-            raise UserError(f"--ranks {filled.ranks} must divide --threads {filled.threads} and --batch {filled.batch}")
-        if filled.ranks > 1 and filled.device == "cuda":
-            raise UserError("--ranks measures processes on CPU cores; on GPUs use torchrun with unmask train")
-        for path in (filled.out, filled.plot, filled.profile):
-            if path and not Path(path).resolve().parent.is_dir():
-                raise UserError(f"{path}: its folder does not exist; make it, or give another file")
-        return filled
 
 
 def bench_train(options: BenchOptions) -> dict[str, Any]:
     """Measures and, where asked for, writes the JSON and the plot. Progress goes to stderr."""
     if options.tiny:
-        from unmask.bench.train.tiny import bench_tiny
-
-        return bench_tiny(options)
+        return tiny.bench_tiny(options)
     options = options.resolved()
     checkouts = [Checkout.read(text) for text in options.against_checkout]
     models = {size: model_fields(size) for size in options.size}
@@ -139,24 +81,7 @@ def bench_train(options: BenchOptions) -> dict[str, Any]:
 
 def in_words(report: dict[str, Any]) -> str:
     """The tables."""
-    if report["bench"] == "tiny":
-        from unmask.bench.train import tiny
-
-        return tiny.in_words(report)
-    from unmask.bench.train.table import table
-
-    return table(report)
-
-
-def model_fields(size: str) -> ModelFields:
-    """A preset, or a shape as LAYERSxHEADSxWIDTH."""
-    if free := re.fullmatch(r"(\d+)x(\d+)x(\d+)", size):
-        layers, heads, width = (int(number) for number in free.groups())
-        return ModelFields(n_layer=layers, n_head=heads, n_embd=width)
-    if size not in PRESETS:
-        hint = nearest(size, PRESETS)
-        raise UserError(f"--size {size} is neither a preset{hint} nor LAYERSxHEADSxWIDTH, such as 6M or 2x2x64")
-    return ModelFields(size=size)
+    return tiny.in_words(report) if report["bench"] == "tiny" else table(report)
 
 
 def measure(
@@ -215,8 +140,7 @@ def take_turns(
     turns: dict[str, list[dict[str, Any]]] = {name: [] for name in arms}
     names = list(arms)
     for index in range(options.rounds):
-        shift = index % len(names)
-        for name in names[shift:] + names[:shift]:
+        for name in moved(names, index):
             peak = {"peak": peaks[name].peak()} if name in peaks else {}
             turns[name].append(arms[name].run(options.steps) | peak)
         rates = (f"{name} {rounds[-1]['tokens'] / rounds[-1]['seconds']:,.0f}" for name, rounds in turns.items())
@@ -279,9 +203,3 @@ def over(lead: str, turns: dict[str, list[dict[str, Any]]], but: Sequence[str]) 
         for name, rounds in turns.items()
         if name not in but
     }
-
-
-def spread(values: np.ndarray) -> dict[str, Any]:
-    """Median and quartiles over rounds, and the rounds."""
-    q1, median, q3 = np.quantile(values, [0.25, 0.5, 0.75])
-    return {"median": float(median), "q1": float(q1), "q3": float(q3), "rounds": [float(value) for value in values]}

@@ -14,11 +14,15 @@ import dataclasses
 import json
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from unmask.bench.kit.shapes import model_fields
+from unmask.bench.kit.spread import spread
+from unmask.bench.kit.turns import moved
 from unmask.bench.train.corpus import random_corpus
+from unmask.bench.train.options import MANY_STEPS, BenchOptions
 from unmask.bench.train.processes import Checkout, Worker
 from unmask.diffusion.objective import ObjectiveConfig
 from unmask.files import write_whole
@@ -27,9 +31,6 @@ from unmask.terminal import say
 from unmask.training.fastest import Arm, Fastest, fastest
 from unmask.training.recipe import OptimizerFields, Recipe
 from unmask.training.run_folder import run_versions
-
-if TYPE_CHECKING:
-    from unmask.bench.train.measure import BenchOptions
 
 # Name: (shape with heads of 16, sequences a step), exactly 0.07, 0.59 and 2.62 million non-embedding parameters.
 TINY = {"0.07M": ("2x3x48", 4), "0.6M": ("4x6x96", 8), "2.6M": ("10x8x128", 8)}
@@ -64,8 +65,6 @@ def bench_tiny(options: BenchOptions) -> dict[str, Any]:
 
 def recipe_of(options: BenchOptions, size: str, data: Path) -> Recipe:
     """Of a size named above, a preset or LAYERSxHEADSxWIDTH."""
-    from unmask.bench.train.measure import MANY_STEPS, model_fields
-
     shape, batch = TINY.get(size, (size, options.batch))
     objective = ObjectiveConfig(options.kind, options.masking, random_length=options.random_length)
     return Recipe(
@@ -112,8 +111,7 @@ def take_turns(options: BenchOptions, size: str, workers: dict[str, Worker], rec
     rates: dict[str, list[float]] = {name: [] for name in workers}
     names = list(workers)
     for index in range(options.rounds):
-        shift = index % len(names)
-        for name in names[shift:] + names[:shift]:
+        for name in moved(names, index):
             turn = workers[name].run(steps[name])
             rates[name].append(turn["tokens"] / turn["seconds"])
         line = ", ".join(f"{name} {own[-1]:,.0f}" for name, own in rates.items())
@@ -123,8 +121,6 @@ def take_turns(options: BenchOptions, size: str, workers: dict[str, Worker], rec
 
 def summary(best: Fastest, rates: dict[str, list[float]], parameters: int) -> dict[str, Any]:
     """Medians and quartiles of rates and of their ratios to the first, and what the search said."""
-    from unmask.bench.train.measure import spread
-
     base = np.array(next(iter(rates.values())))
     return {
         "parameters": parameters,
