@@ -16,25 +16,26 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from unmask.arguments import build_parser
+from unmask.bench import refuse_moved
 from unmask.errors import SaidElsewhere, UserError, nearest
 from unmask.files import NO_ROOM, REFUSED
 from unmask.settings import listed_recipes
 from unmask.terminal import heed_interrupts, say
 
 
-def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command line and exits with its status."""
+def main(argv: Sequence[str] | None = None, work: Callable[[list[str]], int] | None = None) -> NoReturn:
+    """Runs the command line, or other `work` in the same manner, and exits with its status."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be what the terminal can write
         sys.stdout.reconfigure(errors="backslashreplace")
     heed_interrupts()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warn
-            status = run(sys.argv[1:] if argv is None else list(argv))
+            status = (work or run)(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()
     except SaidElsewhere:
         time.sleep(1)  # the launcher ends all ranks once one has ended; let the one that speaks be first
@@ -85,6 +86,7 @@ def out_of_memory(error: BaseException) -> bool:
 def run(argv: list[str]) -> int:
     if argv[:1] == ["lm-eval"]:  # all that follows is the harness's
         return lm_eval(argv[1:])
+    refuse_moved(argv)
     parser, verbs = build_parser(FUNCTIONS)
     words = [word for word in argv if not word.startswith("-")]
     if words and argv[0] == words[0] and words[0] not in verbs:

@@ -16,6 +16,7 @@ from unmask.bench.decode.measure import bench_decode, cells, in_words, summary
 from unmask.bench.decode.options import DecodeBenchOptions
 from unmask.bench.decode.settings import mdm_settings
 from unmask.errors import UserError
+from unmask.model.number_types import processor_has_bf16
 
 from ..conftest import Twins
 
@@ -124,3 +125,18 @@ def test_without_a_prompt_texts_begin_where_the_twins_do(twins: Twins) -> None:
     result = bench_decode(options(twins, prompt=[0], only=["ancestral, L steps"], batch=[1], gaps=0, rounds=1))
     names = {row["setting"] for row in result["cells"][0]["rows"]}
     assert names == {"ancestral, L steps", "ARM", "ARM, T 0.7", "ARM, T 0.5"}
+
+
+@pytest.mark.skipif(not processor_has_bf16(), reason="needs a processor with bf16 products")
+def test_settings_of_decoding_in_two_types(twins: Twins) -> None:
+    wanted = DecodeBenchOptions(
+        twins.mdm, twins.data, arm=twins.arm, judge="none", batch=[1], samples=2, gaps=2, temperature=[1.0], rounds=2,
+        only=["confidence, L/4 steps", "confidence, 1 step"], transformers=False, dtype=["fp32", "bf16"],
+    )  # fmt: skip
+    result = bench_decode(wanted)
+    rows = {row["setting"]: row for row in result["cells"][0]["rows"]}
+    assert list(rows) == ["confidence, L/4 steps", "ARM", "confidence, L/4 steps, bf16", "ARM, bf16"]
+    first, other = (rows[name]["speed"]["1"] for name in ("ARM", "ARM, bf16"))
+    assert "over_first_dtype" not in first and len(other["over_first_dtype"]["rounds"]) == 2
+    assert "x *: tokens/s over those of the same setting in the first type" in in_words(result)
+    assert "confidence, 1 step, bf16" in [row["setting"] for row in result["infill"]["rows"]]

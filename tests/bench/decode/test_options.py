@@ -19,6 +19,8 @@ from unmask.errors import UserError
         ({"temperature": [-1.0]}, "each 0 or more"),
         ({"out": "nowhere/x.json"}, "its folder does not exist"),
         ({"dtype": ["bf61"]}, "did you mean 'bf16'"),
+        ({"dtype": ["fp32", "fp32"]}, "each type once"),
+        ({"dtype": []}, "each type once"),
     ],
 )
 def test_bad_input(more: dict[str, Any], message: str) -> None:

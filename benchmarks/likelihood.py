@@ -1,6 +1,6 @@
 """How long a likelihood takes, our way and the reference's, on the same model and the same questions.
 
-    unmask bench score runs/mdm --items 16 --out score.json
+    python -m benchmarks.likelihood runs/mdm --items 16 --out score.json
 
 Two tables from one run, the arms in turns:
 
@@ -11,7 +11,7 @@ Two tables from one run, the arms in turns:
 2. *The chain rule*, random weights of the paper's sizes and a vocabulary of 32,000: one request at a time with logits
    everywhere, batched with logits everywhere, and ours. The head alone bounds what leaving out logits can gain.
 
-Several `--dtype` are measured against each other, with errors in nats, in place of these tables (`bench.number_types`).
+Several `--dtype` are measured against each other, with errors in nats, in place of these tables (`number_types.py`).
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.command import Benchmark
+from benchmarks.number_types import check_types, likelihood, likelihood_in_words, random_model, random_pairs
+from benchmarks.reference_likelihood import batched_chain_everywhere, reference_bound, reference_chain
+from unmask.arguments import Parser
 from unmask.bench.kit.turns import in_turns
-from unmask.bench.number_types import check_types, likelihood, likelihood_in_words, random_model, random_pairs
-from unmask.bench.reference_way import batched_chain_everywhere, reference_bound, reference_chain
 from unmask.errors import UserError
 from unmask.evaluation.provenance import model_facts
 from unmask.evaluation.tasks import local_data
@@ -49,7 +51,7 @@ LONG_RUN = 2048  # draws of the truth where it cannot be enumerated
 
 
 @dataclass(frozen=True)
-class ScoreBenchOptions:
+class LikelihoodBenchOptions:
     """The command's arguments."""
 
     model: str
@@ -67,7 +69,7 @@ class ScoreBenchOptions:
     verify: bool | None = None  # as of `unmask.load`
 
 
-def bench_score(options: ScoreBenchOptions) -> dict[str, Any]:
+def bench_likelihood(options: LikelihoodBenchOptions) -> dict[str, Any]:
     """Both tables as JSON values; written to `out` where given."""
     for name, least in (("items", 1), ("repeats", 2), ("rounds", 1), ("chain_items", 1)):
         if getattr(options, name) < least:
@@ -100,7 +102,7 @@ def bench_score(options: ScoreBenchOptions) -> dict[str, Any]:
 
 
 def types(
-    models: dict[str, Model], questions: dict[str, list[Pair]], shapes: list[Pair], options: ScoreBenchOptions
+    models: dict[str, Model], questions: dict[str, list[Pair]], shapes: list[Pair], options: LikelihoodBenchOptions
 ) -> list[dict[str, Any]]:
     """The model's likelihoods of real questions in each type, then random weights of the paper's sizes."""
     rows = []
@@ -131,7 +133,7 @@ def fitting(model: Model, texts: list[tuple[str, str]]) -> list[Pair]:
     return [pieces[0] for pieces in made if len(pieces) == 1]
 
 
-def monte_carlo(model: Model, pairs: list[Pair], options: ScoreBenchOptions) -> dict[str, Any]:
+def monte_carlo(model: Model, pairs: list[Pair], options: LikelihoodBenchOptions) -> dict[str, Any]:
     """Errors and times of both ways on these pairs."""
     say(f"bench: truth of {len(pairs)} requests")
     short = [pair.n_tokens <= EXACT_LIMIT - 3 for pair in pairs]
@@ -188,7 +190,7 @@ def monte_carlo(model: Model, pairs: list[Pair], options: ScoreBenchOptions) -> 
     }
 
 
-def chain_rule(size: str, shapes: list[Pair], options: ScoreBenchOptions) -> dict[str, Any]:
+def chain_rule(size: str, shapes: list[Pair], options: LikelihoodBenchOptions) -> dict[str, Any]:
     """Times of the three ways on random weights and random tokens, as long as the real requests."""
     config = preset(size, vocab_size=32000, causal=False)
     model = random_model(config, options.device, options.dtype[0])
@@ -242,3 +244,29 @@ def in_words(result: dict[str, Any]) -> str:
                 lines.append(f"{size:<6} {value['median']:.2f}x ({low:.2f}-{high:.2f}) faster than {what}")
         lines.append(f"{'':<6} leaving out logits alone can give {found['head_alone_bound']:.2f}x")
     return "\n".join(lines)
+
+
+def add_options(p: Parser) -> None:
+    """Those that not every benchmark has."""
+    p.add_argument("--items", type=int, default=12, help="questions of each benchmark")
+    p.add_argument("--draws", type=int, action="append", default=None, help="masks of the reference: 32 and 128")
+    p.add_argument("--repeats", type=int, default=5, help="seeds for the errors")
+    p.add_argument("--rounds", type=int, default=3, help="turns for the times")
+    p.add_argument("--size", action="append", dest="sizes", default=None, help="of the chain rule's models; 6M, 19M")
+    p.add_argument("--chain-items", type=int, default=4, help="requests of each benchmark for the chain rule")
+    p.add_argument("--seed", type=int, default=0, help="of the masks")
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON")
+
+
+BENCHMARK = Benchmark(
+    "likelihood",
+    "likelihoods: our way against the reference's, at equal error",
+    LikelihoodBenchOptions,
+    bench_likelihood,
+    in_words,
+    add_options,
+    types="many",
+)
+
+if __name__ == "__main__":
+    BENCHMARK.main()

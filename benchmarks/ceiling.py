@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from unmask.bench.reference_sampler import EPSILON
+from benchmarks.reference_sampler import EPSILON
 from unmask.model.config import ModelConfig
 from unmask.model.flops import finish_flops, forward_flops
 

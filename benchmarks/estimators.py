@@ -1,6 +1,6 @@
 """Bias, variance and time of every estimator on real text, and whether the stated standard errors are honest.
 
-    unmask bench estimators runs/mdm --data data/sotu --items 24 --out study.json --plot docs/likelihood.png
+    python -m benchmarks.estimators runs/mdm --data data/sotu --items 24 --out study.json --plot docs/likelihood.png
 
 Held-out text in pieces: a context and `--length` tokens to score, few enough that the NELBO is known exactly by
 enumeration. Each estimator is asked with several seeds. Bias and spread are in nats against that exact value (for
@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.command import Benchmark
+from unmask.arguments import Parser
 from unmask.bench.kit.clock import timed
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
@@ -240,3 +242,28 @@ def in_words(result: dict[str, Any]) -> str:
             f"{row['passes']:>7.0f} {1000 * row['seconds']:>8.2f}"
         )
     return "\n".join(lines)
+
+
+def add_options(p: Parser) -> None:
+    """Those that not every benchmark has."""
+    p.add_argument("--data", required=True, metavar="FOLDER", help="prepared data; its validation split is scored")
+    p.add_argument("--items", type=int, default=24, help="pieces of text")
+    p.add_argument("--length", type=int, default=11, help="tokens to score of each; at most 12")
+    p.add_argument("--repeats", type=int, default=20, help="seeds")
+    p.add_argument("--until-se", type=float, default=1.0, metavar="NATS", help="the stopping rule to check")
+    p.add_argument("--seed", type=int, default=0, help="of the masks")
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON")
+    p.add_argument("--plot", default=None, metavar="FILE", help="and as a picture")
+
+
+BENCHMARK = Benchmark(
+    "estimators",
+    "bias, variance, coverage and time of every estimator on real text",
+    StudyOptions,
+    study,
+    in_words,
+    add_options,
+)
+
+if __name__ == "__main__":
+    BENCHMARK.main()

@@ -1,4 +1,4 @@
-"""`unmask bench engine` on a tiny shape: both tables, with the counts they must have."""
+"""`benchmarks.engine` on a tiny shape: both tables, with the counts they must have."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from unmask.bench import engine
-from unmask.bench.engine import EngineBenchOptions, bench_engine, in_words
+from benchmarks import engine
+from benchmarks.engine import EngineBenchOptions, bench_engine, in_words
 from unmask.errors import UserError
 
 SMALL: dict[str, Any] = {"size": ["1x2x16"], "grid_size": ["1x2x16"], "vocab": 50, "length": 12, "steps": [6]}

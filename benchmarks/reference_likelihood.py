@@ -1,4 +1,4 @@
-"""Likelihoods the way the paper's public code computes them, as the other arm of `unmask bench score`.
+"""Likelihoods the way the paper's public code computes them, as the other arm of `benchmarks.likelihood`.
 
     reference_bound(model, pair, draws=32, seed=0)       # nats: Bernoulli masks at stratified levels
     reference_chain(model, pair)                         # nats: a pass for each token, left to right

@@ -1,4 +1,4 @@
-"""`unmask bench estimators`: bias and spread of each estimator against exact values."""
+"""`benchmarks.estimators`: bias and spread of each estimator against exact values."""
 
 from __future__ import annotations
 
@@ -6,22 +6,11 @@ from pathlib import Path
 
 import pytest
 
-import unmask
-from unmask.bench.estimators import StudyOptions, study
-from unmask.bench.estimators import in_words as study_in_words
+from benchmarks.estimators import StudyOptions, study
+from benchmarks.estimators import in_words as study_in_words
 from unmask.data.prepare import PrepareOptions, prepare
 from unmask.errors import UserError
-from unmask.model.config import ModelConfig
-from unmask.model.folder import Model, save
-from unmask.model.tokenizers import Tokenizer
-from unmask.model.transformer import Transformer
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    tokenizer = Tokenizer.plain_bytes()
-    config = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=257, block_size=32, eos_id=0)
-    return unmask.load(save(tmp_path_factory.mktemp("m") / "mdm", Transformer(config, seed=1), tokenizer))
+from unmask.model.folder import Model
 
 
 def test_a_study(model: Model, tmp_path: Path) -> None:

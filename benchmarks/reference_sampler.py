@@ -1,4 +1,4 @@
-"""Sampling the way the paper's public code does it, as the other arm of `unmask bench engine`.
+"""Sampling the way the paper's public code does it, as the other arm of `benchmarks.engine`.
 
     reference_sample(network, prompt_BP, length=256, steps=128, order="confidence", seed=0)       # tokens_BL
 

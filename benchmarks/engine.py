@@ -1,16 +1,16 @@
-"""`unmask bench engine`: the decoding engine's speed on random weights, against the reference's sampler and a ceiling.
+"""The decoding engine's speed on random weights, against the reference's sampler and a ceiling.
 
-    unmask bench engine --size 6M --size 19M --out engine.json
-    unmask bench engine --size 6M --steps 128 --rounds 1 --no-grid
+    python -m benchmarks.engine --size 6M --size 19M --out engine.json
+    python -m benchmarks.engine --size 6M --steps 128 --rounds 1 --no-grid
 
 Two tables, arms in turns, medians and quartiles over rounds, ratios within a round:
 
 1. *Same rule, same steps, same guidance*: our `ancestral` and `confidence` against the paper's sampler
-   (`bench.reference_sampler`), one row, beside what arithmetic allows (`bench.ceiling`).
+   (`reference_sampler.py`), one row, beside what arithmetic allows (`ceiling.py`).
 2. *Lengths, prompts, batches*: the autoregressive twin, transformers' `generate` on its weights, and masked models at a
    fixed number of steps, with and without a cache. What a batch gains is tokens/s over those of one row.
 
-Several `--dtype` are measured against each other in place of these tables (`bench.number_types`).
+Several `--dtype` are measured against each other in place of these tables (`number_types.py`).
 
 Weights are random, so nothing is said of quality, and rules that wait for confidence have no place here. Answers are
 kept in OUT.partial.jsonl, and a stopped run goes on from there.
@@ -28,15 +28,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from unmask.bench.ceiling import ceiling
+from benchmarks.ceiling import ceiling
+from benchmarks.command import Benchmark
+from benchmarks.number_types import check_types, placement_facts, random_model, sampling, sampling_in_words
+from benchmarks.reference_sampler import reference_sample
+from unmask.arguments import Parser
 from unmask.bench.decode.arms import Ours, Writer, transformers_arms
 from unmask.bench.decode.settings import Setting
 from unmask.bench.kit.clock import timed
 from unmask.bench.kit.shapes import model_fields
 from unmask.bench.kit.spread import spread
 from unmask.bench.kit.turns import moved
-from unmask.bench.number_types import check_types, placement_facts, random_model, sampling, sampling_in_words
-from unmask.bench.reference_sampler import reference_sample
 from unmask.decoding import generate
 from unmask.errors import UserError
 from unmask.evaluation.provenance import write_result
@@ -319,3 +321,38 @@ def _batching(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
             gains = (f"{name} {rates[many][name]['median'] / rates[one][name]['median']:.2f}x" for name in names)
             lines.append(f"{size}: batch {many} over batch {one}, length {BATCH_LENGTH}, tokens/s: {', '.join(gains)}")
     return lines
+
+
+def add_options(p: Parser) -> None:
+    """Those that not every benchmark has."""
+    p.add_argument("--size", action="append", default=None, help="6M, 19M, ..., or LAYERSxHEADSxWIDTH; repeatable")
+    p.add_argument("--vocab", type=int, default=32000, help="tokens of the vocabulary")
+    p.add_argument("--length", type=int, default=256, help="new tokens, against the reference")
+    p.add_argument("--steps", type=int, action="append", default=None, help="repeatable; 128 and 256")
+    p.add_argument("--guidance", type=float, default=0.0, help="w, on both sides; then with a prompt of 32 tokens")
+    p.add_argument("--temperature", type=float, default=1.0, help="of both samplers")
+    p.add_argument("--batch", type=int, action="append", default=None, help="of several types; repeatable; 1 and 8")
+    p.add_argument("--no-grid", action="store_false", dest="grid", help="leave out lengths, prompts and batches")
+    p.add_argument("--grid-size", action="append", default=None, help="of the models there; repeatable; 6M")
+    p.add_argument("--grid-length", type=int, action="append", default=None, help="repeatable; 32, 128 and 512")
+    p.add_argument("--grid-prompt", type=int, action="append", default=None, help="repeatable; 0, 128 and 512")
+    p.add_argument("--grid-batch", type=int, action="append", default=None, help="repeatable; 1 and 4")
+    p.add_argument("--no-transformers", action="store_false", dest="transformers", help="without transformers")
+    p.add_argument("--rounds", type=int, default=2, help="turns of each arm")
+    p.add_argument("--seed", type=int, default=0, help="of the sampling noise")
+    p.add_argument("--out", default=None, metavar="FILE", help="the result as JSON; a stopped run goes on")
+
+
+BENCHMARK = Benchmark(
+    "engine",
+    "decoding on random weights: the reference's sampler, batches, types",
+    EngineBenchOptions,
+    bench_engine,
+    in_words,
+    add_options,
+    model=False,
+    types="many",
+)
+
+if __name__ == "__main__":
+    BENCHMARK.main()

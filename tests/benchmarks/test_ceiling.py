@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from unmask.bench.ceiling import ceiling, finish_flops
+from benchmarks.ceiling import ceiling, finish_flops
 from unmask.model.flops import forward_flops
 from unmask.model.presets import preset
 

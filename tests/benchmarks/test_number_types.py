@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from unmask.bench import engine, score
-from unmask.bench.decode.measure import bench_decode
-from unmask.bench.decode.measure import in_words as decode_in_words
-from unmask.bench.decode.options import DecodeBenchOptions
-from unmask.bench.number_types import errors_of, likelihood, likelihood_in_words
+from benchmarks import engine
+from benchmarks.likelihood import LikelihoodBenchOptions, bench_likelihood
+from benchmarks.number_types import errors_of, likelihood, likelihood_in_words
 from unmask.errors import UserError
 from unmask.likelihood.pairs import make_pairs
-from unmask.model.folder import load
+from unmask.model.folder import Model, load
 from unmask.model.number_types import processor_has_bf16
 
 BOTH = ["fp32", "bf16"]
@@ -40,8 +38,8 @@ def test_sampling_in_two_types(tmp_path: Path) -> None:
 
 
 @needs_bf16
-def test_likelihood_in_two_types(twins: Any) -> None:
-    models = {name: load(twins.mdm, dtype=name) for name in BOTH}
+def test_likelihood_in_two_types(model: Model) -> None:
+    models = {name: load(str(model.path), dtype=name) for name in BOTH}
     pairs = make_pairs(models["fp32"], [("Text 1 ", "says"), ("Text 2 says ", "that")])
     rows = likelihood(models, pairs, rounds=2, seed=0, what="tiny")
     assert [row["method"] for row in rows] == ["chain-rule", "mc-fixed, 32 draws"]
@@ -63,29 +61,13 @@ def test_errors_are_of_texts_and_tokens() -> None:
     }
 
 
-@needs_bf16
-def test_settings_of_decoding_in_two_types(twins: Any) -> None:
-    options = DecodeBenchOptions(
-        twins.mdm, twins.data, arm=twins.arm, judge="none", batch=[1], samples=2, gaps=2, temperature=[1.0], rounds=2,
-        only=["confidence, L/4 steps", "confidence, 1 step"], transformers=False, dtype=BOTH,
-    )  # fmt: skip
-    result = bench_decode(options)
-    rows = {row["setting"]: row for row in result["cells"][0]["rows"]}
-    assert list(rows) == ["confidence, L/4 steps", "ARM", "confidence, L/4 steps, bf16", "ARM, bf16"]
-    first, other = (rows[name]["speed"]["1"] for name in ("ARM", "ARM, bf16"))
-    assert "over_first_dtype" not in first and len(other["over_first_dtype"]["rounds"]) == 2
-    assert "x *: tokens/s over those of the same setting in the first type" in decode_in_words(result)
-    assert "confidence, 1 step, bf16" in [row["setting"] for row in result["infill"]["rows"]]
-
-
 @pytest.mark.parametrize(
     "dtype, why", [(["fp32", "fp32"], "each type once"), (["pf32"], "did you mean 'fp32'"), ([], "each type once")]
 )
-def test_types_that_cannot_be_measured(twins: Any, dtype: list[str], why: str) -> None:
+def test_types_that_cannot_be_measured(model: Model, dtype: list[str], why: str) -> None:
     for ask in (
         lambda: engine.bench_engine(engine.EngineBenchOptions(dtype=dtype)),
-        lambda: score.bench_score(score.ScoreBenchOptions(twins.mdm, dtype=dtype)),
-        lambda: bench_decode(DecodeBenchOptions(twins.mdm, twins.data, dtype=dtype)),
+        lambda: bench_likelihood(LikelihoodBenchOptions(str(model.path), dtype=dtype)),
     ):
         with pytest.raises(UserError, match=why):
             ask()

@@ -5,21 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-import unmask
-from unmask.bench.reference_way import batched_chain_everywhere, reference_bound, reference_chain
+from benchmarks.reference_likelihood import batched_chain_everywhere, reference_bound, reference_chain
 from unmask.likelihood import score
 from unmask.likelihood.pairs import make_pairs
-from unmask.model.config import ModelConfig
-from unmask.model.folder import Model, save
-from unmask.model.tokenizers import Tokenizer
-from unmask.model.transformer import Transformer
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    tokenizer = Tokenizer.plain_bytes()
-    config = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=257, block_size=32, eos_id=0)
-    return unmask.load(save(tmp_path_factory.mktemp("m") / "mdm", Transformer(config, seed=1), tokenizer))
+from unmask.model.folder import Model
 
 
 def test_the_reference_estimates_the_same_number(model: Model) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from unmask.bench.ceiling import asked_for
-from unmask.bench.reference_sampler import noisy, reference_sample
+from benchmarks.ceiling import asked_for
+from benchmarks.reference_sampler import noisy, reference_sample
 from unmask.decoding import generate
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
