@@ -221,7 +221,7 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["bench", "engine", "--size", "7M"], "bench engine is now python -m benchmarks.engine, with the same options"),
         (["bench", "score", "MODEL", "--help"], "bench score is now python -m benchmarks.likelihood"),
         (["bench", "estimators"], "bench estimators is now python -m benchmarks.estimators"),
-        (["bench", "llama", "MODEL"], "bench llama is now python -m benchmarks.llama"),
+        (["bench", "--json", "llama", "MODEL"], "bench llama is now python -m benchmarks.llama"),
         (["tune", "MODEL", "--target", "sped", "--data", "x"], "--target is 'sped' (did you mean 'speed'?)"),
         (["tune", "MODEL"], "give either --data FOLDER, to measure, or --from FILE"),
         (["tune", "nowhere", "--show"], "nowhere does not exist"),

@@ -86,9 +86,9 @@ def out_of_memory(error: BaseException) -> bool:
 def run(argv: list[str]) -> int:
     if argv[:1] == ["lm-eval"]:  # all that follows is the harness's
         return lm_eval(argv[1:])
-    refuse_moved(argv)
     parser, verbs = build_parser(FUNCTIONS)
     words = [word for word in argv if not word.startswith("-")]
+    refuse_moved(words)
     if words and argv[0] == words[0] and words[0] not in verbs:
         raise UserError(f"'{words[0]}' is not a verb{nearest(words[0], verbs)}; verbs: {', '.join(verbs)}")
     settings: list[str] = []

@@ -3,7 +3,7 @@
     plot(result, Path("decode.png"))
 
 One column a cell and batch. The front is joined by a line and named; hollow points are flattered by low entropy
-(`bench.pareto`), and named in grey where they would be on the front. The dashed line is held-out text.
+(`pareto.py`), and named in grey where they would be on the front. The dashed line is held-out text.
 """
 
 from __future__ import annotations

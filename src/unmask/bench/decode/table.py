@@ -2,7 +2,7 @@
 
     print(table(result))
 
-`*` marks the front (no other setting is faster and better), `~` a judgement flattered by low entropy (`bench.pareto`).
+`*` marks the front (no other setting is faster and better), `~` a judgement flattered by low entropy (`pareto.py`).
 """
 
 from __future__ import annotations

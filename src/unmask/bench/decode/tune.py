@@ -6,7 +6,7 @@
 
 A sweep is that of `unmask bench decode` (or one of its results, of the same weights). Quality is the judge's perplexity
 per byte, as a share of the best setting's: 0.9 is a perplexity 1 / 0.9 times as high. Settings flattered by low entropy
-(`bench.pareto`) take no part, nor do guided ones and other temperatures, which sample from another distribution.
+(`bench.decode.pareto`) take no part, nor do guided ones and other temperatures, which sample from another distribution.
 `speed` takes the fastest setting of at least `min_quality`, `quality` the best of at least `min_speed` useful tokens/s.
 The choice goes into the model folder as generation.json, with what was measured; `generate` then uses it wherever the
 caller names no rule.

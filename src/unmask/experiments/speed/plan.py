@@ -3,7 +3,7 @@
     plan = plan_of(Settings(out, quick=True))
     plan.templates["colon"].format(word="Abbot"), plan.settings()
 
-Rules become settings of `bench.decode_settings`, one for every number of steps and every value.
+Rules become settings of `bench.decode.settings`, one for every number of steps and every value.
 """
 
 from __future__ import annotations
