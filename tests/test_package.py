@@ -28,6 +28,7 @@ import unmask
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src"
 SOURCES = sorted((SRC / "unmask").rglob("*.py"))
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))  # proofs of our claims, outside the package
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 # docs/design.md, top to bottom: a room may import from itself and from those below it. What stands outside
@@ -46,7 +47,7 @@ HEAVY = {
 
 
 def module_name(path: Path) -> str:
-    parts = path.relative_to(SRC).with_suffix("").parts
+    parts = path.relative_to(SRC if path.is_relative_to(SRC) else ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
@@ -95,7 +96,7 @@ def test_public_names_resolve():
         unmask.no_such_name  # noqa: B018
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+@pytest.mark.parametrize("path", SOURCES + BENCHMARKS, ids=module_name)
 def test_source_file_is_short_and_says_what_it_is(path):
     text = path.read_text()
     assert len(text.splitlines()) <= 450
@@ -112,7 +113,7 @@ def lines_without_docstring(function: ast.FunctionDef | ast.AsyncFunctionDef) ->
 LONG = {"build_parser"}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+@pytest.mark.parametrize("path", SOURCES + BENCHMARKS, ids=module_name)
 def test_no_function_is_long_and_none_asks_for_its_locals(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name not in LONG:
@@ -162,6 +163,8 @@ def test_imports_only_point_down():
             continue
         assert here in ROOMS + COMMON, f"{path.relative_to(ROOT)}: a room that the design does not know"
         for line, name in imported_modules(path):
+            if name.partition(".")[0] in ("benchmarks", "tests"):
+                wrong.append(f"{path.relative_to(ROOT)}:{line}: {here} imports {name}, which is not in the package")
             room = name.split(".")[1] if name.startswith("unmask.") else None
             if room is None or room in (*COMMON, "__version__"):
                 continue
@@ -187,14 +190,32 @@ def arrows(room: str) -> set[tuple[str, str]]:
     return found
 
 
+def circle(among: set[tuple[str, str]]) -> set[tuple[str, str]]:
+    """The arrows that are left when all whom none of those left imports are taken away, again and again."""
+    left = set(among)
+    while free := {a for a, _ in left} - {b for _, b in left}:
+        left = {(a, b) for a, b in left if a not in free}
+    return left
+
+
 def test_decoding_has_few_arrows_and_no_circle():
     found = arrows("decoding")
     assert {("generate", "loop"), ("loop", "passes"), ("passes", "rules"), ("rules", "state")} <= found
     assert len(found) <= 40, sorted(found)
-    left = set(found)
-    while free := {a for a, _ in left} - {b for _, b in left}:  # imported by none of those that are left
-        left = {(a, b) for a, b in left if a not in free}
-    assert not left, f"a circle among {sorted(left)}"
+    assert not circle(found)
+
+
+def test_measurements_have_no_circle_among_their_files():
+    files = {module_name(path): path for path in (*(SRC / "unmask" / "bench").rglob("*.py"), *BENCHMARKS)}
+    found = set()
+    for here, path in files.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom):
+                there = [f"{node.module}.{alias.name}" for alias in node.names] + [str(node.module)]
+                found |= {(here, name) for name in there if name in files and name != here}
+    assert ("benchmarks.engine", "unmask.bench.kit.turns") in found
+    assert ("unmask.bench.train.measure", "unmask.bench.train.tiny") in found
+    assert not circle(found)
 
 
 def test_import_reader_sees_every_form(tmp_path, monkeypatch):
@@ -220,10 +241,10 @@ def third_party_imports() -> dict[str, str]:
     """{distribution: an importing file} for what the sources import from outside."""
     homes = importlib.metadata.packages_distributions()
     found = {}
-    for path in SOURCES:
+    for path in SOURCES + BENCHMARKS:
         for _, name in imported_modules(path):
             top = name.partition(".")[0]
-            if top != "unmask" and top not in sys.stdlib_module_names:
+            if top not in ("benchmarks", "unmask") and top not in sys.stdlib_module_names:
                 found[canonicalize_name(homes.get(top, [top])[0])] = str(path.relative_to(ROOT))
     return found
 
@@ -266,7 +287,8 @@ def wheel(tmp_path_factory) -> Path:
     tree.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, tree)
-    shutil.copytree(SRC, tree / "src", ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
+    for name in ("src", "benchmarks"):  # of which the second stays outside
+        shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"))
     built = run(*PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, tree)
     assert built.returncode == 0, built.stderr
     (found,) = folder.glob("*.whl")

@@ -16,10 +16,11 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from unmask._version import __version__
+from unmask.bench import refuse_moved
 from unmask.errors import SaidElsewhere, UserError, nearest
 from unmask.files import NO_ROOM, REFUSED
 from unmask.options import Options, UnknownOption, flags
@@ -48,29 +49,28 @@ VERBS: dict[str, Verb] = {
         },
         "scaling laws: plan and run a sweep, fit it, report, predict",
     ),
-    "experiment": ("unmask.experiments.options:ExperimentOptions", "the paper's findings at our size; no name lists them"),
-    "tune": ("unmask.bench.options:TuneOptions", "pick a model's decoding rule and steps by measuring"),
+    "experiment": ("unmask.experiments.options:ExperimentOptions", "the paper's findings at our size, one by one"),
+    "tune": ("unmask.bench.decode.options:TuneOptions", "pick a model's decoding rule and steps by measuring"),
     "bench": (
         {
-            "train": ("unmask.bench.options:TrainBenchOptions", "a training step: speed and memory, in turns with others"),
-            "losses": ("unmask.bench.options:LossBenchOptions", "what training in bf16 does to the loss"),
-            "score": ("unmask.bench.options:ScoreBenchOptions", "likelihoods: our way against the reference's"),
-            "decode": ("unmask.bench.options:DecodeBenchOptions", "every decoding rule and cache: speed and quality"),
+            "train": ("unmask.bench.train.options:BenchOptions", "a training step: speed and memory, side by side"),
+            "losses": ("unmask.bench.train.options:LossBenchOptions", "what training in bf16 does to the loss"),
+            "decode": ("unmask.bench.decode.options:DecodeBenchOptions", "every decoding rule and cache, side by side"),
         },
         "measure side by side",
     ),
 }
 
 
-def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command line and exits with its status."""
+def main(argv: Sequence[str] | None = None, work: Callable[[list[str]], int] | None = None) -> NoReturn:
+    """Runs the command line, or other `work` in the same manner, and exits with its status."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be what the terminal can write
         sys.stdout.reconfigure(errors="backslashreplace")
     heed_interrupts()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warn
-            status = run(sys.argv[1:] if argv is None else list(argv))
+            status = (work or run)(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()
     except SaidElsewhere:
         time.sleep(1)  # the launcher ends all ranks once one has ended; let the one that speaks be first
@@ -128,18 +128,23 @@ def run(argv: list[str]) -> int:
         print(listed(name))
         return 0
     try:
-        options, as_json = cls.from_words(words, f"unmask {name}")
+        return perform(cls, words, f"unmask {name}")
     except UnknownOption as error:
-        if others := [verb for verb, home in every_verb() if error.word in flags(home)]:
-            hint = f" is of unmask {' and '.join(others[:3])}, not of {name}" if others else ""
+        if others := [f"unmask {verb}" for verb, other in every_verb() if error.word in flags(other)]:
+            hint = f" is of {' and '.join(others[:3])}, not of unmask {name}"
             raise UnknownOption(error.word, cls, error.command, hint) from None
         raise
+
+
+def perform(cls: type[Options], words: Sequence[str], command: str) -> int:
+    """Reads the words of a command, runs it and prints its result; the status. Raises `UserError`."""
+    options, as_json = cls.from_words(words, command)
     result = options.run()
     if result is None:
         return 0
     values, shown = result.to_dict(), result.in_words()
     if as_json and values is not None:
-        utf8 = str(sys.stdout.encoding or "utf-8").lower().startswith("utf")  # elsewhere "\\xe9" would stand in the JSON
+        utf8 = str(sys.stdout.encoding or "utf-8").lower().startswith("utf")  # elsewhere "\\xe9" would be in the JSON
         print(json.dumps(values, ensure_ascii=not utf8))
     elif shown:
         print(shown)
@@ -147,7 +152,7 @@ def run(argv: list[str]) -> int:
 
 
 def chosen(argv: Sequence[str]) -> tuple[str, type[Options] | None, list[str]]:
-    """The verb that a command line begins with, the class of its options (None: its verbs are to be listed), the rest."""
+    """The verb of a command line, the class of its options (None: it has verbs, to be listed), and the rest."""
     verbs, name, words = VERBS, "", list(argv)
     while True:
         if not words or words[0] in ("-h", "--help"):
@@ -156,6 +161,7 @@ def chosen(argv: Sequence[str]) -> tuple[str, type[Options] | None, list[str]]:
             raise UserError(f"unmask {name} needs one of its verbs: {', '.join(verbs)}")
         word = words.pop(0)
         if word not in verbs:
+            refuse_moved([name, word])
             what = "is not a verb" if not name else f"is not a verb of unmask {name}"
             raise UserError(f"'{word}' {what}{nearest(word, verbs)}; verbs: {', '.join(verbs)}")
         home, name = verbs[word][0], f"{name} {word}".strip()

@@ -1,4 +1,4 @@
-"""Options, declared once: a field is a flag, its type, default, range, help, the line that refuses it, its row in the docs.
+"""Options, declared once: a field is a flag: type, default, range, help, its error line, its row in the docs.
 
     @dataclass(frozen=True)
     class TuneOptions(Options):
@@ -9,8 +9,8 @@
 
         def run(self) -> Result: ...
 
-`cli.py` names the class in its table of verbs, and that is all. Types say how a flag is given: a list may be given again, a
-pair takes two words, a truth value none (`--flag`, or `--flag` and `--no-flag` where the default is true or null).
+`cli.py` names the class in its table of verbs, and that is all. Types say how a flag is given: a list may be given
+again, a pair takes two words, a truth value none (`--flag`, or `--flag` and `--no-flag` where it is true or null).
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Option:
 
     def check(self, value: Any, shown: str | None = None) -> None:
         """Raises `UserError`, which calls the option `shown`, for a value of another type or out of range."""
-        shown = shown or (self.declared.metavar if self.declared.place else None) or self.flag
+        shown = shown or (str(self.declared.metavar) if self.declared.place else self.flag)
         if value is None:
             return
         for one in value if (self.many or self.pair) and isinstance(value, list | tuple) else [value]:
@@ -154,7 +154,8 @@ class Options:
     prefix: ClassVar[str | None] = None  # before a field's name in error lines, where it is no flag
 
     def __post_init__(self) -> None:
-        for one in declared(type(self)):
+        of: Any = type(self)
+        for one in declared(of):
             if one.declared.inner is None:
                 one.check(getattr(self, one.name), None if self.prefix is None else f"{self.prefix}{one.name}")
 
@@ -186,7 +187,7 @@ class UnknownOption(UserError):
 
 
 @functools.cache
-def declared(cls: type) -> tuple[Option, ...]:
+def declared(cls: Any) -> tuple[Option, ...]:
     """The options of a class: its own, then those of the classes it stands on."""
     hints, fields = typing.get_type_hints(cls), {one.name: one for one in dataclasses.fields(cls)}
     order = [name for base in cls.__mro__ for name in base.__dict__.get("__annotations__", {}) if name in fields]

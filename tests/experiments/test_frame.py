@@ -14,9 +14,10 @@ import pytest
 
 from unmask.errors import UserError
 from unmask.experiments import command, frame, table
-from unmask.experiments.command import ExperimentOptions, run_experiment
+from unmask.experiments.command import run_experiment
 from unmask.experiments.estimates import in_words
 from unmask.experiments.frame import Experiment, Settings, experiment, experiments, figures, merged, seeds_of
+from unmask.experiments.options import ExperimentOptions
 
 FIGURE = {"estimate": 0.5, "low": 0.25, "high": 0.75, "n": 8, "clusters": 4}
 

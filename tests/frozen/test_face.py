@@ -75,6 +75,7 @@ convert gguf nowhere.gguf --out x
 compare a.json b.json
 bench scor MODEL
 bench decode MODEL
+bench train --size 7M
 bench engine --size 7M
 tune MODEL
 tune nowhere --show

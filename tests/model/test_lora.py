@@ -11,14 +11,8 @@ from safetensors.torch import save_file
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.flops import training_flops_per_token
-from unmask.model.lora import (
-    LoRAFields,
-    adapter_flops_per_token,
-    adapter_metadata,
-    add_adapters,
-    load_adapter,
-    merged_weights,
-)
+from unmask.model.lora import adapter_flops_per_token, adapter_metadata, add_adapters, load_adapter, merged_weights
+from unmask.model.lora_fields import LoRAFields
 from unmask.model.transformer import Transformer
 
 CONFIG = ModelConfig(n_layer=2, n_head=4, n_embd=32, n_kv_head=2, vocab_size=50, block_size=16)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from unmask.bench.corpus import random_corpus
+from unmask.bench.train.corpus import random_corpus
 from unmask.data.options import PrepareOptions
 from unmask.data.prepare import prepare
 from unmask.diffusion.objective_config import ObjectiveConfig

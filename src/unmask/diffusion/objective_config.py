@@ -28,7 +28,9 @@ class ObjectiveConfig(Options):
 
     kind: str = option("mdm", "mdm (bidirectional) or arm (causal)", one_of=("mdm", "arm"))
     masking: str = option(
-        "bernoulli", "bernoulli (the paper), or fixed: an exact count, the same bound with less variance", one_of=MASKING
+        "bernoulli",
+        "bernoulli (the paper), or fixed: an exact count, the same bound with less variance",
+        one_of=MASKING,
     )
     schedule: str = option("linear", "which levels are visited; the bound is the same", one_of=SCHEDULES)
     epsilon: float = option(

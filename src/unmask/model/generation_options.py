@@ -1,10 +1,10 @@
-"""The options of generating text, declared once: `generate`, the command line, a model's own defaults and the docs read them.
+"""The options of generating text, declared once: `generate`, the command line, model defaults and docs read them.
 
     unmask sample RUN --order confidence --quota threshold:0.9 --ban "</s>"
     generate(model, prompts, order="confidence", quota="threshold:0.9", banned=["</s>"])
 
-No heavy import: help is shown from here. Names of rules stand in their registries (`decoding/rules`), those of caches in
-`passes/score.py`; what goes together is checked in `options.py`.
+No heavy import: help is shown from here. Names of rules stand in their registries (`decoding/rules`), those of caches
+in `passes/score.py`; what goes together is checked in `decoding/options.py`.
 """
 
 from __future__ import annotations
@@ -53,6 +53,6 @@ class GenerationOptions:
     special_tokens: bool = option(False, "those a text spells (</s>) are ids")
 
 
-# Of a canvas alone: an autoregressive model refuses these, and does without the rules of order, so that one call serves both.
+# An autoregressive model refuses these. It does without the rules of order, so that one call serves both kinds.
 OF_MASKED = ("guidance", "block", "revise")
 TABLE = {one.name: one for one in declared(GenerationOptions)}

@@ -175,7 +175,10 @@ class PredictOptions(Options):
     tokens: float | None = option(None, "that they are trained on", above=0)
     unique: float | None = option(None, "of them, the others repeat these", above=0)
     source: str | None = option(
-        None, "paper, ours, or a fit.json; by default ours where it is shipped, else paper", flag="--from", metavar="FIT"
+        None,
+        "paper, ours, or a fit.json; by default ours where it is shipped, else paper",
+        flag="--from",
+        metavar="FIT",
     )
 
     def check(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Self
+from typing import Self
 
 from unmask.errors import UserError, nearest
 from unmask.options import NEEDED, Options, Result, argument, declared, flags, option, parser, values
@@ -80,7 +80,8 @@ def recipe_keys() -> Iterator[tuple[str, str]]:
 
     def of(cls: type, prefix: str) -> Iterator[tuple[str, str]]:
         for one in declared(cls):
-            default = "none" if one.default == "" else one.default if isinstance(one.default, str) else json.dumps(one.default)
+            default = one.default if isinstance(one.default, str) else json.dumps(one.default)
+            default = default or "none"
             yield f"{prefix}{one.name}", f"{one.declared.help} (default: {default})"
         for name, inner in group_types(cls).items():
             yield from of(inner, f"{prefix}{name}.")
@@ -134,15 +135,15 @@ class PlanOptions(Options):
     micro_batch: int = option(0, "sequences a backward pass; 0: a device's share")
     context: int = option(2048, "tokens a sequence", least=1)
     vocab: int = option(32000, "tokens of the vocabulary", least=1)
-    kind: Literal["mdm", "arm"] = option("mdm", "mdm or arm")
-    precision: Literal["fp32", "bf16"] = option("bf16", "bf16 (autocast) or fp32")
-    parallel: Literal["ddp", "fsdp"] = option("ddp", "ddp or fsdp")
+    kind: str = option("mdm", "mdm or arm", one_of=("mdm", "arm"))
+    precision: str = option("bf16", "bf16 (autocast) or fp32", one_of=("fp32", "bf16"))
+    parallel: str = option("ddp", "ddp or fsdp", one_of=("ddp", "fsdp"))
     shard: int = option(0, "fsdp: devices that share one copy; 0: all")
     activation_checkpointing: bool = option(False, "keep less, compute more")
     peak: float | None = option(None, "of a device; by default measured here", above=0, metavar="TFLOPS")
     efficiency: float = option(0.4, "share of the peak that is reached", above=0, most=1)
     random_length: float = option(0.01, "share of sequences of a random length")
-    device: Literal["cuda", "cpu"] = option("cuda", "cuda or cpu: how large the head's chunks are")
+    device: str = option("cuda", "cuda or cpu: how large the head's chunks are", one_of=("cuda", "cpu"))
 
     def __post_init__(self) -> None:
         super().__post_init__()

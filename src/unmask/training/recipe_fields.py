@@ -1,4 +1,4 @@
-"""The keys of a recipe, declared once: defaults, ranges, and what `unmask train --help` and docs/training.md say of each.
+"""The keys of a recipe, declared once: defaults, ranges, and what help and docs/training.md say of each.
 
     Recipe("data/sotu", "runs/mdm", steps=200, model=ModelFields(size="6M"))
 
@@ -127,7 +127,9 @@ class Recipe(Options):
         "exact counts attention and the head where it is computed; 6nd is the paper's 6·N·D",
         one_of=FLOPS_RULES,
     )
-    unique_tokens: float = option(0.0, "train on about so many tokens of the data alone, again and again; 0: all", least=0)
+    unique_tokens: float = option(
+        0.0, "train on about so many tokens of the data alone, again and again; 0: all", least=0
+    )
     unique_subset: int = option(0, "which ones: stretches of that length, counted from the beginning", least=0)
     model: ModelFields = field(default_factory=ModelFields)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -161,7 +163,8 @@ class Recipe(Options):
         budgets = [name for name in BUDGETS if getattr(self, name)]
         if len(budgets) != 1:
             given = " and ".join(budgets) or "none"
-            raise UserError(f"a recipe needs exactly one of steps, tokens, flops and epochs, not {given}", field="steps")
+            needs = "a recipe needs exactly one of steps, tokens, flops and epochs"
+            raise UserError(f"{needs}, not {given}", field="steps")
         super().__post_init__()
         if self.batch_size % (self.micro_batch or self.batch_size):
             divided = f"batch_size {self.batch_size} does not divide by micro_batch {self.micro_batch}"

@@ -12,9 +12,10 @@ import pytest
 from experiments import in_process, prose
 from scaling.archives import wheel
 from unmask.errors import UserError
-from unmask.experiments.command import ExperimentOptions, run_experiment
+from unmask.experiments.command import run_experiment
 from unmask.experiments.guidance import experiment as guidance
 from unmask.experiments.guidance import outcome
+from unmask.experiments.options import ExperimentOptions
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
 from unmask.model.transformer import Transformer

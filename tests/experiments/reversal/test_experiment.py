@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from unmask.errors import UserError
-from unmask.experiments.command import ExperimentOptions, run_experiment
+from unmask.experiments.command import run_experiment
+from unmask.experiments.options import ExperimentOptions
 from unmask.experiments.reversal.report import figure, holds
 
 SMALL = (

@@ -13,7 +13,8 @@ import pytest
 from experiments import in_process
 from scaling.archives import wheel
 from unmask.errors import UserError
-from unmask.experiments.command import ExperimentOptions, run_experiment
+from unmask.experiments.command import run_experiment
+from unmask.experiments.options import ExperimentOptions
 from unmask.experiments.temporal import experiment as temporal
 from unmask.experiments.temporal import outcome
 
