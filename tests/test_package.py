@@ -1,4 +1,4 @@
-"""The package as a package: metadata, lightness, layers, pins, and the wheel in a clean environment.
+"""The package as a package: metadata, lightness, layers, circles, the mirror of tests, pins, and the wheel.
 
     make test ARGS=tests/test_package.py
 """
@@ -187,14 +187,61 @@ def arrows(room: str) -> set[tuple[str, str]]:
     return found
 
 
-def test_decoding_has_few_arrows_and_no_circle():
+def test_decoding_has_few_arrows() -> None:
     found = arrows("decoding")
     assert {("generate", "loop"), ("loop", "passes"), ("passes", "rules"), ("rules", "state")} <= found
     assert len(found) <= 40, sorted(found)
+    assert not circle(found)
+
+
+def circle(found: set[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What is left of some arrows when all that nobody left imports, or that imports nobody left, is taken away."""
     left = set(found)
-    while free := {a for a, _ in left} - {b for _, b in left}:  # imported by none of those that are left
-        left = {(a, b) for a, b in left if a not in free}
-    assert not left, f"a circle among {sorted(left)}"
+    while ends := ({a for a, _ in left} - {b for _, b in left}) | ({b for _, b in left} - {a for a, _ in left}):
+        left = {(a, b) for a, b in left if a not in ends and b not in ends}
+    return sorted(left)
+
+
+def file_arrows(room: str) -> set[tuple[str, str]]:
+    """Who imports whom among all files of a room; what its `__init__` re-exports is no arrow, since that is lazy."""
+    modules = {module_name(path): path for path in (SRC / "unmask" / room).rglob("*.py") if path.name != "__init__.py"}
+    found = set()
+    for here, path in modules.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            if isinstance(node, ast.ImportFrom):
+                assert not node.level, f"{here}: a relative import"
+                names = [str(node.module), *(f"{node.module}.{name}" for name in names)]
+            found |= {(here, name) for name in names if name in modules and name != here}
+    return found
+
+
+# bench has one, which goes with the move of what it measures.
+@pytest.mark.parametrize("room", [room for room in ROOMS if (SRC / "unmask" / room).is_dir() and room != "bench"])
+def test_no_room_has_a_circle_among_its_files(room: str) -> None:
+    assert not (left := circle(file_arrows(room))), f"a circle among {left}"
+
+
+def test_a_circle_is_what_is_left() -> None:
+    assert not circle({("a", "b"), ("b", "c"), ("a", "c")})
+    assert circle({("a", "b"), ("b", "c"), ("c", "b"), ("c", "d")}) == [("b", "c"), ("c", "b")]
+
+
+# ---------------------------------------------------------------- the mirror
+
+# Not mirrored yet, since they are on the move: a room, and files of a name. To be emptied.
+UNMIRRORED_ROOMS, UNMIRRORED_NAMES = {"bench"}, {"arguments.py"}
+NEEDS_NO_TEST = {"__init__.py", "__main__.py", "_version.py"}
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=module_name)
+def test_every_source_has_its_test_file(path: Path) -> None:
+    inside = path.relative_to(SRC / "unmask")
+    if path.name in NEEDS_NO_TEST | UNMIRRORED_NAMES or inside.parts[0] in UNMIRRORED_ROOMS:
+        return
+    mirror = ROOT / "tests" / inside.with_name(f"test_{path.name}")
+    assert mirror.is_file(), f"{inside} has no {mirror.relative_to(ROOT)}"
+    assert re.search(r"^def test_", mirror.read_text(), re.M), f"{mirror.relative_to(ROOT)} holds no test"
 
 
 def test_import_reader_sees_every_form(tmp_path, monkeypatch):

@@ -223,7 +223,7 @@ def compare(args: argparse.Namespace) -> None:
 
 def lm_eval(args: list[str] | argparse.Namespace) -> int:
     """lm-evaluation-harness's command line; its model `unmask` takes --model_args path=RUN,method=...,guidance=..."""
-    from unmask.evaluation.harness import command
+    from unmask.evaluation.harness_command import command
 
     return command(args if isinstance(args, list) else [])
 

