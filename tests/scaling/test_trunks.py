@@ -39,7 +39,7 @@ def trunk(name: str = "a", **changes: object) -> dict:
 
 
 def runs_of(bench: Bench, *parts: dict, **changes: object) -> list[PlannedRun]:
-    plan(PlanOptions(plan=str(bench.settings(*parts, **changes)), out=str(bench.plan)))
+    bench.made(*parts, **changes)
     return read_plan(bench.plan).runs
 
 

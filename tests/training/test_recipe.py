@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from unmask.errors import UserError
-from unmask.training.recipe import build, kinds, load_recipe
+from unmask.training.overrides import load_recipe
+from unmask.training.recipe import build, kinds, refuse_contradictions
 from unmask.training.recipe_fields import BUDGETS, Recipe
 
 MINIMAL = "data: d\nout: o\nsteps: 5\n"
@@ -131,3 +132,8 @@ def test_every_recipe_in_the_repository_is_valid(root: Path) -> None:
     assert recipes
     for path in recipes:
         load_recipe(path, {"data": "d", "out": "o"})
+
+
+def test_a_subset_of_nothing_is_refused(lab):
+    with pytest.raises(UserError, match="unique_subset is 1"):
+        refuse_contradictions(lab.recipe("x", unique_subset=1))

@@ -112,6 +112,6 @@ class HarnessOptions(Options):
         return cls(tuple(words)), False
 
     def run(self) -> Result:
-        from unmask.evaluation.harness import command
+        from unmask.evaluation.harness_command import command
 
         return Result(None, "", command(list(self.words)))

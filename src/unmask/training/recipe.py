@@ -1,10 +1,10 @@
 """Recipes: the settings of a training run, from a mapping or a YAML file, checked into one resolved `Recipe`.
 
     unmask train demo-mdm --steps 200 --model.n_layer 4
-    load_recipe("my.yaml", {"steps": "200", "model.n_layer": "4"})
+    build(Recipe, settings_of(read_yaml("my.yaml"), "my.yaml"), "")
 
 A key that does not exist, a value of the wrong type, or sizes that do not fit is one line naming the field.
-`overrides.py` has the keys of the command line, `record.py` what a run folder keeps of its recipe.
+`overrides.py` reads a file with the command line's keys over it, `record.py` what a run folder keeps of its recipe.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ import math
 import os
 import types
 import typing
-from pathlib import Path
 from typing import Any
 
 from unmask.data.sft_fields import SFTFields
 from unmask.errors import UserError, nearest
 from unmask.model.presets import preset
 from unmask.options import declared
-from unmask.settings import read_yaml, shown
+from unmask.settings import shown
 from unmask.terminal import say
 from unmask.training.recipe_fields import BUDGETS, Recipe, fork_of
 
@@ -58,17 +57,6 @@ def refuse_contradictions(recipe: Recipe) -> None:
     if sft is not None and sft.validation and sft.validation_share != SFTFields().validation_share:
         both = f"sft.validation names {sft.validation}, but sft.validation_share is {sft.validation_share}"
         raise UserError(f"{both}: held-out rows come from one of them; leave out the other")
-
-
-def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Recipe:
-    """The recipe in a YAML file with dotted overrides (values as YAML text). Raises `UserError`."""
-    from unmask.training.overrides import apply, parsed
-
-    given = parsed(overrides or {})  # what is wrong on the command line comes first
-    if not Path(path).exists():
-        raise UserError(f"{path} does not exist; give a recipe, such as recipes/demo-mdm.yaml")
-    recipe: Recipe = build(Recipe, apply(settings_of(read_yaml(path), str(path)), given), "")
-    return recipe
 
 
 def settings_of(fields: Any, where: str) -> dict[str, Any]:

@@ -8,7 +8,6 @@ import pytest
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.training.batches import Batches
-from unmask.training.recipe import refuse_contradictions
 from unmask.training.setup import model_config
 
 
@@ -48,8 +47,3 @@ def test_all_data_is_as_it_was(lab):
 def test_what_is_not_there_is_refused(lab, changes, words):
     with pytest.raises(UserError, match=words):
         batches(lab, **changes)
-
-
-def test_a_subset_of_nothing_is_refused(lab):
-    with pytest.raises(UserError, match="unique_subset is 1"):
-        refuse_contradictions(lab.recipe("x", unique_subset=1))
