@@ -1,7 +1,7 @@
 """The demo, from nothing to a report: `make demo`.
 
-    python -m unmask.evaluation.demo --out runs/demo
-    python -m unmask.evaluation.demo --out runs/mine --source notes/ --flops 4e12 --json
+    python -m unmask.experiments.demo.run --out runs/demo
+    python -m unmask.experiments.demo.run --out runs/mine --source notes/ --flops 4e12 --json
 
 Prepares text, trains a masked diffusion model and an autoregressive one of the same shape with the same FLOPs, at once
 on one thread each, compares them on held-out text by one protocol beside simple baselines, lets both write, and leaves
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m unmask.evaluation.demo",
+        prog="python -m unmask.experiments.demo.run",
         description="Trains an MDM and an ARM side by side, compares them, and writes a report.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
@@ -153,9 +153,9 @@ def finish(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
     import torch
 
     from unmask.evaluation.compare import compare, training_curve
-    from unmask.evaluation.plots import picture
-    from unmask.evaluation.report import render
-    from unmask.evaluation.samples import measure_speed, write_samples
+    from unmask.experiments.demo.plots import picture
+    from unmask.experiments.demo.report import render
+    from unmask.experiments.demo.samples import measure_speed, write_samples
     from unmask.model.folder import load
     from unmask.model.number_types import processor_name
     from unmask.training.run_folder import VERSIONS, read_json

@@ -16,8 +16,9 @@ import pytest
 import yaml
 
 import unmask
-from unmask.evaluation.demo import EQUAL, RECIPES, build_parser, train
 from unmask.evaluation.stages import Stages
+from unmask.experiments.demo import run
+from unmask.experiments.demo.run import EQUAL, RECIPES, build_parser, train
 
 
 def test_every_number_the_issue_asks_for(demo_run: Path, summary: dict[str, Any]) -> None:
@@ -136,7 +137,7 @@ def test_the_number_type_goes_to_both_trainings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], told: list[str]
 ) -> None:
     begun: dict[str, list[str]] = {}
-    monkeypatch.setattr("unmask.evaluation.demo.run_together", lambda commands, stages, **facts: begun.update(commands))
+    monkeypatch.setattr(run, "run_together", lambda commands, stages, **facts: begun.update(commands))
     options = build_parser().parse_args(["--out", str(tmp_path), *words])
     train(options, {kind: RECIPES / f"demo-{kind}.yaml" for kind in ("mdm", "arm")}, Stages(tmp_path / "stages.json"))
     assert sorted(begun) == ["arm", "mdm"]
@@ -149,8 +150,8 @@ def test_the_shipped_recipes_name_their_number_type() -> None:
         assert yaml.safe_load(path.read_text())["precision"] in ("fp32", "bf16"), path
 
 
-def test_the_shipped_recipes_are_twins() -> None:
+def test_the_shipped_recipes_are_twins(root: Path) -> None:
     mdm, arm = (yaml.safe_load((RECIPES / f"demo-{kind}.yaml").read_text()) for kind in ("mdm", "arm"))
     assert {name: mdm.get(name) for name in EQUAL} == {name: arm.get(name) for name in EQUAL}
     assert (mdm["objective"]["kind"], arm["objective"]["kind"]) == ("mdm", "arm")
-    assert os.path.samefile(RECIPES, Path(__file__).parents[2] / "recipes")
+    assert os.path.samefile(RECIPES, root / "recipes")
