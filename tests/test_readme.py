@@ -11,7 +11,7 @@ Every line of every ```bash block is dealt with by one rule below, or the test f
 
 Where a command reads a run under runs/ that an earlier one did not write (that of `make demo`, which takes
 minutes), a tiny random model stands there. ```python blocks run in the same folder after the commands.
-Relative links in the README and in docs/ must point at files that exist.
+Relative links in the README, in docs/ and in results/ must point at files that exist.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-PAGES = [README, ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [README, ROOT / "CHANGELOG.md", *sorted([*(ROOT / "docs").rglob("*.md"), *(ROOT / "results").rglob("*.md")])]
 
 # What makes any training small, put behind a README's `unmask train` line.
 TINY = "--steps 2 --precision fp32 --batch_size 2 --model.n_layer 1 --model.n_head 2 --model.n_embd 32"
@@ -167,7 +167,13 @@ def test_the_rules_take_what_they_should():
     assert {command: rule(command) for command in expected} == expected
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.exists()], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_relative_links_lead_somewhere(page):
     targets = re.findall(r"\]\((?!\w+:|#)([^)#\s]+)", page.read_text())
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def test_every_kept_result_stands_in_the_table_once_and_none_in_docs():
+    listed = re.findall(r"^\| \[[\w.-]+\.json\]\(([\w.-]+)\) \|", (ROOT / "results" / "README.md").read_text(), re.M)
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "results").glob("*.json"))
+    assert not list((ROOT / "docs").glob("*.json"))
