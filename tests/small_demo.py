@@ -33,7 +33,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Demo:
-    """The command that `make demo` runs, on the small corpus."""
+    """The verb that `make demo` runs, on the small corpus."""
 
     def __init__(self, corpus: Path) -> None:
         self.corpus = corpus
@@ -41,7 +41,7 @@ class Demo:
     def command(self, out: Path, *words: str | Path, flops: str = "1e9") -> list[str]:
         small = ["--source", self.corpus, "--tokenizer", "bpe:300", "--split", "random:0.3", "--flops", flops]
         small += ["--windows", "6", "--draws", "4"]
-        return [sys.executable, "-m", "unmask.experiments.demo.run", *map(str, ["--out", out, *small, *words])]
+        return [sys.executable, "-m", "unmask", "experiment", "demo", *map(str, ["--out", out, *small, *words])]
 
     def run(self, out: Path, *words: str | Path, flops: str = "1e9") -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.command(out, *words, flops=flops), capture_output=True, text=True, timeout=110)

@@ -158,7 +158,7 @@ def test_the_rules_take_what_they_should():
         "unmask train --help": "real",
         "unmask convert smdm WEIGHTS --out FOLDER": "help",
         "python -m pytest tests/model -k presets": "collect",
-        ".venv/bin/python -m unmask.experiments.demo.run --out runs/demo": "help",
+        ".venv/bin/python -m unmask.experiments.table runs/reversal": "help",
         "python -m http.server": "",
         "make test": "make",
         "git clone somewhere": "not ours",

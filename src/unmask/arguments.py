@@ -15,6 +15,7 @@ from unmask._version import __version__
 from unmask.errors import UserError
 from unmask.evaluation import OPTIONS
 from unmask.experiments.arguments import add_experiment
+from unmask.experiments.demo.arguments import add_demo
 from unmask.scaling.arguments import add_scale
 from unmask.settings import listed_recipes
 
@@ -102,6 +103,15 @@ def add_placement(p: argparse.ArgumentParser, dtype: str | None = "one") -> None
         p.add_argument("--dtype", action="append", default=None, help=f"{words}; repeatable, side by side; fp32")
     else:
         p.add_argument("--dtype", default="fp32", help=words)
+
+
+def demo_parser() -> Parser:
+    """Of `unmask experiment demo`, which has options of its own."""
+    words = "The demo: trains an MDM and an ARM side by side, compares them, writes a report; stopped, it goes on."
+    made = Parser(prog="unmask experiment demo", description=words, formatter_class=Help, allow_abbrev=False)
+    made.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_demo(made)
+    return made
 
 
 def build_parser(functions: dict[str, Function]) -> tuple[Parser, dict[str, Parser]]:

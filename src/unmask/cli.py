@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from unmask.arguments import build_parser
+from unmask.arguments import Parser, build_parser, demo_parser
 from unmask.errors import SaidElsewhere, UserError, nearest
 from unmask.files import NO_ROOM, REFUSED
 from unmask.settings import listed_recipes
@@ -85,6 +85,8 @@ def out_of_memory(error: BaseException) -> bool:
 def run(argv: list[str]) -> int:
     if argv[:1] == ["lm-eval"]:  # all that follows is the harness's
         return lm_eval(argv[1:])
+    if argv[:2] == ["experiment", "demo"]:
+        return demo(argv[2:])
     parser, verbs = build_parser(FUNCTIONS)
     words = [word for word in argv if not word.startswith("-")]
     if words and argv[0] == words[0] and words[0] not in verbs:
@@ -99,10 +101,14 @@ def run(argv: list[str]) -> int:
     if args.verb == "train":
         args.overrides = overrides(settings + rest)
     elif rest:
-        name = f"{args.verb} {args.subject}" if "subject" in args else args.verb
-        options = [o for action in verbs[name]._actions for o in action.option_strings]
-        raise UserError(f"unknown argument {rest[0]}{nearest(rest[0], options)}; see unmask {name} --help")
+        refuse(rest[0], verbs[f"{args.verb} {args.subject}" if "subject" in args else args.verb])
     return int(args.function(args) or 0)
+
+
+def refuse(word: str, parser: Parser) -> NoReturn:
+    """Raises `UserError` for a word that a verb does not know."""
+    options = [option for action in parser._actions for option in action.option_strings]
+    raise UserError(f"unknown argument {word}{nearest(word, options)}; see {parser.prog} --help")
 
 
 def parted(argv: list[str], parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
@@ -282,6 +288,21 @@ def experiment(args: argparse.Namespace) -> int:
     emit(args, result, in_words(result))
     signal = result.get("signal")
     return 128 + signal if signal else 0
+
+
+def demo(argv: list[str]) -> int:
+    """`unmask experiment demo`: trains both kinds of model, compares them, and writes a report."""
+    from unmask.experiments.demo.run import DemoOptions, in_words, run_demo
+
+    args, rest = (parser := demo_parser()).parse_known_args(argv)
+    if rest:
+        refuse(rest[0], parser)
+    fields = {name: value for name, value in vars(args).items() if name != "json" and value is not None}
+    result = run_demo(DemoOptions(**fields))
+    if signal := result.get("signal"):
+        return 128 + int(signal)
+    emit(args, result, in_words(result, args.out))
+    return 0
 
 
 def tune(args: argparse.Namespace) -> None:

@@ -31,6 +31,16 @@ def test_every_experiment_has_a_claim_and_the_time_of_each_size() -> None:
             merged(one.fields["settings"], one.fields.get(size) or {}, size)  # overrides name settings that exist
 
 
+def test_the_demo_is_listed_and_is_no_finding() -> None:
+    listed = run_experiment(ExperimentOptions())
+    assert set(listed["demo"]) == {"about", "time"} and "no finding" in listed["demo"]["about"]
+    assert command.in_words(listed).splitlines()[-2].startswith("demo: no finding")
+    assert "demo" not in experiments() and "demo" not in [one["name"] for one in listed["experiments"]]
+    for name, words in (("demo", "options of its own, behind its name"), ("dmeo", "did you mean 'demo'")):
+        with pytest.raises(UserError, match=words):
+            run_experiment(ExperimentOptions(name))
+
+
 def test_listing_imports_no_torch() -> None:
     code = (
         "import sys; from unmask.cli import main\n"

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import unmask
-from unmask.arguments import build_parser
+from unmask.arguments import build_parser, demo_parser
 from unmask.cli import FUNCTIONS, main
 from unmask.likelihood.scoring import config_hash
 from unmask.model.config import ModelConfig
@@ -105,6 +105,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save(folder / "tiny", Transformer(ModelConfig(**sizes, eos_id=tokenizer.eos_id), seed=0), tokenizer)
 
 
+def parsers() -> dict[str, argparse.ArgumentParser]:
+    return {**build_parser(FUNCTIONS)[1], "experiment demo": demo_parser()}
+
+
 def options(parser: argparse.ArgumentParser) -> dict[str, Any]:
     """Flag (or place) to default, as JSON can hold it."""
     shown = {}
@@ -163,7 +167,7 @@ def hashes() -> list[str]:
 
 
 FACE: dict[str, Callable[[Path, pytest.CaptureFixture[str]], Any]] = {
-    "options": lambda model, capsys: {verb: options(parser) for verb, parser in build_parser(FUNCTIONS)[1].items()},
+    "options": lambda model, capsys: {verb: options(parser) for verb, parser in parsers().items()},
     "python": lambda model, capsys: python(),
     "json": results,
     "errors": errors,

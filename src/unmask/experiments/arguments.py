@@ -10,7 +10,7 @@ import argparse
 
 def add_experiment(p: argparse.ArgumentParser) -> None:
     """Defaults here are those of `command.ExperimentOptions`."""
-    p.add_argument("name", nargs="?", metavar="NAME", help="which; by default lists them with time and finding")
+    p.add_argument("name", nargs="?", metavar="NAME", help="which, or demo; by default lists them all")
     p.add_argument("--seeds", default="3", help="how many, or which: 0,1,2")
     p.add_argument("--quick", action="store_true", help="minutes on one thread, one seed: to try it, no result")
     p.add_argument("--full", action="store_true", help="the paper's size, for GPUs")

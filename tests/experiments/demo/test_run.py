@@ -18,7 +18,7 @@ import yaml
 import unmask
 from unmask.evaluation.stages import Stages
 from unmask.experiments.demo import run
-from unmask.experiments.demo.run import EQUAL, RECIPES, build_parser, train
+from unmask.experiments.demo.run import EQUAL, KINDS, RECIPES, DemoOptions, train
 
 
 def test_every_number_the_issue_asks_for(demo_run: Path, summary: dict[str, Any]) -> None:
@@ -104,7 +104,7 @@ def test_a_failing_child_stops_the_other_and_is_named(demo: Any, tmp_path: Path)
     arm.kill()
     _, said = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert said.strip().splitlines()[-1].startswith("unmask demo: error: arm: ")
+    assert said.strip().splitlines()[-1].startswith("unmask: error: arm: ")
     assert list((out / "mdm" / "checkpoints").glob("step-*/config.json")), "the other one saved itself"
 
 
@@ -123,23 +123,25 @@ def test_bad_input_is_one_line_and_status_2(demo: Any, corpus: Path, tmp_path: P
         (["--windows", "1"], "--windows is 1; give at least 2"),
         (["--precision", "fp16"], "--precision is 'fp16' (did you mean 'bf16'?); give one of auto, fp32, bf16"),
         (["--tokenizer", "bpe:many"], "bpe:many"),
+        (["--quick"], "unknown argument --quick; see unmask experiment demo --help"),
+        (["--sourc", corpus], "unknown argument --sourc (did you mean '--source'?)"),
     ]
     for words, message in cases:
         done = demo.run(tmp_path / "out", *words)
         assert done.returncode == 2, (words, done.stderr)
         last = done.stderr.strip().splitlines()[-1]
-        assert last.startswith("unmask demo: error: ") and message in last, (words, done.stderr)
+        assert last.startswith("unmask: error: ") and message in last, (words, done.stderr)
         assert "Traceback" not in done.stderr and done.stdout == ""
 
 
-@pytest.mark.parametrize(("words", "told"), [([], []), (["--precision", "auto"], ["--precision", "auto"])])
+@pytest.mark.parametrize(("precision", "told"), [(None, []), ("auto", ["--precision", "auto"])])
 def test_the_number_type_goes_to_both_trainings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], told: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: str | None, told: list[str]
 ) -> None:
     begun: dict[str, list[str]] = {}
     monkeypatch.setattr(run, "run_together", lambda commands, stages, **facts: begun.update(commands))
-    options = build_parser().parse_args(["--out", str(tmp_path), *words])
-    train(options, {kind: RECIPES / f"demo-{kind}.yaml" for kind in ("mdm", "arm")}, Stages(tmp_path / "stages.json"))
+    options = DemoOptions(out=tmp_path, precision=precision)
+    train(options, {kind: options.recipe(kind) for kind in KINDS}, Stages(tmp_path / "stages.json"))
     assert sorted(begun) == ["arm", "mdm"]
     for command in begun.values():
         assert [word for word in command if word in ("--precision", "auto", "fp32", "bf16")] == told

@@ -1,7 +1,7 @@
-"""The demo, from nothing to a report: `make demo`.
+"""The demo, from nothing to a report: `unmask experiment demo`, which `make demo` runs.
 
-    python -m unmask.experiments.demo.run --out runs/demo
-    python -m unmask.experiments.demo.run --out runs/mine --source notes/ --flops 4e12 --json
+    unmask experiment demo --out runs/demo
+    unmask experiment demo --out runs/mine --source notes/ --flops 4e12 --json
 
 Prepares text, trains a masked diffusion model and an autoregressive one of the same shape with the same FLOPs, at once
 on one thread each, compares them on held-out text by one protocol beside simple baselines, lets both write, and leaves
@@ -11,14 +11,13 @@ finished is not repeated. Method: arXiv 2410.18514; see docs/demo.md.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import platform
 import sys
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from unmask._version import __version__
 from unmask.errors import UserError, nearest
@@ -26,7 +25,7 @@ from unmask.evaluation.stages import Stages, Stopped, run_together
 from unmask.files import write_whole
 from unmask.settings import RECIPES, read_yaml
 from unmask.statistics import said
-from unmask.terminal import heed_interrupts, say
+from unmask.terminal import say
 
 SCHEMA_VERSION = 1
 KINDS = ("mdm", "arm")
@@ -35,49 +34,31 @@ EQUAL = ("model", "context", "steps", "tokens", "flops", "flops_rule", "precisio
 UNMASK = (sys.executable, "-m", "unmask")
 
 
-def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Runs the demo and exits with its status."""
-    status = 0
-    heed_interrupts()
-    try:
-        options = build_parser().parse_args(argv)
-        summary = run(options)
-        print(json.dumps(summary, ensure_ascii=False) if options.json else in_words(summary, options.out))
-    except UserError as error:
-        say(f"unmask demo: error: {error}")
-        status = 2
-    except Stopped as stopped:
-        say("demo: stopped; the same command goes on from here")
-        status = 128 + stopped.number
-    except KeyboardInterrupt:
-        status = 130
-    sys.exit(status)
+@dataclass(frozen=True)
+class DemoOptions:
+    """What `unmask experiment demo` takes."""
+
+    out: Path = Path("runs/demo")
+    source: str = "sotu"
+    tokenizer: str = "bpe:1024"
+    split: str = "random:0.05"
+    flops: str | None = None
+    precision: str | None = None
+    recipes: Path = RECIPES
+    windows: int = 256
+    draws: int = 8
+    seed: int = 1234
+
+    def recipe(self, kind: str) -> Path:
+        return self.recipes / f"demo-{kind}.yaml"
 
 
-def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m unmask.experiments.demo.run",
-        description="Trains an MDM and an ARM side by side, compares them, and writes a report.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), metavar="FOLDER", help="where all of it goes")
-    parser.add_argument("--source", default="sotu", help="text: sotu, a folder, a file, hf:NAME")
-    parser.add_argument("--tokenizer", default="bpe:1024", help="bytes, bpe:SIZE, a folder, or a hub name")
-    parser.add_argument("--split", default="random:0.05", help="random:SHARE, or date:YEAR (validation since then)")
-    parser.add_argument("--flops", default=None, metavar="X", help="budget of each model instead of the recipes'")
-    parser.add_argument("--precision", default=None, help="fp32, bf16 or auto instead of the recipes'")
-    parser.add_argument("--recipes", type=Path, default=RECIPES, metavar="FOLDER", help="of demo-mdm and demo-arm.yaml")
-    parser.add_argument("--windows", type=int, default=256, help="held-out windows of the comparison")
-    parser.add_argument("--draws", type=int, default=8, help="Monte Carlo draws a window")
-    parser.add_argument("--seed", type=int, default=1234, help="of the comparison and the samples")
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
-    return parser
+def run_demo(options: DemoOptions) -> dict[str, Any]:
+    """The summary; where a signal ended it, what was done is saved, and there is `signal` alone.
 
-
-def run(options: argparse.Namespace) -> dict[str, Any]:
-    """All stages; returns the summary."""
-    out: Path = options.out
-    recipes = {kind: options.recipes / f"demo-{kind}.yaml" for kind in KINDS}
+    Raises `UserError` for settings that do not fit, an `out` that cannot be written, and what a stage refuses.
+    """
+    out, recipes = options.out, {kind: options.recipe(kind) for kind in KINDS}
     check(options, recipes)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -85,11 +66,14 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
         prepare(options, stages)
         train(options, recipes, stages)
         return finish(options, stages)
+    except Stopped as stopped:
+        say("demo: stopped; the same command goes on from here")
+        return {"signal": stopped.number}
     except OSError as error:
         raise UserError(f"{error.filename or out} cannot be written: {error.strerror}; give another --out") from error
 
 
-def check(options: argparse.Namespace, recipes: dict[str, Path]) -> None:
+def check(options: DemoOptions, recipes: dict[str, Path]) -> None:
     """Refuses settings that would fail only after the training."""
     for name, least in (("windows", 2), ("draws", 2), ("seed", 0)):
         if getattr(options, name) < least:
@@ -108,14 +92,14 @@ def check(options: argparse.Namespace, recipes: dict[str, Path]) -> None:
         if not isinstance(fields[kind], dict):
             raise UserError(f"{path} is not a recipe: it must hold `key: value` lines")
     for name in EQUAL:
-        values = [found.get(name) for found in fields.values()]
+        values = [recipe.get(name) for recipe in fields.values()]
         if values[0] != values[1]:
             raise UserError(
                 f"{name} is {values[0]} in {recipes['mdm']}, {values[1]} in {recipes['arm']}; make it equal"
             )
 
 
-def prepare(options: argparse.Namespace, stages: Stages) -> None:
+def prepare(options: DemoOptions, stages: Stages) -> None:
     """Text to tokens in OUT/data; quick where that is there."""
     before = dict(stages.records.get("prepare", {}))
     words = ["prepare", options.source, "--out", str(options.out / "data"), "--tokenizer", options.tokenizer]
@@ -124,7 +108,7 @@ def prepare(options: argparse.Namespace, stages: Stages) -> None:
         stages.records["prepare"] = before  # what the making took, not the looking
 
 
-def train(options: argparse.Namespace, recipes: dict[str, Path], stages: Stages) -> None:
+def train(options: DemoOptions, recipes: dict[str, Path], stages: Stages) -> None:
     """Both models at once, from where they are; one that is finished by the same recipe is left alone."""
     commands, facts = {}, {}
     for kind, recipe in recipes.items():
@@ -148,7 +132,7 @@ def train(options: argparse.Namespace, recipes: dict[str, Path], stages: Stages)
         run_together(commands, stages, **facts)
 
 
-def finish(options: argparse.Namespace, stages: Stages) -> dict[str, Any]:
+def finish(options: DemoOptions, stages: Stages) -> dict[str, Any]:
     """What comes after the training: comparison, samples, speed, pictures, summary and report."""
     import torch
 
@@ -204,7 +188,7 @@ def training_facts(run: Path) -> dict[str, Any]:
     return {**spent, **{name: recipe[name] for name in chosen}}
 
 
-def data_facts(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def data_facts(options: DemoOptions, folder: Path) -> dict[str, Any]:
     from unmask.data.manifest import Manifest
 
     manifest = Manifest.load(folder)
@@ -236,6 +220,3 @@ def in_words(summary: dict[str, Any], out: Path) -> str:
     lines += [f"report:   {out / 'report.html'}", f"numbers:  {out / 'summary.json'}"]
     return "\n".join(lines)
 
-
-if __name__ == "__main__":
-    main()
