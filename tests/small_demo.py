@@ -65,5 +65,5 @@ def demo_run(demo: Demo, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def summary(demo_run: Path) -> dict[str, Any]:
     """A copy of its own of the finished demo's numbers."""
-    found: dict[str, Any] = json.loads((demo_run / "summary.json").read_text(encoding="utf-8"))
-    return found
+    numbers: dict[str, Any] = json.loads((demo_run / "summary.json").read_text(encoding="utf-8"))
+    return numbers
