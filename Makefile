@@ -63,7 +63,7 @@ $(STAMP):
 	@echo "setup: done; the command is $(VENV)/bin/unmask" >&2
 
 demo: $(STAMP)
-	$(PY) -m unmask.evaluation.demo --out runs/demo
+	$(PY) -m unmask experiment demo --out runs/demo
 
 test: $(STAMP)
 	$(TEST_ENV) $(PY) -m pytest -q -rs -n $(JOBS) --dist loadfile $(ARGS)

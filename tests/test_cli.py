@@ -17,12 +17,12 @@ import pytest
 import torch
 
 import unmask
-from unmask.cli import main, warn
-from unmask.errors import UserError
+from unmask.cli import every_verb, main, warn
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
+from unmask.options import declared
 
 
 def command(*words: str | Path) -> list[str]:
@@ -323,21 +323,6 @@ def test_version() -> None:
     assert run("--version").stdout == f"unmask {unmask.__version__}\n"
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["demo-mdm", "--steps", "3", "--resume", "--lora={rank: 4, alpha: 8}", "--lr", "-1", "--json"],
-        ["--steps", "3", "--json", "--lora={rank: 4, alpha: 8}", "--lr", "-1", "demo-mdm", "--resume"],
-        ["--resume", "--steps", "3", "demo-mdm", "--lora={rank: 4, alpha: 8}", "--json", "--lr", "-1"],
-    ],
-)
-def test_keys_of_the_recipe_stand_anywhere(words: list[str]) -> None:
-    parser = build_parser(FUNCTIONS)[1]["train"]
-    known, settings = parted(words, parser)
-    assert sorted(known) == ["--json", "--resume", "demo-mdm"]
-    assert overrides(settings) == {"steps": "3", "lora": "{rank: 4, alpha: 8}", "lr": "-1"}
-
-
 def test_train_without_a_recipe_lists_those_that_are_shipped() -> None:
     shown, helped = run("train", "--resume"), run("train", "--help")
     assert shown.returncode == 2 and shown.stdout == ""
@@ -346,22 +331,6 @@ def test_train_without_a_recipe_lists_those_that_are_shipped() -> None:
     assert [line.split()[0] for line in lines] == ["demo-arm", "demo-mdm", "gsm8k-sft"]
     assert all(line in helped.stdout for line in lines)
     assert "--model.n_layer 4" in helped.stdout and "--dry-run" in helped.stdout
-
-
-def test_overrides() -> None:
-    assert overrides(["--model.n_layer", "4", "--steps=10", "--lr", "-1"]) == {
-        "model.n_layer": "4",
-        "steps": "10",
-        "lr": "-1",
-    }
-    with pytest.raises(UserError, match="--steps is given twice, as 3 and as 4; leave out one"):
-        overrides(["--steps", "3", "--seed", "1", "--steps=4"])
-    with pytest.raises(UserError, match="--steps has no value"):
-        overrides(["--steps", "--seed", "1"])
-    with pytest.raises(UserError, match="'stray' is not understood"):
-        overrides(["stray"])
-    with pytest.raises(UserError, match="--steps has no value"):
-        overrides(["--steps"])
 
 
 VERBS: dict[str, list[str]] = {
@@ -397,7 +366,7 @@ def test_a_device_or_a_type_that_is_not_there_is_one_line(
 
 
 def test_every_verb_that_runs_a_model_says_where_and_in_which_type() -> None:
-    _, verbs = build_parser(FUNCTIONS)
+    verbs = dict(every_verb())
     for name in VERBS.keys() - {"lm-eval"}:
-        defaults = {action.dest: action.default for action in verbs[name]._actions}
-        assert defaults["device"] == "auto" and defaults["dtype"] in ("fp32", None), name
+        defaults = {one.name: one.default for one in declared(verbs[name])}
+        assert defaults["device"] == "auto" and defaults["dtype"] in ("fp32", ["fp32"]), name

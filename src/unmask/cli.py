@@ -50,6 +50,7 @@ VERBS: dict[str, Verb] = {
         "scaling laws: plan and run a sweep, fit it, report, predict",
     ),
     "experiment": ("unmask.experiments.options:ExperimentOptions", "the paper's findings at our size, one by one"),
+    "experiment demo": ("unmask.experiments.demo.options:DemoOptions", "the demo: both kinds of model side by side"),
     "tune": ("unmask.bench.decode.options:TuneOptions", "pick a model's decoding rule and steps by measuring"),
     "bench": (
         {
@@ -160,6 +161,8 @@ def chosen(argv: Sequence[str]) -> tuple[str, type[Options] | None, list[str]]:
                 return name, None, words
             raise UserError(f"unmask {name} needs one of its verbs: {', '.join(verbs)}")
         word = words.pop(0)
+        if words and f"{word} {words[0]}" in verbs:
+            word = f"{word} {words.pop(0)}"
         if word not in verbs:
             refuse_moved([name, word])
             what = "is not a verb" if not name else f"is not a verb of unmask {name}"

@@ -23,12 +23,13 @@ import types
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NoReturn, Self
 
 from unmask.errors import UserError, nearest
 
 NEEDED = dataclasses.MISSING  # the default of what must be given
-KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class Option:
                 return int(text) if self.kind is int else number
             except ValueError:
                 raise UserError(f"{self.flag} is {text!r}; give {KINDS[self.kind]}", field=self.name) from None
-        return text
+        return Path(text) if self.kind is Path else text
 
     def check(self, value: Any, shown: str | None = None) -> None:
         """Raises `UserError`, which calls the option `shown`, for a value of another type or out of range."""
@@ -198,7 +199,8 @@ def declared(cls: Any) -> tuple[Option, ...]:
 def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
     made = field.default_factory
     default = field.default if made is dataclasses.MISSING else made()
-    parts = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+    parts = typing.get_args(hint) if union else (hint,)
     may_be_none = type(None) in parts
     hint = next(part for part in parts if part is not type(None))
     origin, inside = typing.get_origin(hint), typing.get_args(hint)

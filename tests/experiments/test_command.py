@@ -12,7 +12,7 @@ import pytest
 from unmask.errors import UserError
 from unmask.experiments import command, table
 from unmask.experiments.command import run_experiment
-from unmask.experiments.frame import Experiment
+from unmask.experiments.frame import Experiment, experiments
 from unmask.experiments.options import ExperimentOptions
 
 
@@ -58,3 +58,13 @@ def test_a_headline_must_be_made_of_figures(pretend: Experiment) -> None:
     for headline in ({}, {"a": {"estimate": 1}}):
         with pytest.raises(ValueError, match="headline"):
             command.check_headline({"experiment": "x", "headline": headline})
+
+
+def test_the_demo_is_listed_and_is_no_finding() -> None:
+    listed = run_experiment(ExperimentOptions())
+    assert set(listed["demo"]) == {"about", "time"} and "no finding" in listed["demo"]["about"]
+    assert command.in_words(listed).splitlines()[-2].startswith("demo: no finding")
+    assert "demo" not in experiments() and "demo" not in [one["name"] for one in listed["experiments"]]
+    for name, words in (("demo", "options of its own, behind its name"), ("dmeo", "did you mean 'demo'")):
+        with pytest.raises(UserError, match=words):
+            run_experiment(ExperimentOptions(name))

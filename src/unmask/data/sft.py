@@ -89,10 +89,10 @@ class Examples:
     @property
     def digest(self) -> str:
         """SHA-256 of the tokens and their marks."""
-        found = hashlib.sha256(self.starts.astype("<i8").tobytes())
-        found.update(self.flat.astype("<i4").tobytes())
-        found.update(self.flat_learned.tobytes())
-        return found.hexdigest()
+        hasher = hashlib.sha256(self.starts.astype("<i8").tobytes())
+        hasher.update(self.flat.astype("<i4").tobytes())
+        hasher.update(self.flat_learned.tobytes())
+        return hasher.hexdigest()
 
     def report(self) -> dict[str, Any]:
         """JSON values: counts, and the first rows skipped for each reason."""
@@ -243,17 +243,17 @@ def _tokens(
     """int32 ids and which are learned."""
     pieces, ids, marks = Pieces(tokenizer), list[int](), list[bool]()
     for part in parts:
-        found, text = list[int](), ""
+        part_ids, text = list[int](), ""
         for words, own in part.pieces:
             for piece in tokenizer.specials.split(words) if own else [words]:
                 if isinstance(piece, str):
                     text += piece
                 else:
-                    found, text = found + pieces.add(text) + pieces.token(piece), ""
-        found += pieces.add(text)
-        found += pieces.token(eos_id) if part.ends else []
-        ids += found
-        marks += [part.learned] * len(found)
+                    part_ids, text = part_ids + pieces.add(text) + pieces.token(piece), ""
+        part_ids += pieces.add(text)
+        part_ids += pieces.token(eos_id) if part.ends else []
+        ids += part_ids
+        marks += [part.learned] * len(part_ids)
     if bos is not None and ids[0] != bos:
         ids, marks = [bos, *ids], [marks[0], *marks]
     return np.array(ids, dtype=np.int32), np.array(marks, dtype=bool)

@@ -1,4 +1,4 @@
-"""Evaluation: one protocol for both kinds of model, baselines, tasks of our own, the demo and its report."""
+"""Evaluation: one protocol for both kinds of model, baselines, tasks of our own."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def names_in(folder: Path) -> tuple[frozenset[str], dict[str, Path]]:
 
     Files are searched rather than parsed: no name is missed, though a word more may be found.
     """
-    found: set[bytes] = set()
+    words: set[bytes] = set()
     own: dict[str, Path] = {}
     for place, folders, files in os.walk(folder):
         folders.sort()
@@ -73,18 +73,18 @@ def names_in(folder: Path) -> tuple[frozenset[str], dict[str, Path]]:
             path = Path(place, file)
             text = path.read_bytes()
             for line in _NAMED.findall(text):
-                found.update(_WORD.findall(line))
+                words.update(_WORD.findall(line))
             if file.endswith(".yaml") and (name := _OWN.search(text)):
                 own.setdefault(name[1].decode("utf-8", "replace"), path)
-    return frozenset(word.decode("utf-8", "replace") for word in found), own
+    return frozenset(word.decode("utf-8", "replace") for word in words), own
 
 
 def harness_folder() -> Path:
     """Where its task files lie, found without importing it. Raises `UserError` where it is not installed."""
-    found = importlib.util.find_spec("lm_eval")
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("lm_eval")
+    if spec is None or not spec.submodule_search_locations:
         raise UserError(MISSING)
-    return Path(found.submodule_search_locations[0], "tasks")
+    return Path(spec.submodule_search_locations[0], "tasks")
 
 
 def matching(name: str) -> list[str]:

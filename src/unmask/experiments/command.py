@@ -3,6 +3,7 @@
     unmask experiment
     unmask experiment reversal --quick --out runs/try
     unmask experiment reversal --seeds 3 --resume --plot
+    unmask experiment demo                              # has options of its own, see demo/run.py
 
 `result.json` holds `headline` (nested figures of estimate, low, high, n, clusters), seeds, command, commit and
 versions; it is written whole, when all of it is known. `README.md` beside it has claim, command, figures and reading.
@@ -16,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unmask.experiments.demo import ABOUT, TIME
 from unmask.experiments.frame import Experiment, Settings, experiment, experiments, figures
 from unmask.experiments.options import ExperimentOptions
 from unmask.files import write_whole
@@ -31,7 +33,7 @@ def run_experiment(options: ExperimentOptions) -> dict[str, Any]:
     Raises `UserError` for an unknown name, a folder in the way, and what the experiment refuses.
     """
     if options.name is None:
-        return {"experiments": listed()}
+        return {"experiments": listed(), "demo": {"about": ABOUT, "time": TIME}}
     one = experiment(options.name)
     settings = options.settings()
     from unmask.evaluation.stages import Stopped
@@ -113,6 +115,7 @@ def in_words(result: Mapping[str, Any]) -> str:
             lines += [f"{one['name']}: {one['claim']}"]
             lines += [f"  time: {one['time_usual']}; --quick {one['time_quick']}; --full {one['time_full']}"]
             lines += [f"  found: {one['found']}"]
+        lines += [f"demo: {result['demo']['about']}", f"  time: {result['demo']['time']}"]
         return "\n".join(lines)
     if "headline" not in result and result.get("until"):
         return f"{result['out']}: stopped after {result['until']}; go on with --resume"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class ExperimentOptions(Options):
     """Runs one of the paper's findings at our size; without a name lists them, with their times and what was found."""
 
-    name: str | None = argument("NAME", "which; by default lists them with time and finding", None)
+    name: str | None = argument("NAME", "which, or demo; by default lists them all", None)
     seeds: str = option("3", "how many, or which: 0,1,2")
     quick: bool = option(False, "minutes on one thread, one seed: to try it, no result")
     full: bool = option(False, "the paper's size, for GPUs")

@@ -204,14 +204,14 @@ def read_fields(path: Path) -> dict[str, Any]:
 def end_tokens(*files: Path) -> list[int]:
     """The tokens that end a text by config.json, then those that generation_config.json, where it is, adds to them:
     transformers' `generate` ends at any."""
-    found: list[int] = []
+    tokens: list[int] = []
     for file in files:
         told = read_object(file).get("eos_token_id") if file.is_file() else None
         for token in told if isinstance(told, list) else [told]:
             if token is not None and (not isinstance(token, int) or isinstance(token, bool)):
                 raise UserError(f"{file}: eos_token_id is {told!r}; it is a token id, or a list of them")
-            found += [] if token is None else [token]
-    return list(dict.fromkeys(found))
+            tokens += [] if token is None else [token]
+    return list(dict.fromkeys(tokens))
 
 
 class Tensors:

@@ -81,7 +81,7 @@ def recipe_keys() -> Iterator[tuple[str, str]]:
     def of(cls: type, prefix: str) -> Iterator[tuple[str, str]]:
         for one in declared(cls):
             default = one.default if isinstance(one.default, str) else json.dumps(one.default)
-            default = default or "none"
+            default = default if one.default not in ("", []) else "none"
             yield f"{prefix}{one.name}", f"{one.declared.help} (default: {default})"
         for name, inner in group_types(cls).items():
             yield from of(inner, f"{prefix}{name}.")

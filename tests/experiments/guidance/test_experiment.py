@@ -13,8 +13,8 @@ from experiments import in_process, prose
 from scaling.archives import wheel
 from unmask.errors import UserError
 from unmask.experiments.command import run_experiment
-from unmask.experiments.options import ExperimentOptions
 from unmask.experiments.guidance import experiment as guidance
+from unmask.experiments.options import ExperimentOptions
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
 from unmask.model.transformer import Transformer

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from unmask.evaluation.report import power, render
+from unmask.experiments.demo.report import power, render
 
 
 class Page(HTMLParser):

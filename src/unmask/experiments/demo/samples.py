@@ -74,8 +74,8 @@ def own_prompts(model: Model, held_out: TokenData, room: int, seed: int) -> tupl
     assert model.tokenizer is not None
     ids = held_out.read(0, min(held_out.n_tokens, HELD_OUT_TOKENS))
     text = model.tokenizer.decode(ids)
-    found = SENTENCE.findall(text) or [line for line in text.splitlines() if line.strip()] or [text]
-    drawn = (found[i].split() for i in np.random.default_rng(seed).permutation(len(found)))
+    begins = SENTENCE.findall(text) or [line for line in text.splitlines() if line.strip()] or [text]
+    drawn = (begins[i].split() for i in np.random.default_rng(seed).permutation(len(begins)))
     prompts = dict.fromkeys(" ".join(words[:PROMPT_WORDS]) for words in drawn)
     fitting = [prompt for prompt in prompts if prompt and 0 < len(model.tokenizer.encode(prompt)) <= room]
     return tuple(fitting[: len(PROMPTS)]) or (model.tokenizer.decode(ids[: max(1, room // 2)]),)
@@ -95,8 +95,8 @@ def continuations(mdm: Model, arm: Model, prompts: Sequence[str], length: int, s
         "prompts": [
             {
                 "prompt": prompt,
-                "texts": {name: found[i].text for name, found in written.items()},
-                "nfe": {name: found[i].nfe for name, found in written.items()},
+                "texts": {name: rows[i].text for name, rows in written.items()},
+                "nfe": {name: rows[i].nfe for name, rows in written.items()},
             }
             for i, prompt in enumerate(prompts)
         ],
@@ -107,31 +107,31 @@ def unmasking(mdm: Model, prompt: str, length: int, seed: int) -> dict[str, Any]
     """A short text appearing out of masks, several tokens a step."""
     length = min(length, UNMASKING_LENGTH)
     options: dict[str, Any] = {"steps": min(length, UNMASKING_STEPS), "order": "ancestral", "temperature": TEMPERATURE}
-    (found,) = generate(mdm, [prompt], length=length, seed=seed, **options)
-    return {**options, "prompt": prompt, "seed": seed, "nfe": found.nfe, "steps_shown": frames(mdm, found)}
+    (sample,) = generate(mdm, [prompt], length=length, seed=seed, **options)
+    return {**options, "prompt": prompt, "seed": seed, "nfe": sample.nfe, "steps_shown": frames(mdm, sample)}
 
 
 def guided(mdm: Model, prompt: str, length: int, seed: int) -> dict[str, Any]:
     """One prompt with and without classifier-free guidance, from the same random numbers."""
     options: dict[str, Any] = {"length": length, "steps": length, "order": "ancestral", "temperature": TEMPERATURE}
-    found = {}
+    samples = {}
     for w in (0.0, GUIDANCE):
         (sample,) = generate(mdm, [prompt], seed=seed, guidance=w, **options)
-        found[w] = sample
+        samples[w] = sample
     return {
         **options,
         "prompt": prompt,
         "seed": seed,
-        "samples": [{"guidance": w, "text": sample.text, "nfe": sample.nfe} for w, sample in found.items()],
+        "samples": [{"guidance": w, "text": sample.text, "nfe": sample.nfe} for w, sample in samples.items()],
     }
 
 
 def phrases(mdm: Model, seed: int) -> list[dict[str, Any]]:
     """The gaps of phrases anyone can finish, the surest token first and always the likeliest."""
-    found = infill(mdm, GAPPED, gap=GAP, order="confidence", temperature=0.0, seed=seed)
+    filled = infill(mdm, GAPPED, gap=GAP, order="confidence", temperature=0.0, seed=seed)
     return [
         {"title": title, "text": one.text, "nfe": one.nfe, "steps_shown": frames(mdm, one)}
-        for title, one in zip(GAPPED, found, strict=True)
+        for title, one in zip(GAPPED, filled, strict=True)
     ]
 
 
@@ -141,8 +141,8 @@ def held_out_gaps(mdm: Model, data: TokenData, seed: int) -> list[dict[str, Any]
     text = mdm.tokenizer.decode(data.read(0, min(data.n_tokens, HELD_OUT_TOKENS)))
     sentences = SENTENCE.findall(text)
     generator = np.random.default_rng(seed)
-    found = (gaps_in_a_sentence(mdm, sentences[i], generator, seed) for i in generator.permutation(len(sentences)))
-    return [sample for _, sample in zip(range(SENTENCES), filter(None, found), strict=False)]
+    gaps = (gaps_in_a_sentence(mdm, sentences[i], generator, seed) for i in generator.permutation(len(sentences)))
+    return [sample for _, sample in zip(range(SENTENCES), filter(None, gaps), strict=False)]
 
 
 def gaps_in_a_sentence(mdm: Model, sentence: str, generator: np.random.Generator, seed: int) -> dict[str, Any] | None:
@@ -161,20 +161,20 @@ def gaps_in_a_sentence(mdm: Model, sentence: str, generator: np.random.Generator
     if len(gapped) > mdm.config.block_size:
         return None
     steps = gapped.count(mdm.mask_id)
-    (found,) = generate(
+    (filled,) = generate(
         mdm, [gapped], length=0, steps=steps, order="confidence", quota="even", temperature=0.0, seed=seed
     )
     return {
         "truth": sentence,
-        "text": found.text,
-        "tokens_hidden": len(found.positions),
-        "tokens_right": sum(found.canvas[p] == truth[p] for p in found.positions),
-        "nfe": found.nfe,
-        "steps_shown": frames(mdm, found),
+        "text": filled.text,
+        "tokens_hidden": len(filled.positions),
+        "tokens_right": sum(filled.canvas[p] == truth[p] for p in filled.positions),
+        "nfe": filled.nfe,
+        "steps_shown": frames(mdm, filled),
     }
 
 
-def frames(model: Model, found: Generation) -> list[list[dict[str, Any]]]:
+def frames(model: Model, sample: Generation) -> list[list[dict[str, Any]]]:
     """The canvas before the first step and after each: {text, state, probability} for every token.
 
     state: "given" (of the prompt), "mask", "new" (committed by this step) or "kept" (by an earlier one).
@@ -182,23 +182,23 @@ def frames(model: Model, found: Generation) -> list[list[dict[str, Any]]]:
     tokenizer = model.tokenizer
     if tokenizer is None:
         raise UserError(f"{model.path or 'the model'} has no tokenizer.json; the demo shows text")
-    probability = dict(zip(found.positions, found.probabilities, strict=True))
-    committed = dict(zip(found.positions, found.steps, strict=True))
+    probability = dict(zip(sample.positions, sample.probabilities, strict=True))
+    committed = dict(zip(sample.positions, sample.steps, strict=True))
 
     def token(position: int, step: int) -> dict[str, Any]:
         if position not in committed:
-            return {"text": tokenizer.token_text(found.canvas[position]), "state": "given"}
+            return {"text": tokenizer.token_text(sample.canvas[position]), "state": "given"}
         if committed[position] > step:
             return {"text": "", "state": "mask"}
         state = "new" if committed[position] == step else "kept"
         return {
-            "text": tokenizer.token_text(found.canvas[position]),
+            "text": tokenizer.token_text(sample.canvas[position]),
             "state": state,
             "probability": probability[position],
         }
 
-    moments = [-1, *sorted(set(found.steps))]
-    return [[token(position, step) for position in range(len(found.canvas))] for step in moments]
+    moments = [-1, *sorted(set(sample.steps))]
+    return [[token(position, step) for position in range(len(sample.canvas))] for step in moments]
 
 
 def measure_speed(mdm: Model, arm: Model, rounds: int = SPEED_ROUNDS) -> dict[str, Any]:
@@ -219,10 +219,10 @@ def measure_speed(mdm: Model, arm: Model, rounds: int = SPEED_ROUNDS) -> dict[st
         for timed in range(-1, rounds):  # the first round only warms up
             for name, way in ways.items():
                 started = time.perf_counter()
-                found = way(prompts)
+                written = way(prompts)
                 if timed >= 0:
                     seconds[name].append(time.perf_counter() - started)
-                    nfe[name] += [sample.nfe for sample in found]
+                    nfe[name] += [sample.nfe for sample in written]
         for name in ways:
             median = statistics.median(seconds[name])
             row = {"way": name, "batch": batch, "tokens_per_second": batch * length / median, "seconds": median}

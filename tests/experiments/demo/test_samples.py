@@ -11,7 +11,7 @@ import pytest
 import unmask
 from unmask.data.shards import TokenData
 from unmask.decoding import generate
-from unmask.evaluation.samples import (
+from unmask.experiments.demo.samples import (
     GAPPED,
     HIDDEN_WORDS,
     PROMPTS,

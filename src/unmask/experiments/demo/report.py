@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from unmask.evaluation.plots import curves_svg, levels_svg
+from unmask.experiments.demo.plots import curves_svg, levels_svg
 from unmask.pages import confidence_colour, page, section, table
 
 NAMES = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unmask.evaluation.plots import picture
+from unmask.experiments.demo.plots import picture
 
 
 def test_a_picture_for_the_readme(summary: dict[str, Any], tmp_path: Path) -> None:
