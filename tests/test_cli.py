@@ -179,7 +179,7 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["sample", "nowhere"], "nowhere does not exist; give a run, a checkpoint or a model folder"),
         (["sample", "MODEL", "--oder", "confidence"], "unknown argument --oder (did you mean '--order'?)"),
         (["sample", "MODEL", "--order", "confidense"], "'confidense' is unknown (did you mean 'confidence'?)"),
-        (["sample", "MODEL", "--length", "many"], "argument --length: invalid int value: 'many'"),
+        (["sample", "MODEL", "--length", "many"], "--length is 'many'; give a whole number"),
         (["sample", "MODEL", "--prompt", "x" * 200], "prompt 0 has 200 tokens"),
         (["sample", "MODEL", "--length", "500"], "exceeds the context of 128; shorten prompt or length"),
         (["sample", "MODEL", "--fill", "no gap"], "has no blank"),
@@ -194,7 +194,7 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["train", "demo-mdm", "--lr", "3"], "lr is not a recipe key; lr is optimizer.lr (--optimizer.lr VALUE)"),
         (["train", "demo-mdm", "--steps", "3", "--steps", "4"], "--steps is given twice, as 3 and as 4"),
         (["train", "--steps", "0", "demo-mdm"], "steps is 0; give at least 1"),
-        (["train", "demo-mdm", "stray", "--steps", "1"], "'stray' is not understood"),
+        (["train", "demo-mdm", "stray", "--steps", "1"], "unknown argument stray; give a recipe's keys as --KEY VALUE"),
         (["train", "demo-mdm", "--resum"], "--resum has no value (did you mean '--resume'?)"),
         (["train", "MODEL"], "is a folder and no run: it has no recipe.yaml"),
         (["convert", "smdm", "WEIGHTS", "--out", "x"], "give exactly one of --config JSON and --size NAME"),
@@ -213,7 +213,7 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["eval", "nowhere", "--tasks", "unmask_piqa"], "nowhere does not exist"),
         (["compare", "a.json", "b.json"], "a.json cannot be read as JSON"),
         (["bench", "decode", "MODEL", "--data", "x", "--gabs", "3"], "unknown argument --gabs (did you mean '--gaps'"),
-        (["bench", "scor", "MODEL"], "invalid choice: 'scor'"),
+        (["bench", "scor", "MODEL"], "'scor' is not a verb of unmask bench"),
         (["bench", "decode", "MODEL"], "the following arguments are required: --data"),
         (["bench", "decode", "MODEL", "--data", "x", "--samples", "1"], "--samples is 1; give at least 2"),
         (["bench", "train", "--size", "7M"], "--size 7M is neither a preset"),
@@ -370,3 +370,23 @@ def test_every_verb_that_runs_a_model_says_where_and_in_which_type() -> None:
     for name in VERBS.keys() - {"lm-eval"}:
         defaults = {one.name: one.default for one in declared(verbs[name])}
         assert defaults["device"] == "auto" and defaults["dtype"] in ("fp32", ["fp32"]), name
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("score RUN x --steps 3", "unknown argument --steps is of unmask sample and unmask bench train, not of unmask score"),
+        ("sample RUN --prompt a --leng 3", "unknown argument --leng (did you mean '--length'?)"),
+        ("sample RUN --length 3 --length 4", "--length is given twice; leave out one"),
+        ("sample RUN --top-p 2", "top_p is 2.0; give a number above 0 and at most 1"),
+        ("smaple RUN", "'smaple' is not a verb (did you mean 'sample'?)"),
+        ("scale fti x", "'fti' is not a verb of unmask scale (did you mean 'fit'?)"),
+        ("scale", "unmask scale needs one of its verbs: plan, run"),
+    ],
+)
+def test_a_wrong_word_is_told_in_one_line(line: str, told: str, mdm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(mdm) if word == "RUN" else word for word in line.split()])
+    shown = capsys.readouterr()
+    assert ended.value.code == 2 and shown.out == ""
+    assert shown.err.count("\n") == 1 and told in shown.err, shown.err

@@ -161,6 +161,9 @@ def chosen(argv: Sequence[str]) -> tuple[str, type[Options] | None, list[str]]:
                 return name, None, words
             raise UserError(f"unmask {name} needs one of its verbs: {', '.join(verbs)}")
         word = words.pop(0)
+        if word == "--json" and name:  # of the verb behind it
+            words.append(word)
+            word = words.pop(0)
         if words and f"{word} {words[0]}" in verbs:
             word = f"{word} {words.pop(0)}"
         if word not in verbs:

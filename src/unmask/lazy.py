@@ -27,6 +27,6 @@ def lazily(package: str, homes: Mapping[str, str]) -> None:
             return getattr(importlib.import_module(homes[name]), name)
 
         def __dir__(self) -> list[str]:
-            return sorted(homes)
+            return sorted(self.__dict__.get("__all__", homes))
 
     sys.modules[package].__class__ = Lazy

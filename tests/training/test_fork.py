@@ -108,7 +108,7 @@ def test_under_its_own_recipe_it_is_the_trunks_longer_self(trunk: Any, tmp_path:
     shared = {"steps": 16, "optimizer__warmup": 1, "log_every": 3}
     folder = trunk.folder
     train(trunk.recipe("branch", fork=fork, optimizer__schedule="cooldown", **shared))
-    train(trunk.recipe("wsd", optimizer__schedule="wsd", optimizer__decay=0.5, **shared))
+    train(trunk.recipe("wsd", optimizer__schedule="wsd", optimizer__decay_share=0.5, **shared))
     assert same(folder / "branch", folder / "wsd")
     assert told(folder / "branch")[-1] == told(folder / "wsd")[-1]
 

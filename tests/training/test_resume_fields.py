@@ -79,7 +79,7 @@ MUST_NOT = {
     "optimizer.schedule": "wsd",
     "optimizer.warmup": 3,
     "optimizer.final": 0.5,
-    "optimizer.decay": 0.5,
+    "optimizer.decay_share": 0.5,
     "validation.every": 3,
     "validation.windows": 2,
     "validation.draws": 3,
