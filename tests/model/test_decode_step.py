@@ -32,8 +32,8 @@ class Rows:
     def __init__(self, network: Transformer, lengths: list[int], steps: int) -> None:
         self.network, self.generator = network, torch.Generator().manual_seed(len(lengths))
         self.texts = [self.draw(length) for length in lengths]
-        self.dtype = network.embedding.weight.dtype
-        self.cache = KVCache(network.config, len(lengths), max(lengths) + steps, dtype=self.dtype)
+        self.dtype = network.dtype
+        self.cache = network.cache(len(lengths), max(lengths) + steps)
         tokens_BT = torch.nn.utils.rnn.pad_sequence(self.texts, batch_first=True)
         positions_BT = torch.arange(tokens_BT.shape[1]).expand(tokens_BT.shape)
         network.hidden(tokens_BT, positions_BT=positions_BT, cache=self.cache)
@@ -91,7 +91,7 @@ def test_rows_leave() -> None:
 def test_packed_weights_where_they_pay() -> None:
     network = make()
     packed = {
-        (rows, steps): isinstance(DecodeStep(network, KVCache(network.config, rows, 40), steps).output, PackedProduct)
+        (rows, steps): isinstance(DecodeStep(network, network.cache(rows, 40), steps).output, PackedProduct)
         for rows in (3, 4)
         for steps in (PACKED_STEPS - 1, PACKED_STEPS)
     }

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from model.shapes import SIZES, T, V, make, tokens
 from unmask.model.config import ModelConfig
 from unmask.model.transformer import Transformer, rope_tables
+from unmask.model.visibility import keys
 
 
 def by_hand(network: Transformer, ids: list[int]) -> torch.Tensor:
@@ -100,16 +101,16 @@ def test_a_causal_model_does_not_look_ahead_and_a_bidirectional_one_does(positio
 @pytest.mark.parametrize("fields", [{}, {"causal": True}, {"n_layer": 1, "n_kv_head": 2}])
 def test_chosen_positions_are_those_of_all(fields: dict[str, Any]) -> None:
     network, where = make(**fields), torch.tensor([0, 3, 3, T, 2 * T - 1])
-    at_N = network.hidden(tokens(), at_N=where)
+    at_N = network.hidden(tokens(), at=network.config.alignment.at(where, T))
     torch.testing.assert_close(at_N, network.hidden(tokens()).flatten(0, 1)[where])
-    assert network.hidden(tokens(), at_N=where[:0]).shape == (0, network.config.n_embd)
+    assert network.hidden(tokens(), at=network.config.alignment.at(where[:0], T)).shape == (0, network.config.n_embd)
 
 
 def test_the_last_layer_runs_only_where_it_is_asked() -> None:
     network, seen = make(), []
     for layer in network.layers:
         layer.mlp.register_forward_hook(lambda module, args, out: seen.append(args[0].numel() // out.shape[-1]))
-    network.hidden(tokens(), at_N=torch.tensor([4, 7]))
+    network.hidden(tokens(), at=network.config.alignment.at(torch.tensor([4, 7]), T))
     assert seen == [2 * T] * (len(network.layers) - 1) + [2]
 
 
@@ -121,7 +122,7 @@ def test_recomputing_gives_the_same_gradients_and_keeps_less(at_N: torch.Tensor 
         network.recompute = recompute
         saved: list[int] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t, s=saved: (s.append(t.numel()), t)[1], lambda t: t):
-            hidden = network.hidden(tokens(), at_N=at_N)
+            hidden = network.hidden(tokens(), at=None if at_N is None else network.config.alignment.at(at_N, T))
         hidden.square().sum().backward()
         found.append([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
         kept.append(sum(saved))
@@ -143,9 +144,8 @@ def test_padding_behind_a_key_mask_changes_nothing(causal: bool) -> None:
     padded_BT[:, :5] = short
     mask_BT = torch.arange(T)[None] < 5
     with torch.no_grad():
-        torch.testing.assert_close(
-            network.head(network.hidden(padded_BT, key_mask_BS=mask_BT))[:, :5], network(short), atol=1e-5, rtol=1e-5
-        )
+        found = network(padded_BT, sees=network.sees & keys(mask_BT))[:, :5]
+        torch.testing.assert_close(found, network(short), atol=1e-5, rtol=1e-5)
 
 
 def test_only_differences_of_positions_matter() -> None:
