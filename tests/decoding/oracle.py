@@ -23,6 +23,7 @@ import numpy as np
 import torch
 
 from unmask.model.alignment import At
+from unmask.model.backbone import Mixture
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
 from unmask.model.visibility import Sees, Where, everything
@@ -120,6 +121,8 @@ class Oracle:
         sees: Sees | None = None,
         cache: CacheView | None = None,
         at: At | None = None,
+        level_B: torch.Tensor | None = None,
+        mixture: Mixture | None = None,
     ) -> torch.Tensor:
         """Log-posteriors, float64: [B, T, V], or [N, V] of the tokens asked for.
 
@@ -128,7 +131,7 @@ class Oracle:
         """
         tokens = tokens_BT.numpy()
         rows, width = tokens.shape
-        assert width <= self.config.block_size + 1
+        assert width <= self.config.block_size + 1 and mixture is None
         if at is not None:
             row_N, slot_N = (x.numpy() for x in at)
         else:
@@ -183,6 +186,12 @@ class Oracle:
 
     def head(self, hidden: torch.Tensor) -> torch.Tensor:
         return hidden.clone()
+
+    def cross_entropy(
+        self, hidden_NV: torch.Tensor, targets_N: torch.Tensor, weights_N: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        ce_N = -hidden_NV.log_softmax(-1).gather(1, targets_N[:, None])[:, 0]
+        return (ce_N * weights_N).sum(), ce_N
 
     def cache(self, batch: int, length: int) -> TokenCache:
         """What keys and values are to a Transformer: here the tokens themselves, as last written."""

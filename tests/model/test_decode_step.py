@@ -16,6 +16,9 @@ from unmask.model.transformer import Transformer
 SHAPE: dict[str, Any] = {"n_layer": 2, "n_head": 4, "n_embd": 32, "vocab_size": 50, "block_size": 96, "causal": True}
 
 
+QWEN: dict[str, Any] = {"n_kv_head": 2, "head_dim": 12, "qk_norm": True, "qkv_bias": True}
+
+
 def make(**fields: Any) -> Transformer:
     network = Transformer(ModelConfig(**{**SHAPE, **fields}), seed=0).eval().requires_grad_(False)
     for weight in network.parameters():
@@ -64,7 +67,7 @@ class Rows:
         self.texts = [self.texts[row] for row in order_R.tolist()]
 
 
-@pytest.mark.parametrize("fields", [{}, {"n_kv_head": 2}, {"tie_embeddings": True, "head_dim": 12}])
+@pytest.mark.parametrize("fields", [{}, {"n_kv_head": 2}, {"tie_embeddings": True, "head_dim": 12}, QWEN])
 @pytest.mark.parametrize("rows", [1, 3, 4, 7])
 @torch.no_grad()
 def test_equals_the_network(rows: int, fields: dict[str, Any]) -> None:

@@ -24,6 +24,9 @@ def by_hand(network: Transformer, ids: list[int]) -> torch.Tensor:
     def norm(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return x / torch.sqrt((x * x).mean() + config.norm_eps) * weight
 
+    def head_norm(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        return x if weight is None else norm(x, weight)
+
     def turn(x: torch.Tensor, position: int) -> torch.Tensor:
         half = config.head_dim // 2
         out = torch.empty_like(x)
@@ -38,9 +41,11 @@ def by_hand(network: Transformer, ids: list[int]) -> torch.Tensor:
     for layer in range(config.n_layer):
         own = {name.removeprefix(f"layers.{layer}."): value for name, value in w.items()}
         normed = [norm(x, own["attention_norm.weight"]) for x in xs]
-        qkv = [(own["attention.qkv.weight"] @ x).view(-1, size) for x in normed]
-        q = [[turn(row[h], t) for h in range(heads)] for t, row in enumerate(qkv)]
-        k = [[turn(row[heads + h], t) for h in range(kv_heads)] for t, row in enumerate(qkv)]
+        bias = own.get("attention.qkv.bias", torch.zeros(1).double())
+        qkv = [(own["attention.qkv.weight"] @ x + bias).view(-1, size) for x in normed]
+        q_norm, k_norm = (own.get(f"attention.{name}_norm.weight") for name in "qk")
+        q = [[turn(head_norm(row[h], q_norm), t) for h in range(heads)] for t, row in enumerate(qkv)]
+        k = [[turn(head_norm(row[heads + h], k_norm), t) for h in range(kv_heads)] for t, row in enumerate(qkv)]
         v = [[row[heads + kv_heads + h] for h in range(kv_heads)] for row in qkv]
         mixed = []
         for t in range(len(ids)):
@@ -70,6 +75,9 @@ def by_hand(network: Transformer, ids: list[int]) -> torch.Tensor:
         {"n_kv_head": 1, "causal": True},
         {"tie_embeddings": True},
         {"head_dim": 6, "intermediate_size": 20, "rope_base": 50.0, "norm_eps": 1e-3},
+        {"qkv_bias": True, "n_kv_head": 2},
+        {"qk_norm": True, "n_kv_head": 2, "head_dim": 6},
+        {"qkv_bias": True, "qk_norm": True, "causal": True},
     ],
     ids=str,
 )

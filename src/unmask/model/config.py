@@ -172,7 +172,8 @@ class ModelConfig:
     @property
     def variations(self) -> list[str]:
         """Fields in which the network is another than the paper's, as who writes a published layout must know."""
-        return [name for name in ("mask", "shift", "qkv_bias", "qk_norm") if getattr(self, name) not in (None, False)]
+        unset = {"mask": None, "shift": False, "qkv_bias": False, "qk_norm": False}
+        return [name for name, default in unset.items() if getattr(self, name) is not default]
 
     @property
     def later(self) -> dict[str, Any]:
