@@ -11,12 +11,9 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from decoding.oracle import SHARP, Oracle
 from model.shapes import make
-from unmask.model.alignment import IN_PLACE, NEXT_TOKEN, SHIFTED, Alignment
 from unmask.model.backbone import NEVER, Backbone, Mixture, predictions
 from unmask.model.transformer import Transformer
 from unmask.model.visibility import block_causal, causal, everything, keys, pairs, restarting_positions, segments
@@ -258,29 +255,3 @@ def test_bf16_stays_close(name: str) -> None:
     expected = network(tokens_BT)
     assert network.hold(torch.bfloat16).dtype == torch.bfloat16
     assert (network(tokens_BT) - expected).abs().max() < 0.05 * expected.abs().max()
-
-
-# ------------------------------------------------------------------ alignment
-
-
-@settings(max_examples=60)
-@given(st.sampled_from([IN_PLACE, NEXT_TOKEN, SHIFTED]), st.integers(1, 6), st.data())
-def test_places_in_a_window_by_search(alignment: Alignment, width: int, data: st.DataObject) -> None:
-    """`index` into windows of any places, against a search through each."""
-    slots, rows = 12, 3
-    places = st.lists(st.integers(0, slots - 1), min_size=width, max_size=width, unique=True).map(sorted)
-    window_BT = torch.tensor([data.draw(places) for _ in range(rows)])
-    columns = data.draw(st.lists(st.tuples(st.integers(0, 2), st.integers(0, width - 1)), min_size=1, max_size=8))
-    row_N, column_N = (torch.tensor(x) for x in zip(*columns, strict=True))
-    state_N = window_BT[row_N, column_N]
-    predicted_N = state_N + alignment.behind
-    found_N = alignment.index((row_N, predicted_N), width, window_BT, slots)
-    assert torch.equal(found_N, row_N * width + column_N)
-
-
-def test_a_window_takes_in_what_speaks_of_its_tokens() -> None:
-    wanted_BL = torch.tensor([[False, False, True, True, False], [True, False, False, False, True]])
-    assert torch.equal(IN_PLACE.window(wanted_BL), wanted_BL)
-    expected = [[False, True, True, True, False], [True, False, False, True, True]]
-    assert SHIFTED.window(wanted_BL).tolist() == expected and wanted_BL[0, 1].item() is False
-    assert (IN_PLACE.fed(7), NEXT_TOKEN.fed(7), SHIFTED.fed(7)) == (7, 6, 7)

@@ -164,7 +164,8 @@ def paired_logits(
     if blind:
         asked.append(np.repeat(np.array(blind) * width - np.array(moved), counts_B) + scored_N)
     at_P, places = np.unique(np.concatenate(asked), return_inverse=True)
-    hidden_PE = model.network.hidden(put(tokens_RT), sees=sees, at=(put(at_P // width), put(at_P % width)))
+    row_P, place_P = put(np.stack(np.divmod(at_P, width)))
+    hidden_PE = model.network.hidden(put(tokens_RT), sees=sees, at=(row_P, place_P))
     where_N, *others = (put(part) for part in np.split(places, len(asked)))
     step = max(1, HEAD_ELEMENTS // model.config.vocab_size)
     for start in range(0, len(where_N), step):
