@@ -24,7 +24,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from unmask.errors import UserError
-from unmask.model.alignment import IN_PLACE, At
+from unmask.model.alignment import IN_PLACE, At, Shifted
 from unmask.model.attention import attend
 from unmask.model.backbone import Mixture
 from unmask.model.cache import KVCache
@@ -170,7 +170,7 @@ class Transformer(nn.Module):
         """`seed` draws the paper's initialisation; None leaves the weights to be filled (from a checkpoint)."""
         super().__init__()
         self.config = config
-        self.sees = causal if config.causal else everything
+        self.sees, self.alignment = causal if config.causal else everything, config.alignment
         self.recompute = False  # activation checkpointing: layers run again in the backward pass
         self.embedding = nn.Embedding(config.embedding_rows, config.n_embd)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
@@ -220,7 +220,7 @@ class Transformer(nn.Module):
         if cache is not None:
             assert positions_BT is not None, "a cache needs positions"
             assert isinstance(cache, KVCache) == self.config.causal, "a KVCache is a causal model's"
-            assert at is not None or not self.config.shift, "of a window, a shifted model is asked `at` its tokens"
+            assert at is not None or not isinstance(self.alignment, Shifted), "a shifted window is asked `at` its tokens"
             cache.begin(positions_BT)
             places_BT, slots = positions_BT, cache.seen
         mask, is_causal = (self.sees if sees is None else sees).for_attention(
@@ -229,7 +229,7 @@ class Transformer(nn.Module):
         x_BTE = self.embedding(tokens_BT)
         if mixture is not None:
             x_BTE = self.mixed(x_BTE, mixture, places_BT, slots)
-        at_N = None if at is None else self.config.alignment.index(at, length, places_BT, slots)
+        at_N = None if at is None else self.alignment.index(at, length, places_BT, slots)
         asked = None if at_N is None else len(at_N)
         if at_N is not None:
             at_N = F.pad(at_N, (0, filling(len(at_N), self.embedding.weight)))
@@ -237,7 +237,7 @@ class Transformer(nn.Module):
         x_BTE = self.through(x_BTE.to(self.norm.weight.dtype), at_N, dropout_BL, where, cache, places_BT)
         if asked is not None:
             return self.norm(x_BTE[:asked])
-        return self.config.alignment.rows(self.norm(x_BTE))
+        return self.alignment.rows(self.norm(x_BTE))
 
     def through(
         self,
