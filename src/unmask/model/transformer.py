@@ -220,7 +220,7 @@ class Transformer(nn.Module):
         if cache is not None:
             assert positions_BT is not None, "a cache needs positions"
             assert isinstance(cache, KVCache) == self.config.causal, "a KVCache is a causal model's"
-            assert at is not None or not isinstance(self.alignment, Shifted), "a shifted window is asked `at` its tokens"
+            assert at is not None or not isinstance(self.alignment, Shifted), "a shifted window needs `at`"
             cache.begin(positions_BT)
             places_BT, slots = positions_BT, cache.seen
         mask, is_causal = (self.sees if sees is None else sees).for_attention(
