@@ -27,7 +27,8 @@ class Where:
     length: int  # T
     slots: int  # S
     device: torch.device
-    places_BT: torch.Tensor | None = None  # slots at which queries stand that see a cache; None: 0..T-1, as the keys
+    # Slots at which queries stand that see a cache (S: a query that nobody reads); None: 0..T-1, as the keys.
+    places_BT: torch.Tensor | None = None
 
     @property
     def queries(self) -> torch.Tensor:
@@ -93,7 +94,9 @@ class Segments(Sees):
     numbers_BS: torch.Tensor
 
     def allowed(self, where: Where) -> torch.Tensor:
-        numbers_BT = self.numbers_BS if where.places_BT is None else self.numbers_BS.gather(1, where.places_BT)
+        numbers_BT = self.numbers_BS
+        if where.places_BT is not None:
+            numbers_BT = numbers_BT.gather(1, where.places_BT.clamp(max=where.slots - 1))
         return numbers_BT[:, None, :, None] == self.numbers_BS[:, None, None, :]
 
 
