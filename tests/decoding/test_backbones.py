@@ -18,6 +18,7 @@ from unmask.likelihood.guided import guided_scores
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
 from unmask.model.transformer import Transformer
+from unmask.model.visibility import block_causal
 
 SHAPE: dict[str, Any] = {"n_layer": 2, "n_head": 2, "n_embd": 16, "block_size": 32, "eos_id": 0}
 V, MASK = 11, 4
@@ -134,6 +135,19 @@ def test_windows_of_one_layer_are_exact(cache: str, shift: bool) -> None:
         how = {**options, "guidance": guidance}
         plain, cached = (unmask.generate(model, prompts, cache=name, **how) for name in ("none", cache))
         assert [g.tokens for g in cached] == [g.tokens for g in plain]
+
+
+@pytest.mark.parametrize("shift", [False, True])
+@pytest.mark.parametrize("cache", ["prefix", "dual"])
+def test_windows_are_exact_where_attention_goes_block_by_block(cache: str, shift: bool) -> None:
+    """A network that sees its own block and those before it: what is kept of them does not go stale."""
+    network = louder(Transformer(ModelConfig(vocab_size=V, shift=shift, **{**SHAPE, "n_layer": 3}), seed=7))
+    options: dict[str, Any] = {"length": 12, "block": 4, "steps": 9, "order": "confidence", "guidance": 0.5, "seed": 1}
+    prompts = [[1, 5, 9, 3], [2, 8, 10, 6, 1, 4, 7, 7]]
+    free = unmask.generate(Model(network), prompts, **options)
+    network.sees = block_causal(4)
+    plain, cached = (unmask.generate(Model(network), prompts, cache=name, **options) for name in ("none", cache))
+    assert [g.tokens for g in cached] == [g.tokens for g in plain] != [g.tokens for g in free]
 
 
 def test_a_shifted_model_by_hand() -> None:
