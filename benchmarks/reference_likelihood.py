@@ -17,6 +17,7 @@ import torch.nn.functional as F
 
 from unmask.likelihood.pairs import Pair
 from unmask.model.folder import Model
+from unmask.model.visibility import keys
 
 BATCH = 32
 
@@ -75,9 +76,9 @@ def batched_chain_everywhere(model: Model, pairs: list[Pair], batch_tokens: int)
             tokens_BT[row, : len(query.ids_T)] = query.ids_T
             tokens_BT[row, query.masked] = int(model.mask_id or 0)
             inside_BT[row, : len(query.ids_T)] = True
-        mask = None if inside_BT.all() else torch.from_numpy(inside_BT).to(model.device)
+        sees = model.network.sees & keys(torch.from_numpy(inside_BT).to(model.device))
         with torch.no_grad():
-            logits_BTV = model.network(torch.from_numpy(tokens_BT).to(model.device), key_mask_BS=mask)
+            logits_BTV = model.network(torch.from_numpy(tokens_BT).to(model.device), sees=sees)
         for row, query in enumerate(batch):
             at = int(query.scored[0])
             nats[query.item] -= float(logits_BTV[row, at].log_softmax(0)[int(query.ids_T[at])])

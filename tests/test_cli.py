@@ -375,7 +375,7 @@ def test_every_verb_that_runs_a_model_says_where_and_in_which_type() -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("score RUN x --steps 3", "unknown argument --steps is of unmask sample and unmask bench train, not of unmask score"),
+        ("score RUN x --steps 3", "--steps is of unmask sample and unmask bench train, not of unmask score"),
         ("sample RUN --prompt a --leng 3", "unknown argument --leng (did you mean '--length'?)"),
         ("sample RUN --length 3 --length 4", "--length is given twice; leave out one"),
         ("sample RUN --top-p 2", "top_p is 2.0; give a number above 0 and at most 1"),

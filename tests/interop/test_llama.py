@@ -157,6 +157,9 @@ def test_what_llama_has_no_place_for(tmp_path: Path) -> None:
     save(tmp_path / "mdm", Transformer(ModelConfig(**shape), seed=0))
     with pytest.raises(UserError, match="is a masked diffusion model; LlamaForCausalLM is causal"):
         export_llama(tmp_path / "mdm", tmp_path / "out")
+    save(tmp_path / "normed", Transformer(ModelConfig(**shape, causal=True, qk_norm=True), seed=0))
+    with pytest.raises(UserError, match="normed has model.qk_norm, which Llama's layout has no place for"):
+        export_llama(tmp_path / "normed", tmp_path / "out")
     save(tmp_path / "arm", Transformer(ModelConfig(**shape, causal=True, rope_table="bf16"), seed=0))
     with pytest.warns(UserWarning, match="rotary tables are rounded to bf16"):
         export_llama(tmp_path / "arm", tmp_path / "out")

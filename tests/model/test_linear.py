@@ -76,7 +76,7 @@ def test_masked_tokens_come_in_few_shapes_in_bf16_alone() -> None:
 
     def gradient() -> torch.Tensor:
         network.zero_grad()
-        hidden_NE = network.hidden(TOKENS, at_N=at_N)
+        hidden_NE = network.hidden(TOKENS, at=network.config.alignment.at(at_N, TOKENS.shape[1]))
         assert len(hidden_NE) == 5
         loss, ce_N = network.cross_entropy(hidden_NE, TOKENS.flatten()[at_N], torch.ones(5))
         assert len(ce_N) == 5

@@ -201,7 +201,7 @@ def prepare(
         replace(request, length=new_tokens(model, name, row.ids, row.added, request.length, gap is not None))
         for name, row, request, gap in zip(names, rows, requests, fills, strict=True)
     ]
-    mask_id = model.config.vocab_size  # no token of either kind of model
+    mask_id = model.config.blank_id
     lengths = [request.length or 0 for request in requests]
     canvas = Canvas.of(ids, lengths, mask_id, row_seeds(seed, len(rows)), trace, [row.added for row in rows])
     limits, endings = read_conditions(model, canvas, requests, model.eos_ids, [row.word_starts for row in rows])
@@ -231,7 +231,7 @@ def new_tokens(model: Model, name: str, row: list[int], added: int, length: int 
         raise UserError(
             f"{name} {what}, with length {length} that exceeds the context of {context}; shorten prompt or length"
         )
-    if not length and model.config.vocab_size not in row:
+    if not length and model.config.blank_id not in row:
         raise UserError(f"{name} has no blank and length is 0: nothing to generate; write ____ in it")
     return int(length)
 

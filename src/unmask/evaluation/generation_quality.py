@@ -163,7 +163,7 @@ def fill_gaps(
     parts = list(zip(pieces, starts, strict=True))
     if model.kind == "arm":
         return generate(model, [list(piece[:at]) for piece, at in parts], span, seed=seeds, trace=False, **options)
-    gap = [model.config.vocab_size] * span
+    gap = [model.config.blank_id] * span
     return infill(
         model, [[*piece[:at], *gap, *piece[at + span :]] for piece, at in parts], seed=seeds, trace=False, **options
     )

@@ -116,6 +116,8 @@ def export_llama(model_path: str | Path, out: str | Path, verify: bool | None = 
     config, out = model.config, Path(out)
     if not config.causal:
         raise UserError(f"{model_path} is a masked diffusion model; LlamaForCausalLM is causal, so give an ARM")
+    if config.variations:
+        raise UserError(f"{model_path} has model.{config.variations[0]}, which Llama's layout has no place for")
     if config.rope_table == "bf16":
         warnings.warn(
             "this model's rotary tables are rounded to bf16, transformers' are not: logits differ a little "

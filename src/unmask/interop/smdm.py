@@ -202,6 +202,8 @@ def export(model_path: str | Path, out: str | Path, verify: bool | None = None) 
             f"{model_path}: {config.n_head} heads of {config.head_dim} are not the width {config.n_embd}; "
             "the published layout has no field for that"
         )
+    if config.variations:
+        raise UserError(f"{model_path} has model.{config.variations[0]}, which the published layout has no place for")
     ours = model.network.state_dict()
     tensors = {
         EMBEDDING: ours["embedding.weight"],

@@ -36,6 +36,7 @@ class AdaptedLinear(Linear):
     def __init__(self, base: nn.Linear, rank: int, scale: float, generator: torch.Generator) -> None:
         super().__init__(base.in_features, base.out_features, device="meta")
         self.weight = base.weight.requires_grad_(False)
+        self.bias = base.bias  # frozen as well, where there is one
         bound = 1 / math.sqrt(base.in_features)
         a = torch.rand(rank, base.in_features, generator=generator) * 2 * bound - bound
         self.lora_a = nn.Parameter(a.to(base.weight.device))
@@ -44,7 +45,8 @@ class AdaptedLinear(Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         base = self.weight if self.copy is None or not torch.is_grad_enabled() else self.copy
-        return F.linear(x, base) + self.scale * F.linear(F.linear(x, self.lora_a), self.lora_b)
+        y = F.linear(x, base) + self.scale * F.linear(F.linear(x, self.lora_a), self.lora_b)
+        return y if self.bias is None else y + self.bias.to(y.dtype)
 
     @torch.no_grad()
     def merged(self) -> torch.Tensor:

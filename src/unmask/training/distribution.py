@@ -196,7 +196,7 @@ def shard(network: Transformer, fields: ParallelFields, ranks: Ranks) -> bool:
     size = fields.shard or ranks.size
     if size < 1 or ranks.size % size:
         raise UserError(f"parallel.shard {fields.shard} does not divide {ranks.size} ranks; give a divisor, or 0: all")
-    device = network.embedding.weight.device.type
+    device = network.device.type
     if size == ranks.size:
         mesh = init_device_mesh(device, (size,), mesh_dim_names=("shard",))
     else:

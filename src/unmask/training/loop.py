@@ -123,7 +123,7 @@ class Run:
         self.recipe, self.setup, self.ranks, self.stop, self.folder = recipe, setup, ranks, stop, folder
         self.choice = choice  # of the number type
         self.path = Path(recipe.out)
-        self.device = setup.network.embedding.weight.device
+        self.device = setup.network.device
         self.validation: dict[str, Any] | None = None
 
     def go(self, resume: bool) -> Result:

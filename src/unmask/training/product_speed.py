@@ -106,7 +106,7 @@ def small(config: ModelConfig) -> ModelConfig:
     """A model of the same width with two layers, a short context and few tokens to tell apart."""
     return dataclasses.replace(
         config, n_layer=min(config.n_layer, 2), block_size=min(config.block_size, 256),
-        vocab_size=min(config.vocab_size, WIDEST), eos_id=None, eos_ids=(), bos=None,
+        vocab_size=min(config.vocab_size, WIDEST), eos_id=None, eos_ids=(), bos=None, mask=None,
     )  # fmt: skip
 
 

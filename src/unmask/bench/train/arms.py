@@ -17,7 +17,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -129,7 +129,8 @@ class Plain(Arm):
         return Transformer(self.config, seed=self.recipe.seed)
 
     def _logits(self, inputs: Inputs) -> torch.Tensor:
-        logits_BTV: torch.Tensor = self.network(inputs.tokens_BT, key_mask_BS=inputs.key_mask_BT)
+        network = cast(Transformer, self.network)
+        logits_BTV: torch.Tensor = network(inputs.tokens_BT, sees=inputs.sees(network.sees))
         return logits_BTV
 
     def _train(self, parts: list[Inputs], divisor: float, rate: float) -> float:

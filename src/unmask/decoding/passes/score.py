@@ -22,13 +22,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 
 from unmask.decoding.rules.guidance import Guidance
 from unmask.decoding.rules.registry import Chosen, Parameter, Registered
 from unmask.decoding.state.canvas import Canvas
-from unmask.model.transformer import Transformer
+from unmask.model.alignment import At
+from unmask.model.backbone import Backbone, predictions
+from unmask.model.visibility import Sees, keys
 
 LOGITS_AT_ONCE = 1 << 24
 REFRESH = {"refresh": Parameter(0, 0, whole=True)}  # 0: at the start of each block only
@@ -55,7 +58,7 @@ CACHES: dict[str, Cache] = {
 class Scores:
     """Hidden states at the positions asked for, row by row, left to right."""
 
-    network: Transformer
+    network: Backbone
     hidden_NE: torch.Tensor
     blind_ME: torch.Tensor | None = None  # of the guided ones, in the same order
     guided_N: torch.Tensor | None = None  # bool; None: all
@@ -69,15 +72,15 @@ class Scores:
             yield part, self.logits(part)
 
     def logits(self, part: slice) -> torch.Tensor:
-        c_nV = self.network.head(self.hidden_NE[part])
+        c_nV = predictions(self.network, self.hidden_NE[part])
         if self.blind_ME is None or self.w_N is None:
             return c_nV
         if self.guided_N is None:
-            u_nV = self.network.head(self.blind_ME[part])
+            u_nV = predictions(self.network, self.blind_ME[part])
             return u_nV + (1 + self.w_N[part, None]) * (c_nV - u_nV)
         guided_n = self.guided_N[part]
         before = int(self.guided_N[: part.start].sum())
-        u_mV = self.network.head(self.blind_ME[before : before + int(guided_n.sum())])
+        u_mV = predictions(self.network, self.blind_ME[before : before + int(guided_n.sum())])
         c_nV[guided_n] = u_mV + (1 + self.w_N[part][guided_n, None]) * (c_nV[guided_n] - u_mV)
         return c_nV
 
@@ -100,14 +103,14 @@ class Scorer:
 
     def __init__(
         self,
-        network: Transformer,
+        network: Backbone,
         canvas: Canvas,
         guidances: Sequence[Guidance],
         caches: Sequence[Chosen[Cache]],
     ) -> None:
         rows = len(guidances)
         self.network, self.canvas, self.guidances = network, canvas, guidances
-        self.device = network.embedding.weight.device
+        self.device = network.device
         self.window = [cache.of.window for cache in caches]
         self.reuses_B = torch.tensor([cache.of.reuse for cache in caches])
         self.windowed_B = torch.tensor([window is not None for window in self.window])
@@ -120,7 +123,7 @@ class Scorer:
             guided = any(g.scale != 0 and window is not None for g, window in zip(guidances, self.window, strict=True))
             count = int(self.windowed_B.sum())
             longest = max((len(g.negative) for g in guidances if g.negative is not None), default=0)
-            self.slots = network.canvas_cache(count * (1 + guided), canvas.tokens_BL.shape[1] + longest)
+            self.slots = network.cache(count * (1 + guided), canvas.tokens_BL.shape[1] + longest)
             self.place_B2 = torch.stack([self.windowed_B.cumsum(0) - 1, self.windowed_B.cumsum(0) - 1 + count], dim=1)
         self.kept: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
 
@@ -264,16 +267,14 @@ class Scorer:
         width = int(lengths_U.max())
         tokens_UL, asked_UL = views.tokens_UL[at, :width], views.asked_UL[at, :width]
         inside_UL = torch.arange(width) < lengths_U[:, None]
-        options: dict[str, torch.Tensor | object] = {}
+        options: dict[str, Any] = {}
         if cached:
             assert self.slots is not None
             options["cache"] = self.slots.at(self.place(views, at))
             options["positions_BT"] = torch.arange(width, device=self.device).expand(len(at), width)
             inside_UL = widen(inside_UL, self.slots.length, False)
-        if not inside_UL.all():
-            options["key_mask_BS"] = inside_UL.to(self.device)
-        at_N = asked_UL.flatten().nonzero().flatten()
-        return self.network.hidden(tokens_UL.to(self.device), at_N=at_N.to(self.device), **options)  # type: ignore
+        sees, asked = self.sees(inside_UL), self.at(asked_UL)
+        return self.network.hidden(tokens_UL.to(self.device), sees=sees, at=asked, **options)
 
     def windows(self, views: Views, at: torch.Tensor) -> torch.Tensor:
         """The windows of these views, against what their slots hold of the rest."""
@@ -283,6 +284,7 @@ class Scorer:
         inside_UL = position_L < lengths_U[:, None]
         from_block_UL = inside_UL & (position_L >= block_UL.int().argmax(1)[:, None])
         window_UL = torch.where(self.dual_B[views.row_U[at], None], block_UL, from_block_UL)
+        window_UL = self.network.config.alignment.window(window_UL)
         count_U = window_UL.sum(1)
         most = int(count_U.max())
         self.count(views, at, count_U)
@@ -291,15 +293,23 @@ class Scorer:
         positions_UQ = positions_UL[:, :most]
         tokens_UL = widen(views.tokens_UL[at], self.slots.length + 1, self.canvas.mask_id)
         tokens_UQ = tokens_UL.gather(1, positions_UQ)
-        number_UL = torch.arange(len(at))[:, None] * most + window_UL.cumsum(1) - 1
-        keys_US = widen(inside_UL, self.slots.length, False)
         return self.network.hidden(
             tokens_UQ.to(self.device),
             positions_BT=positions_UQ.to(self.device),
-            key_mask_BS=None if keys_US.all() else keys_US.to(self.device),
+            sees=self.sees(widen(inside_UL, self.slots.length, False)),
             cache=self.slots.at(self.place(views, at)),
-            at_N=number_UL[asked_UL].to(self.device),
+            at=self.at(asked_UL),
         )
+
+    def sees(self, inside_UL: torch.Tensor) -> Sees:
+        """All that the network sees by itself but padding."""
+        own = self.network.sees
+        return own if inside_UL.all() else own & keys(inside_UL.to(self.device))
+
+    def at(self, asked_UL: torch.Tensor) -> At:
+        """The places asked for, in one copy."""
+        row_N, place_N = asked_UL.nonzero().T.to(self.device)
+        return row_N, place_N
 
     def place(self, views: Views, at: torch.Tensor) -> torch.Tensor:
         return self.place_B2[views.row_U[at], views.kind_U[at]].to(self.device)

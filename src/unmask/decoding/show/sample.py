@@ -185,7 +185,7 @@ def whole(model: Model, prompt: Any, row: Generation, source: str) -> str:
     """A prompt and what was made of it, as text; as ids where there is no tokenizer."""
     if row.text is None:
         return " ".join(map(str, [*(prompt if source == "ids" else []), *row.tokens]))
-    filled = source == "fill" or (source == "ids" and model.config.vocab_size in prompt)
+    filled = source == "fill" or (source == "ids" and model.config.blank_id in prompt)
     if filled:
         return row.text
     return f"{prompt if source == 'prompt' else model.decode(prompt)}{row.text}"

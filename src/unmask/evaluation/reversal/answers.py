@@ -22,6 +22,7 @@ import torch
 from unmask.decoding import generate
 from unmask.errors import UserError
 from unmask.evaluation.reversal.questions import Question
+from unmask.model.backbone import predictions
 from unmask.model.folder import Model
 from unmask.terminal import LiveLine
 
@@ -140,12 +141,13 @@ def name_scores(model: Model, prompt: list[int], names: Sequence[tuple[int, ...]
     names_BN = torch.tensor(names)
     total_B = torch.zeros(len(names))
     for n in range(size):
-        place = at + n if model.kind == "mdm" else at + n - 1
+        row = at + n - model.config.alignment.first
         if model.kind == "mdm" or n == 0:
             if model.kind == "arm":
                 tokens_BT[:, at : at + size] = names_BN
-            logits_BTV = model.network(tokens_BT.to(model.device)).float().cpu()
-        log_BV = logits_BTV[:, place].log_softmax(dim=-1)
+            hidden_BTE = model.network.hidden(tokens_BT.to(model.device))
+            logits_BTV = predictions(model.network, hidden_BTE).float().cpu()
+        log_BV = logits_BTV[:, row].log_softmax(dim=-1)
         total_B += log_BV.gather(1, names_BN[:, n : n + 1])[:, 0]
         tokens_BT[:, at + n] = names_BN[:, n]
     return total_B.tolist()
