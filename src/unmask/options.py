@@ -120,14 +120,15 @@ class Option:
         fits = hasattr(value, "__index__") or (self.kind is float and hasattr(value, "__float__"))
         if isinstance(value, bool | str) or not fits or not math.isfinite(value):
             kind = "a finite number" if self.kind is float else KINDS[int]
-            return f"is {value!r}; give {kind}" + (f" of {self._range}" if self._range.startswith("at") else "")
+            return f"is {value!r}; give {kind}" + (f" of {self.range}" if self.range.startswith("at") else "")
         own = self.declared
         low, high = own.least is None or value >= own.least, own.most is None or value <= own.most
         inside = low and high and (own.above is None or value > own.above) and (own.below is None or value < own.below)
-        return None if inside else f"is {value}; give {'a number ' * self._range.startswith('above')}{self._range}"
+        return None if inside else f"is {value}; give {'a number ' * self.range.startswith('above')}{self.range}"
 
     @property
-    def _range(self) -> str:
+    def range(self) -> str:
+        """Its ends in words; empty where there are none."""
         own = self.declared
         ends = {"at least": own.least, "above": own.above, "at most": own.most, "below": own.below}
         return " and ".join(f"{word} {end:,}" for word, end in ends.items() if end is not None)

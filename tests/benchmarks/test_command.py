@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import json
 import re
 import subprocess
 import sys
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from benchmarks.command import Benchmark
+from benchmarks.command import begin
 from unmask.bench import MOVED
 from unmask.model.folder import Model
+from unmask.options import Options, parser
 
 ROOT = Path(__file__).resolve().parents[2]
 ASKED = {"engine": [], "likelihood": ["RUN"], "estimators": ["RUN", "--data", "RUN"], "llama": ["RUN"]}
 
 
-def benchmark(name: str) -> Benchmark:
-    found = importlib.import_module(f"benchmarks.{name}").BENCHMARK
-    assert isinstance(found, Benchmark) and found.name == name
+def options(name: str) -> type[Options]:
+    module = importlib.import_module(f"benchmarks.{name}")
+    (found,) = [cls for cls in vars(module).values() if isinstance(cls, type) and cls.__module__ == module.__name__
+                and issubclass(cls, Options)]  # fmt: skip
     return found
 
 
 def refused(name: str, words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     with pytest.raises(SystemExit) as ended:
-        benchmark(name).main(words)
+        begin(options(name), name, words)
     shown = capsys.readouterr()
     lines = [line for line in shown.err.splitlines() if line.startswith("unmask: error: ")]
     assert ended.value.code == 2 and shown.out == "" and len(lines) == 1
@@ -45,14 +45,10 @@ def test_what_moved_is_there_and_is_told_of() -> None:
 
 
 @pytest.mark.parametrize("name", ASKED)
-def test_every_argument_is_a_field_and_every_default_says_something(name: str) -> None:
-    parser = benchmark(name).parser()
-    taken = {action.dest for action in parser._actions} - {"help", "json"}
-    assert taken == {field.name for field in fields(benchmark(name).options)}
-    assert not re.search(r"default: (True|False|None|\[\]|)\)", parser.format_help())
-    for action in parser._actions:
-        if action.nargs == 0 and not isinstance(action, argparse.BooleanOptionalAction):
-            assert "(default: " not in parser.formatter_class("x")._expand_help(action)
+def test_help_says_something_of_every_option(name: str) -> None:
+    made = parser(options(name), f"python -m benchmarks.{name}")
+    assert not re.search(r"\(default: (True|False|None|\[\]|)\)", made.format_help())
+    assert options(name).__doc__ and all(action.help for action in made._actions)
 
 
 @pytest.mark.parametrize("name", ASKED)

@@ -32,7 +32,11 @@ class ObjectiveConfig(Options):
         "bernoulli (the paper), or fixed: an exact count, the same bound with less variance",
         one_of=MASKING,
     )
-    schedule: str = option("linear", "which levels are visited; the bound is the same", one_of=SCHEDULES)
+    schedule: str = option(
+        "linear",
+        "which levels are visited, linear, cosine, quadratic or square-root; the bound is the same",
+        one_of=SCHEDULES,
+    )
     epsilon: float = option(
         1e-3, "the lowest mask probability with Bernoulli masks, whatever the schedule", least=0, below=1
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Any, Self
 
 from unmask.errors import UserError, nearest
 from unmask.options import NEEDED, Options, Result, argument, declared, flags, option, parser, values
@@ -45,7 +45,7 @@ class TrainOptions(Options):
 
     @classmethod
     def epilog(cls) -> str:
-        keys = [f"  --{name}  {words}" for name, words in recipe_keys()]
+        keys = [f"  --{name}  {words} (default: {in_yaml(default)})" for name, words, default in recipe_keys()]
         return KEYS + "\n".join(keys) + f"\n\nrecipes:\n{listed_recipes()}"
 
     @classmethod
@@ -73,16 +73,19 @@ class TrainOptions(Options):
         return Result(trained.to_dict() if trained.rank == 0 else None, words, status)
 
 
-def recipe_keys() -> Iterator[tuple[str, str]]:
+def in_yaml(default: Any) -> str:
+    """A default as a recipe says it."""
+    return "none" if default in ("", []) else default if isinstance(default, str) else json.dumps(default)
+
+
+def recipe_keys() -> Iterator[tuple[str, str, Any]]:
     """Every key of a recipe with what it means and its default."""
     from unmask.training.recipe import group_types
     from unmask.training.recipe_fields import Recipe
 
-    def of(cls: type, prefix: str) -> Iterator[tuple[str, str]]:
+    def of(cls: type, prefix: str) -> Iterator[tuple[str, str, Any]]:
         for one in declared(cls):
-            default = one.default if isinstance(one.default, str) else json.dumps(one.default)
-            default = default if one.default not in ("", []) else "none"
-            yield f"{prefix}{one.name}", f"{one.declared.help} (default: {default})"
+            yield f"{prefix}{one.name}", one.declared.help, one.default
         for name, inner in group_types(cls).items():
             yield from of(inner, f"{prefix}{name}.")
 

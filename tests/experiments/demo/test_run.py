@@ -18,7 +18,9 @@ import yaml
 import unmask
 from unmask.evaluation.stages import Stages
 from unmask.experiments.demo import run
-from unmask.experiments.demo.run import EQUAL, KINDS, RECIPES, DemoOptions, train
+from unmask.experiments.demo.options import DemoOptions
+from unmask.experiments.demo.run import EQUAL, KINDS, train
+from unmask.settings import RECIPES
 
 
 def test_every_number_the_issue_asks_for(demo_run: Path, summary: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from unmask.bench.decode_settings import Setting
+from unmask.bench.decode.settings import Setting
 from unmask.evaluation.request_store import RequestStore
 from unmask.experiments.speed import timing
 from unmask.experiments.speed.timing import timings
