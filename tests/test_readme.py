@@ -25,6 +25,8 @@ from pathlib import Path
 
 import pytest
 
+from unmask.cli import chosen
+
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CHANGELOG.md", *sorted([*(ROOT / "docs").rglob("*.md"), *(ROOT / "results").rglob("*.md")])]
@@ -202,3 +204,15 @@ def test_every_kept_result_stands_in_the_table_once_and_none_in_docs():
     listed = re.findall(r"^\| \[[\w.-]+\.json\]\(([\w.-]+)\) \|", (ROOT / "results" / "README.md").read_text(), re.M)
     assert sorted(listed) == sorted(path.name for path in (ROOT / "results").glob("*.json"))
     assert not list((ROOT / "docs").glob("*.json"))
+
+
+SHOWN = [line for line in "".join(blocks(README.read_text(), "console")).splitlines() if line.startswith("$ ")]
+
+
+@pytest.mark.parametrize("line", SHOWN)
+def test_commands_that_are_shown_with_their_output_are_options_that_exist(line: str) -> None:
+    """What they print comes from a trained demo, which takes minutes; that they would run is checked here."""
+    name, cls, words = chosen(shlex.split(line)[2:])
+    assert cls is not None
+    options, _ = cls.from_words(words, f"unmask {name}")
+    assert options.__class__ is cls
