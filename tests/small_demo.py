@@ -39,9 +39,10 @@ class Demo:
         self.corpus = corpus
 
     def command(self, out: Path, *words: str | Path, flops: str = "1e9") -> list[str]:
-        small = ["--source", self.corpus, "--tokenizer", "bpe:300", "--split", "random:0.3", "--flops", flops]
-        small += ["--windows", "6", "--draws", "4"]
-        return [sys.executable, "-m", "unmask", "experiment", "demo", *map(str, ["--out", out, *small, *words])]
+        small = {"--out": out, "--source": self.corpus, "--tokenizer": "bpe:300", "--split": "random:0.3"}
+        small |= {"--flops": flops, "--windows": "6", "--draws": "4"}
+        usual = [word for name, value in small.items() if name not in words for word in (name, value)]
+        return [sys.executable, "-m", "unmask", "experiment", "demo", *map(str, [*usual, *words])]
 
     def run(self, out: Path, *words: str | Path, flops: str = "1e9") -> subprocess.CompletedProcess[str]:
         return subprocess.run(self.command(out, *words, flops=flops), capture_output=True, text=True, timeout=110)

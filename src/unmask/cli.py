@@ -132,8 +132,7 @@ def run(argv: list[str]) -> int:
         return perform(cls, words, f"unmask {name}")
     except UnknownOption as error:
         if others := [f"unmask {verb}" for verb, other in every_verb() if error.word in flags(other)]:
-            hint = f" is of {' and '.join(others[:3])}, not of unmask {name}"
-            raise UnknownOption(error.word, cls, error.command, hint) from None
+            raise UnknownOption(error.word, cls, error.command, others[:3]) from None
         raise
 
 

@@ -180,12 +180,14 @@ class Options:
 
 
 class UnknownOption(UserError):
-    """A word that the verb does not know."""
+    """A word that the verb does not know; `elsewhere` are commands that do."""
 
-    def __init__(self, word: str, cls: type[Options], command: str, hint: str | None = None) -> None:
+    def __init__(self, word: str, cls: type[Options], command: str, elsewhere: Sequence[str] = ()) -> None:
         self.word, self.cls, self.command = word.partition("=")[0], cls, command
-        hint = nearest(self.word, flags(cls)) if hint is None else hint
-        super().__init__(f"unknown argument {self.word}{hint}; see {command} --help", field=self.word)
+        told = f"unknown argument {self.word}{nearest(self.word, flags(cls))}"
+        if elsewhere:
+            told = f"{self.word} is of {' and '.join(elsewhere)}, not of {command}"
+        super().__init__(f"{told}; see {command} --help", field=self.word)
 
 
 @functools.cache

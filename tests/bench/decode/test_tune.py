@@ -119,7 +119,7 @@ def test_share_of_quality() -> None:
     ("how", "message"),
     [
         ({"target": "sped"}, "--target is 'sped' \\(did you mean 'speed'\\?\\)"),
-        ({"min_quality": 1.5}, "--min-quality is 1.5; give a share"),
+        ({"min_quality": 1.5}, "--min-quality is 1.5; give a number above 0"),
         ({"sweep": None}, "give either --data FOLDER, to measure, or --from FILE"),
         ({"batch": 8}, "not timed at batch 8; give --batch 1"),
         ({"length": 9}, "the sweep has prompt/length 4/8"),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from unmask.bench.decode.settings import Setting
+from unmask.bench.kit import clock
 from unmask.evaluation.request_store import RequestStore
 from unmask.experiments.speed import timing
 from unmask.experiments.speed.timing import timings
@@ -33,7 +34,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         return [SimpleNamespace(nfe=length if role == "arm" else 3) for _ in prompts]
 
     monkeypatch.setattr(timing.Writer, "generate", generate)
-    monkeypatch.setattr(timing, "clock", lambda threads: now[0])
+    monkeypatch.setattr(clock, "clock", lambda threads: now[0])
     return made
 
 
