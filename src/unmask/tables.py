@@ -73,8 +73,10 @@ def written(text: str) -> str:
 
 def page() -> str:
     """The page of all verbs."""
-    lines = ["# Options", "", "Made of their declarations (`python -m unmask.tables docs`), as `unmask VERB --help` is.", ""]
-    lines += ["Keys of recipes are in [training](training.md), options of `generate` in [decoding](decoding.md#options).", ""]
+    lines = ["# Options", ""]
+    lines += ["Made of their declarations (`python -m unmask.tables docs`), as `unmask VERB --help` is.", ""]
+    lines += ["Keys of recipes are in [training](training.md),"]
+    lines += ["options of `generate` in [decoding](decoding.md#options).", ""]
     for name, purpose in verbs():
         lines += [f"## unmask {name}", "", f"{purpose[0].upper()}{purpose[1:]}.", ""]
         lines += [f"<!-- options: {name} -->", "<!-- end -->", ""]

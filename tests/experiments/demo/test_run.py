@@ -125,7 +125,7 @@ def test_bad_input_is_one_line_and_status_2(demo: Any, corpus: Path, tmp_path: P
         (["--windows", "1"], "--windows is 1; give at least 2"),
         (["--precision", "fp16"], "--precision is 'fp16' (did you mean 'bf16'?); give one of auto, fp32, bf16"),
         (["--tokenizer", "bpe:many"], "bpe:many"),
-        (["--quick"], "--quick is of unmask experiment, not of unmask experiment demo; see unmask experiment demo --help"),
+        (["--quick"], "--quick is of unmask experiment, not of unmask experiment demo"),
         (["--sourc", corpus], "unknown argument --sourc (did you mean '--source'?)"),
     ]
     for words, message in cases:
