@@ -180,5 +180,5 @@ def test_zero_is_no_dropout_and_costs_nothing(lab: Any) -> None:
 
 @pytest.mark.parametrize("rate", [1.0, -0.1])
 def test_a_share_that_is_none_is_refused(lab: Any, rate: float) -> None:
-    with pytest.raises(UserError, match=f"dropout is {rate}; give a share"):
+    with pytest.raises(UserError, match=f"dropout is {rate}; give at least 0 and below 1"):
         lab.recipe("x", dropout=rate)

@@ -208,7 +208,7 @@ def test_a_cooldown_is_of_a_fork_and_falls_from_there() -> None:
 def test_a_cooldown_without_a_fork_is_refused(lab: Any) -> None:
     with pytest.raises(UserError, match="add --fork RUN@STEP"):
         lab.recipe("x", optimizer__schedule="cooldown")
-    with pytest.raises(UserError, match=r"checkpoint\.at holds 0"):
+    with pytest.raises(UserError, match=r"checkpoint\.at is 0; give at least 1"):
         lab.recipe("x", checkpoint__at=[0])
 
 
