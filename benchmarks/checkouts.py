@@ -79,6 +79,7 @@ class CheckoutOptions(Options):
     length: int = option(32, "new tokens", least=8)
     steps: int = option(8, "of generating; score draws four times as many masks", least=1)
     rounds: int = option(20, "turns of either", least=2)
+    starts: int = option(5, "times that both processes are begun anew among them", least=1)
     threads: int = option(1, "of either; with one the process's own time counts", least=1)
     out: str | None = option(None, "the result as JSON", metavar="FILE")
 
@@ -124,12 +125,7 @@ def compare(options: CheckoutOptions) -> dict[str, Any]:
             f"{name}, {work}, {rows} row{'s' * (rows > 1)}": [work, path, rows, options.length, options.steps]
             for name, path in paths.items() for work in ("generate", "score") for rows in options.rows
         }  # fmt: skip
-        sides = {"ours": Checkout(ROOT / "src", options.threads), "other": Checkout(other, options.threads)}
-        try:
-            rows = measure(sides, calls, options.rounds)
-        finally:
-            for side in sides.values():
-                side.end()
+        rows = measure({"ours": ROOT / "src", "other": other}, calls, options)
     result = {"schema_version": 1, "kind": "unmask-bench-checkouts", "rounds": options.rounds, "calls": rows}
     result |= {"threads": options.threads, "machine": machine(), "versions": versions()}
     if options.out:
@@ -147,19 +143,27 @@ def random_model(folder: Path, size: str, causal: bool) -> str:
     return str(place)
 
 
-def measure(sides: dict[str, Checkout], calls: dict[str, list[Any]], rounds: int) -> list[dict[str, Any]]:
-    """Each call by both sides in every round, after one that does not count."""
-    seconds: dict[str, dict[str, list[float]]] = {name: {side: [] for side in sides} for name in calls}
+def measure(sources: dict[str, Path], calls: dict[str, list[Any]], options: CheckoutOptions) -> list[dict[str, Any]]:
+    """Each call by both sides in every round. Processes are begun anew now and then, since one and the same code is by
+    several percent faster in one process than in another; the first turn of each does not count."""
+    seconds: dict[str, dict[str, list[float]]] = {name: {side: [] for side in sources} for name in calls}
     same = dict.fromkeys(calls, True)
-    for turn in range(rounds + 1):
-        for name, call in calls.items():
-            given = set()
-            for side in moved(list(sides), turn):
-                took, told = sides[side].call(call)
-                given.add(told)
-                seconds[name][side] += [took] if turn else []
-            same[name] &= len(given) == 1
-        say(f"bench: round {turn} of {rounds}")
+    turns = [len(part) for part in np.array_split(range(options.rounds), min(options.starts, options.rounds))]
+    for start, count in enumerate(turns):
+        sides = {name: Checkout(source, options.threads) for name, source in sources.items()}
+        try:
+            for turn in range(count + 1):
+                for name, call in calls.items():
+                    given = set()
+                    for side in moved(list(sides), turn + start):
+                        took, told = sides[side].call(call)
+                        given.add(told)
+                        seconds[name][side] += [took] if turn else []
+                    same[name] &= len(given) == 1
+        finally:
+            for one in sides.values():
+                one.end()
+        say(f"bench: {sum(turns[: start + 1])} of {options.rounds} rounds")
     return [row_of(name, found, same[name]) for name, found in seconds.items()]
 
 

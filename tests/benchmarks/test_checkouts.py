@@ -12,7 +12,7 @@ from unmask.errors import UserError
 
 def test_a_checkout_against_itself(tmp_path: Path) -> None:
     options = CheckoutOptions(
-        str(ROOT), size=["1x2x16"], rows=[1, 2], length=8, steps=2, rounds=2, out=str(tmp_path / "c.json")
+        str(ROOT), size=["1x2x16"], rows=[1, 2], length=8, steps=2, rounds=2, starts=2, out=str(tmp_path / "c.json")
     )
     result = compare(options)
     assert (tmp_path / "c.json").is_file() and len(result["calls"]) == 8
