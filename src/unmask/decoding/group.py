@@ -20,7 +20,6 @@ from unmask.decoding.passes.history import History
 from unmask.decoding.rules.orders import TIE, ranking, top
 from unmask.decoding.rules.quotas import Ranked
 from unmask.decoding.rules.revise import remasking
-from unmask.decoding.state.canvas import Canvas
 from unmask.decoding.state.clock import Clock
 from unmask.decoding.state.turn import PRIORITIES, REMASKING, Turn
 
@@ -75,29 +74,36 @@ class Answers:
 
 
 class Group:
-    """The rows of one clock, and the rules they share."""
+    """Rows, and the rules they share. What it remembers of them are columns that all groups have in common."""
 
-    def __init__(
-        self,
-        canvas: Canvas,
-        request: Request,
-        clock: Clock,
-        noise_B: torch.Tensor,
-        limits: Limits,
-        endings: Endings,
-    ) -> None:
-        self.canvas, self.clock, self.limits, self.endings = canvas, clock, limits, endings
+    def __init__(self, request: Request, clock: Clock, limits: Limits, endings: Endings, history: History) -> None:
+        self.canvas, self.clock, self.limits, self.endings = clock.canvas, clock, limits, endings
+        self.history = history
+        self.rows_G = torch.empty(0, dtype=torch.int64)
         self.order, self.quota, self.revise = request.order, request.quota, request.revise
         self.adaptive = request.adaptive
-        self.noise_B = noise_B if bool((noise_B[clock.rows_G] > 0).any()) else None
         self.remasks = self.revise is not None and self.revise.of.sigma is not None
         self.reranks = self.revise is not None and self.revise.of.rerank
         self.edits = self.revise is not None and self.revise.of.edit
         self.judges_committed = self.reranks or self.edits
-        self.edits_B = torch.zeros(len(canvas.tokens_BL), dtype=torch.int64)  # passes that only edit, in this block
-        self.quiet_B = torch.zeros(len(canvas.tokens_BL), dtype=torch.bool)  # the last of them changed nothing
-        self.history = History(canvas) if self.quota is not None and self.quota.of.history else None
+        table = self.canvas.table
+        self.noise_B = table.rows("order noise", torch.float64)
+        self.noisy = False
+        self.edits_B = table.rows("edits", torch.int64)  # passes that only edit, in this block
+        self.quiet_B = table.rows("quiet", torch.bool)  # the last of them changed nothing
+        self.remembers = self.quota is not None and self.quota.of.history
         self.want = self.statistics()
+
+    def join(self, row: int, request: Request) -> None:
+        """One more row; they take their turns in the order of their slots."""
+        self.rows_G = torch.cat([self.rows_G, torch.tensor([row])]).sort().values
+        self.noise_B[row] = request.order_noise
+        self.noisy = bool((self.noise_B[self.rows_G] > 0).any())
+        if self.remembers:
+            self.history.read(torch.tensor([row]))
+
+    def leave(self, rows_R: torch.Tensor) -> None:
+        self.rows_G = self.rows_G[~torch.isin(self.rows_G, rows_R)]
 
     def statistics(self) -> frozenset[str]:
         """What the rules read beside tokens and their probabilities."""
@@ -111,7 +117,7 @@ class Group:
 
     def next(self) -> Plan | None:
         """The next pass of every row; steps that need none are taken on the way. None when all rows are done."""
-        waiting_R, ready = self.clock.running(), list[torch.Tensor]()
+        waiting_R, ready = self.rows_G[self.clock.is_running(self.rows_G)], list[torch.Tensor]()
         while len(waiting_R):
             turn = self.clock.turn(waiting_R)
             done_R = self.is_done(turn)
@@ -190,7 +196,7 @@ class Group:
     def settle(self, plan: Plan, answers: Answers) -> None:
         """Selects, writes, revises, and takes the step."""
         turn, rows_R = plan.turn, plan.rows_R
-        if self.history is not None and answers.logp_NV is not None:
+        if self.remembers and answers.logp_NV is not None:
             assert answers.at_N is not None and answers.position_N is not None and self.quota is not None
             bound_N = torch.full((len(answers.at_N),), self.quota.values["kl"], dtype=torch.float64)
             self.history.see(rows_R[answers.at_N], answers.position_N, answers.logp_NV, bound_N)
@@ -216,7 +222,7 @@ class Group:
         if self.order.of.blind is not None:
             return self.order.of.blind(turn)
         statistic_RL = getattr(answers, self.order.of.judge or "probability")
-        if self.noise_B is None:
+        if not self.noisy:
             return self.order.of.sign * statistic_RL
         gumbel_RL = -(-turn.uniforms(PRIORITIES).clamp(min=1e-300).log()).log()
         scale_R = self.noise_B[turn.rows_R] * turn.t_R
@@ -229,7 +235,7 @@ class Group:
         ranked = Ranked(turn.open_RL.gather(1, rank_RK), answers.best.gather(1, rank_RK))
         if answers.entropy is not None:
             ranked.entropy_RK = answers.entropy.gather(1, rank_RK)
-        if self.history is not None:
+        if self.remembers:
             ranked.held_RK = self.history.held_BL[turn.rows_R].gather(1, rank_RK)
         least_R = torch.where(turn.steps_R > 0, -(-turn.left_R // (turn.steps_R - turn.step_R).clamp(min=1)), 1)
         taken_RK = self.quota.of.admit(ranked, self.quota.values) & ranked.open_RK
@@ -242,7 +248,7 @@ class Group:
         turn = plan.turn
         committed_RL = turn.committed_RL
         statistic_RL = getattr(answers, self.order.of.judge or "probability")
-        score_RL = priority_RL if self.noise_B is not None else self.order.of.score(statistic_RL)
+        score_RL = priority_RL if self.noisy else self.order.of.score(statistic_RL)
         standing_RL = answers.given if self.order.of.judge == "probability" else statistic_RL
         score_RL = torch.where(committed_RL, self.revise.values["eta"] * self.order.of.score(standing_RL), score_RL)
         among_RL = turn.open_RL | committed_RL

@@ -2,6 +2,9 @@
 
     fill(network, canvas, requests, guidances, limits, endings, watch)
 
+    loop = Loop(network, limits, endings); loop.join(rows_R, requests, guidances)
+    while loop.step(): ...
+
 Rows with the same rules form a `Group`, which says what a pass must ask for each of its rows and settles what comes
 back; one pass serves the rows of all groups. Steps in which a row neither commits nor judges cost it no pass.
 
@@ -11,6 +14,7 @@ Shapes: B rows, L positions, R rows in a pass, N positions asked for, V vocabula
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
@@ -18,6 +22,7 @@ from unmask.decoding.group import Answers, Group, Plan
 from unmask.decoding.limits.endings import Endings
 from unmask.decoding.limits.limits import Limits
 from unmask.decoding.options import Request
+from unmask.decoding.passes.history import History
 from unmask.decoding.passes.propose import Draws, propose
 from unmask.decoding.passes.score import Scorer, Scores
 from unmask.decoding.rules.guidance import Guidance
@@ -40,36 +45,63 @@ def fill(
     watch: Watch | None = None,
 ) -> None:
     """Fills every open position of the canvas in place; one request, and guidance, per row."""
-    groups = make_groups(canvas, requests, limits, endings)
-    scorer = Scorer(network, canvas, guidances, [request.cache for request in requests])
-    asking = Asking(canvas, requests, limits)
-    while plans := [plan for group in groups if (plan := group.next()) is not None]:
-        rows_R = torch.cat([plan.rows_R for plan in plans])
-        asked_RL = torch.cat([plan.asked_RL for plan in plans])
-        w_R = [guidances[row].at(t) for row, t in zip(rows_R.tolist(), noise_levels(plans), strict=True)]
-        block_RL = torch.cat([plan.turn.block_RL for plan in plans])
-        block_R = torch.cat([plan.turn.block_R for plan in plans])
-        scores = scorer(rows_R, asked_RL, block_RL, block_R, w_R)
-        answers = asking(scores, plans, rows_R, asked_RL)
-        for plan, part in zip(plans, answers.split([len(plan.rows_R) for plan in plans]), strict=True):
-            plan.group.settle(plan, part)
-        endings.close(rows_R)
+    loop = Loop(network, limits, endings)
+    loop.join(canvas.rows, requests, guidances)
+    while loop.step():
         if watch is not None:
             watch(canvas)
 
 
-def make_groups(canvas: Canvas, requests: Sequence[Request], limits: Limits, endings: Endings) -> list[Group]:
-    """Rows that share order, quota and revision, with their parameters; steps and blocks may differ."""
-    rows: dict[tuple[object, ...], list[int]] = {}
-    for row, request in enumerate(requests):
-        rows.setdefault(request.rules, []).append(row)
-    steps_B = torch.tensor([request.steps or 0 for request in requests])
-    block_B = torch.tensor([request.block or 0 for request in requests])
-    noise_B = torch.tensor([request.order_noise for request in requests], dtype=torch.float64)
-    return [
-        Group(canvas, requests[of[0]], Clock(canvas, torch.tensor(of), steps_B, block_B), noise_B, limits, endings)
-        for of in rows.values()
-    ]
+class Loop:
+    """What fills the rows that have joined it, a pass a step."""
+
+    def __init__(self, network: Transformer, limits: Limits, endings: Endings) -> None:
+        self.canvas, self.limits, self.endings = limits.canvas, limits, endings
+        self.scorer = Scorer(network, self.canvas)
+        self.asking = Asking(self.canvas, limits)
+        self.clock = Clock(self.canvas)
+        self.history = History(self.canvas, network.config.vocab_size, self.scorer.device)
+        self.groups: dict[tuple[Any, ...], Group] = {}
+
+    def join(self, rows_R: torch.Tensor, requests: Sequence[Request], guidances: Sequence[Guidance]) -> None:
+        """Rows of the canvas that are to be filled. Those that share order, quota and revision, with their parameters,
+        make a group; steps and blocks may differ."""
+        self.scorer.join(rows_R, guidances, [request.cache for request in requests])
+        self.asking.join(rows_R, requests)
+        steps_R = torch.tensor([request.steps or 0 for request in requests])
+        block_R = torch.tensor([request.block or 0 for request in requests])
+        self.clock.join(rows_R, steps_R, block_R)
+        for row, request in zip(rows_R.tolist(), requests, strict=True):
+            if request.rules not in self.groups:
+                group = Group(request, self.clock, self.limits, self.endings, self.history)
+                self.groups[request.rules] = group
+            self.groups[request.rules].join(row, request)
+
+    def leave(self, rows_R: torch.Tensor) -> None:
+        """Rows go, finished or not, and their slots are free; groups without rows go with them."""
+        self.canvas.table.leave(rows_R)
+        for rules, group in list(self.groups.items()):
+            group.leave(rows_R)
+            if not len(group.rows_G):
+                del self.groups[rules]
+
+    def step(self) -> bool:
+        """One pass of the network, for all rows that need one; False where none is left that does."""
+        plans = [plan for group in self.groups.values() if (plan := group.next()) is not None]
+        if not plans:
+            return False
+        rows_R = torch.cat([plan.rows_R for plan in plans])
+        asked_RL = torch.cat([plan.asked_RL for plan in plans])
+        guidances = self.scorer.guidances
+        w_R = [guidances[row].at(t) for row, t in zip(rows_R.tolist(), noise_levels(plans), strict=True)]
+        block_RL = torch.cat([plan.turn.block_RL for plan in plans])
+        block_R = torch.cat([plan.turn.block_R for plan in plans])
+        scores = self.scorer(rows_R, asked_RL, block_RL, block_R, w_R)
+        answers = self.asking(scores, plans, rows_R, asked_RL)
+        for plan, part in zip(plans, answers.split([len(plan.rows_R) for plan in plans]), strict=True):
+            plan.group.settle(plan, part)
+        self.endings.close(rows_R)
+        return True
 
 
 def noise_levels(plans: Sequence[Plan]) -> list[float]:
@@ -79,12 +111,21 @@ def noise_levels(plans: Sequence[Plan]) -> list[float]:
 class Asking:
     """From scores to `Answers`: tokens, and the statistics that the rules of a pass read."""
 
-    def __init__(self, canvas: Canvas, requests: Sequence[Request], limits: Limits) -> None:
+    def __init__(self, canvas: Canvas, limits: Limits) -> None:
         self.canvas, self.limits = canvas, limits
-        self.temperature_B = torch.tensor([request.temperature for request in requests], dtype=torch.float64)
+        self.temperature_B = canvas.table.rows("temperature", torch.float64)
+        self.top_p_B = canvas.table.rows("top-p", torch.float64, 1.0)  # 1: all
+        self.top_k_B = canvas.table.rows("top-k", torch.int64)  # 0: all
+        self.draws = self.filters_p = self.filters_k = False  # whether a row does
+
+    def join(self, rows_R: torch.Tensor, requests: Sequence[Request]) -> None:
+        temperatures = [request.temperature for request in requests]
+        self.temperature_B[rows_R] = torch.tensor(temperatures, dtype=torch.float64)
+        tops = [1.0 if request.top_p is None else request.top_p for request in requests]
+        self.top_p_B[rows_R] = torch.tensor(tops, dtype=torch.float64)
+        self.top_k_B[rows_R] = torch.tensor([request.top_k or 0 for request in requests])
         self.draws = bool((self.temperature_B > 0).any())
-        self.top_p_B = optional([request.top_p for request in requests], 1.0, torch.float64)
-        self.top_k_B = optional([request.top_k for request in requests], 0, torch.int64)
+        self.filters_p, self.filters_k = bool((self.top_p_B < 1).any()), bool((self.top_k_B > 0).any())
 
     def __call__(self, scores: Scores, plans: Sequence[Plan], rows_R: torch.Tensor, asked_RL: torch.Tensor) -> Answers:
         at_N, position_N = asked_RL.nonzero(as_tuple=True)
@@ -107,8 +148,8 @@ class Asking:
             draws = Draws(
                 temperature_N[part],
                 uniforms_N[part],
-                None if self.top_p_B is None else self.top_p_B[row_N[part]],
-                None if self.top_k_B is None else self.top_k_B[row_N[part]],
+                self.top_p_B[row_N[part]] if self.filters_p else None,
+                self.top_k_B[row_N[part]] if self.filters_k else None,
             )
             given_n = None if committed_N is None else self.given(row_N[part], position_N[part], committed_N[part])
             found = propose(logits_nV, draws, want, given_n)
@@ -132,10 +173,3 @@ def scatter(asked_RL: torch.Tensor, value_N: torch.Tensor) -> torch.Tensor:
     spread_RL = value_N.new_zeros(asked_RL.shape)
     spread_RL[asked_RL] = value_N
     return spread_RL
-
-
-def optional(values: Sequence[float | int | None], off: float | int, dtype: torch.dtype) -> torch.Tensor | None:
-    """A value per row with `off` for None; None if all are."""
-    if all(value is None for value in values):
-        return None
-    return torch.tensor([off if value is None else value for value in values], dtype=dtype)

@@ -19,7 +19,8 @@ def at_step(spec: str, step: int, steps: int, committed: int = 2, length: int = 
     canvas = Canvas.of([[]], [length], mask_id=9)
     canvas.open_BL[0, :committed] = False
     canvas.probability_BL[0, :committed] = torch.tensor([0.9, 0.2, 0.5, 0.4][:committed], dtype=torch.float64)
-    clock = Clock(canvas, torch.tensor([0]), torch.tensor([steps]), torch.tensor([0]))
+    clock = Clock(canvas)
+    clock.join(canvas.rows, torch.tensor([steps]), torch.tensor([0]))
     clock.at_step_B[0] = step
     rule = choose("revise", REVISIONS, spec)
     found = remasking(clock.turn(torch.tensor([0])), rule.of, rule.values)

@@ -26,13 +26,13 @@ class Limits:
     """All rows' limits; empty unless told."""
 
     def __init__(self, canvas: Canvas, vocab_size: int) -> None:
-        rows = len(canvas.tokens_BL)
+        table = canvas.table
         self.canvas, self.vocab_size = canvas, vocab_size
-        self.banned: list[torch.Tensor | None] = [None] * rows
-        self.begins: list[tuple[list[int], torch.Tensor] | None] = [None] * rows
-        self.spans: list[list[tuple[list[int], Span]]] = [[] for _ in range(rows)]
-        self.spanned_BL = torch.zeros_like(canvas.new_BL)
-        self.any = False
+        self.banned: list[torch.Tensor | None] = table.objects("banned", lambda: None)
+        self.begins: list[tuple[list[int], torch.Tensor] | None] = table.objects("begins", lambda: None)
+        self.spans: list[list[tuple[list[int], Span]]] = table.objects("spans", list)
+        self.spanned_BL = table.positions("spanned", torch.bool)
+        self.any = False  # whether a row has had any
 
     def ban(self, row: int, tokens: Sequence[int]) -> None:
         if not tokens:

@@ -1,0 +1,1 @@
+"""What may be written: spans, patterns, choices, bans, and where a row ends."""

@@ -1,0 +1,333 @@
+"""The passes of a masked diffusion model over rows of a canvas: guidance, caches, and the head afterwards.
+
+    scorer = Scorer(network, canvas, guidances, caches)
+    scores = scorer(rows_R, asked_RL, block_RL, block_R, w_R)
+    for part, logits_nV in scores.chunks(): ...
+
+A row has up to two *views*: its own tokens, and what guidance compares them with. A view is run whole, or, where the
+row has a cache of keys and values, in part (Fast-dLLM, arXiv 2505.22618):
+
+prefix  whole at the start of a block; then from the block's first position to the row's end
+dual    whole at the start of a block; then the block alone, between a cached prefix and a cached suffix
+reuse   whole; not at all while the row holds the tokens it held in its last pass
+
+`refresh` n runs it whole every n-th pass besides; with n = 1 nothing is approximated. The last layer and the head run
+only at the positions asked for, the head at some of them at a time, so that N x V logits never stand in memory at once.
+
+Shapes: R rows, U views, L positions, Q positions of a window, S slots, N positions asked for (n of them at a time),
+E width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from decoding.before.rules.guidance import Guidance
+from decoding.before.rules.registry import Chosen, Parameter, Registered
+from decoding.before.state.canvas import Canvas
+from unmask.model.transformer import Transformer
+
+LOGITS_AT_ONCE = 1 << 24
+REFRESH = {"refresh": Parameter(0, 0, whole=True)}  # 0: at the start of each block only
+
+
+@dataclass(frozen=True)
+class Cache(Registered):
+    """How much of a row is run again."""
+
+    window: str | None = None  # "prefix" or "dual"
+    reuse: bool = False
+    parameters: Mapping[str, Parameter] = field(default_factory=dict, hash=False)
+
+
+CACHES: dict[str, Cache] = {
+    "none": Cache(),
+    "reuse": Cache(reuse=True),
+    "prefix": Cache(window="prefix", parameters=REFRESH),
+    "dual": Cache(window="dual", parameters=REFRESH),
+}
+
+
+@dataclass
+class Scores:
+    """Hidden states at the positions asked for, row by row, left to right."""
+
+    network: Transformer
+    hidden_NE: torch.Tensor
+    blind_ME: torch.Tensor | None = None  # of the guided ones, in the same order
+    guided_N: torch.Tensor | None = None  # bool; None: all
+    w_N: torch.Tensor | None = None  # fp32
+
+    def chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Pieces of 0..N with their logits_nV."""
+        size = max(1, LOGITS_AT_ONCE // self.network.config.vocab_size)
+        for start in range(0, len(self.hidden_NE), size):
+            part = slice(start, start + size)
+            yield part, self.logits(part)
+
+    def logits(self, part: slice) -> torch.Tensor:
+        c_nV = self.network.head(self.hidden_NE[part])
+        if self.blind_ME is None or self.w_N is None:
+            return c_nV
+        if self.guided_N is None:
+            u_nV = self.network.head(self.blind_ME[part])
+            return u_nV + (1 + self.w_N[part, None]) * (c_nV - u_nV)
+        guided_n = self.guided_N[part]
+        before = int(self.guided_N[: part.start].sum())
+        u_mV = self.network.head(self.blind_ME[before : before + int(guided_n.sum())])
+        c_nV[guided_n] = u_mV + (1 + self.w_N[part][guided_n, None]) * (c_nV[guided_n] - u_mV)
+        return c_nV
+
+
+@dataclass
+class Views:
+    """What one pass looks at: the rows themselves, then the other views of those that are guided."""
+
+    row_U: torch.Tensor  # index into the canvas
+    kind_U: torch.Tensor  # 0: the row itself, 1: what guidance compares with
+    tokens_UL: torch.Tensor
+    lengths_U: torch.Tensor
+    asked_UL: torch.Tensor
+    block_UL: torch.Tensor
+    block_U: torch.Tensor
+
+
+class Scorer:
+    """Runs passes and keeps what they leave behind: keys and values, or hidden states."""
+
+    def __init__(
+        self,
+        network: Transformer,
+        canvas: Canvas,
+        guidances: Sequence[Guidance],
+        caches: Sequence[Chosen[Cache]],
+    ) -> None:
+        rows = len(guidances)
+        self.network, self.canvas, self.guidances = network, canvas, guidances
+        self.device = network.embedding.weight.device
+        self.window = [cache.of.window for cache in caches]
+        self.reuses_B = torch.tensor([cache.of.reuse for cache in caches])
+        self.windowed_B = torch.tensor([window is not None for window in self.window])
+        self.dual_B = torch.tensor([window == "dual" for window in self.window])
+        self.refresh_B = torch.tensor([int(cache.values.get("refresh", 0)) for cache in caches])
+        self.block_B2 = torch.full((rows, 2), -1)  # the block at whose start a view was last run whole
+        self.since_B2 = torch.zeros((rows, 2), dtype=torch.int64)  # passes since
+        self.slots = None
+        if self.windowed_B.any():
+            guided = any(g.scale != 0 and window is not None for g, window in zip(guidances, self.window, strict=True))
+            count = int(self.windowed_B.sum())
+            longest = max((len(g.negative) for g in guidances if g.negative is not None), default=0)
+            self.slots = network.canvas_cache(count * (1 + guided), canvas.tokens_BL.shape[1] + longest)
+            self.place_B2 = torch.stack([self.windowed_B.cumsum(0) - 1, self.windowed_B.cumsum(0) - 1 + count], dim=1)
+        self.kept: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+
+    def __call__(
+        self,
+        rows_R: torch.Tensor,
+        asked_RL: torch.Tensor,
+        block_RL: torch.Tensor,
+        block_R: torch.Tensor,
+        w_R: Sequence[float],
+    ) -> Scores:
+        """One pass: `asked_RL` where proposals are needed, `block_RL` the new positions of each row's current block,
+        `block_R` its number. Counts the pass in the canvas."""
+        canvas = self.canvas
+        given_BL = canvas.given_BL
+        guided = [at for at, w in enumerate(w_R) if w != 0 and self.has_prompt(int(rows_R[at]), given_BL)]
+        views = self.views(rows_R, asked_RL, block_RL, block_R, guided, given_BL)
+        hidden = self.run(views)
+        if not guided:
+            return Scores(self.network, hidden)
+        count_R = asked_RL.sum(1)
+        hidden_NE, blind_ME = hidden.split([int(count_R.sum()), len(hidden) - int(count_R.sum())])
+        w_N = torch.tensor(list(w_R), dtype=torch.float32).repeat_interleave(count_R).to(self.device)
+        guided_N = None
+        if len(guided) < len(rows_R):
+            guided_R = torch.zeros(len(rows_R), dtype=torch.bool)
+            guided_R[guided] = True
+            guided_N = guided_R.repeat_interleave(count_R).to(self.device)
+        return Scores(self.network, hidden_NE, blind_ME, guided_N, w_N)
+
+    def has_prompt(self, row: int, given_BL: torch.Tensor) -> bool:
+        return self.guidances[row].negative is not None or bool(given_BL[row].any())
+
+    def views(
+        self,
+        rows_R: torch.Tensor,
+        asked_RL: torch.Tensor,
+        block_RL: torch.Tensor,
+        block_R: torch.Tensor,
+        guided: list[int],
+        given_BL: torch.Tensor,
+    ) -> Views:
+        canvas = self.canvas
+        own = Views(
+            rows_R,
+            torch.zeros_like(rows_R),
+            canvas.tokens_BL[rows_R],
+            canvas.lengths_B[rows_R],
+            asked_RL,
+            block_RL,
+            block_R,
+        )
+        if not guided:
+            return own
+        rows = rows_R[guided]
+        if all(self.guidances[row].hides_in_place for row in rows.tolist()):
+            tokens_UL = own.tokens_UL[guided].masked_fill(given_BL[rows], canvas.mask_id)
+            lengths_U, asked_UL, block_UL = own.lengths_U[guided], asked_RL[guided], block_RL[guided]
+        else:
+            seen = []
+            for row in rows.tolist():
+                length = int(canvas.lengths_B[row])
+                tokens, given = canvas.tokens_BL[row, :length].tolist(), given_BL[row, :length].tolist()
+                seen.append(self.guidances[row].blind(tokens, given, int(canvas.starts_B[row]), canvas.mask_id))
+            width = max(canvas.tokens_BL.shape[1], *(len(tokens) for tokens, _ in seen))
+            own.tokens_UL = widen(own.tokens_UL, width, canvas.mask_id)
+            own.asked_UL, own.block_UL = (widen(x, width, False) for x in (asked_RL, block_RL))
+            lengths_U = torch.tensor([len(tokens) for tokens, _ in seen])
+            tokens_UL = torch.full((len(seen), width), canvas.mask_id)
+            for at, (tokens, _) in enumerate(seen):
+                tokens_UL[at, : len(tokens)] = torch.tensor(tokens)
+            shifts = [shift for _, shift in seen]
+            asked_UL, block_UL = (
+                torch.stack([x[at].roll(shift) for at, shift in zip(guided, shifts, strict=True)])
+                for x in (own.asked_UL, own.block_UL)
+            )
+        return Views(
+            torch.cat([own.row_U, rows]),
+            torch.cat([own.kind_U, torch.ones_like(rows)]),
+            torch.cat([own.tokens_UL, tokens_UL]),
+            torch.cat([own.lengths_U, lengths_U]),
+            torch.cat([own.asked_UL, asked_UL]),
+            torch.cat([own.block_UL, block_UL]),
+            torch.cat([own.block_U, block_R[guided]]),
+        )
+
+    def run(self, views: Views) -> torch.Tensor:
+        """Hidden states wherever the views ask, view by view, left to right."""
+        row_U, kind_U = views.row_U, views.kind_U
+        cached_U = self.windowed_B[row_U]
+        if not cached_U.any() and not self.reuses_B[row_U].any():
+            every = torch.arange(len(row_U))
+            self.canvas.passes += 1
+            self.count(views, every, views.lengths_U)
+            return self.whole(views, every, cached=False)
+        fresh_U = self.block_B2[row_U, kind_U] != views.block_U
+        due_U = (self.refresh_B[row_U] > 0) & (self.since_B2[row_U, kind_U] + 1 >= self.refresh_B[row_U])
+        whole_U = cached_U & (fresh_U | due_U)
+        kept_U = torch.tensor([self.is_kept(views, u) for u in range(len(row_U))])
+        parts = {
+            "plain": ~cached_U & ~kept_U,
+            "whole": whole_U,
+            "window": cached_U & ~whole_U,
+            "kept": kept_U,
+        }
+        number_UL = (views.asked_UL.flatten().cumsum(0) - 1).view(views.asked_UL.shape)
+        found: list[torch.Tensor] = []
+        places: list[torch.Tensor] = []
+        for name, is_part_U in parts.items():
+            at = is_part_U.nonzero().flatten()
+            if not len(at):
+                continue
+            if name == "window":
+                hidden = self.windows(views, at)
+                self.since_B2[row_U[at], kind_U[at]] += 1
+            elif name == "kept":
+                hidden = torch.cat([self.kept[self.key(views, int(u))][2][views.asked_UL[u]] for u in at])
+            else:
+                self.count(views, at, views.lengths_U[at])
+                hidden = self.whole(views, at, cached=name == "whole")
+                if name == "whole":
+                    self.block_B2[row_U[at], kind_U[at]] = views.block_U[at]
+                    self.since_B2[row_U[at], kind_U[at]] = 0
+                else:
+                    self.keep(views, at, hidden)
+            found.append(hidden)
+            places.append(number_UL[at][views.asked_UL[at]])
+        self.canvas.passes += int(not kept_U.all())
+        hidden_NE = found[0].new_empty(int(views.asked_UL.sum()), found[0].shape[-1])
+        hidden_NE[torch.cat(places).to(hidden_NE.device)] = torch.cat(found)
+        return hidden_NE
+
+    def count(self, views: Views, at: torch.Tensor, computed: torch.Tensor) -> None:
+        ones = torch.ones_like(at)
+        self.canvas.nfe_B.index_add_(0, views.row_U[at], ones)
+        self.canvas.computed_B.index_add_(0, views.row_U[at], computed)
+
+    def whole(self, views: Views, at: torch.Tensor, cached: bool) -> torch.Tensor:
+        """These views run whole, padded to the longest; with `cached` what they leave is kept in their slots."""
+        lengths_U = views.lengths_U[at]
+        width = int(lengths_U.max())
+        tokens_UL, asked_UL = views.tokens_UL[at, :width], views.asked_UL[at, :width]
+        inside_UL = torch.arange(width) < lengths_U[:, None]
+        options: dict[str, torch.Tensor | object] = {}
+        if cached:
+            assert self.slots is not None
+            options["cache"] = self.slots.at(self.place(views, at))
+            options["positions_BT"] = torch.arange(width, device=self.device).expand(len(at), width)
+            inside_UL = widen(inside_UL, self.slots.length, False)
+        if not inside_UL.all():
+            options["key_mask_BS"] = inside_UL.to(self.device)
+        at_N = asked_UL.flatten().nonzero().flatten()
+        return self.network.hidden(tokens_UL.to(self.device), at_N=at_N.to(self.device), **options)  # type: ignore
+
+    def windows(self, views: Views, at: torch.Tensor) -> torch.Tensor:
+        """The windows of these views, against what their slots hold of the rest."""
+        assert self.slots is not None
+        lengths_U, asked_UL, block_UL = views.lengths_U[at], views.asked_UL[at], views.block_UL[at]
+        position_L = torch.arange(asked_UL.shape[1])
+        inside_UL = position_L < lengths_U[:, None]
+        from_block_UL = inside_UL & (position_L >= block_UL.int().argmax(1)[:, None])
+        window_UL = torch.where(self.dual_B[views.row_U[at], None], block_UL, from_block_UL)
+        count_U = window_UL.sum(1)
+        most = int(count_U.max())
+        self.count(views, at, count_U)
+        # Padding queries write to a slot of their own, at which no key is read.
+        positions_UL = torch.where(window_UL, position_L, self.slots.length).sort(1).values
+        positions_UQ = positions_UL[:, :most]
+        tokens_UL = widen(views.tokens_UL[at], self.slots.length + 1, self.canvas.mask_id)
+        tokens_UQ = tokens_UL.gather(1, positions_UQ)
+        number_UL = torch.arange(len(at))[:, None] * most + window_UL.cumsum(1) - 1
+        keys_US = widen(inside_UL, self.slots.length, False)
+        return self.network.hidden(
+            tokens_UQ.to(self.device),
+            positions_BT=positions_UQ.to(self.device),
+            key_mask_BS=None if keys_US.all() else keys_US.to(self.device),
+            cache=self.slots.at(self.place(views, at)),
+            at_N=number_UL[asked_UL].to(self.device),
+        )
+
+    def place(self, views: Views, at: torch.Tensor) -> torch.Tensor:
+        return self.place_B2[views.row_U[at], views.kind_U[at]].to(self.device)
+
+    def key(self, views: Views, u: int) -> tuple[int, int]:
+        return int(views.row_U[u]), int(views.kind_U[u])
+
+    def is_kept(self, views: Views, u: int) -> bool:
+        """Whether a view holds what it held in its last pass, and was asked there for all it is asked for now."""
+        if not self.reuses_B[views.row_U[u]] or self.key(views, u) not in self.kept:
+            return False
+        tokens_L, asked_L, _ = self.kept[self.key(views, u)]
+        length = int(views.lengths_U[u])
+        same = len(tokens_L) == length and torch.equal(tokens_L, views.tokens_UL[u, :length])
+        return same and not bool((views.asked_UL[u] & ~asked_L).any())
+
+    def keep(self, views: Views, at: torch.Tensor, hidden: torch.Tensor) -> None:
+        """Notes hidden states of views that may be asked again."""
+        for u, hidden_nE in zip(at.tolist(), hidden.split(views.asked_UL[at].sum(1).tolist()), strict=True):
+            if self.reuses_B[views.row_U[u]]:
+                asked_L = views.asked_UL[u].clone()
+                spread_LE = hidden.new_zeros(len(asked_L), hidden.shape[-1])
+                spread_LE[asked_L.to(hidden.device)] = hidden_nE
+                tokens_L = views.tokens_UL[u, : int(views.lengths_U[u])].clone()
+                self.kept[self.key(views, u)] = (tokens_L, asked_L, spread_LE)
+
+
+def widen(x_UL: torch.Tensor, width: int, fill: int | bool) -> torch.Tensor:
+    """Padded on the right to `width` columns."""
+    missing = width - x_UL.shape[1]
+    return x_UL if missing <= 0 else torch.cat([x_UL, x_UL.new_full((len(x_UL), missing), fill)], dim=1)

@@ -1,0 +1,75 @@
+"""A turn: rows of one kind of rules that act in the same pass, each at a step of its own; and their noise.
+
+    turn.left_R, turn.t_R, turn.uniforms(TOKENS)
+
+All randomness is a function of (seed, row, stream, step, position): a row draws the same alone, in any batch, on any
+device.
+
+Shapes: R rows in a turn, L positions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from decoding.before.state.canvas import Canvas
+from unmask.diffusion.noise import uniforms
+
+# Draw 0 of a row orders its positions; draw 1 + tick of it chooses tokens. Other streams lie beyond any tick.
+KEYS, TOKENS, PRIORITIES, UNMASKING, REMASKING = 0, 1, 1 << 40, 2 << 40, 3 << 40
+ORDERING = 4 << 40
+
+
+@dataclass
+class Turn:
+    """The rows of a group that act in one pass."""
+
+    canvas: Canvas
+    rows_R: torch.Tensor  # indices into the canvas
+    open_RL: torch.Tensor  # masks of each row's current block: what may be committed
+    block_R: torch.Tensor  # number of each row's current block
+    block_RL: torch.Tensor  # all new positions of the block, committed ones too
+    index_RL: torch.Tensor  # of a position within its block; meaningless outside
+    keys_RL: torch.Tensor  # a uniform per position, drawn once per row
+    step_R: torch.Tensor  # within the block
+    steps_R: torch.Tensor  # that the block has; 0: as many as it takes
+    global_step_R: torch.Tensor  # over all blocks
+    tick_R: torch.Tensor  # steps of the row so far, silent ones too: what tells one draw from the next
+    share_R: torch.Tensor | None = None  # of the masks that a step unmasks, where remasking changes it
+
+    @cached_property
+    def left_R(self) -> torch.Tensor:
+        return self.open_RL.sum(1)
+
+    @cached_property
+    def last_R(self) -> torch.Tensor:
+        """Rows at the last step of their block, or beyond it."""
+        return (self.steps_R > 0) & (self.step_R >= self.steps_R - 1)
+
+    @cached_property
+    def committed_RL(self) -> torch.Tensor:
+        """Positions of the block that hold a token and may be revised."""
+        return self.block_RL & ~self.open_RL & ~self.canvas.forced_BL[self.rows_R]
+
+    @property
+    def t_R(self) -> torch.Tensor:
+        """Noise level: the masks left of all that the row had; forced tokens never were any."""
+        new_R = (self.canvas.new_BL & ~self.canvas.forced_BL)[self.rows_R].sum(1)
+        return self.canvas.open_BL[self.rows_R].sum(1) / new_R.clamp(min=1)
+
+    def uniforms(self, stream: int) -> torch.Tensor:
+        """A float64 uniform per new position, of this tick."""
+        return row_uniforms(self.canvas, self.rows_R, stream + self.tick_R)
+
+
+def row_uniforms(canvas: Canvas, rows_R: torch.Tensor, draw_R: torch.Tensor) -> torch.Tensor:
+    """A float64 uniform for every new position of the rows, by (seed, row, draw, rank); 0 at other positions."""
+    filled_RL = torch.zeros((len(rows_R), canvas.tokens_BL.shape[1]), dtype=torch.float64)
+    for at, (row, number) in enumerate(zip(rows_R.tolist(), draw_R.tolist(), strict=True)):
+        new_L = canvas.new_BL[row]
+        seed, k = canvas.seeds[row]
+        filled_RL[at, new_L] = torch.from_numpy(uniforms(seed, k, int(new_L.sum()), number))
+    return filled_RL
