@@ -21,6 +21,7 @@ from unmask.settings import listed_recipes
 Function = Callable[[Any], int | None]
 ORDERS = "ancestral, first-hitting, confidence, margin, entropy, high-entropy, random, left-to-right, dilated"
 QUOTAS = "paper, even, threshold:0.9, factor:1, entropy-bounded:0.1, klass"
+ELIGIBLE = "all, block:32"
 REVISIONS = "remdm-cap, remdm-rescale, remdm-conf, remdm-loop, p2, edit"
 TASKS = "hellaswag, race, siqa, arc_easy, piqa, openbookqa, boolq, lambada, generation, temporal"
 
@@ -69,6 +70,7 @@ def add_rules(p: argparse.ArgumentParser) -> None:
     p.add_argument("--threshold", type=float, default=None, help="commit whatever is more probable; short for --quota")
     p.add_argument("--order-noise", type=float, default=None, help="annealed randomness of the order")
     p.add_argument("--block", type=int, default=None, help="tokens a block, blocks from left to right")
+    p.add_argument("--eligible", default=None, help=f"where tokens may be written: {ELIGIBLE}; --block N is block:N")
     p.add_argument("--revise", default=None, help=f"take tokens back: {REVISIONS}")
     p.add_argument("--cache", default=None, help="what is not run again: reuse, prefix, dual:4 (all, every 4 passes)")
     p.add_argument("--guidance", type=float, default=None, help="w of classifier-free guidance; 0: off, one pass")

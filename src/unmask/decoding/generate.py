@@ -61,6 +61,7 @@ def generate(
     seed: int | Sequence[Seed] = 0,
     *,
     threshold: float | Sequence[float | None] | None = None,
+    eligible: str | Sequence[str | None] | None = None,
     order_noise: float | Sequence[float] | None = None,
     top_p: float | Sequence[float | None] | None = None,
     top_k: int | Sequence[int | None] | None = None,
@@ -95,6 +96,7 @@ def generate(
         blocks of how many positions from left to right, what is taken back, and what is not run again; see `orders`,
         `quotas`, `revise` and `score`. Parameters: "threshold:0.8", "klass:threshold=0.9,kl=0.01". An ARM knows only
         one order: `steps`, `order`, `quota` and `cache` do not concern it.
+    eligible: where a token may be written at all just now, "all" or "block:32"; block is short for the latter.
     threshold: short for that of quota "threshold" (or "klass"). order_noise: annealed randomness of a judged order.
     guidance: w of logits = u + (1 + w)(c - u), MDM only (0: off, one pass instead of two); guidance_mode,
         guidance_schedule, guidance_interval, negative: see `guidance`; a negative prompt without guidance is refused.
@@ -115,7 +117,7 @@ def generate(
     """
     given: dict[str, Any] = {
         "length": length, "steps": steps, "order": order, "quota": quota, "block": block, "revise": revise,
-        "guidance": guidance, "temperature": temperature, "cache": cache, "threshold": threshold,
+        "eligible": eligible, "guidance": guidance, "temperature": temperature, "cache": cache, "threshold": threshold,
         "order_noise": order_noise, "top_p": top_p, "top_k": top_k, "guidance_mode": guidance_mode,
         "guidance_schedule": guidance_schedule, "guidance_interval": guidance_interval, "eos": eos, "stop": stop,
         "banned": banned, "forced": forced, "pattern": pattern, "choices": choices, "special_tokens": special_tokens,

@@ -18,14 +18,16 @@ from typing import Any
 
 import torch
 
-from unmask.decoding.group import Answers, Group, Plan
+from unmask.decoding.group import Group, Plan
 from unmask.decoding.limits.endings import Endings
 from unmask.decoding.limits.limits import Limits
 from unmask.decoding.options import Request
-from unmask.decoding.passes.history import History
 from unmask.decoding.passes.propose import Draws, propose
 from unmask.decoding.passes.score import Scorer, Scores
+from unmask.decoding.rules.answers import Answers
 from unmask.decoding.rules.guidance import Guidance
+from unmask.decoding.rules.law import Law
+from unmask.decoding.rules.statistics import ALWAYS, Statistics
 from unmask.decoding.state.canvas import Canvas
 from unmask.decoding.state.clock import Clock
 from unmask.decoding.state.turn import TOKENS
@@ -58,9 +60,9 @@ class Loop:
     def __init__(self, network: Transformer, limits: Limits, endings: Endings) -> None:
         self.canvas, self.limits, self.endings = limits.canvas, limits, endings
         self.scorer = Scorer(network, self.canvas)
-        self.asking = Asking(self.canvas, limits)
+        self.statistics = Statistics(self.canvas.table, network.config.vocab_size, self.scorer.device)
+        self.asking = Asking(self.canvas, limits, self.statistics)
         self.clock = Clock(self.canvas)
-        self.history = History(self.canvas, network.config.vocab_size, self.scorer.device)
         self.groups: dict[tuple[Any, ...], Group] = {}
 
     def join(self, rows_R: torch.Tensor, requests: Sequence[Request], guidances: Sequence[Guidance]) -> None:
@@ -73,9 +75,10 @@ class Loop:
         self.clock.join(rows_R, steps_R, block_R)
         for row, request in zip(rows_R.tolist(), requests, strict=True):
             if request.rules not in self.groups:
-                group = Group(request, self.clock, self.limits, self.endings, self.history)
-                self.groups[request.rules] = group
-            self.groups[request.rules].join(row, request)
+                self.groups[request.rules] = Group(request, self.clock, self.limits, self.endings)
+            group = self.groups[request.rules]
+            group.join(row, request.order_noise)
+            self.statistics.join(torch.tensor([row]), group.reads)
 
     def leave(self, rows_R: torch.Tensor) -> None:
         """Rows go, finished or not, and their slots are free; groups without rows go with them."""
@@ -90,6 +93,8 @@ class Loop:
         plans = [plan for group in self.groups.values() if (plan := group.next()) is not None]
         if not plans:
             return False
+        for plan in plans:
+            plan.group.show(plan)
         rows_R = torch.cat([plan.rows_R for plan in plans])
         asked_RL = torch.cat([plan.asked_RL for plan in plans])
         guidances = self.scorer.guidances
@@ -111,8 +116,8 @@ def noise_levels(plans: Sequence[Plan]) -> list[float]:
 class Asking:
     """From scores to `Answers`: tokens, and the statistics that the rules of a pass read."""
 
-    def __init__(self, canvas: Canvas, limits: Limits) -> None:
-        self.canvas, self.limits = canvas, limits
+    def __init__(self, canvas: Canvas, limits: Limits, statistics: Statistics) -> None:
+        self.canvas, self.limits, self.statistics = canvas, limits, statistics
         self.temperature_B = canvas.table.rows("temperature", torch.float64)
         self.top_p_B = canvas.table.rows("top-p", torch.float64, 1.0)  # 1: all
         self.top_k_B = canvas.table.rows("top-k", torch.int64)  # 0: all
@@ -130,18 +135,21 @@ class Asking:
     def __call__(self, scores: Scores, plans: Sequence[Plan], rows_R: torch.Tensor, asked_RL: torch.Tensor) -> Answers:
         at_N, position_N = asked_RL.nonzero(as_tuple=True)
         row_N = rows_R[at_N]
-        want = frozenset().union(*(plan.group.want for plan in plans))
+        reads = frozenset().union(*(plan.group.reads for plan in plans))
+        statistics = {name: self.statistics[name] for name in sorted(reads)}
+        for statistic in statistics.values():
+            statistic.begin(rows_R)
+        slopes = any(statistic.slopes for statistic in statistics.values())
         temperature_N, uniforms_N = self.temperature_B[row_N], torch.zeros(len(row_N), dtype=torch.float64)
         if self.draws:
             uniforms_N = torch.cat([plan.turn.uniforms(TOKENS) for plan in plans])[at_N, position_N]
         committed_N = None
-        if any(plan.group.judges_committed for plan in plans):
+        if any(plan.group.judges for plan in plans):
             # What stands there already is compared with the likeliest, not with a draw.
             committed_N = ~self.canvas.open_BL[row_N, position_N]
             temperature_N = temperature_N.masked_fill(committed_N, 0.0)
         allowed = self.limits.allowed(rows_R, asked_RL) if self.limits.any else None
-        columns: dict[str, list[torch.Tensor]] = {}
-        history: list[torch.Tensor] = []
+        columns: dict[str, list[torch.Tensor]] = {name: [] for name in (*ALWAYS, *statistics)}
         for part, logits_nV in scores.chunks():
             if allowed is not None:
                 logits_nV = allowed.apply(part, logits_nV)
@@ -152,24 +160,14 @@ class Asking:
                 self.top_k_B[row_N[part]] if self.filters_k else None,
             )
             given_n = None if committed_N is None else self.given(row_N[part], position_N[part], committed_N[part])
-            found = propose(logits_nV, draws, want, given_n)
-            for name in ("tokens", "probability", "best", "entropy", "margin", "given"):
-                value = getattr(found, f"{name}_N")
-                if value is not None:
-                    columns.setdefault(name, []).append(value)
-            if found.logp_NV is not None:
-                history.append(found.logp_NV)
-        spread = {name: scatter(asked_RL, torch.cat(pieces)) for name, pieces in columns.items()}
-        logp_NV = torch.cat(history) if history else None
-        return Answers(**spread, at_N=at_N, position_N=position_N, logp_NV=logp_NV)
+            law = Law(logits_nV, row_N[part], position_N[part], given_n, slopes)
+            found = propose(logits_nV, draws, law)
+            columns["tokens"].append(found.tokens_N)
+            columns["probability"].append(found.probability_N)
+            for name, statistic in statistics.items():
+                columns[name].append(statistic.of(law).cpu())
+        return Answers.of(asked_RL, {name: torch.cat(pieces) for name, pieces in columns.items()})
 
     def given(self, row_n: torch.Tensor, position_n: torch.Tensor, committed_n: torch.Tensor) -> torch.Tensor:
         """The tokens that stand at these positions; 0 where none does."""
         return torch.where(committed_n, self.canvas.tokens_BL[row_n, position_n], 0)
-
-
-def scatter(asked_RL: torch.Tensor, value_N: torch.Tensor) -> torch.Tensor:
-    """[R, L] with the values where they were asked for, zeros elsewhere."""
-    spread_RL = value_N.new_zeros(asked_RL.shape)
-    spread_RL[asked_RL] = value_N
-    return spread_RL

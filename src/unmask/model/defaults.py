@@ -27,7 +27,7 @@ KIND = "unmask-generation-defaults"
 SCHEMA_VERSION = 1
 TEXT, WHOLE, NUMBER = "text", "a whole number of at least 1", "a finite number"
 OPTIONS = {
-    **dict.fromkeys(("order", "quota", "revise", "cache", "eos"), TEXT),
+    **dict.fromkeys(("order", "quota", "eligible", "revise", "cache", "eos"), TEXT),
     **dict.fromkeys(("steps", "block", "top_k"), WHOLE),
     **dict.fromkeys(("steps_per_token", "threshold", "order_noise", "guidance", "temperature", "top_p"), NUMBER),
 }

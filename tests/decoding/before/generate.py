@@ -129,7 +129,7 @@ def generate(
     canvas.done = True
     if watch is not None:
         watch(canvas)
-    return results(canvas, model, endings.surplus, ready.stretches)
+    return results(canvas, model, endings.surplus, range(len(ready.requests)), ready.stretches)
 
 
 def infill(

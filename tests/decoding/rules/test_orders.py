@@ -7,11 +7,11 @@ import torch
 
 from decoding.oracle import Chain, oracle
 from unmask.decoding import generate
-from unmask.decoding.group import Answers
 from unmask.decoding.limits.endings import Endings
 from unmask.decoding.limits.limits import Limits
 from unmask.decoding.loop import Loop
 from unmask.decoding.options import read_requests
+from unmask.decoding.rules.answers import Answers
 from unmask.decoding.rules.guidance import Guidance
 from unmask.decoding.rules.orders import ORDERS, top
 from unmask.decoding.state.canvas import Canvas
@@ -27,7 +27,7 @@ def counts(new: int, steps: int, quota: str, block: int | None = None) -> list[t
     found = []
     while (plan := group.next()) is not None:
         nothing = torch.zeros_like(canvas.tokens_BL)
-        group.settle(plan, Answers(nothing, nothing.double()))
+        group.settle(plan, Answers(plan.asked_RL, {"tokens": nothing, "probability": nothing.double()}))
         found.append((int(plan.turn.global_step_R[0]), int(plan.chosen_RL.sum())))
     return found
 
@@ -75,6 +75,7 @@ def test_dilated_is_the_van_der_corput_order_of_each_block(mdm, block) -> None:
 
 def test_scores_are_in_nats_and_at_most_nothing() -> None:
     value = torch.tensor([0.5, 0.0], dtype=torch.float64)
-    assert ORDERS["confidence"].score(value)[0] == pytest.approx(-0.693147, abs=1e-6)
-    assert ORDERS["entropy"].score(value).tolist() == [-0.5, 0.0]
-    assert ORDERS["high-entropy"].score(value).tolist() == [0.5, 0.0]
+    answers = Answers(torch.ones(1, 2, dtype=torch.bool), {"probability": value[None], "entropy": value[None]})
+    assert ORDERS["confidence"]().score(answers)[0, 0] == pytest.approx(-0.693147, abs=1e-6)
+    assert ORDERS["entropy"]().score(answers).tolist() == [[-0.5, 0.0]]
+    assert ORDERS["high-entropy"]().score(answers).tolist() == [[0.5, 0.0]]

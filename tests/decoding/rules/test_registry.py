@@ -46,7 +46,7 @@ def test_bad_rules(spec, message: str) -> None:
 def test_every_default_lies_in_its_range() -> None:
     for registry in (QUOTAS, REVISIONS):
         for rule in registry.values():
-            for name, parameter in rule.parameters.items():
+            for name, parameter in rule.parameters().items():
                 assert parameter.check(name, parameter.default) == parameter.default
 
 

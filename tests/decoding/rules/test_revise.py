@@ -8,7 +8,8 @@ import torch
 from unmask.decoding import generate
 from unmask.decoding.group import Group
 from unmask.decoding.rules.registry import choose
-from unmask.decoding.rules.revise import REVISIONS, remasking
+from unmask.decoding.rules.remdm import Remasking
+from unmask.decoding.rules.revise import REVISIONS
 from unmask.decoding.state.canvas import Canvas
 from unmask.decoding.state.clock import Clock
 from unmask.model.folder import Model
@@ -23,8 +24,9 @@ def at_step(spec: str, step: int, steps: int, committed: int = 2, length: int = 
     clock.join(canvas.rows, torch.tensor([steps]), torch.tensor([0]))
     clock.at_step_B[0] = step
     rule = choose("revise", REVISIONS, spec)
-    found = remasking(clock.turn(torch.tensor([0])), rule.of, rule.values)
-    return found.sigma_RL[0], float(found.share_R[0])
+    assert isinstance(rule.of, Remasking)
+    sigma_RL, share_R = rule.of.probabilities(clock.turn(torch.tensor([0])))
+    return sigma_RL[0], float(share_R[0])
 
 
 def test_cap() -> None:

@@ -52,9 +52,6 @@ class Endings:
         self.revises_B[rows_R] = torch.tensor(list(revises), dtype=torch.bool)
         self.any = bool((self.stop_B | self.truncate_B).any()) or any(stop is not None for stop in self.stops)
 
-    def has_ended(self, rows_R: torch.Tensor) -> torch.Tensor:
-        return torch.tensor([self.canvas.ended[row] is not None for row in rows_R.tolist()], dtype=torch.bool)
-
     def close(self, rows_R: torch.Tensor, settled: bool = False) -> None:
         """Cuts rows that have ended. `settled`: rows that revise are at the end of a block."""
         if not self.any:

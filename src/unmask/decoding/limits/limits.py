@@ -31,7 +31,6 @@ class Limits:
         self.banned: list[torch.Tensor | None] = table.objects("banned", lambda: None)
         self.begins: list[tuple[list[int], torch.Tensor] | None] = table.objects("begins", lambda: None)
         self.spans: list[list[tuple[list[int], Span]]] = table.objects("spans", list)
-        self.spanned_BL = table.positions("spanned", torch.bool)
         self.any = False  # whether a row has had any
 
     def ban(self, row: int, tokens: Sequence[int]) -> None:
@@ -50,7 +49,7 @@ class Limits:
 
     def span(self, row: int, positions: list[int], span: Span) -> None:
         self.spans[row].append((positions, span))
-        self.spanned_BL[row, positions] = True
+        self.canvas.spanned_BL[row, positions] = True
         self.any = True
 
     def allowed(self, rows_R: torch.Tensor, asked_RL: torch.Tensor) -> Allowed:
@@ -91,7 +90,7 @@ class Limits:
         self, rows_R: torch.Tensor, chosen_RL: torch.Tensor, tokens_RL: torch.Tensor, priority_RL: torch.Tensor
     ) -> torch.Tensor:
         """The chosen positions whose tokens fit together in their spans, the highest priority first."""
-        if not self.spanned_BL[rows_R].any():
+        if not self.canvas.spanned_BL[rows_R].any():
             return chosen_RL
         admitted_RL = chosen_RL.clone()
         for at, row in enumerate(rows_R.tolist()):

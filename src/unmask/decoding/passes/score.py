@@ -20,13 +20,14 @@ E width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from unmask.decoding.rules.guidance import Guidance
-from unmask.decoding.rules.registry import Chosen, Parameter, Registered
+from unmask.decoding.rules.registry import Chosen, Registry, Rule, parameter
 from unmask.decoding.state.canvas import Canvas
 from unmask.model.canvas_cache import CanvasCache
 from unmask.model.transformer import Transformer
@@ -34,24 +35,35 @@ from unmask.model.transformer import Transformer
 LOGITS_AT_ONCE = 1 << 24
 # What a view held in its last pass, where it was asked, and the hidden states there [L, E].
 Kept = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-REFRESH = {"refresh": Parameter(0, 0, whole=True)}  # 0: at the start of each block only
 
 
 @dataclass(frozen=True)
-class Cache(Registered):
-    """How much of a row is run again."""
+class Cache(Rule):
+    """How much of a row is run again: all of it."""
 
-    window: str | None = None  # "prefix" or "dual"
-    reuse: bool = False
-    parameters: Mapping[str, Parameter] = field(default_factory=dict, hash=False)
+    window: ClassVar[str | None] = None  # "prefix" or "dual"
+    reuse: ClassVar[bool] = False
 
 
-CACHES: dict[str, Cache] = {
-    "none": Cache(),
-    "reuse": Cache(reuse=True),
-    "prefix": Cache(window="prefix", parameters=REFRESH),
-    "dual": Cache(window="dual", parameters=REFRESH),
-}
+CACHES: Registry[Cache] = Registry("cache")
+CACHES.register("none")(Cache)
+
+
+@CACHES.register("reuse")
+class Reuse(Cache):
+    reuse = True
+
+
+@CACHES.register("prefix")
+@dataclass(frozen=True)
+class Prefix(Cache):
+    window = "prefix"
+    refresh: float = parameter(0, 0, whole=True)  # 0: at the start of each block only
+
+
+@CACHES.register("dual")
+class Dual(Prefix):
+    window = "dual"
 
 
 @dataclass

@@ -31,6 +31,7 @@ class Canvas:
         self.new_BL = table.positions("new", torch.bool)  # positions this call fills
         self.open_BL = table.positions("open", torch.bool)  # those of them not filled now
         self.forced_BL = table.positions("forced", torch.bool)  # those filled by the caller's word
+        self.spanned_BL = table.positions("spanned", torch.bool)  # those of patterns, see `limits`
         self.rank_BL = table.positions("rank", torch.int64)  # index among the row's new positions
         self.probability_BL = table.positions("probability", torch.float64)
         self.step_BL = table.positions("step", torch.int64, -1)
@@ -151,6 +152,11 @@ class Canvas:
         self.open_BL[row_N, position_N] = True
         masks_N = torch.full_like(row_N, self.mask_id)
         self._record(row_N, step_R[at_N], position_N, masks_N, torch.zeros(len(row_N), dtype=torch.float64))
+
+    def show(self, rows_R: torch.Tensor, chosen_RL: torch.Tensor, tokens_RL: torch.Tensor) -> None:
+        """What open positions hold in place of the mask; they stay open, and the trace says nothing of it."""
+        at_N, position_N = chosen_RL.nonzero(as_tuple=True)
+        self.tokens_BL[rows_R[at_N], position_N] = tokens_RL[at_N, position_N]
 
     def force(self, row: int, position: int, token: int) -> None:
         """Fills a new position by the caller's word: never asked for, never revised."""
