@@ -1,1 +1,0 @@
-"""What may be written: spans, patterns, choices, bans, and where a row ends."""

@@ -1,1 +1,0 @@
-"""Which positions are written, how many a step, what is taken back, and guidance: small registered rules."""
