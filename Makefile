@@ -63,7 +63,7 @@ $(STAMP):
 	@echo "setup: done; the command is $(VENV)/bin/unmask" >&2
 
 demo: $(STAMP)
-	$(PY) -m unmask.evaluation.demo --out runs/demo
+	$(PY) -m unmask experiment demo --out runs/demo
 
 test: $(STAMP)
 	$(TEST_ENV) $(PY) -m pytest -q -rs -n $(JOBS) --dist loadfile $(ARGS)
@@ -72,12 +72,12 @@ test-slow: $(STAMP)
 	$(TEST_ENV) $(PY) -m pytest -q -rs -m slow --durations=0 --durations-min=1 $(ARGS)
 
 lint: $(STAMP)
-	$(PY) -m ruff check src tests
+	$(PY) -m ruff check src benchmarks tests
 	$(PY) -m mypy
 
 clean:
 	rm -rf build dist src/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
 	rm -rf $(VENV)

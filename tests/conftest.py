@@ -23,6 +23,8 @@ import hypothesis
 import pytest
 import torch
 
+from small_demo import corpus, demo, demo_run, summary  # noqa: F401
+
 ROOT = Path(__file__).resolve().parent.parent
 
 torch.set_num_threads(1)

@@ -17,13 +17,12 @@ import pytest
 import torch
 
 import unmask
-from unmask.arguments import build_parser
-from unmask.cli import FUNCTIONS, main, overrides, parted, warn
-from unmask.errors import UserError
+from unmask.cli import every_verb, main, warn
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
+from unmask.options import declared
 
 
 def command(*words: str | Path) -> list[str]:
@@ -180,7 +179,7 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["sample", "nowhere"], "nowhere does not exist; give a run, a checkpoint or a model folder"),
         (["sample", "MODEL", "--oder", "confidence"], "unknown argument --oder (did you mean '--order'?)"),
         (["sample", "MODEL", "--order", "confidense"], "'confidense' is unknown (did you mean 'confidence'?)"),
-        (["sample", "MODEL", "--length", "many"], "argument --length: invalid int value: 'many'"),
+        (["sample", "MODEL", "--length", "many"], "--length is 'many'; give a whole number"),
         (["sample", "MODEL", "--prompt", "x" * 200], "prompt 0 has 200 tokens"),
         (["sample", "MODEL", "--length", "500"], "exceeds the context of 128; shorten prompt or length"),
         (["sample", "MODEL", "--fill", "no gap"], "has no blank"),
@@ -195,7 +194,7 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["train", "demo-mdm", "--lr", "3"], "lr is not a recipe key; lr is optimizer.lr (--optimizer.lr VALUE)"),
         (["train", "demo-mdm", "--steps", "3", "--steps", "4"], "--steps is given twice, as 3 and as 4"),
         (["train", "--steps", "0", "demo-mdm"], "steps is 0; give at least 1"),
-        (["train", "demo-mdm", "stray", "--steps", "1"], "'stray' is not understood"),
+        (["train", "demo-mdm", "stray", "--steps", "1"], "unknown argument stray; give a recipe's keys as --KEY VALUE"),
         (["train", "demo-mdm", "--resum"], "--resum has no value (did you mean '--resume'?)"),
         (["train", "MODEL"], "is a folder and no run: it has no recipe.yaml"),
         (["convert", "smdm", "WEIGHTS", "--out", "x"], "give exactly one of --config JSON and --size NAME"),
@@ -213,15 +212,18 @@ def test_prepare_says_when_there_is_nothing_to_do(tmp_path: Path) -> None:
         (["eval", "MODEL", "--tasks", "hellaswak"], "task 'hellaswak' is unknown (did you mean 'hellaswag'?)"),
         (["eval", "nowhere", "--tasks", "unmask_piqa"], "nowhere does not exist"),
         (["compare", "a.json", "b.json"], "a.json cannot be read as JSON"),
-        (["bench", "score", "MODEL", "--itens", "3"], "unknown argument --itens (did you mean '--items'?)"),
-        (["bench", "scor", "MODEL"], "invalid choice: 'scor'"),
+        (["bench", "decode", "MODEL", "--data", "x", "--gabs", "3"], "unknown argument --gabs (did you mean '--gaps'"),
+        (["bench", "scor", "MODEL"], "'scor' is not a verb of unmask bench"),
         (["bench", "decode", "MODEL"], "the following arguments are required: --data"),
         (["bench", "decode", "MODEL", "--data", "x", "--samples", "1"], "--samples is 1; give at least 2"),
-        (["bench", "engine", "--size", "7M"], "--size 7M is neither a preset"),
+        (["bench", "train", "--size", "7M"], "--size 7M is neither a preset"),
+        (["bench", "engine", "--size", "7M"], "bench engine is now python -m benchmarks.engine, with the same options"),
+        (["bench", "score", "MODEL", "--help"], "bench score is now python -m benchmarks.likelihood"),
+        (["bench", "estimators"], "bench estimators is now python -m benchmarks.estimators"),
+        (["bench", "--json", "llama", "MODEL"], "bench llama is now python -m benchmarks.llama"),
         (["tune", "MODEL", "--target", "sped", "--data", "x"], "--target is 'sped' (did you mean 'speed'?)"),
         (["tune", "MODEL"], "give either --data FOLDER, to measure, or --from FILE"),
         (["tune", "nowhere", "--show"], "nowhere does not exist"),
-        (["bench", "estimators", "MODEL", "--data", "x", "--length", "30"], "length is 30; give 2 to 12"),
         (["prepare", "nowhere", "--out", "x"], "nowhere"),
         (["sample", "n" * 300], "File name too long; check the path"),
     ],
@@ -321,21 +323,6 @@ def test_version() -> None:
     assert run("--version").stdout == f"unmask {unmask.__version__}\n"
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["demo-mdm", "--steps", "3", "--resume", "--lora={rank: 4, alpha: 8}", "--lr", "-1", "--json"],
-        ["--steps", "3", "--json", "--lora={rank: 4, alpha: 8}", "--lr", "-1", "demo-mdm", "--resume"],
-        ["--resume", "--steps", "3", "demo-mdm", "--lora={rank: 4, alpha: 8}", "--json", "--lr", "-1"],
-    ],
-)
-def test_keys_of_the_recipe_stand_anywhere(words: list[str]) -> None:
-    parser = build_parser(FUNCTIONS)[1]["train"]
-    known, settings = parted(words, parser)
-    assert sorted(known) == ["--json", "--resume", "demo-mdm"]
-    assert overrides(settings) == {"steps": "3", "lora": "{rank: 4, alpha: 8}", "lr": "-1"}
-
-
 def test_train_without_a_recipe_lists_those_that_are_shipped() -> None:
     shown, helped = run("train", "--resume"), run("train", "--help")
     assert shown.returncode == 2 and shown.stdout == ""
@@ -346,22 +333,6 @@ def test_train_without_a_recipe_lists_those_that_are_shipped() -> None:
     assert "--model.n_layer 4" in helped.stdout and "--dry-run" in helped.stdout
 
 
-def test_overrides() -> None:
-    assert overrides(["--model.n_layer", "4", "--steps=10", "--lr", "-1"]) == {
-        "model.n_layer": "4",
-        "steps": "10",
-        "lr": "-1",
-    }
-    with pytest.raises(UserError, match="--steps is given twice, as 3 and as 4; leave out one"):
-        overrides(["--steps", "3", "--seed", "1", "--steps=4"])
-    with pytest.raises(UserError, match="--steps has no value"):
-        overrides(["--steps", "--seed", "1"])
-    with pytest.raises(UserError, match="'stray' is not understood"):
-        overrides(["stray"])
-    with pytest.raises(UserError, match="--steps has no value"):
-        overrides(["--steps"])
-
-
 VERBS: dict[str, list[str]] = {
     "sample": ["sample", "RUN"],
     "score": ["score", "RUN", "text"],
@@ -369,10 +340,6 @@ VERBS: dict[str, list[str]] = {
     "tune": ["tune", "RUN", "--data", "RUN"],
     "lm-eval": ["lm-eval", "--model", "unmask", "--model_args", "path=RUN", "--tasks", "unmask_boolq"],
     "bench decode": ["bench", "decode", "RUN", "--data", "RUN"],
-    "bench score": ["bench", "score", "RUN"],
-    "bench engine": ["bench", "engine"],
-    "bench estimators": ["bench", "estimators", "RUN", "--data", "RUN"],
-    "bench llama": ["bench", "llama", "RUN"],
 }
 
 
@@ -380,7 +347,7 @@ VERBS: dict[str, list[str]] = {
 def test_a_device_or_a_type_that_is_not_there_is_one_line(
     words: list[str], mdm: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if "eval" in words[0] or "llama" in words:
+    if "eval" in words[0]:
         pytest.importorskip("lm_eval")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setenv("UNMASK_PROCESSOR_BF16", "0")
@@ -399,7 +366,27 @@ def test_a_device_or_a_type_that_is_not_there_is_one_line(
 
 
 def test_every_verb_that_runs_a_model_says_where_and_in_which_type() -> None:
-    _, verbs = build_parser(FUNCTIONS)
+    verbs = dict(every_verb())
     for name in VERBS.keys() - {"lm-eval"}:
-        defaults = {action.dest: action.default for action in verbs[name]._actions}
-        assert defaults["device"] == "auto" and defaults["dtype"] in ("fp32", None), name
+        defaults = {one.name: one.default for one in declared(verbs[name])}
+        assert defaults["device"] == "auto" and defaults["dtype"] in ("fp32", ["fp32"]), name
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("score RUN x --steps 3", "--steps is of unmask sample and unmask bench train, not of unmask score"),
+        ("sample RUN --prompt a --leng 3", "unknown argument --leng (did you mean '--length'?)"),
+        ("sample RUN --length 3 --length 4", "--length is given twice; leave out one"),
+        ("sample RUN --top-p 2", "top_p is 2.0; give a number above 0 and at most 1"),
+        ("smaple RUN", "'smaple' is not a verb (did you mean 'sample'?)"),
+        ("scale fti x", "'fti' is not a verb of unmask scale (did you mean 'fit'?)"),
+        ("scale", "unmask scale needs one of its verbs: plan, run"),
+    ],
+)
+def test_a_wrong_word_is_told_in_one_line(line: str, told: str, mdm: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([str(mdm) if word == "RUN" else word for word in line.split()])
+    shown = capsys.readouterr()
+    assert ended.value.code == 2 and shown.out == ""
+    assert shown.err.count("\n") == 1 and told in shown.err, shown.err

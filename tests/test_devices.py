@@ -16,15 +16,17 @@ import torch
 import unmask
 from pretend_device import OnDevice, Strayed, pretend_device
 from unmask.decoding import generate
-from unmask.diffusion.objective import Objective, ObjectiveConfig
+from unmask.diffusion.objective import Objective
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.likelihood import corpus_bound, rolling
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
+from unmask.model.visibility import keys, restarting_positions, segments
 from unmask.training.distribution import Ranks
 from unmask.training.optimizer import build_optimizer
-from unmask.training.recipe import OptimizerFields
+from unmask.training.recipe_fields import OptimizerFields
 from unmask.training.step import Engine
 
 CONFIG = ModelConfig(n_layer=2, n_head=2, n_embd=16, vocab_size=257, block_size=48, eos_id=0)
@@ -125,16 +127,21 @@ def test_likelihood_stays_on_the_device(kind: str, dtype: torch.dtype) -> None:
     assert there == pytest.approx(here, rel=1e-5 if dtype == torch.float32 else 2e-2)
 
 
+def packed(found: Model, tokens_BT: torch.Tensor, segments_BT: torch.Tensor) -> dict[str, Any]:
+    sees = found.network.sees & segments(segments_BT) & keys(tokens_BT > 2)
+    return {"positions_BT": restarting_positions(segments_BT), "sees": sees}
+
+
 @pytest.mark.parametrize("kind", ["mdm", "arm"])
 def test_packed_rows_stay_on_the_device(kind: str) -> None:
     tokens_BT = torch.arange(24).view(2, 12)
     segments_BT = torch.tensor([[0] * 5 + [1] * 7, [0] * 12])
     found = model(kind)
     with torch.no_grad():
-        here = found.network(tokens_BT, segments_BT=segments_BT, key_mask_BS=tokens_BT > 2)
+        here = found.network(tokens_BT, **packed(found, tokens_BT, segments_BT))
         with pretend_device() as device:
             placed = [x.to(device) for x in (tokens_BT, segments_BT)]
-            there = moved(found).network(placed[0], segments_BT=placed[1], key_mask_BS=placed[0] > 2).cpu()
+            there = moved(found).network(placed[0], **packed(found, *placed)).cpu()
     torch.testing.assert_close(there, here)
 
 

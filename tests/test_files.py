@@ -140,7 +140,7 @@ DEEP = '{"schema_version": 1, "model": ' + "[" * 50_000 + "]" * 50_000 + "}"
         ("from unmask.model.defaults import read_file as f; f(folder)", "generation.json"),
         ("from unmask.interop.files import read_object as f; f(folder / 'config.json')", "config.json"),
         ("from unmask.evaluation.paired import read_result as f; f(folder / 'result.json')", "result.json"),
-        ("from unmask.bench.tune import read_sweep as f; f(folder / 'result.json', folder)", "result.json"),
+        ("from unmask.bench.decode.tune import read_sweep as f; f(folder / 'result.json', folder)", "result.json"),
         ("from unmask.data.manifest import Manifest; Manifest.load(folder)", "manifest.json"),
         ("from unmask.model.tokenizers import Tokenizer; Tokenizer.from_file(folder)", "tokenizer.json"),
         ("from unmask.model.special_tokens import declared as f; f([folder / 'config.json'], 'x')", "config.json"),

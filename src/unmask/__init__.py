@@ -8,11 +8,11 @@ unmask.score(model, [("My fellow", " Americans")])
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unmask._version import __version__
 from unmask.errors import UserError
+from unmask.lazy import lazily
 
 if TYPE_CHECKING:
     from unmask.decoding import Generation, generate
@@ -58,11 +58,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'unmask' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+lazily(__name__, _HOMES)

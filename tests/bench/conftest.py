@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import pytest
 
-from bench.recipes import CPU, recipe_of
-from unmask.bench.arms import Arm, build_arm
-from unmask.bench.corpus import random_corpus
-from unmask.data.prepare import PrepareOptions, prepare
+from bench.train.recipes import CPU, recipe_of
+from unmask.bench.train.arms import Arm, build_arm
+from unmask.bench.train.corpus import random_corpus
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
 from unmask.model.tokenizers import Tokenizer

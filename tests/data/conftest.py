@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from unmask.data.manifest import Manifest
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 
 WORDS = "the people of our country and its laws stand while peace is kept among nations Überfluß 東京 €5".split()
 

@@ -10,7 +10,8 @@ import pytest
 
 from tokenizer_kinds import KINDS, gpt2, llama_2, mistral
 from unmask.data.chat import TEMPLATES, TemplateFields, Turn, render, template
-from unmask.data.sft import Examples, SFTFields, read_examples
+from unmask.data.sft import Examples, read_examples
+from unmask.data.sft_fields import SFTFields
 from unmask.model.tokenizers import Tokenizer
 
 PAIR = {"prompt": "In 1790 he said:", "completion": "yes, no, don't"}

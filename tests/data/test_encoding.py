@@ -69,7 +69,8 @@ def test_long_documents_among_short_ones(
 
 PEAK = """
 import sys
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.prepare import prepare
+from unmask.data.options import PrepareOptions
 options = dict(tokenizer=sys.argv[3], workers=int(sys.argv[4]), tokenizer_bytes=2_000_000)
 prepare(PrepareOptions([sys.argv[1]], sys.argv[2], **options))
 print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM")))

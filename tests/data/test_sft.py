@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from unmask.data.chat import TEMPLATES, Part, TemplateFields, Turn, render, template
-from unmask.data.sft import Examples, FieldNames, SFTFields, read_examples
+from unmask.data.sft import Examples, read_examples
+from unmask.data.sft_fields import FieldNames, SFTFields
 from unmask.errors import UserError
 from unmask.model.tokenizers import Tokenizer
 

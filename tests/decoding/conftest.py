@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from decoding.constrained import BPE
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
 from unmask.model.tokenizers import Tokenizer
@@ -41,3 +42,13 @@ def mdm(make_model: Maker) -> Model:
 @pytest.fixture(scope="session")
 def arm(make_model: Maker) -> Model:
     return make_model(causal=True, eos_id=0)
+
+
+@pytest.fixture(scope="session")
+def bpe_mdm(make_model: Maker) -> Model:
+    return make_model(vocab_size=BPE.vocab_size + 2, tokenizer=BPE, eos_id=0)
+
+
+@pytest.fixture(scope="session")
+def bpe_arm(make_model: Maker) -> Model:
+    return make_model(vocab_size=BPE.vocab_size + 2, tokenizer=BPE, eos_id=0, causal=True)

@@ -18,13 +18,15 @@ Shapes: B batch, T tokens (a window's, with a cache), S slots, N positions asked
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 
 import numpy as np
 import torch
 
+from unmask.model.alignment import At
+from unmask.model.backbone import Mixture
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
+from unmask.model.visibility import Sees, Where, everything
 
 
 class Chain:
@@ -96,14 +98,15 @@ UNEVEN = Chain(np.array([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8], [0.5, 0.45, 0.05]]), 
 
 
 class Oracle:
-    """Plays the Transformer as far as decoding sees it: `config`, `embedding.weight`, `hidden`, `head`, a cache."""
+    """A backbone (`unmask.model.backbone`) without weights or a loss."""
 
     def __init__(self, chain: Chain, context: int = 160, eos_id: int | None = None) -> None:
         self.chain = chain
         self.config = ModelConfig(
             n_layer=1, n_head=1, n_embd=2, vocab_size=chain.size, block_size=context, eos_id=eos_id
         )
-        self.embedding = SimpleNamespace(weight=torch.zeros(1))
+        self.sees = everything
+        self.device, self.dtype = torch.device("cpu"), torch.float64
         with np.errstate(divide="ignore"):
             powers = chain.powers(context)
             self.log_power = np.log(powers)  # [d, a, x]
@@ -115,34 +118,41 @@ class Oracle:
         tokens_BT: torch.Tensor,
         *,
         positions_BT: torch.Tensor | None = None,
-        key_mask_BS: torch.Tensor | None = None,
+        sees: Sees | None = None,
         cache: CacheView | None = None,
-        at_N: torch.Tensor | None = None,
+        at: At | None = None,
+        level_B: torch.Tensor | None = None,
+        mixture: Mixture | None = None,
     ) -> torch.Tensor:
-        """Log-posteriors, float64: [B, T, V], or [N, V] at places of the flattened [B * T].
+        """Log-posteriors, float64: [B, T, V], or [N, V] of the tokens asked for.
 
         With a cache the tokens are written into the slots of their positions, and the posteriors follow from all
-        slots as they were last written. A key that is masked out is not known.
+        slots as they were last written. A key that is not seen is not known; all queries of a row see alike.
         """
         tokens = tokens_BT.numpy()
         rows, width = tokens.shape
-        assert width <= self.config.block_size + 1
-        place = np.arange(rows * width) if at_N is None else at_N.numpy()
-        row_N, window_N = place // width, place % width
-        if cache is None:
-            slot_N = window_N
+        assert width <= self.config.block_size + 1 and mixture is None
+        if at is not None:
+            row_N, slot_N = (x.numpy() for x in at)
         else:
+            place = np.arange(rows * width)
+            row_N, slot_N = place // width, place % width
+        where = Where(width, width, self.device)
+        if cache is not None:
             assert positions_BT is not None, "a cache needs positions"
-            # What a padding query finds is not read either.
-            slot_N = positions_BT.numpy()[row_N, window_N].clip(max=cache.cache.length - 1)
+            where = Where(width, cache.cache.length, self.device, positions_BT)
+            if at is None:  # what a padding query finds is not read either
+                slot_N = positions_BT.numpy()[row_N, slot_N].clip(max=cache.cache.length - 1)
             tokens, positions_BT = cache.write(positions_BT.numpy(), tokens), None
         positions = np.arange(tokens.shape[1]) if positions_BT is None else positions_BT.numpy()
         position_BS = np.broadcast_to(positions, tokens.shape)
         known_BS = tokens != self.config.mask_id
-        if key_mask_BS is not None:
-            known_BS[:, : key_mask_BS.shape[1]] &= key_mask_BS.numpy()
+        allowed = (self.sees if sees is None else sees).allowed(where)
+        if allowed is not None:
+            assert allowed.shape[1:3] == (1, 1), "the oracle's queries see alike"
+            known_BS[:, : allowed.shape[-1]] &= allowed[:, 0, 0].numpy()
         found_NV = self.posterior(tokens, position_BS, known_BS, row_N, slot_N)
-        return torch.from_numpy(found_NV if at_N is not None else found_NV.reshape(rows, width, -1))
+        return torch.from_numpy(found_NV if at is not None else found_NV.reshape(rows, width, -1))
 
     def posterior(
         self,
@@ -177,9 +187,15 @@ class Oracle:
     def head(self, hidden: torch.Tensor) -> torch.Tensor:
         return hidden.clone()
 
-    def canvas_cache(self, batch: int, length: int) -> TokenCache:
+    def cross_entropy(
+        self, hidden_NV: torch.Tensor, targets_N: torch.Tensor, weights_N: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        ce_N = -hidden_NV.log_softmax(-1).gather(1, targets_N[:, None])[:, 0]
+        return (ce_N * weights_N).sum(), ce_N
+
+    def cache(self, batch: int, length: int) -> TokenCache:
         """What keys and values are to a Transformer: here the tokens themselves, as last written."""
-        return TokenCache(batch, length, self.config.vocab_size)
+        return TokenCache(batch, length, self.config.blank_id)
 
 
 class TokenCache:

@@ -115,29 +115,6 @@ def test_guidance_doubles_only_rows_with_a_prompt(mdm: Model) -> None:
     assert free.tokens == generate(mdm, [[]], length=6, steps=6, order="left-to-right", quota="even")[0].tokens
 
 
-def test_a_row_does_not_depend_on_its_neighbours(mdm: Model) -> None:
-    prompts = [[1, 2, 3], [], [4] * 11, [5, MASK, 6]]
-    together = generate(mdm, prompts, length=10, steps=8, seed=3)
-    for row, prompt in enumerate(prompts):
-        alone = generate(mdm, [prompt], length=10, steps=8, seed=[(3, row)])[0]
-        assert alone.tokens == together[row].tokens and alone.nfe == together[row].nfe
-        assert alone.probabilities == pytest.approx(together[row].probabilities, rel=1e-4)
-
-
-def test_seeds(mdm: Model) -> None:
-    two = generate(mdm, [[1]] * 2, length=12, seed=5)
-    assert two[0].tokens != two[1].tokens
-    assert generate(mdm, [[1]] * 2, length=12, seed=5) == two
-    assert generate(mdm, [[1]] * 2, length=12, seed=[5, two[1].seed]) == two
-    assert generate(mdm, [[1]], length=12, seed=6)[0].tokens != two[0].tokens
-
-
-def test_ancestral_skips_empty_steps(mdm: Model) -> None:
-    g = generate(mdm, [[1]], length=8, steps=1000)[0]
-    assert g.nfe == len(set(g.steps)) <= 8
-    assert max(g.steps) < 1000
-
-
 def test_a_stopped_row_ends_behind_its_first_eos(make_model) -> None:
     model = make_model(vocab_size=12, eos_id=0)
     prompts = [[0, 1]] * 24
@@ -158,17 +135,6 @@ def test_a_stopped_row_is_settled_in_any_order(make_model) -> None:
     for a, b in zip(whole, short, strict=True):
         cut = a.tokens.index(0) + 1 if 0 in a.tokens else 16
         assert b.tokens == a.tokens[:cut] and b.nfe <= a.nfe
-
-
-def test_an_end_of_sequence_in_a_blank_of_the_prompt_ends_nothing(make_model) -> None:
-    model = make_model(vocab_size=2, eos_id=0)
-    prompts = [[1, model.mask_id, 1]] * 24
-    found = generate(model, prompts, length=3, order="left-to-right", quota="even", eos="truncate")
-    assert any(g.canvas[1] == 0 for g in found)
-    for g in found:
-        behind = g.canvas[3:]
-        assert len(behind) == (behind.index(0) + 1 if 0 in behind else 3)
-        assert g.stopped == ("eos" if 0 in behind else "length")
 
 
 @pytest.mark.parametrize("cut", [1, 5])

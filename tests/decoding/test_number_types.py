@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from decoding.told import told
 from unmask.decoding import generate
 from unmask.decoding.passes.propose import Draws
-from unmask.decoding.show.sample import SampleOptions, sample
+from unmask.decoding.show.sample import sample
+from unmask.decoding.show.sample_options import SampleOptions
 from unmask.model.folder import Model, save
 from unmask.model.number_types import processor_has_bf16
 from unmask.model.tokenizers import Tokenizer

@@ -19,6 +19,7 @@ from decoding.theory import (
     remdm_law,
     rescaled,
 )
+from unmask.model.visibility import keys
 
 FORBIDDING = Chain.of_offsets(5, [0.6, 0.4])
 
@@ -38,8 +39,9 @@ def test_places_and_positions() -> None:
     network = Oracle(UNEVEN)
     states_BT = every_state(4, 3)
     whole_BTV = network.hidden(states_BT)
-    at_N = torch.tensor([17, 3, 900])
-    assert torch.equal(network.hidden(states_BT, at_N=at_N), whole_BTV.flatten(0, 1)[at_N])
+    index_N = torch.tensor([17, 3, 900])
+    at = network.config.alignment.at(index_N, states_BT.shape[1])
+    assert torch.equal(network.hidden(states_BT, at=at), whole_BTV.flatten(0, 1)[index_N])
     # Two tokens with a hole of two between them, and a window that begins at position 1.
     holey = network.hidden(torch.tensor([[1, 2]]), positions_BT=torch.tensor([[1, 4]]))
     full = network.hidden(torch.tensor([[3, 1, 3, 3, 2]]))
@@ -49,8 +51,8 @@ def test_places_and_positions() -> None:
 def test_masked_keys_do_not_count() -> None:
     network = Oracle(SHARP)
     row, padded = torch.tensor([[1, 8, 8, 4]]), torch.tensor([[1, 8, 8, 4, 0, 7]])
-    keys = torch.tensor([[True] * 4 + [False] * 2])
-    assert torch.equal(network.hidden(padded, key_mask_BS=keys)[:, :4], network.hidden(row))
+    inside = torch.tensor([[True] * 4 + [False] * 2])
+    assert torch.equal(network.hidden(padded, sees=keys(inside))[:, :4], network.hidden(row))
     assert not torch.equal(network.hidden(padded)[:, :4], network.hidden(row))
 
 
@@ -72,9 +74,9 @@ def test_cache_sees_what_was_last_written() -> None:
     tokens_BT = torch.randint(0, 9, (3, 10), generator=torch.Generator().manual_seed(1))
     positions_BT = torch.arange(10).expand(3, 10)
     rows, keys_BS = torch.arange(3), torch.ones(3, 10, dtype=torch.bool)
-    cache = network.canvas_cache(3, 10)
-    for keys in (keys_BS, None):
-        full = network.hidden(tokens_BT, positions_BT=positions_BT, key_mask_BS=keys, cache=cache.at(rows))
+    cache = network.cache(3, 10)
+    for sees in (keys(keys_BS), None):
+        full = network.hidden(tokens_BT, positions_BT=positions_BT, sees=sees, cache=cache.at(rows))
         assert torch.equal(full, network.hidden(tokens_BT))
 
     # Rows 2 and 0 change inside and outside of the window; a padding query goes to the last slot.
@@ -82,7 +84,7 @@ def test_cache_sees_what_was_last_written() -> None:
     window = torch.tensor([[4, 5, 6], [5, 6, 10]])
     rows = torch.tensor([2, 0])
     asked = changed_BT[rows[:, None], window.clamp(max=9)]
-    found = network.hidden(asked, positions_BT=window, key_mask_BS=keys_BS[rows], cache=cache.at(rows))
+    found = network.hidden(asked, positions_BT=window, sees=keys(keys_BS[rows]), cache=cache.at(rows))
     stale_BT = tokens_BT.clone()
     stale_BT[2, 4:7], stale_BT[0, 5:7] = changed_BT[2, 4:7], changed_BT[0, 5:7]
     expected = network.hidden(stale_BT)

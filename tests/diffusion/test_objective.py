@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from unmask.diffusion.noise import noise_levels
-from unmask.diffusion.objective import Objective, ObjectiveConfig
+from unmask.diffusion.objective import Objective
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.diffusion.schedule import SCHEDULES
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.transformer import Transformer
+from unmask.model.visibility import keys
 
 V, L = 5, 4
 CONFIG = ModelConfig(n_layer=2, n_head=2, n_embd=16, vocab_size=V, block_size=8)
@@ -181,6 +185,21 @@ def test_nothing_masked_is_a_zero_with_zero_gradients(network: Transformer) -> N
     assert float(outcome.loss_sum.detach()) == 0.0
     assert all(p.grad is None or not p.grad.any() for p in network.parameters())
     network.zero_grad(set_to_none=True)
+
+
+@pytest.mark.parametrize("fields", [{}, {"mask": 3}, {"mask": 3, "shift": True, "qk_norm": True}], ids=str)
+def test_the_loss_is_that_of_the_rows_of_the_network(fields: dict[str, Any]) -> None:
+    """Wherever the mask lies and whatever the weights' states speak of, with short rows too."""
+    network = Transformer(replace(CONFIG, **fields), seed=1)
+    objective = Objective(ObjectiveConfig(random_length=0.5, masking="fixed"))
+    windows = np.random.default_rng(1).integers(0, 3, (6, 9))
+    inputs = objective.prepare(windows, 0, np.arange(6), network.config.mask_id)
+    masked_BT = inputs.tokens_BT == network.config.mask_id
+    sees = network.sees if inputs.key_mask_BT is None else keys(inputs.key_mask_BT)
+    logits_NV = network(inputs.tokens_BT, sees=sees)[masked_BT]
+    ce_N = torch.nn.functional.cross_entropy(logits_NV, inputs.targets_N, reduction="none")
+    expected = (ce_N * inputs.weight_B[masked_BT.nonzero()[:, 0]]).sum()
+    assert float(objective.loss(network, inputs).loss_sum.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
 
 
 def test_next_token_matches_cross_entropy_over_all_positions() -> None:

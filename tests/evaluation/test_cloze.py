@@ -26,9 +26,9 @@ def test_cloze_hides_one_token_and_shows_the_rest() -> None:
         network = Transformer(ModelConfig(**{**config.to_dict(), "causal": causal}), seed=0).eval()
         hidden = network.hidden
 
-        def spy(tokens_BT: torch.Tensor, hidden: Any = hidden) -> torch.Tensor:
+        def spy(tokens_BT: torch.Tensor, hidden: Any = hidden, **asked: Any) -> torch.Tensor:
             seen.append(tokens_BT.tolist())
-            result: torch.Tensor = hidden(tokens_BT)
+            result: torch.Tensor = hidden(tokens_BT, **asked)
             return result
 
         network.hidden = spy  # type: ignore[method-assign]

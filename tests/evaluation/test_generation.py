@@ -10,7 +10,8 @@ import pytest
 
 from evaluation.judged import bytes_model
 from unmask.cli import main
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.errors import UserError
 from unmask.evaluation import generation
 from unmask.evaluation.benchmarks import evaluate, in_words

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from evaluation.judged import bytes_model
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.evaluation.generation_quality import (

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from unmask.errors import UserError
-from unmask.evaluation.score_texts import ScoreOptions, score_texts
+from unmask.evaluation.options import ScoreOptions
+from unmask.evaluation.score_texts import score_texts
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
 from unmask.model.tokenizers import Tokenizer

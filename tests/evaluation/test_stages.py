@@ -48,16 +48,6 @@ def test_steps_of_all_children_share_one_live_line(tmp_path: Path, columns: int)
     assert sorted(stand.replace("arm", "mdm").split("mdm: ")) == ["", *2 * ["step 800 | validation 4.2 nats/token"]]
 
 
-@pytest.mark.parametrize("columns", [80, 40])
-def test_the_line_of_an_evaluation(columns: int) -> None:
-    program = "import time; from unmask.evaluation.status import *\n"
-    program += "with StatusLine(80000, 'requests of 漢字 ' * 4) as s:\n"
-    program += "    s.update(1); time.sleep(0.3); s.update(2000); time.sleep(0.3); s.update(4000)\n"
-    shown = on_a_terminal([sys.executable, "-c", program], columns)
-    assert shown.lines == [""] and 0 < shown.widest_live < columns
-    assert "eval: 2000 of 80000" in shown.written and "eval: 1 of" not in shown.written
-
-
 def test_peak_memory_is_that_of_the_child(tmp_path: Path) -> None:
     stages = Stages(tmp_path / "stages.json")
     code = "import time; a = bytearray(b'x') * {}; time.sleep(0.5); print(0)"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from experiments.pretending import FIGURE
 from unmask.experiments.estimates import clustered, in_words, paired
-
-FIGURE = {"estimate": 0.5, "low": 0.25, "high": 0.75, "n": 8, "clusters": 4}
 
 
 def test_interval_covers_a_mean_of_clusters_and_is_wider_than_that_of_items() -> None:

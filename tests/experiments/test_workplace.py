@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from experiments.in_process import patch
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.errors import UserError
 from unmask.experiments.frame import Settings
 from unmask.experiments.workplace import Workplace

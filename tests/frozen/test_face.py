@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 import unmask
-from unmask.arguments import build_parser
-from unmask.cli import FUNCTIONS, main
+from unmask.cli import every_verb, main
 from unmask.likelihood.scoring import config_hash
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model, save
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
+from unmask.options import parser
 
 PATH = Path(__file__).with_name("face.json")
 
@@ -75,6 +75,7 @@ convert gguf nowhere.gguf --out x
 compare a.json b.json
 bench scor MODEL
 bench decode MODEL
+bench train --size 7M
 bench engine --size 7M
 tune MODEL
 tune nowhere --show
@@ -105,10 +106,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save(folder / "tiny", Transformer(ModelConfig(**sizes, eos_id=tokenizer.eos_id), seed=0), tokenizer)
 
 
-def options(parser: argparse.ArgumentParser) -> dict[str, Any]:
+def options(of: argparse.ArgumentParser) -> dict[str, Any]:
     """Flag (or place) to default, as JSON can hold it."""
     shown = {}
-    for action in parser._actions:
+    for action in of._actions:
         if not isinstance(action, argparse._HelpAction | argparse._SubParsersAction):
             shown[" ".join(action.option_strings) or action.dest] = repr(action.default)
     return shown
@@ -163,7 +164,7 @@ def hashes() -> list[str]:
 
 
 FACE: dict[str, Callable[[Path, pytest.CaptureFixture[str]], Any]] = {
-    "options": lambda model, capsys: {verb: options(parser) for verb, parser in build_parser(FUNCTIONS)[1].items()},
+    "options": lambda model, capsys: {verb: options(parser(of, verb)) for verb, of in every_verb()},
     "python": lambda model, capsys: python(),
     "json": results,
     "errors": errors,

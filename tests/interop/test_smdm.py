@@ -111,6 +111,9 @@ def test_what_the_layout_has_no_place_for(tmp_path):
     save(tmp_path / "wide", Transformer(ModelConfig(**shape, head_dim=6), seed=0))
     with pytest.raises(UserError, match="2 heads of 6 are not the width 8"):
         export(tmp_path / "wide", tmp_path / "w.safetensors")
+    save(tmp_path / "shifted", Transformer(ModelConfig(**shape, shift=True), seed=0))
+    with pytest.raises(UserError, match="shifted has model.shift, which the published layout has no place for"):
+        export(tmp_path / "shifted", tmp_path / "w.safetensors")
     save(tmp_path / "tied", Transformer(ModelConfig(**shape, tie_embeddings=True), seed=0))
     with pytest.raises(UserError, match="give a file that ends in .safetensors"):
         export(tmp_path / "tied", tmp_path / "w")

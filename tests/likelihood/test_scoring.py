@@ -202,24 +202,6 @@ def test_progress_counts_pairs(mdm: Model, arm: Model) -> None:
         assert [done for done, _ in seen] == sorted(done for done, _ in seen) and seen[-1][0] >= 4
 
 
-def test_the_half_without_the_prompt_is_run_once_for_all_prompts(mdm: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows: list[int] = []
-    hidden = mdm.network.hidden
-    monkeypatch.setattr(mdm.network, "hidden", lambda t, **k: (rows.append(len(t)), hidden(t, **k))[1])
-    pairs = [([1, 2], ANSWER), ([2, 2], ANSWER), ([0, 1], ANSWER)]
-    found = score(mdm, pairs, method="chain-rule", guidance=0.5)
-    assert sum(rows) == 3 * 3 + 3
-    rows.clear()
-    assert [score(mdm, [pair], method="chain-rule", guidance=0.5)[0].logprob for pair in pairs] == pytest.approx(
-        [s.logprob for s in found], rel=1e-5
-    )
-    assert sum(rows) == 18
-    rows.clear()
-    # Masks that were drawn twice run once too, and so does an answer of each length that is masked whole.
-    score(mdm, [([1, 2], [2, 0]), ([1, 2], [1, 1])], draws=400, batch_tokens=10**6)
-    assert sum(rows) == 1 + 2 * 2
-
-
 def test_fixed_counts_vary_less_than_bernoulli_masks(mdm: Model) -> None:
     def spread(method: str) -> float:
         found = (score(mdm, [(CONTEXT, LONG)], method=method, draws=32, seed=seed)[0] for seed in range(60))
@@ -257,19 +239,6 @@ def test_the_same_masks_for_every_model(make_model, mdm: Model) -> None:
         for model in (mdm, other)
     )
     assert (first - second).std() < 0.4 * first.std()
-
-
-def test_no_guidance_is_one_pass_and_the_head_runs_where_asked(mdm: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows: list[int] = []
-    hidden, head = mdm.network.hidden, mdm.network.head
-    monkeypatch.setattr(mdm.network, "hidden", lambda t, **k: (rows.append(len(t)), hidden(t, **k))[1])
-    asked: list[int] = []
-    monkeypatch.setattr(mdm.network, "head", lambda h: (asked.append(len(h)), head(h))[1])
-    score(mdm, [(CONTEXT, ANSWER)], method="chain-rule")
-    assert (sum(rows), sum(asked)) == (3, 3)
-    rows.clear()
-    score(mdm, [(CONTEXT, ANSWER)], method="chain-rule", guidance=0.5)
-    assert sum(rows) == 6  # both halves
 
 
 def test_a_score_carries_its_protocol(mdm: Model) -> None:
@@ -324,19 +293,6 @@ def test_published_chain_rule_numbers(published, tmp_path) -> None:
 def test_bad_input_is_named(mdm: Model, pairs: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         score(mdm, pairs, **options)
-
-
-def test_guidance_of_an_arm_is_refused(arm: Model) -> None:
-    with pytest.raises(UserError, match="guidance needs a masked diffusion model"):
-        score(arm, [([1], [2])], guidance=0.5)
-
-
-def test_damaged_weights_are_named(make_model) -> None:
-    model = make_model()
-    with torch.no_grad():
-        model.network.output.weight[0, 0] = math.nan
-    with pytest.raises(UserError, match="logits are not finite; the weights are damaged"):
-        score(model, [([1], [2, 1])])
 
 
 def test_a_long_context_is_cut_on_the_left_and_counted(mdm: Model) -> None:

@@ -19,7 +19,7 @@ def test_a_cache_gives_what_no_cache_gives(kv_heads: int) -> None:
     lengths = torch.tensor([2, 5, 3])
     with torch.no_grad():
         whole_BTV = network(ids_BT)
-        cache = KVCache(network.config, 3, 12)
+        cache = network.cache(3, 12)
         prompt_BT = torch.where(torch.arange(5) < lengths[:, None], ids_BT[:, :5], 0)
         network.hidden(prompt_BT, positions_BT=torch.arange(5).expand(3, 5), cache=cache)
         rows = torch.arange(3)

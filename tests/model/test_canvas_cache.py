@@ -7,6 +7,7 @@ import torch
 
 from unmask.model.config import ModelConfig
 from unmask.model.transformer import Transformer
+from unmask.model.visibility import keys
 
 
 @pytest.fixture(scope="module", params=[2, 1], ids=["multi-head", "grouped"])
@@ -25,7 +26,7 @@ def whole(network: Transformer, tokens_BT: torch.Tensor, cache, rows: list[int],
 def test_a_window_over_fresh_slots_equals_the_whole(network: Transformer, places: list[int]) -> None:
     """Also at the end of the context, where the slot for padding lies outside it."""
     tokens_BT = torch.randint(0, 10, (3, 12), generator=torch.Generator().manual_seed(1))
-    cache = network.canvas_cache(3, 12)
+    cache = network.cache(3, 12)
     plain = network.hidden(tokens_BT)
     assert torch.equal(whole(network, tokens_BT, cache, [0, 1, 2]), plain)
     for rows in ([0, 1, 2], [1], [2, 0]):
@@ -39,12 +40,12 @@ def test_padding_queries_and_hidden_keys_change_nothing(network: Transformer) ->
     tokens_BT = torch.randint(0, 10, (2, 12), generator=torch.Generator().manual_seed(2))
     lengths = torch.tensor([12, 7])
     keys_BS = torch.arange(12) < lengths[:, None]
-    plain = network.hidden(tokens_BT, key_mask_BS=keys_BS)
-    cache = network.canvas_cache(2, 12)
-    whole(network, tokens_BT, cache, [0, 1], key_mask_BS=keys_BS)
+    plain = network.hidden(tokens_BT, sees=keys(keys_BS))
+    cache = network.cache(2, 12)
+    whole(network, tokens_BT, cache, [0, 1], sees=keys(keys_BS))
     window = torch.tensor([[3, 4, 8], [5, 12, 12]])  # 12: the slot for padding
     tokens = torch.stack([tokens_BT[0, [3, 4, 8]], torch.tensor([int(tokens_BT[1, 5]), 9, 9])])
-    got = network.hidden(tokens, positions_BT=window, key_mask_BS=keys_BS, cache=cache.at(torch.tensor([0, 1])))
+    got = network.hidden(tokens, positions_BT=window, sees=keys(keys_BS), cache=cache.at(torch.tensor([0, 1])))
     torch.testing.assert_close(got[0], plain[0, [3, 4, 8]], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(got[1, :1], plain[1, [5]], rtol=1e-5, atol=1e-5)
 
@@ -52,7 +53,7 @@ def test_padding_queries_and_hidden_keys_change_nothing(network: Transformer) ->
 @torch.inference_mode()
 def test_rows_keep_their_own_slots(network: Transformer) -> None:
     first, second = (torch.full((1, 6), token) for token in (1, 5))
-    cache = network.canvas_cache(2, 6)
+    cache = network.cache(2, 6)
     whole(network, first, cache, [0])
     whole(network, second, cache, [1])
     window = torch.tensor([[2, 3]])

@@ -9,6 +9,7 @@ import pytest
 
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
+from unmask.model.transformer import Transformer
 
 SIZES: dict[str, Any] = {"n_layer": 2, "n_head": 4, "n_embd": 32, "vocab_size": 100}
 
@@ -40,6 +41,26 @@ def test_end_tokens_and_begin_tokens_are_written_only_where_they_say_something()
     assert dataclasses.replace(plain, eos_id=5).eos_ids == (5,)
 
 
+def test_variations_are_written_only_where_they_say_something() -> None:
+    plain, last = ModelConfig(**SIZES), ModelConfig(**SIZES, mask=100, shift=False)
+    assert last == plain and plain.to_dict() == last.to_dict() and plain.later == {}
+    assert (plain.mask_id, plain.blank_id, plain.embedding_rows) == (100, 100, 101)
+    fields = {"mask": 0, "shift": True, "qkv_bias": True, "qk_norm": True}
+    varied = ModelConfig(**SIZES, **fields)
+    assert varied.later == fields and varied.variations == list(fields)
+    assert (varied.mask_id, varied.blank_id, varied.embedding_rows) == (0, 0, 100)
+    assert ModelConfig.from_dict(varied.to_dict()) == varied
+    arm = ModelConfig(**SIZES, causal=True)
+    assert (arm.mask_id, arm.blank_id, arm.embedding_rows) == (None, 100, 100)
+    assert dataclasses.replace(plain, vocab_size=50).mask_id == 50
+
+
+@pytest.mark.parametrize("fields", [{}, {"qkv_bias": True}, {"qk_norm": True, "head_dim": 6}, {"mask": 5}], ids=str)
+def test_parameters_are_counted_exactly(fields: dict[str, Any]) -> None:
+    config = ModelConfig(**SIZES, n_kv_head=2, **fields)
+    assert sum(weight.numel() for weight in Transformer(config).parameters()) == config.n_params
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -61,6 +82,12 @@ def test_end_tokens_and_begin_tokens_are_written_only_where_they_say_something()
         ({"eos_ids": [3, 4], "eos_id": 4}, "model.eos_ids begins with 3, model.eos_id is 4; make them the same"),
         ({"bos": 100}, "model.bos 100 lies outside the vocabulary of 100"),
         ({"bos": "<s>"}, "model.bos '<s>' lies outside"),
+        ({"mask": 101}, "model.mask is 101; give a token id below 100, or 100 for a row of its own"),
+        ({"mask": True}, "model.mask is True; give a token id"),
+        ({"mask": 3, "eos_id": 3}, "model.mask is 3, which begins or ends a text too; give another token"),
+        ({"mask": 3, "causal": True}, "model.mask concerns masked diffusion models"),
+        ({"shift": True, "causal": True}, "model.shift concerns masked diffusion models"),
+        ({"shift": "yes"}, "model.shift is 'yes'; give true or false"),
         ({"n_heads": 4}, r"model.n_heads is not a field of the model \(did you mean 'n_head'"),
         ({"causal": "yes"}, "model.causal is 'yes'; give true or false"),
         ({"norm_eps": "small"}, "model.norm_eps is 'small'; give a number"),

@@ -10,10 +10,14 @@ import torch
 from unmask.model.cache import KVCache
 from unmask.model.config import ModelConfig
 from unmask.model.decode_step import PACKED_STEPS, DecodeStep, PackedProduct
-from unmask.model.lora import LoRAFields, add_adapters
+from unmask.model.lora import add_adapters
+from unmask.model.lora_fields import LoRAFields
 from unmask.model.transformer import Transformer
 
 SHAPE: dict[str, Any] = {"n_layer": 2, "n_head": 4, "n_embd": 32, "vocab_size": 50, "block_size": 96, "causal": True}
+
+
+QWEN: dict[str, Any] = {"n_kv_head": 2, "head_dim": 12, "qk_norm": True, "qkv_bias": True}
 
 
 def make(**fields: Any) -> Transformer:
@@ -32,8 +36,8 @@ class Rows:
     def __init__(self, network: Transformer, lengths: list[int], steps: int) -> None:
         self.network, self.generator = network, torch.Generator().manual_seed(len(lengths))
         self.texts = [self.draw(length) for length in lengths]
-        self.dtype = network.embedding.weight.dtype
-        self.cache = KVCache(network.config, len(lengths), max(lengths) + steps, dtype=self.dtype)
+        self.dtype = network.dtype
+        self.cache = network.cache(len(lengths), max(lengths) + steps)
         tokens_BT = torch.nn.utils.rnn.pad_sequence(self.texts, batch_first=True)
         positions_BT = torch.arange(tokens_BT.shape[1]).expand(tokens_BT.shape)
         network.hidden(tokens_BT, positions_BT=positions_BT, cache=self.cache)
@@ -64,7 +68,7 @@ class Rows:
         self.texts = [self.texts[row] for row in order_R.tolist()]
 
 
-@pytest.mark.parametrize("fields", [{}, {"n_kv_head": 2}, {"tie_embeddings": True, "head_dim": 12}])
+@pytest.mark.parametrize("fields", [{}, {"n_kv_head": 2}, {"tie_embeddings": True, "head_dim": 12}, QWEN])
 @pytest.mark.parametrize("rows", [1, 3, 4, 7])
 @torch.no_grad()
 def test_equals_the_network(rows: int, fields: dict[str, Any]) -> None:
@@ -91,7 +95,7 @@ def test_rows_leave() -> None:
 def test_packed_weights_where_they_pay() -> None:
     network = make()
     packed = {
-        (rows, steps): isinstance(DecodeStep(network, KVCache(network.config, rows, 40), steps).output, PackedProduct)
+        (rows, steps): isinstance(DecodeStep(network, network.cache(rows, 40), steps).output, PackedProduct)
         for rows in (3, 4)
         for steps in (PACKED_STEPS - 1, PACKED_STEPS)
     }

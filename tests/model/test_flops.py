@@ -8,15 +8,17 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from unmask.diffusion.objective import Inputs, Objective, ObjectiveConfig
+from unmask.diffusion.objective import Inputs, Objective
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.model.config import ModelConfig
 from unmask.model.flops import StepCost, attention_flops, forward_flops, training_flops_per_token
-from unmask.model.lora import LoRAFields, add_adapters
+from unmask.model.lora import add_adapters
+from unmask.model.lora_fields import LoRAFields
 from unmask.model.presets import preset
 from unmask.model.transformer import Transformer
 from unmask.training.distribution import Ranks
 from unmask.training.optimizer import build_optimizer
-from unmask.training.recipe import OptimizerFields
+from unmask.training.recipe_fields import OptimizerFields
 from unmask.training.step import Engine
 
 SIZES = {"n_layer": 2, "n_head": 4, "n_embd": 32, "vocab_size": 50, "block_size": 32}

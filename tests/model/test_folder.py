@@ -36,7 +36,10 @@ def saved(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"causal": True}, {"tie_embeddings": True}, {"n_kv_head": 1, "eos_id": 3}, {"eos_ids": (3, 5), "bos": 1}],
+    [
+        *({}, {"causal": True}, {"tie_embeddings": True}, {"n_kv_head": 1, "eos_id": 3}, {"eos_ids": (3, 5), "bos": 1}),
+        {"mask": 0, "shift": True, "qkv_bias": True, "qk_norm": True},
+    ],
     ids=str,
 )
 def test_comes_back_bit_for_bit(tmp_path: Path, fields: dict[str, Any]) -> None:
@@ -52,7 +55,8 @@ def test_comes_back_bit_for_bit(tmp_path: Path, fields: dict[str, Any]) -> None:
 
 
 def test_what_older_releases_cannot_read_is_of_another_schema(tmp_path: Path) -> None:
-    for fields, schema in (({"eos_id": 3}, 1), ({"eos_ids": (3, 5)}, 2), ({"eos_id": 3, "bos": 3}, 2)):
+    ends, begins, masks = {"eos_ids": (3, 5)}, {"eos_id": 3, "bos": 3}, {"eos_id": 3, "mask": 0}
+    for fields, schema in (({"eos_id": 3}, 1), (ends, 2), (begins, 2), (masks, 2)):
         folder = save(tmp_path / str(fields), network(**fields), Tokenizer.plain_bytes())
         assert json.loads((folder / "config.json").read_text())["schema_version"] == schema
         model = unmask.load(folder)

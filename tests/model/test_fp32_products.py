@@ -95,7 +95,8 @@ def test_a_model_trains_alike_with_filled_rows(quicker, masked):
     for quick in (True, False):
         network = Transformer(config, seed=0)
         with quick_products(quick):
-            total, ce_N = network.cross_entropy(network.hidden(tokens_BT, at_N=at_N), targets_N, weights_N)
+            at = network.config.alignment.at(at_N, tokens_BT.shape[1])
+            total, ce_N = network.cross_entropy(network.hidden(tokens_BT, at=at), targets_N, weights_N)
             total.backward()
         assert ce_N.shape == (masked,)
         found.append([total.detach(), ce_N, *(weight.grad for weight in network.parameters())])

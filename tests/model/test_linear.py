@@ -7,7 +7,8 @@ import torch
 
 from unmask.model.config import ModelConfig
 from unmask.model.linear import WHOLE, Linear, linear_maps, write_copies
-from unmask.model.lora import LoRAFields, add_adapters
+from unmask.model.lora import add_adapters
+from unmask.model.lora_fields import LoRAFields
 from unmask.model.transformer import Transformer
 
 CONFIG = ModelConfig(n_layer=2, n_head=2, n_embd=16, vocab_size=50, block_size=12, causal=False)
@@ -75,7 +76,7 @@ def test_masked_tokens_come_in_few_shapes_in_bf16_alone() -> None:
 
     def gradient() -> torch.Tensor:
         network.zero_grad()
-        hidden_NE = network.hidden(TOKENS, at_N=at_N)
+        hidden_NE = network.hidden(TOKENS, at=network.config.alignment.at(at_N, TOKENS.shape[1]))
         assert len(hidden_NE) == 5
         loss, ce_N = network.cross_entropy(hidden_NE, TOKENS.flatten()[at_N], torch.ones(5))
         assert len(ce_N) == 5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,22 +12,20 @@ from safetensors.torch import save_file
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.flops import training_flops_per_token
-from unmask.model.lora import (
-    LoRAFields,
-    adapter_flops_per_token,
-    adapter_metadata,
-    add_adapters,
-    load_adapter,
-    merged_weights,
-)
+from unmask.model.lora import adapter_flops_per_token, adapter_metadata, add_adapters, load_adapter, merged_weights
+from unmask.model.lora_fields import LoRAFields
 from unmask.model.transformer import Transformer
 
 CONFIG = ModelConfig(n_layer=2, n_head=4, n_embd=32, n_kv_head=2, vocab_size=50, block_size=16)
 TOKENS = torch.arange(24).reshape(2, 12)
 
 
-def test_adapters_begin_as_nothing_and_merge_to_the_same_logits() -> None:
-    network = Transformer(CONFIG, seed=0)
+@pytest.mark.parametrize("fields", [{}, {"qkv_bias": True, "qk_norm": True}], ids=str)
+def test_adapters_begin_as_nothing_and_merge_to_the_same_logits(fields: dict[str, bool]) -> None:
+    config = replace(CONFIG, **fields)
+    network = Transformer(config, seed=0)
+    for name, weight in network.named_parameters():
+        weight.data += 0.1 * name.endswith("bias")
     names, before = list(network.state_dict()), network(TOKENS).detach()
     add_adapters(network, LoRAFields(rank=4, alpha=8), seed=5)
     assert torch.equal(network(TOKENS), before)
@@ -41,7 +40,7 @@ def test_adapters_begin_as_nothing_and_merge_to_the_same_logits() -> None:
     assert not torch.allclose(changed, before, atol=1e-2)
     weights = merged_weights(network)
     assert list(weights) == names
-    plain = Transformer(CONFIG)
+    plain = Transformer(config)
     plain.load_state_dict(weights)
     torch.testing.assert_close(plain(TOKENS), changed, atol=1e-5, rtol=1e-5)
 

@@ -12,6 +12,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from model.foreign import write_foreign
 from unmask.errors import UserError
 from unmask.model import tokenizers as room
 from unmask.model.tokenizers import EOS, Tokenizer, bpe_size
@@ -31,22 +32,6 @@ ANY_TEXT = st.lists(
 ).map("".join)
 
 
-def write_foreign(folder, *, special=("<s>", "</s>", "<|im_end|>"), vocab=("we", "the", "people")):
-    """A word-level tokenizer of the Hugging Face kind, which adds <s> and truncates unless told not to."""
-    names = ["<unk>", *special, *vocab]
-    inner = tokenizers.Tokenizer(
-        tokenizers.models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="<unk>")
-    )
-    inner.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    inner.add_special_tokens(["<unk>", *special])
-    inner.post_processor = tokenizers.processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
-    inner.enable_truncation(2)
-    inner.enable_padding(length=8)
-    folder.mkdir(exist_ok=True)
-    inner.save(str(folder / "tokenizer.json"))
-    return folder
-
-
 @pytest.mark.parametrize("tokenizer", [BYTES, BPE], ids=["bytes", "bpe"])
 @given(text=ANY_TEXT)
 def test_text_comes_back_and_bytes_add_up(tokenizer, text):
@@ -64,12 +49,6 @@ def test_sizes_and_ends():
     assert len(BPE.encode(TEXTS[0])) < len(TEXTS[0].encode()) / 2
     assert BPE.byte_lengths().shape == (300,) and BPE.byte_lengths()[0] == 0 and (BPE.byte_lengths()[1:] > 0).all()
     assert Tokenizer.resolve("bpe:100000", ["ab ab ab"]).vocab_size < 300  # no more to learn
-
-
-def test_special_and_unknown_ids_stand_for_no_text():
-    ids = [0, *BPE.encode("the people"), 0, BPE.vocab_size, 10**6]
-    assert BPE.decode(ids) == "the people"
-    assert BPE.n_bytes(ids) == len("the people")
 
 
 def test_token_text_shows_every_token():
@@ -137,44 +116,6 @@ def test_a_foreign_tokenizer_by_folder(tmp_path):
     assert tokenizer.eos_id == 2  # </s>, the well-known name
     assert tokenizer.encode("we the people we the people") == [4, 5, 6] * 2  # no <s>, not truncated, not padded
     assert tokenizer.byte_lengths().tolist() == [0, 0, 0, 0, 2, 3, 6]
-
-
-@pytest.mark.parametrize(
-    "side",
-    [
-        ("tokenizer_config.json", "<|im_end|>"),
-        ("special_tokens_map.json", {"content": "<|im_end|>", "lstrip": False}),
-    ],
-)
-def test_a_declared_eos_wins_and_survives_saving(tmp_path, side):
-    folder = write_foreign(tmp_path / "words")
-    (folder / side[0]).write_text(json.dumps({"eos_token": side[1]}))
-    tokenizer = Tokenizer.from_file(folder)
-    assert tokenizer.eos_id == 3
-    alone = tmp_path / "alone"
-    alone.mkdir()
-    tokenizer.save(alone)
-    assert [path.name for path in alone.iterdir()] == ["tokenizer.json"]
-    again = Tokenizer.from_file(alone)
-    assert (again.eos_id, again.hash) == (3, tokenizer.hash)
-    assert again.encode("we the people") == tokenizer.encode("we the people")
-    tokenizers.Tokenizer.from_file(str(alone / "tokenizer.json"))  # still everyone's format
-
-
-def test_an_eos_that_is_an_ordinary_word(tmp_path):
-    folder = write_foreign(tmp_path / "words")
-    (folder / "tokenizer_config.json").write_text('{"eos_token": "people"}')
-    tokenizer = Tokenizer.from_file(folder)
-    tokenizer.save(tmp_path)
-    assert tokenizer.eos_id == Tokenizer.from_file(tmp_path).eos_id == 6
-    (folder / "tokenizer_config.json").write_text('{"eos_token": "nobody"}')
-    with pytest.raises(UserError, match="eos_token 'nobody', which the vocabulary lacks"):
-        Tokenizer.from_file(folder)
-
-
-def test_no_eos_at_all(tmp_path):
-    folder = write_foreign(tmp_path / "words", special=("<s>",))
-    assert Tokenizer.from_file(folder).eos_id is None
 
 
 def test_bytes_of_added_tokens(tmp_path):
@@ -262,3 +203,9 @@ def test_bytes_of_half_a_character_leave_the_ones_before_alone():
         ids = [i for c in rng.choice(list("aé€𝄞"), 5) for i in (of(*c.encode()) if c != "a" else [260])]
         ids = [258, 259, *ids, 258]
         assert tokenizer.decode(ids) == inner.decode(ids, skip_special_tokens=True)
+
+
+def test_special_and_unknown_ids_stand_for_no_text():
+    ids = [0, *BPE.encode("the people"), 0, BPE.vocab_size, 10**6]
+    assert BPE.decode(ids) == "the people"
+    assert BPE.n_bytes(ids) == len("the people")

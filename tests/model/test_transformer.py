@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from model.shapes import SIZES, T, V, make, tokens
 from unmask.model.config import ModelConfig
 from unmask.model.transformer import Transformer, rope_tables
+from unmask.model.visibility import keys
 
 
 def by_hand(network: Transformer, ids: list[int]) -> torch.Tensor:
@@ -22,6 +23,9 @@ def by_hand(network: Transformer, ids: list[int]) -> torch.Tensor:
 
     def norm(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return x / torch.sqrt((x * x).mean() + config.norm_eps) * weight
+
+    def head_norm(x: torch.Tensor, weight: torch.Tensor | None) -> torch.Tensor:
+        return x if weight is None else norm(x, weight)
 
     def turn(x: torch.Tensor, position: int) -> torch.Tensor:
         half = config.head_dim // 2
@@ -37,9 +41,11 @@ def by_hand(network: Transformer, ids: list[int]) -> torch.Tensor:
     for layer in range(config.n_layer):
         own = {name.removeprefix(f"layers.{layer}."): value for name, value in w.items()}
         normed = [norm(x, own["attention_norm.weight"]) for x in xs]
-        qkv = [(own["attention.qkv.weight"] @ x).view(-1, size) for x in normed]
-        q = [[turn(row[h], t) for h in range(heads)] for t, row in enumerate(qkv)]
-        k = [[turn(row[heads + h], t) for h in range(kv_heads)] for t, row in enumerate(qkv)]
+        bias = own.get("attention.qkv.bias", torch.zeros(1).double())
+        qkv = [(own["attention.qkv.weight"] @ x + bias).view(-1, size) for x in normed]
+        q_norm, k_norm = (own.get(f"attention.{name}_norm.weight") for name in "qk")
+        q = [[turn(head_norm(row[h], q_norm), t) for h in range(heads)] for t, row in enumerate(qkv)]
+        k = [[turn(head_norm(row[heads + h], k_norm), t) for h in range(kv_heads)] for t, row in enumerate(qkv)]
         v = [[row[heads + kv_heads + h] for h in range(kv_heads)] for row in qkv]
         mixed = []
         for t in range(len(ids)):
@@ -69,6 +75,9 @@ def by_hand(network: Transformer, ids: list[int]) -> torch.Tensor:
         {"n_kv_head": 1, "causal": True},
         {"tie_embeddings": True},
         {"head_dim": 6, "intermediate_size": 20, "rope_base": 50.0, "norm_eps": 1e-3},
+        {"qkv_bias": True, "n_kv_head": 2},
+        {"qk_norm": True, "n_kv_head": 2, "head_dim": 6},
+        {"qkv_bias": True, "qk_norm": True, "causal": True},
     ],
     ids=str,
 )
@@ -100,16 +109,16 @@ def test_a_causal_model_does_not_look_ahead_and_a_bidirectional_one_does(positio
 @pytest.mark.parametrize("fields", [{}, {"causal": True}, {"n_layer": 1, "n_kv_head": 2}])
 def test_chosen_positions_are_those_of_all(fields: dict[str, Any]) -> None:
     network, where = make(**fields), torch.tensor([0, 3, 3, T, 2 * T - 1])
-    at_N = network.hidden(tokens(), at_N=where)
+    at_N = network.hidden(tokens(), at=network.config.alignment.at(where, T))
     torch.testing.assert_close(at_N, network.hidden(tokens()).flatten(0, 1)[where])
-    assert network.hidden(tokens(), at_N=where[:0]).shape == (0, network.config.n_embd)
+    assert network.hidden(tokens(), at=network.config.alignment.at(where[:0], T)).shape == (0, network.config.n_embd)
 
 
 def test_the_last_layer_runs_only_where_it_is_asked() -> None:
     network, seen = make(), []
     for layer in network.layers:
         layer.mlp.register_forward_hook(lambda module, args, out: seen.append(args[0].numel() // out.shape[-1]))
-    network.hidden(tokens(), at_N=torch.tensor([4, 7]))
+    network.hidden(tokens(), at=network.config.alignment.at(torch.tensor([4, 7]), T))
     assert seen == [2 * T] * (len(network.layers) - 1) + [2]
 
 
@@ -121,7 +130,7 @@ def test_recomputing_gives_the_same_gradients_and_keeps_less(at_N: torch.Tensor 
         network.recompute = recompute
         saved: list[int] = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t, s=saved: (s.append(t.numel()), t)[1], lambda t: t):
-            hidden = network.hidden(tokens(), at_N=at_N)
+            hidden = network.hidden(tokens(), at=None if at_N is None else network.config.alignment.at(at_N, T))
         hidden.square().sum().backward()
         found.append([parameter.grad for parameter in network.parameters() if parameter.grad is not None])
         kept.append(sum(saved))
@@ -143,9 +152,8 @@ def test_padding_behind_a_key_mask_changes_nothing(causal: bool) -> None:
     padded_BT[:, :5] = short
     mask_BT = torch.arange(T)[None] < 5
     with torch.no_grad():
-        torch.testing.assert_close(
-            network.head(network.hidden(padded_BT, key_mask_BS=mask_BT))[:, :5], network(short), atol=1e-5, rtol=1e-5
-        )
+        found = network(padded_BT, sees=network.sees & keys(mask_BT))[:, :5]
+        torch.testing.assert_close(found, network(short), atol=1e-5, rtol=1e-5)
 
 
 def test_only_differences_of_positions_matter() -> None:

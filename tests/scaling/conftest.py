@@ -1,4 +1,5 @@
-"""A tiny prepared corpus, and a sweep of models with a few thousand parameters on it, by the command line."""
+"""A tiny prepared corpus, and a sweep of models with a few thousand parameters on it, by the command line; fits and a
+report of runs that were made up."""
 
 from __future__ import annotations
 
@@ -13,12 +14,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from scaling.fit_files import fit_file
+from scaling.fitting import C4, fitted
+from scaling.reports import LATER, UNIQUE, repeats, rows_of, write
 from unmask.cli import main
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
+from unmask.scaling import report
+from unmask.scaling.options import PlanOptions, ReportOptions
+from unmask.scaling.plan import plan
+from unmask.scaling.report import in_words, scale_report
 
 TEXT = (
     "The quick brown fox jumps over the lazy dog. A masked model fills in what is hidden. "
@@ -53,8 +62,12 @@ class Bench:
         path.write_text(yaml.safe_dump(fields), encoding="utf-8")
         return path
 
+    def made(self, *parts: dict[str, Any], **changes: Any) -> dict[str, Any]:
+        """The plan of some parts, by the function."""
+        return plan(PlanOptions(plan=str(self.settings(*parts, **changes)), out=str(self.plan)))
+
     def planned(self, *parts: dict[str, Any], **changes: Any) -> Path:
-        """The plan of some parts."""
+        """The plan of some parts, by the command."""
         done = self.run("plan", self.settings(*parts, **changes), "--out", self.plan)
         assert done.returncode == 0, done.stderr
         return self.plan
@@ -114,3 +127,37 @@ def written(tmp_path):
         return str(path)
 
     return write
+
+
+@pytest.fixture(scope="session")
+def c4() -> dict[str, Any]:
+    """The fit of the published runs (`needs_c4`)."""
+    return fitted(C4, resamples=1000)
+
+
+@pytest.fixture(scope="session")
+def table(tmp_path_factory) -> Path:
+    """A sweep of both objectives with a plateau and repeated data."""
+    rng = np.random.default_rng(3)
+    rows = rows_of("arm", rng) + rows_of("mdm", rng, plateau=1.6e6)
+    rows += repeats("arm", {1: 5.0, 2: 4.6, 4: 4.4, 8: 4.5, 16: 4.9})
+    rows[-1] |= {"best_loss": 4.35, "best_tokens": 5 * UNIQUE}
+    rows += repeats("mdm", {4: 5.4, 16: 4.8, 64: 4.2, 256: 4.0})
+    return write(tmp_path_factory.mktemp("table") / "sweep.csv", rows)
+
+
+@pytest.fixture(scope="session")
+def made(table, tmp_path_factory) -> Path:
+    """A report with a later run, which is made up here (test_later.py reads real ones)."""
+    out = tmp_path_factory.mktemp("report") / "report"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "read_later", lambda run, rule: dict(LATER))
+        result = scale_report(ReportOptions(str(table), str(out), resamples=40, over=["runs/large"]))
+    assert "report.html" in in_words(result) and "upper bound" in in_words(result)
+    return out
+
+
+@pytest.fixture(scope="session")
+def page(made) -> str:
+    """The page of that report."""
+    return (made / "report.html").read_text()

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.data.shards import TokenData
 from unmask.scaling.by_source import by_source, source_of_tokens
 from unmask.training.validation import window_starts

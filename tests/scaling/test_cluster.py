@@ -11,7 +11,7 @@ import pytest
 
 from scaling.conftest import Bench, part, stopped, until
 from unmask.errors import UserError
-from unmask.scaling.runner import RunOptions
+from unmask.scaling.options import RunOptions
 
 LONG = 20480  # tokens: 320 steps, a checkpoint every 32
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray: the extra scale")
@@ -19,7 +19,7 @@ needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="
 
 def test_without_ray_one_line_names_the_extra(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.planned(part())
-    monkeypatch.setattr("unmask.scaling.runner.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("unmask.scaling.options.importlib.util.find_spec", lambda name: None)
     done = bench.run("run", bench.plan, "--out", bench.sweep, "--ray")
     assert done.returncode == 2 and "pip install 'unmask[scale]'" in done.stderr and done.stderr.count("\n") == 1
     assert not bench.sweep.exists()

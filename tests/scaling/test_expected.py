@@ -9,7 +9,8 @@ from scaling.synthetic import GRIDS, SIZES
 from unmask.scaling import expected
 from unmask.scaling.expected import half_widths
 from unmask.scaling.isoflop import fit_lines, fit_parabolas
-from unmask.scaling.plan import PlanOptions, in_words, plan
+from unmask.scaling.options import PlanOptions
+from unmask.scaling.plan import in_words, plan
 
 
 def planned(kind: str, least: float = 0.0, seeds: int = 2) -> list[dict]:

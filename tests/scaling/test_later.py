@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.errors import UserError
 from unmask.model.flops import training_flops_per_token
 from unmask.model.folder import load
 from unmask.scaling.later import read_later
 from unmask.training.loop import train
-from unmask.training.recipe import Recipe, build
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import Recipe
 
 TEXT = "In the beginning there was the word, and the word was masked. All men are created equal. "
 

@@ -8,24 +8,21 @@ import pytest
 
 from scaling.conftest import Bench, part
 from unmask.errors import UserError
-from unmask.scaling.plan import PlanOptions, in_words, plan
+from unmask.scaling.options import PlanOptions
+from unmask.scaling.plan import in_words, plan
 from unmask.scaling.plan_file import read_plan
-
-
-def made(bench: Bench, *parts: dict, **changes: object) -> dict:
-    return plan(PlanOptions(plan=str(bench.settings(*parts, **changes)), out=str(bench.plan)))
 
 
 def refused(bench: Bench, *parts: dict, **changes: object) -> str:
     with pytest.raises(UserError) as caught:
-        made(bench, *parts, **changes)
+        bench.made(*parts, **changes)
     assert "\n" not in str(caught.value)
     assert not bench.plan.exists()
     return str(caught.value)
 
 
 def test_options_add_a_part_to_a_plan(bench):
-    made(bench, part())
+    bench.made(part())
     options = {"objective": ["mdm"], "flops": ["1e9,2e9"], "size": ["16x2"], "seeds": 2}
     found = plan(PlanOptions(plan=str(bench.plan), out=str(bench.plan), **options))
     assert [p["part"] for p in found["parts"]] == ["a", "mdm"]
@@ -35,7 +32,7 @@ def test_options_add_a_part_to_a_plan(bench):
 
 
 def test_times_of_known_runs_stay_when_a_plan_is_made_anew(bench):
-    made(bench, part())
+    bench.made(part())
     text = bench.plan.read_text().replace("seconds: null", "seconds: 12.5")
     bench.plan.write_text(text)
     found = plan(PlanOptions(plan=str(bench.plan), objective=["mdm"], flops=["1e9"], size=["16x2"]))
@@ -44,7 +41,7 @@ def test_times_of_known_runs_stay_when_a_plan_is_made_anew(bench):
 
 
 def test_repeated_data_is_marked(bench):
-    found = made(bench, part(tokens=None, epochs=[0.5, 3], unique_tokens=256, subsets=[0, 1]))
+    found = bench.made(part(tokens=None, epochs=[0.5, 3], unique_tokens=256, subsets=[0, 1]))
     assert [run["epochs"] for run in found["runs"]] == [0.5, 0.5, 3, 3]
     assert len(found["repeating"]) == 2
     assert "3.00*" in in_words(found)
@@ -93,7 +90,7 @@ def test_options_are_checked():
 
 
 def test_data_that_changed_is_refused(bench, tmp_path: Path):
-    made(bench, part())
+    bench.made(part())
     text = bench.plan.read_text()
     bench.plan.write_text(text.replace('data_sum: "', 'data_sum: "0'))
     with pytest.raises(UserError, match="is not the data"):

@@ -12,7 +12,8 @@ from unmask.errors import UserError
 from unmask.scaling.constrained import Quokka
 from unmask.scaling.cost import Cost
 from unmask.scaling.law import Law
-from unmask.scaling.predict import PredictOptions, in_words, scale_predict
+from unmask.scaling.options import PredictOptions
+from unmask.scaling.predict import in_words, scale_predict
 
 MUENNIGHOFF |= {"alpha": 0.3526596, "beta": 0.3526596}
 

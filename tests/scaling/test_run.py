@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 
 import psutil
@@ -61,20 +60,6 @@ def test_a_runner_and_its_child_are_killed_and_all_goes_on_to_the_same_rows(benc
     assert bench.rows() == bench.rows(whole)
 
 
-def test_a_signal_stops_the_children_saved(bench: Bench):
-    bench.planned(part(tokens=[50 * LONG]), most_epochs=1000)
-    runner = bench.start("run", bench.plan, "--out", bench.sweep)
-    folder = bench.sweep / "runs" / "arm-16x2-1.024e6t-s0"
-    until(lambda: (folder / "metrics.jsonl").is_file() and (folder / "metrics.jsonl").stat().st_size > 0)
-    children = psutil.Process(runner.pid).children()
-    assert stopped(runner, signal.SIGTERM) == 128 + signal.SIGTERM
-    assert not any(child.is_running() for child in children)
-    assert any((folder / "checkpoints").glob("step-*"))
-    status = bench.run("status", bench.plan, "--out", bench.sweep, "--json")
-    assert json.loads(status.stdout)["cuts"] == [folder.name]
-    assert not (bench.sweep / "results.jsonl").exists()
-
-
 def test_two_shards_write_one_results_file(bench: Bench):
     bench.planned(part(seeds=[0, 1, 2, 3]))
     first, second = (bench.start("run", bench.plan, "--out", bench.sweep, "--shard", f"{i}/2") for i in (1, 2))
@@ -112,35 +97,6 @@ def test_only_what_is_named_is_run(bench: Bench):
     assert wrong.returncode == 2 and "--only gpt-*" in wrong.stderr
 
 
-def test_another_plans_folder_is_refused(bench: Bench):
-    bench.planned(part())
-    assert bench.run("run", bench.plan, "--out", bench.sweep).returncode == 0
-    for changed, words in (
-        ([part(seeds=[5])], "it has arm-16x2-512t-s0"),
-        ([part(recipe={"optimizer.beta2": 0.5})], "other settings"),
-    ):
-        bench.planned(*changed)
-        for verb in ("run", "status"):
-            done = bench.run(verb, bench.plan, "--out", bench.sweep)
-            assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
-    bench.planned(part(), scoring={"sequences": 9, "draws": 2})
-    assert "scoring protocol differs" in bench.run("run", bench.plan, "--out", bench.sweep).stderr
-    bench.planned(part(seeds=[0, 1]))  # an extension goes on
-    assert bench.run("run", bench.plan, "--out", bench.sweep).returncode == 0
-    assert len(bench.rows()) == 2
-
-
-def test_a_folder_that_is_no_sweep_is_left_alone(bench: Bench):
-    bench.planned(part())
-    bench.sweep.mkdir()
-    (bench.sweep / "thesis.txt").write_text("x")
-    done = bench.run("run", bench.plan, "--out", bench.sweep)
-    assert done.returncode == 2 and "is no sweep" in done.stderr
-    assert os.listdir(bench.sweep) == ["thesis.txt"]
-    gone = bench.run("status", bench.plan, "--out", bench.folder / "none")
-    assert gone.returncode == 2 and "no sweep yet" in gone.stderr and not (bench.folder / "none").exists()
-
-
 def test_a_type_that_the_processor_lacks_is_one_line(monkeypatch: pytest.MonkeyPatch):
     run = PlannedRun("x", "p", "arm", "16x2", 0, 1, 1e-3, 1, 10, 16, "bf16")
     monkeypatch.setattr("unmask.scaling.run.has_type", lambda name: name == "fp32")
@@ -148,11 +104,3 @@ def test_a_type_that_the_processor_lacks_is_one_line(monkeypatch: pytest.MonkeyP
         refuse_missing_type([run], None)
     assert "\n" not in str(caught.value)
     refuse_missing_type([run], "fp32")
-
-
-def test_rows_of_another_type_are_marked(bench: Bench):
-    bench.planned(part(), precision="bf16")
-    assert bench.run("run", bench.plan, "--out", bench.sweep, "--precision", "fp32").returncode == 0
-    (row,) = bench.rows().values()
-    assert (row["type"], row["planned_type"]) == ("fp32", "bf16")
-    assert "another type than planned" in bench.run("status", bench.plan, "--out", bench.sweep).stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unmask.errors import UserError
-from unmask.scaling.runner import shard_of
+from unmask.scaling.options import shard_of
 
 pytestmark = pytest.mark.timeout(400)  # every run is a process that imports torch
 

@@ -19,15 +19,15 @@ from scaling.conftest import Bench, part, stopped, until
 from unmask.errors import UserError
 from unmask.model.checkpoints import write_list
 from unmask.scaling.job import Job
-from unmask.scaling.plan import PlanOptions, plan
+from unmask.scaling.options import PlanOptions, RunOptions
+from unmask.scaling.plan import plan
 from unmask.scaling.plan_file import read_plan
 from unmask.scaling.run import choose
-from unmask.scaling.runner import RunOptions
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.sweep import Sweep
 from unmask.scaling.table import read_runs
 from unmask.training.metrics import read_records
-from unmask.training.recipe import fork_of
+from unmask.training.recipe_fields import fork_of
 
 pytestmark = pytest.mark.timeout(400)  # every run is a process that imports torch
 TRUNK = "arm-16x2-trunk-s0"
@@ -39,7 +39,7 @@ def trunk(name: str = "a", **changes: object) -> dict:
 
 
 def runs_of(bench: Bench, *parts: dict, **changes: object) -> list[PlannedRun]:
-    plan(PlanOptions(plan=str(bench.settings(*parts, **changes)), out=str(bench.plan)))
+    bench.made(*parts, **changes)
     return read_plan(bench.plan).runs
 
 

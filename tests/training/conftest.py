@@ -1,7 +1,8 @@
-"""A tiny prepared corpus of real English, and the recipe that trains on it in seconds."""
+"""A tiny prepared corpus of real English and the recipe that trains on it in seconds; the same to fine-tune on rows."""
 
 from __future__ import annotations
 
+import json
 import resource
 import subprocess
 import sys
@@ -12,10 +13,14 @@ from typing import Any
 import pytest
 import yaml
 
-from unmask.bench.corpus import random_corpus
-from unmask.data.prepare import PrepareOptions, prepare
-from unmask.diffusion.objective import ObjectiveConfig
-from unmask.training.recipe import ModelFields, Recipe, build
+from training.fine_tuning import CONTEXT, ROWS, TOKENIZER, network
+from unmask.bench.train.corpus import random_corpus
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
+from unmask.diffusion.objective_config import ObjectiveConfig
+from unmask.model.folder import save
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import ModelFields, Recipe
 
 TEXT = (
     "The quick brown fox jumps over the lazy dog. A masked model fills in what is hidden. "
@@ -118,3 +123,31 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recipe:
         data=str(tmp_path / "data"), out="-", steps=100, context=16, batch_size=2,
         model=ModelFields(n_layer=2, n_head=2, n_embd=16), objective=ObjectiveConfig(random_length=0.0),
     )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def bases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of each kind to fine-tune, and rows to do it on."""
+    folder = tmp_path_factory.mktemp("bases")
+    for kind in ("mdm", "arm"):
+        save(folder / kind, network(kind == "arm"), TOKENIZER)
+    rows = [{"prompt": prompt, "completion": answer} for prompt, answer in ROWS]
+    lines = "".join(json.dumps(row) + "\n" for row in rows * 3)
+    (folder / "rows.jsonl").write_text(lines, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def make(bases: Path, tmp_path: Path, changed_recipe: Callable[..., Recipe]) -> Callable[..., Recipe]:
+    """make(name="run", kind="mdm", **changes): the recipe of a fine-tuning run."""
+
+    def recipe(name: str = "run", kind: str = "mdm", **changes: Any) -> Recipe:
+        fields: dict[str, Any] = {
+            "data": str(bases / "rows.jsonl"), "out": str(tmp_path / name), "init": str(bases / kind), "steps": 12,
+            "context": CONTEXT, "batch_size": 6, "threads": 1, "log_every": 1, "objective": {"kind": kind},
+            "optimizer": {"lr": 3e-3, "warmup": 0}, "validation": {"windows": 4, "draws": 4},
+            "sft": {"template": "raw"},
+        }  # fmt: skip
+        return changed_recipe(fields, changes)
+
+    return recipe

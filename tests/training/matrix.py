@@ -30,7 +30,8 @@ import torch.distributed.checkpoint as dcp
 from safetensors.torch import load_file
 
 from unmask.training import distribution, loop
-from unmask.training.recipe import Recipe, build
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import Recipe
 from unmask.training.step import Engine
 
 STEPS, STOP = 10, 6

@@ -27,7 +27,8 @@ from unmask.training.checkpoint import TENSORS
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.loop import train
 from unmask.training.optimizer import build_optimizer
-from unmask.training.recipe import Recipe, build
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import Recipe
 from unmask.training.setup import compile_layers, model_config
 from unmask.training.step import Engine
 
@@ -179,5 +180,5 @@ def test_zero_is_no_dropout_and_costs_nothing(lab: Any) -> None:
 
 @pytest.mark.parametrize("rate", [1.0, -0.1])
 def test_a_share_that_is_none_is_refused(lab: Any, rate: float) -> None:
-    with pytest.raises(UserError, match=f"dropout is {rate}; give a share"):
+    with pytest.raises(UserError, match=f"dropout is {rate}; give at least 0 and below 1"):
         lab.recipe("x", dropout=rate)

@@ -19,7 +19,8 @@ from unmask.training.dry_run import dry_run
 from unmask.training.loop import train
 from unmask.training.metrics import read_records
 from unmask.training.optimizer import learning_rate
-from unmask.training.recipe import OptimizerFields, Recipe, build, fork_of
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import OptimizerFields, Recipe, fork_of
 from unmask.training.record import chosen_recipe
 
 CLOCKS = ("seconds", "tokens_per_second", "matmul_peak_share", "data_wait_share", "memory")
@@ -107,7 +108,7 @@ def test_under_its_own_recipe_it_is_the_trunks_longer_self(trunk: Any, tmp_path:
     shared = {"steps": 16, "optimizer__warmup": 1, "log_every": 3}
     folder = trunk.folder
     train(trunk.recipe("branch", fork=fork, optimizer__schedule="cooldown", **shared))
-    train(trunk.recipe("wsd", optimizer__schedule="wsd", optimizer__decay=0.5, **shared))
+    train(trunk.recipe("wsd", optimizer__schedule="wsd", optimizer__decay_share=0.5, **shared))
     assert same(folder / "branch", folder / "wsd")
     assert told(folder / "branch")[-1] == told(folder / "wsd")[-1]
 
@@ -207,7 +208,7 @@ def test_a_cooldown_is_of_a_fork_and_falls_from_there() -> None:
 def test_a_cooldown_without_a_fork_is_refused(lab: Any) -> None:
     with pytest.raises(UserError, match="add --fork RUN@STEP"):
         lab.recipe("x", optimizer__schedule="cooldown")
-    with pytest.raises(UserError, match=r"checkpoint\.at holds 0"):
+    with pytest.raises(UserError, match=r"checkpoint\.at is 0; give at least 1"):
         lab.recipe("x", checkpoint__at=[0])
 
 

@@ -15,7 +15,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from unmask.diffusion.objective import Objective, ObjectiveConfig
+from unmask.diffusion.objective import Objective
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.training.distribution import Ranks
 from unmask.training.loop import executed_flops, train
 from unmask.training.metrics import LEVEL_BUCKETS, Clock, add_by_level, level_means, peak_memory

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from unmask.training.optimizer import build_optimizer, gradient_norm, learning_rate, resolved_warmup, update_average
-from unmask.training.recipe import OptimizerFields
+from unmask.training.recipe_fields import OptimizerFields
 
 
 def rates(steps: int, **fields: object) -> list[float]:
@@ -23,7 +23,7 @@ def test_cosine_rises_from_zero_and_falls_to_a_tenth() -> None:
 
 def test_constant_and_wsd() -> None:
     assert set(rates(1000, schedule="constant", warmup=10)[10:]) == {1.0}
-    found = rates(1000, schedule="wsd", warmup=10, decay=0.2, final=0.0)
+    found = rates(1000, schedule="wsd", warmup=10, decay_share=0.2, final=0.0)
     assert found[799] == 1.0 and found[900] == pytest.approx(0.5) and found[999] == pytest.approx(0.005)
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from unmask.errors import UserError
-from unmask.training.overrides import apply, parsed
-from unmask.training.recipe import load_recipe
+from unmask.training.overrides import apply, load_recipe, parsed
 
 
 def test_words_are_what_the_key_takes() -> None:

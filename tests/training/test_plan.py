@@ -13,15 +13,17 @@ import pytest
 import torch
 
 from unmask import errors
-from unmask.diffusion.objective import Objective, ObjectiveConfig
+from unmask.diffusion.objective import Objective
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.model.config import ModelConfig
 from unmask.model.flops import StepCost, training_flops_per_token
 from unmask.model.presets import preset
 from unmask.model.transformer import Transformer
 from unmask.training.distribution import Ranks
 from unmask.training.optimizer import build_optimizer
-from unmask.training.plan import USES, PlanOptions, block_bytes_per_token, describe, device_memory, duration, plan
-from unmask.training.recipe import OptimizerFields
+from unmask.training.options import PlanOptions
+from unmask.training.plan import USES, block_bytes_per_token, describe, device_memory, duration, plan
+from unmask.training.recipe_fields import OptimizerFields
 from unmask.training.step import Engine
 
 SMALL = {"n_layer": 2, "n_head": 4, "n_embd": 64, "vocab_size": 97, "block_size": 32}

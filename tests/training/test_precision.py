@@ -23,7 +23,7 @@ from unmask.training.checkpoint import newest_checkpoint
 from unmask.training.distribution import Ranks
 from unmask.training.loop import train
 from unmask.training.precision import Choice, choice_of, choose
-from unmask.training.recipe import Recipe
+from unmask.training.recipe_fields import Recipe
 from unmask.training.record import chosen_recipe
 
 STEPS, HALF = 8, 4

@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from unmask.errors import UserError
-from unmask.training.recipe import BUDGETS, Recipe, build, kinds, load_recipe
+from unmask.training.overrides import load_recipe
+from unmask.training.recipe import build, kinds, refuse_contradictions
+from unmask.training.recipe_fields import BUDGETS, Recipe
 
 MINIMAL = "data: d\nout: o\nsteps: 5\n"
 
@@ -66,11 +68,11 @@ def test_a_budget_on_the_command_line_replaces_the_files(tmp_path: Path) -> None
         (MINIMAL + "optimizer: {beta1: 2}\n", "optimizer.beta1 is 2"),
         (MINIMAL + "optimizer: {eps: -1}\n", "optimizer.eps is -1.0; give at least 0"),
         (MINIMAL + "optimizer: {weight_decay: -0.1}\n", "optimizer.weight_decay is -0.1"),
-        (MINIMAL + "optimizer: {final: 5}\n", "optimizer.final is 5.0; give at most 1"),
+        (MINIMAL + "optimizer: {final: 5}\n", "optimizer.final is 5.0; give at least 0 and at most 1"),
         (MINIMAL + "optimizer: {lr: .inf}\n", "optimizer.lr is inf; give a finite number"),
         (MINIMAL + "ema: nan\n", "ema is 'nan'; give a finite number"),
-        (MINIMAL + f"seed: {2**63}\n", "seed is 9223372036854775808; give at most"),
-        (MINIMAL + "threads: 100000\n", "threads is 100000; give at most 1024"),
+        (MINIMAL + f"seed: {2**63}\n", "seed is 9223372036854775808; give at least 0 and at most"),
+        (MINIMAL + "threads: 100000\n", "threads is 100000; give at least 0 and at most 1,024"),
         (MINIMAL + "context: 1\n", "context is 1; give at least 2"),
         (MINIMAL + "validation: {every: -1}\n", "validation.every is -1; give at least 0"),
         ("- a\n- b\n", "is not a recipe"),
@@ -130,3 +132,8 @@ def test_every_recipe_in_the_repository_is_valid(root: Path) -> None:
     assert recipes
     for path in recipes:
         load_recipe(path, {"data": "d", "out": "o"})
+
+
+def test_a_subset_of_nothing_is_refused(lab):
+    with pytest.raises(UserError, match="unique_subset is 1"):
+        refuse_contradictions(lab.recipe("x", unique_subset=1))

@@ -242,7 +242,7 @@ def test_a_longer_budget_of_a_stopped_run_counts_from_where_it_is(lab: Any, tmp_
 
 
 def test_wsd_is_made_longer_before_its_decay_and_not_after(lab: Any, tmp_path: Path) -> None:
-    wsd = {"optimizer__schedule": "wsd", "optimizer__warmup": 2, "optimizer__decay": 0.25}
+    wsd = {"optimizer__schedule": "wsd", "optimizer__warmup": 2, "optimizer__decay_share": 0.25}
     train(lab.recipe("run", steps=16, checkpoint__every=6, checkpoint__keep=9, **wsd))
     with pytest.raises(UserError, match="cannot go on from 16 to 32 steps: optimizer.schedule wsd falls since step 12"):
         resume(tmp_path / "run", steps="32")
@@ -250,7 +250,7 @@ def test_wsd_is_made_longer_before_its_decay_and_not_after(lab: Any, tmp_path: P
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "step-00000016")
     resume(tmp_path / "run", steps="32")  # from step 12, the last at the full rate
     # The fall keeps its four steps: an eighth of the longer run.
-    train(lab.recipe("whole", steps=32, **{**wsd, "optimizer__decay": 0.125}))
+    train(lab.recipe("whole", steps=32, **{**wsd, "optimizer__decay_share": 0.125}))
     assert same(weights(tmp_path / "run"), weights(tmp_path / "whole"))
 
 

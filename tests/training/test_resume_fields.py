@@ -22,7 +22,8 @@ from unmask.errors import UserError
 from unmask.model.folder import load, save
 from unmask.model.transformer import Transformer
 from unmask.training.loop import train
-from unmask.training.recipe import Recipe, build
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import Recipe
 from unmask.training.run_folder import flat
 
 STEPS, HALF = 12, 6
@@ -78,7 +79,7 @@ MUST_NOT = {
     "optimizer.schedule": "wsd",
     "optimizer.warmup": 3,
     "optimizer.final": 0.5,
-    "optimizer.decay": 0.5,
+    "optimizer.decay_share": 0.5,
     "validation.every": 3,
     "validation.windows": 2,
     "validation.draws": 3,

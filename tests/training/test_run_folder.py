@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.errors import UserError
 from unmask.evaluation.compare import training_curve
-from unmask.evaluation.demo import training_facts
+from unmask.experiments.demo.run import training_facts
 from unmask.model.checkpoints import FILES, checkpoints, read_list
 from unmask.training import loop, run_folder
 from unmask.training.loop import train

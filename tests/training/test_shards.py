@@ -24,7 +24,7 @@ from unmask.training.checkpoint import FOLDER, SHARDS, TENSORS, Progress, TrainS
 from unmask.training.distribution import Ranks, reshard, shard
 from unmask.training.loop import train
 from unmask.training.optimizer import build_optimizer
-from unmask.training.recipe import OptimizerFields, ParallelFields
+from unmask.training.recipe_fields import OptimizerFields, ParallelFields
 from unmask.training.shards import reason_of, shard_names, state_names
 
 CONFIG = ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=50, block_size=12, causal=False)

@@ -11,12 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unmask.diffusion.objective import Inputs, Objective, ObjectiveConfig
+from unmask.diffusion.objective import Inputs, Objective
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.model.config import ModelConfig
 from unmask.model.transformer import Transformer
 from unmask.training.distribution import Ranks
 from unmask.training.optimizer import build_optimizer, parameter_norm
-from unmask.training.recipe import OptimizerFields
+from unmask.training.recipe_fields import OptimizerFields
 from unmask.training.step import Engine
 
 CONFIG = ModelConfig(n_layer=2, n_head=2, n_embd=16, vocab_size=50, block_size=12, causal=False)

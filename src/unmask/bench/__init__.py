@@ -1,23 +1,21 @@
-"""Side-by-side measurements behind `unmask bench`, one module a subject."""
+"""Side-by-side measurements behind `unmask bench`: what a user asks of his machine and his model.
+
+Proofs of what this project says of itself are in benchmarks/, at the root of the repository.
+"""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Sequence
+
+from unmask.errors import UserError
+
+MOVED = {"engine": "engine", "score": "likelihood", "estimators": "estimators", "llama": "llama"}  # old subject: module
 
 
-def clock(threads: int) -> float:
-    """Seconds: this process's own with one thread, so that what else runs on the machine does not count; else by the
-    clock on the wall."""
-    return time.process_time() if threads == 1 else time.perf_counter()
-
-
-# subject: (module, its options, its measurement); each module also has `in_words(result)`
-SUBJECTS = {
-    "train": ("unmask.bench.train", "BenchOptions", "bench_train"),
-    "losses": ("unmask.bench.losses", "LossBenchOptions", "bench_losses"),
-    "score": ("unmask.bench.score", "ScoreBenchOptions", "bench_score"),
-    "estimators": ("unmask.bench.estimators", "StudyOptions", "study"),
-    "decode": ("unmask.bench.decode", "DecodeBenchOptions", "bench_decode"),
-    "engine": ("unmask.bench.engine", "EngineBenchOptions", "bench_engine"),
-    "llama": ("unmask.bench.llama", "LlamaBenchOptions", "bench_llama"),
-}
+def refuse_moved(words: Sequence[str]) -> None:
+    """Raises `UserError` where a command line asks for a subject of before, saying where it is now."""
+    if tuple(words[:1]) == ("bench",) and (new := MOVED.get("".join(words[1:2]))):
+        raise UserError(
+            f"bench {words[1]} is now python -m benchmarks.{new}, with the same options, in a checkout of the "
+            "repository; unmask bench measures train, losses and decode"
+        )

@@ -39,14 +39,14 @@ def files_of(spec: str, tell: Tell | None = None, known: Iterable[str] = (), oth
     tell: is given a line for what is left out. known, others: what else a caller takes, for the message.
     """
     search = _Search()
-    found = _each_once(search.files(spec))
+    files = _each_once(search.files(spec))
     if search.left and tell is not None:
         for why, unsorted in search.left.items():
             paths = sorted(unsorted)
             more = f" and {len(paths) - TOLD} more" if len(paths) > TOLD else ""
             tell(f"left out {', '.join(paths[:TOLD])}{more}: {why}")
-    if found:
-        return found
+    if files:
+        return files
     if search.left:
         why, paths = next(iter(search.left.items()))
         raise UserError(f"source '{spec}' holds no text: {paths[0]} is left out, since it is {why}")
@@ -86,18 +86,18 @@ class _Search:
         if not glob.has_magic(spec):
             return []
         head, tail = _at_any_depth(spec)
-        found: list[FoundFile] = []
+        files: list[FoundFile] = []
         if tail is None:
             for path in sorted(glob.glob(spec)):
                 if os.path.isdir(path):
-                    found += self._walk(path, os.path.dirname(path.rstrip(os.sep)) or ".")
+                    files += self._walk(path, os.path.dirname(path.rstrip(os.sep)) or ".")
                 elif not os.path.isfile(path) or not self._left_out(os.path.dirname(path)):
-                    found += self._regular([path])
+                    files += self._regular([path])
         else:
             for root in sorted(glob.glob(head)) if head else ["."]:
                 if os.path.isdir(root):
-                    found += [_named(file.path) for file in self._walk(root, root) if _matches(file.key, tail)]
-        return sorted(found, key=lambda file: file.name)
+                    files += [_named(file.path) for file in self._walk(root, root) if _matches(file.key, tail)]
+        return sorted(files, key=lambda file: file.name)
 
     def _walk(self, folder: str, root: str) -> Iterator[FoundFile]:
         """Files below `folder`, their keys from `root`; linked folders after all that are reached without a link."""

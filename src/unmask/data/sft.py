@@ -19,68 +19,18 @@ from typing import Any
 
 import numpy as np
 
-from unmask.data.chat import ROLES, Part, Template, TemplateFields, Turn, render, template
+from unmask.data.chat import ROLES, Part, Template, Turn, render, template
 from unmask.data.finding import Tell, files_of
 from unmask.data.order import WindowSampler
 from unmask.data.records import read_records
-from unmask.errors import UserError, nearest
+from unmask.data.sft_fields import FieldNames, SFTFields
+from unmask.errors import UserError
 from unmask.model.pieces import Pieces
 from unmask.model.tokenizers import Tokenizer
 
 SCHEMA_VERSION = 1
 NAMED = 10  # skipped rows that are named for each reason
-CHOICES = {
-    "format": ("auto", "pairs", "messages", "gsm8k"),
-    "learn": ("all", "last", "first"),
-    "padding": ("longest", "context", "ignore"),
-    "divisor": ("tokens", "sequence"),
-}
 TOO_LONG, NO_PROMPT, NO_ANSWER = "longer than the context", "without a prompt", "without an answer"
-
-
-@dataclass(frozen=True)
-class FieldNames:
-    """The keys of a line; null is `prompt` and `completion`, for gsm8k `question` and `answer`."""
-
-    prompt: str | None = None
-    completion: str | None = None
-    messages: str = "messages"
-    role: str = "role"
-    content: str = "content"
-
-
-@dataclass(frozen=True)
-class SFTFields:
-    """Fine-tuning in a recipe: what the data is, and what of it is in the loss."""
-
-    format: str = "auto"  # pairs, messages, gsm8k; auto: messages where a line has them, else pairs
-    fields: FieldNames = field(default_factory=FieldNames)
-    template: str = "plain"  # raw, plain, vicuna, chatml
-    strings: TemplateFields = field(default_factory=TemplateFields)  # replace the template's
-    learn: str = "all"  # which answers of a conversation: all, last, first (and the rest is dropped)
-    validation: str = ""  # held-out lines
-    validation_share: float = 0.05  # of the lines of `data`, where no held-out ones are given
-    padding: str = "longest"  # end-of-sequence tokens, noised and scored, to the batch's longest or the context; ignore
-    divisor: str = "tokens"  # tokens: all that could be noised in the batch (the paper); sequence: each its own (LLaDA)
-    prompt_dropout: float = 0.0  # share of examples whose prompt is hidden by masks, for supervised guidance
-    bucket_batches: int = 0  # batches whose examples are sorted by length together; 0: batches are as shuffled
-    packing: bool = False  # several examples in a window, attention within each
-
-    def __post_init__(self) -> None:
-        for name, options in CHOICES.items():
-            value = getattr(self, name)
-            if value not in options:
-                raise UserError(f"sft.{name} is {value!r}{nearest(value, options)}; give one of {', '.join(options)}")
-        for name in ("prompt_dropout", "validation_share"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"sft.{name} is {getattr(self, name)}; give a share from 0 to below 1")
-        if not self.validation and not self.validation_share:
-            raise UserError("sft.validation_share is 0 and sft.validation names no file; hold something out")
-        if self.bucket_batches < 0:
-            raise UserError(f"sft.bucket_batches is {self.bucket_batches}; it must not be negative")
-        if self.packing and self.padding != "ignore":
-            raise UserError(f"sft.packing leaves no room for padding: {self.padding}; set sft.padding: ignore")
-        template(self.template, self.strings)  # raises where it is not one
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,10 +89,10 @@ class Examples:
     @property
     def digest(self) -> str:
         """SHA-256 of the tokens and their marks."""
-        found = hashlib.sha256(self.starts.astype("<i8").tobytes())
-        found.update(self.flat.astype("<i4").tobytes())
-        found.update(self.flat_learned.tobytes())
-        return found.hexdigest()
+        hasher = hashlib.sha256(self.starts.astype("<i8").tobytes())
+        hasher.update(self.flat.astype("<i4").tobytes())
+        hasher.update(self.flat_learned.tobytes())
+        return hasher.hexdigest()
 
     def report(self) -> dict[str, Any]:
         """JSON values: counts, and the first rows skipped for each reason."""
@@ -293,17 +243,17 @@ def _tokens(
     """int32 ids and which are learned."""
     pieces, ids, marks = Pieces(tokenizer), list[int](), list[bool]()
     for part in parts:
-        found, text = list[int](), ""
+        part_ids, text = list[int](), ""
         for words, own in part.pieces:
             for piece in tokenizer.specials.split(words) if own else [words]:
                 if isinstance(piece, str):
                     text += piece
                 else:
-                    found, text = found + pieces.add(text) + pieces.token(piece), ""
-        found += pieces.add(text)
-        found += pieces.token(eos_id) if part.ends else []
-        ids += found
-        marks += [part.learned] * len(found)
+                    part_ids, text = part_ids + pieces.add(text) + pieces.token(piece), ""
+        part_ids += pieces.add(text)
+        part_ids += pieces.token(eos_id) if part.ends else []
+        ids += part_ids
+        marks += [part.learned] * len(part_ids)
     if bos is not None and ids[0] != bos:
         ids, marks = [bos, *ids], [marks[0], *marks]
     return np.array(ids, dtype=np.int32), np.array(marks, dtype=bool)

@@ -123,7 +123,7 @@ def check_shards(folder: Path, manifest: Manifest, split: str, *, verify: bool =
     """Compares a split's files with the manifest: sizes always, checksums if `verify` and not done before."""
     record = folder / VERIFIED_FILE
     known = _read_record(record) if verify else {}
-    found = dict(known)
+    verified = dict(known)
     for shard in manifest.splits[split].shards:
         path = folder / shard.file
         try:
@@ -148,9 +148,9 @@ def check_shards(folder: Path, manifest: Manifest, split: str, *, verify: bool =
                 f"{path} is altered: its checksum is not the manifest's; prepare the data again with --force"
             )
         if started - max(stat.st_mtime, stat.st_ctime) > SETTLED_SECONDS:
-            found[shard.file] = stamp
-    if found != known:
-        _write_record(record, found)
+            verified[shard.file] = stamp
+    if verified != known:
+        _write_record(record, verified)
 
 
 def _reopen(folder: Path, split: str) -> TokenData:

@@ -166,7 +166,7 @@ class Stage:
     @classmethod
     def of(cls, model: Model, slots: int, width: int) -> Stage:
         """For so many rows of so many positions."""
-        canvas = Canvas(Table(slots, width), model.config.vocab_size)  # no token of either kind of model
+        canvas = Canvas(Table(slots, width), model.config.blank_id)
         return cls(canvas, Limits(canvas, model.config.vocab_size), Endings(canvas, model.eos_ids))
 
 
@@ -253,7 +253,7 @@ def new_tokens(model: Model, name: str, row: list[int], added: int, length: int 
         raise UserError(
             f"{name} {what}, with length {length} that exceeds the context of {context}; shorten prompt or length"
         )
-    if not length and model.config.vocab_size not in row:
+    if not length and model.config.blank_id not in row:
         raise UserError(f"{name} has no blank and length is 0: nothing to generate; write ____ in it")
     return int(length)
 

@@ -7,22 +7,20 @@ Every option is one value for all prompts, or a list with an entry for each. Con
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any
 
 from unmask.decoding.passes.score import CACHES, Cache
 from unmask.decoding.rules.eligible import ELIGIBLE, Eligibility
-from unmask.decoding.rules.guidance import MODES, SCHEDULES
 from unmask.decoding.rules.orders import ORDERS, Order
 from unmask.decoding.rules.quotas import QUOTAS, Quota
 from unmask.decoding.rules.registry import Chosen, choose
 from unmask.decoding.rules.revise import REVISIONS, Revision
-from unmask.errors import UserError, nearest
+from unmask.errors import UserError
+from unmask.model.generation_options import OF_MASKED, TABLE
 
-ENDS = ("fill", "truncate", "stop", "suppress")
 # Options whose own value is a list, a pair or a mapping.
 PAIRS, COLLECTIONS = ("guidance_interval",), ("stop", "banned", "choices")
 # A model's own defaults (`unmask tune`) hold together; a row that names one of these says all of them.
@@ -30,32 +28,7 @@ RULES = (
     *("order", "quota", "threshold", "order_noise", "steps", "steps_per_token"),
     *("block", "eligible", "revise", "cache"),
 )
-DEFAULTS: dict[str, Any] = {
-    "length": None,
-    "steps": None,
-    "order": "ancestral",
-    "quota": None,
-    "threshold": None,
-    "order_noise": 0.0,
-    "block": None,
-    "eligible": None,
-    "revise": None,
-    "guidance": 0.0,
-    "guidance_mode": "mask",
-    "guidance_schedule": "constant",
-    "guidance_interval": (0.0, 1.0),
-    "temperature": 1.0,
-    "top_p": None,
-    "top_k": None,
-    "cache": None,
-    "eos": None,
-    "stop": None,
-    "banned": None,
-    "forced": None,
-    "pattern": None,
-    "choices": None,
-    "special_tokens": False,
-}
+DEFAULTS: dict[str, Any] = {name: one.default for name, one in TABLE.items() if name != "negative"}
 
 
 @dataclass(frozen=True)
@@ -147,30 +120,14 @@ def per_row(name: str, value: Any, rows: int) -> list[Any]:
 
 def check_values(given: dict[str, Any]) -> None:
     """Each value alone: its type and its range."""
-    for name, least in {"length": 0, "steps": 1, "block": 1, "top_k": 1}.items():
-        value = given[name]
-        if value is not None and (not isinstance(value, Integral) or isinstance(value, bool) or value < least):
-            raise UserError(f"{name} is {value!r}; give a whole number of at least {least}")
-    for name in ("guidance", "temperature", "order_noise", "top_p"):
-        value = given[name]
-        if name == "top_p" and value is None:
-            continue
-        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
-            raise UserError(f"{name} is {value!r}; give a finite number")
-    if given["temperature"] < 0:
-        raise UserError(f"temperature is {given['temperature']}; give 0 (the most likely token) or more")
-    if given["order_noise"] < 0:
-        raise UserError(f"order_noise is {given['order_noise']}; give 0 (none) or more")
-    if given["top_p"] is not None and not 0 < given["top_p"] <= 1:
-        raise UserError(f"top_p is {given['top_p']}; give a number in (0, 1]")
-    for name, known in {"guidance_mode": MODES, "guidance_schedule": SCHEDULES, "eos": ENDS}.items():
-        value = given[name]
-        if value is not None and value not in known:
-            raise UserError(f"{name} '{value}' is unknown{nearest(str(value), known)}; give one of {', '.join(known)}")
+    for name in DEFAULTS:
+        if name not in (*PAIRS, *COLLECTIONS, "forced"):
+            TABLE[name].check(given[name], shown=name)
     if given["pattern"] is not None and not isinstance(given["pattern"], str):
-        raise UserError(f"pattern is {given['pattern']!r}; give a regular expression as a text")
+        raise UserError(f"pattern is {given['pattern']!r}; give a regular expression as a text", field="pattern")
     if not isinstance(given["special_tokens"], bool):
-        raise UserError(f"special_tokens is {given['special_tokens']!r}; give True (they are ids in texts) or False")
+        mend = "give True (they are ids in texts) or False"
+        raise UserError(f"special_tokens is {given['special_tokens']!r}; {mend}", field="special_tokens")
 
 
 def read_request(kind: str, given: dict[str, Any], usual_quota: str) -> Request:
@@ -224,11 +181,9 @@ def read_request(kind: str, given: dict[str, Any], usual_quota: str) -> Request:
 
 def refuse_for_arm(given: dict[str, Any]) -> None:
     """What concerns a canvas only; rules of order are ignored, so that one call serves both kinds."""
-    wanted = {"guidance": given["guidance"] != 0, "block": given["block"] is not None}
-    wanted |= {name: given[name] is not None for name in ("eligible", "revise")}
-    for name, is_wanted in wanted.items():
-        if is_wanted:
-            raise UserError(f"{name} needs a masked diffusion model; this one is autoregressive")
+    for name in OF_MASKED:
+        if given[name] != DEFAULTS[name]:
+            raise UserError(f"{name} needs a masked diffusion model; this one is autoregressive", field=name)
     if given["length"] == 0:
         raise UserError("length is 0; an autoregressive model only continues, so give at least 1")
 

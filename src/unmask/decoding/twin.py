@@ -36,13 +36,12 @@ def fill(
     watch: Callable[[Canvas], object] | None = None,
 ) -> None:
     """Fills the continuation of every row in place."""
-    weight = network.embedding.weight
-    device = weight.device
+    device = network.device
     running = Running(canvas, requests, endings)
     told = any(stop is not None for stop in endings.stops)
     # Who reads the canvas between steps needs it up to date.
     each_step = watch is not None or limits.any or told
-    cache = KVCache(network.config, len(requests), int(canvas.lengths_B.max()), device, weight.dtype)
+    cache = network.cache(len(requests), int(canvas.lengths_B.max()))
     hidden_RE = run_prompts(network, canvas, cache)
     decode = DecodeStep(network, cache, running.steps)
     while True:
@@ -76,10 +75,11 @@ def run_prompts(network: Transformer, canvas: Canvas, cache: KVCache) -> torch.T
     """
     device = cache.slots.device
     rows, width = len(canvas.tokens_BL), int(canvas.starts_B.max())
-    tokens_BT = canvas.tokens_BL[:, :width].clamp(max=network.config.vocab_size - 1)
-    last_B = torch.arange(rows) * width + canvas.starts_B - 1
+    tokens_BT = canvas.tokens_BL[:, :width]
+    tokens_BT = tokens_BT.masked_fill(tokens_BT == canvas.mask_id, 0)  # which is no token of a causal model
+    at = torch.arange(rows, device=device), canvas.starts_B.to(device)
     positions_BT = torch.arange(width, device=device).expand(rows, width)
-    return network.hidden(tokens_BT.to(device), positions_BT=positions_BT, cache=cache, at_N=last_B.to(device))
+    return network.hidden(tokens_BT.to(device), positions_BT=positions_BT, cache=cache, at=at)
 
 
 class Running:

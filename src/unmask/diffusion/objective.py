@@ -17,86 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
 
 import numpy as np
 import torch
 
 from unmask.diffusion.noise import noise_levels, sample_lengths, uniform_rows
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.diffusion.schedule import SCHEDULES
-from unmask.errors import UserError, nearest
-
-CHOICES = {
-    "kind": ("mdm", "arm"),
-    "masking": ("bernoulli", "fixed"),
-    "schedule": tuple(SCHEDULES),
-    "weighting": ("nelbo", "ce"),
-}
-
-
-class Network(Protocol):
-    """What an objective asks of a backbone; `unmask.model.transformer.Transformer` is one."""
-
-    config: Any
-
-    def hidden(
-        self,
-        tokens_BT: torch.Tensor,
-        *,
-        key_mask_BS: torch.Tensor | None = None,
-        segments_BT: torch.Tensor | None = None,
-        at_N: torch.Tensor | None = None,
-        dropout_BL: torch.Tensor | None = None,
-    ) -> torch.Tensor: ...
-
-    def cross_entropy(
-        self, hidden_NE: torch.Tensor, targets_N: torch.Tensor, weights_N: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]: ...
-
-
-@dataclass(frozen=True)
-class ObjectiveConfig:
-    """The objective of a recipe; masking, schedule, epsilon and weighting are the MDM's."""
-
-    kind: str = "mdm"
-    masking: str = "bernoulli"
-    schedule: str = "linear"
-    epsilon: float = 1e-3  # the lowest mask probability with Bernoulli masks, whatever the schedule
-    weighting: str = "nelbo"
-    random_length: float = 0.01  # share of sequences cut to a length uniform on 1..context
-
-    def __post_init__(self) -> None:
-        for name, options in CHOICES.items():
-            value = getattr(self, name)
-            if value not in options:
-                hint = nearest(str(value), options)
-                raise UserError(f"objective.{name} is {value!r}{hint}; give one of {', '.join(options)}")
-        if not 0 <= self.epsilon < 1:
-            raise UserError(f"objective.epsilon is {self.epsilon}; give at least 0 and below 1")
-        if not 0 <= self.random_length <= 1:
-            raise UserError(f"objective.random_length is {self.random_length}; give a share from 0 to 1")
-        if self.kind == "mdm" and self.masking == "bernoulli" and self.weighting == "nelbo" and self.epsilon == 0:
-            raise UserError(
-                "objective.epsilon 0 gives Bernoulli masks infinite variance; set it to 1e-3, or masking: fixed"
-            )
-
-    @property
-    def is_bound(self) -> bool:
-        """Whether the loss bounds (MDM) or is (ARM) the negative log-likelihood, up to epsilon."""
-        return self.kind == "arm" or self.weighting == "nelbo"
-
-    def head_share(self, context: int) -> float:
-        """Expected share of tokens the head is computed for."""
-        if self.kind == "arm":
-            return 1.0
-        t = (np.arange(4096) + 0.5) / 4096
-        return float(np.mean(self._mask_probability(t, context)))
-
-    def _mask_probability(self, t: np.ndarray, length: int | np.ndarray) -> np.ndarray:
-        schedule = SCHEDULES[self.schedule]
-        if self.masking == "fixed":
-            return _counts(schedule.mask_probability(t), length) / length
-        return schedule.levels(t, self.epsilon)[0]
+from unmask.model.alignment import IN_PLACE, NEXT_TOKEN
+from unmask.model.backbone import Backbone
+from unmask.model.visibility import Sees, keys, restarting_positions, segments
 
 
 @dataclass
@@ -108,7 +38,7 @@ class Inputs:
 
     tokens_BT: torch.Tensor
     targets_N: torch.Tensor
-    positions_N: torch.Tensor  # into the flattened [B * T]
+    positions_N: torch.Tensor  # of the [B * T] predictions that a pass makes, flattened, those that are scored
     rows_N: torch.Tensor
     weight_B: torch.Tensor
     level_B: torch.Tensor
@@ -116,6 +46,12 @@ class Inputs:
     key_mask_BT: torch.Tensor | None  # None where no sequence is short
     segments_BT: torch.Tensor | None = None
     dropout_BL: torch.Tensor | None = None  # words of `dropout_keys`, a row of the batch each; None: nothing is dropped
+
+    def sees(self, own: Sees) -> Sees:
+        """Who sees whom in these rows, `own` being what the network sees by itself."""
+        if self.segments_BT is not None:
+            own = own & segments(self.segments_BT)
+        return own if self.key_mask_BT is None else own & keys(self.key_mask_BT)
 
     @property
     def n_tokens(self) -> int:
@@ -153,14 +89,15 @@ class Objective:
         context = tokens_BT1.shape[1] - 1
         lengths_B = sample_lengths(seed, k, context, self.config.random_length)
         inside_BT = np.arange(context) < lengths_B[:, None]
+        first = (NEXT_TOKEN if self.config.kind == "arm" else IN_PLACE).first
+        tokens_BT, targets_BT = tokens_BT1[:, :context], tokens_BT1[:, first : first + context]
         if self.config.kind == "arm":
-            tokens_BT, targets_BT, scored_BT = tokens_BT1[:, :-1], tokens_BT1[:, 1:], inside_BT
+            scored_BT = inside_BT
             weight_B = level_B = np.ones(len(k))
         else:
             assert mask_id is not None, "masked diffusion needs the mask's id"
             scored_BT, weight_B, level_B = self.masks(seed, k, lengths_B, context)
-            targets_BT = tokens_BT1[:, :-1]
-            tokens_BT = np.where(scored_BT, mask_id, targets_BT)
+            tokens_BT = np.where(scored_BT, mask_id, tokens_BT)
         positions_N = np.flatnonzero(scored_BT)
         # A causal model never looks at the padding behind a short sequence.
         padded = self.config.kind == "mdm" and bool((lengths_B < context).any())
@@ -208,19 +145,19 @@ class Objective:
             weight_B = np.full(len(k), 1 / config.head_share(context))
         return mask_BT, weight_B, p_B
 
-    def loss(self, network: Network, inputs: Inputs, scale: float = 1.0) -> Outcome:
+    def loss(self, network: Backbone, inputs: Inputs, scale: float = 1.0) -> Outcome:
         """The weighted cross-entropy summed over the batch (nats), times `scale`; the head runs where it is scored.
 
         `scale` (one over the divisor of a whole step) belongs here rather than behind: the head's gradient is then
         final when it is made. Where nothing is masked the sum is an exact zero with a zero gradient.
         """
         everywhere = len(inputs.positions_N) == inputs.tokens_BT.numel()
-        at_N = None if everywhere else inputs.positions_N
+        width = inputs.tokens_BT.shape[1]
         hidden_NE = network.hidden(
             inputs.tokens_BT,
-            key_mask_BS=inputs.key_mask_BT,
-            segments_BT=inputs.segments_BT,
-            at_N=at_N,
+            positions_BT=None if inputs.segments_BT is None else restarting_positions(inputs.segments_BT),
+            sees=inputs.sees(network.sees),
+            at=None if everywhere else network.config.alignment.at(inputs.positions_N, width),
             dropout_BL=inputs.dropout_BL,
         ).flatten(0, -2)
         weights_N = inputs.weight_B[inputs.rows_N] * scale
@@ -228,8 +165,3 @@ class Objective:
         total_B = torch.zeros_like(inputs.weight_B).index_add_(0, inputs.rows_N, ce_N)
         count_B = torch.bincount(inputs.rows_N, minlength=len(total_B))
         return Outcome(loss_sum, total_B / count_B)
-
-
-def _counts(p: np.ndarray, length: int | np.ndarray) -> np.ndarray:
-    """The count of masks 1..L whose interval ((c-1)/L, c/L] holds p."""
-    return np.clip(np.ceil(p * length), 1, length)

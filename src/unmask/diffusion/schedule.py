@@ -56,3 +56,8 @@ SCHEDULES = {
     # The mirror image: most samples have many tokens masked.
     "square-root": Schedule(np.sqrt, lambda t: 0.5 / np.sqrt(t), np.square),
 }
+
+
+def counts(p: np.ndarray, length: int | np.ndarray) -> np.ndarray:
+    """The count of masks 1..L whose interval ((c-1)/L, c/L] holds p."""
+    return np.clip(np.ceil(p * length), 1, length)

@@ -122,8 +122,8 @@ def evaluate(
             say(f"eval: {name}")
             start = time.monotonic()
             home, _, work = OWN[name]
-            found = getattr(importlib.import_module(home), work)(model, store, own_options[name])
-            result["tasks"][name] = {**found, "seconds": time.monotonic() - start}
+            made = getattr(importlib.import_module(home), work)(model, store, own_options[name])
+            result["tasks"][name] = {**made, "seconds": time.monotonic() - start}
         asked = Asked(method, guidance, draws, seed, until_se, limit, batch_tokens)
         result["tasks"] |= harness.evaluate(model, store, asked)
     result["wall_seconds"] = time.monotonic() - began
@@ -137,16 +137,16 @@ def evaluate(
 def options_of(names: Sequence[str], own: dict[str, Any], limit: int | None, seed: int) -> dict[str, Any]:
     """The options of each of our tasks. Raises `UserError` for one that none of the tasks asked for has."""
     told = {key: value for key, value in own.items() if value is not None}
-    found, used = {}, set[str]()
+    chosen, used = {}, set[str]()
     for name in names:
         home, options, _ = OWN[name]
         made = getattr(importlib.import_module(home), options)
         taken = {key: value for key, value in told.items() if key in made.__dataclass_fields__}
-        found[name] = made(limit=limit, seed=seed, **taken)
+        chosen[name] = made(limit=limit, seed=seed, **taken)
         used |= taken.keys()
     if idle := [key for key in told if key not in used]:
         raise UserError(f"--{idle[0]} is of the task {', '.join(OWN)}; add it to --tasks, or leave the option out")
-    return found
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -190,8 +190,8 @@ class Harness:
             )
             lm.store = _Prefixed(store, request_key(lm.protocol))  # type: ignore[assignment]
             say(f"eval: {name}: {task}, {describe(lm)}")
-            for part, found in ask(lm, name, self.loaded[task], asked.limit).items():  # several of a group or a tag
-                entries[name if part == task else part] = found
+            for part, made in ask(lm, name, self.loaded[task], asked.limit).items():  # several of a group or a tag
+                entries[name if part == task else part] = made
         return entries
 
 
@@ -210,11 +210,11 @@ def ask(lm: Any, name: str, loaded: list[Any], limit: int | None) -> dict[str, d
 
     start = time.monotonic()
     with contextlib.redirect_stdout(sys.stderr), in_one_line(name):  # stdout is the result's
-        found = lm_eval.simple_evaluate(
+        output = lm_eval.simple_evaluate(
             model=lm, tasks=loaded, limit=limit, task_manager=local_manager(), bootstrap_iters=1000, log_samples=True
         )
     seconds = time.monotonic() - start
-    return {part: entry(found, part, lm, seconds) for part in found["configs"]}
+    return {part: entry(output, part, lm, seconds) for part in output["configs"]}
 
 
 def choose(name: str) -> tuple[str, str, Way]:
@@ -242,19 +242,19 @@ def load_task(task: str) -> list[Any]:
     else:
         manager, spec = task_manager(), task
     with contextlib.redirect_stdout(sys.stderr), in_one_line(task):
-        found = list(manager.load([spec])["tasks"].values())
-    for one in found:
+        loaded = list(manager.load([spec])["tasks"].values())
+    for one in loaded:
         if one.OUTPUT_TYPE == "generate_until":
             read_arguments(dict(one.config.generation_kwargs or {}))
-    return found
+    return loaded
 
 
-def entry(found: Any, task: str, lm: UnmaskLM, seconds: float) -> dict[str, Any]:
+def entry(output: Any, task: str, lm: UnmaskLM, seconds: float) -> dict[str, Any]:
     """One task of the result: metrics with their standard errors over questions, protocol, and every question."""
     from unmask.model.placement import noted
 
-    config, samples = found["configs"][task], found["samples"][task]
-    values = {metric_name(name): value for name, value in found["results"][task].items() if "," in name}
+    config, samples = output["configs"][task], output["samples"][task]
+    values = {metric_name(name): value for name, value in output["results"][task].items() if "," in name}
     names = [name for name in values if "_stderr" not in name]
     items: dict[int, dict[str, Any]] = {}
     told: list[Any] = []  # what is known of each answer: `Answer`, `RollingScore` as JSON, `Writing`
@@ -287,8 +287,8 @@ def entry(found: Any, task: str, lm: UnmaskLM, seconds: float) -> dict[str, Any]
         "metrics": metrics,
         "protocol": {
             "task": task,
-            "version": found["versions"].get(task),
-            "fewshot": found["n-shot"].get(task, 0),
+            "version": output["versions"].get(task),
+            "fewshot": output["n-shot"].get(task, 0),
             "items": request_key([[item["id"], item["hash"]] for item in items.values()]),
             "estimator": lm.protocol["estimator"],
             "guidance": lm.guidance,
@@ -308,13 +308,13 @@ def entry(found: Any, task: str, lm: UnmaskLM, seconds: float) -> dict[str, Any]
 def answers_of(samples: list[dict[str, Any]], kind: str, lm: UnmaskLM) -> list[list[Any] | None]:
     """What the model knows of each sample's answers, from its store; None for the second filter of a question."""
     seen: set[int] = set()
-    found: list[list[Any] | None] = []
+    known: list[list[Any] | None] = []
     written: Any = None
     for sample in samples:
         first = sample["doc_id"] not in seen
         seen.add(sample["doc_id"])
         if not first:
-            found.append(None)
+            known.append(None)
         elif kind == "generate_until":
             # In the order in which they were asked, since equal questions are told apart by that.
             if written is None:
@@ -322,12 +322,12 @@ def answers_of(samples: list[dict[str, Any]], kind: str, lm: UnmaskLM) -> list[l
                 own = [one for one in samples if one["filter"] == filtered]
                 parts = [(p, r) for one in own for p, r in zip(one["arguments"], one["resps"], strict=True)]
                 written = iter(lm.writings([(part[0], part[1]) for part, replies in parts for _ in replies]))
-            found.append([next(written) for replies in sample["resps"] for _ in replies])
+            known.append([next(written) for replies in sample["resps"] for _ in replies])
         elif kind == "loglikelihood_rolling":
-            found.append(lm.rolled([text for text, *_ in sample["arguments"]]))
+            known.append(lm.rolled([text for text, *_ in sample["arguments"]]))
         else:
-            found.append(lm.answers([(context, continuation) for context, continuation, *_ in sample["arguments"]]))
-    return found
+            known.append(lm.answers([(context, continuation) for context, continuation, *_ in sample["arguments"]]))
+    return known
 
 
 def metric_name(name: str) -> str:
@@ -369,10 +369,10 @@ def in_words(result: dict[str, Any]) -> str:
             continue
         estimator = task["protocol"]["estimator"]
         how = estimator["method"] + (f" {estimator['draws']}" if estimator["draws"] else "")
-        for metric, found in task["metrics"].items():
-            se = "" if found["se"] is None else f" (se {found['se']:.4f})"
+        for metric, figure in task["metrics"].items():
+            se = "" if figure["se"] is None else f" (se {figure['se']:.4f})"
             lines.append(
-                f"{name:<12} {metric:<10} {found['value']:.4f}{se}{said(found.get('interval'))}  n {task['n']}, "
+                f"{name:<12} {metric:<10} {figure['value']:.4f}{se}{said(figure.get('interval'))}  n {task['n']}, "
                 f"{task['task']} {task['split']}, {how}, guidance {task['protocol']['guidance']}"
             )
         if cut := task["contexts_cut"]:

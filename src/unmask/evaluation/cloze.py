@@ -20,6 +20,7 @@ import torch
 
 from unmask.errors import UserError
 from unmask.evaluation.baselines import Unigram
+from unmask.model.backbone import predictions
 from unmask.model.folder import Model
 from unmask.statistics import interval
 
@@ -54,15 +55,13 @@ def guess(model: Model, windows_NT: np.ndarray, places_NP: np.ndarray) -> np.nda
     tokens_MT = np.insert(windows_NT, 0, model.start_id, axis=1).repeat(per_window, axis=0)
     at_M = places_NP.reshape(-1) + 1
     rows_M = np.arange(len(at_M))
-    if model.mask_id is None:
-        tokens_MT, at_M = tokens_MT[:, :-1], at_M - 1  # the token before predicts
-    else:
+    if model.kind == "mdm":
         tokens_MT[rows_M, at_M] = model.mask_id
+    tokens_MT = tokens_MT[:, : model.config.alignment.fed(tokens_MT.shape[1])]
     found = []
     for start in range(0, len(at_M), BATCH):
         rows = slice(start, start + BATCH)
-        hidden_BTE = model.network.hidden(torch.from_numpy(tokens_MT[rows]).to(model.device))
-        at_B = torch.from_numpy(at_M[rows]).to(model.device)
-        hidden_BE = hidden_BTE[torch.arange(len(at_B), device=model.device), at_B]
-        found.append(model.network.head(hidden_BE).argmax(-1).cpu().numpy())
+        tokens_BT, at_B = (torch.from_numpy(x[rows]).to(model.device) for x in (tokens_MT, at_M))
+        hidden_BE = model.network.hidden(tokens_BT, at=(torch.arange(len(at_B), device=model.device), at_B))
+        found.append(predictions(model.network, hidden_BE).argmax(-1).cpu().numpy())
     return np.concatenate(found).reshape(count, per_window)

@@ -28,10 +28,10 @@ MOST_READ = 0.02  # of the texts: two printings of a speech may share one
 
 def refuse_read(model: Model, texts: Sequence[Sequence[int]], names: Sequence[str]) -> str:
     """What is known, in words. texts: token ids. Raises `UserError` naming a text that stands in the training split."""
-    found = texts_read(model, texts)
-    if found is None:
+    were_read = texts_read(model, texts)
+    if were_read is None:
         return "its training tokens are not at hand"
-    read = np.flatnonzero(found)
+    read = np.flatnonzero(were_read)
     if len(read) > MOST_READ * len(texts):
         raise UserError(
             f"{model.path} was trained on text that is tested here: {len(read)} of {len(texts)}, such as "
@@ -73,8 +73,8 @@ def texts_read(model: Model, texts: Sequence[Sequence[int]]) -> np.ndarray | Non
 
 def data_folders(path: Path | None) -> list[Path]:
     """The prepared folders that a run, and those that it started from, were trained on, as far as they are there."""
-    found: list[Path] = []
-    while path is not None and len(found) < 10:
+    folders: list[Path] = []
+    while path is not None and len(folders) < 10:
         places = (path, *path.resolve().parents[:2])
         folder = next((place for place in places if (place / "recipe.yaml").is_file()), None)
         if folder is None:
@@ -82,9 +82,9 @@ def data_folders(path: Path | None) -> list[Path]:
         recipe = read_yaml(folder / "recipe.yaml")
         fields = recipe if isinstance(recipe, dict) else {}
         if (data := Path(str(fields.get("data") or ""), MANIFEST)).is_file():
-            found.append(data.parent)
+            folders.append(data.parent)
         path = Path(fields["init"]) if fields.get("init") else None
-    return found
+    return folders
 
 
 def sums(tokens_T: np.ndarray) -> np.ndarray:

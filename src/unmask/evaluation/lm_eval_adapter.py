@@ -231,7 +231,7 @@ class UnmaskLM(LM):
         for number, text in enumerate(texts):
             key = request_key("rolling", text)
             if self.store.get(key) is None and text_ids(self.model, text, self.special_tokens):
-                (found,) = rolling(
+                (one,) = rolling(
                     self.model,
                     [text],
                     method=None if self.model.kind == "arm" else self.estimator.method,
@@ -243,19 +243,19 @@ class UnmaskLM(LM):
                     special_tokens=self.special_tokens,
                     names=[f"loglikelihood_rolling request {number}"],
                 )
-                self.store.put(key, found.to_dict())
+                self.store.put(key, one.to_dict())
         kept = [self.store.get(request_key("rolling", text)) or {} for text in texts]
         return [
             Answer(
-                logprob=found.get("logprob", 0.0),
-                se=found.get("se", 0.0),
-                n_tokens=found.get("n_tokens", 0),
+                logprob=one.get("logprob", 0.0),
+                se=one.get("se", 0.0),
+                n_tokens=one.get("n_tokens", 0),
                 greedy=False,
                 dropped=0,
                 pieces=1,
-                groups=found.get("groups", 0),
+                groups=one.get("groups", 0),
             )
-            for found in kept
+            for one in kept
         ]
 
     # ------------------------------------------------------------------ generation

@@ -35,12 +35,12 @@ def can_mauve() -> bool:
 def features(judge: Judge, texts: Sequence[str]) -> np.ndarray:
     """float32 [n, width]: the judge's hidden state behind each text's last token; of a long text its end counts."""
     model = judge.model
-    found = []
+    states = []
     for text in texts:
         ids = model.encode(text) or ([model.start_id] if model.start_id is not None else [0])
         tokens_BT = torch.tensor([ids[-model.config.block_size :]], device=model.device)
-        found.append(model.network.hidden(tokens_BT)[0, -1].float().cpu().numpy())
-    return np.stack(found)
+        states.append(model.network.hidden(tokens_BT)[0, -1].float().cpu().numpy())
+    return np.stack(states)
 
 
 def mauve_score(written: np.ndarray, real: np.ndarray) -> Estimate | None:

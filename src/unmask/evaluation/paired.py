@@ -77,7 +77,7 @@ def compare_results(first: str | Path, second: str | Path, across_dtypes: bool =
 
 def compare_task(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
     """Each metric that both have for every question. Perplexity is compared as nats per question."""
-    found = {}
+    differences = {}
     if len(a["items"]) != len(b["items"]):
         raise UserError(f"one result has {len(a['items'])} questions, the other {len(b['items'])}; evaluate again")
     for metric in a["metrics"]:
@@ -87,8 +87,8 @@ def compare_task(a: dict[str, Any], b: dict[str, Any]) -> dict[str, Any]:
         if any(not isinstance(value, int | float) for pair in pairs for value in pair):
             continue
         name = f"{metric} (log p)" if metric == "perplexity" else metric
-        found[name] = paired([float(x) for x, _ in pairs], [float(y) for _, y in pairs])
-    return found
+        differences[name] = paired([float(x) for x, _ in pairs], [float(y) for _, y in pairs])
+    return differences
 
 
 def paired(a: list[float], b: list[float]) -> dict[str, Any]:
@@ -127,8 +127,8 @@ def read_result(path: str | Path) -> dict[str, Any]:
 def check_task(path: str | Path, name: str, task: Any) -> None:
     """Raises `UserError` naming the first entry that a comparison needs and that is not there, or not of its kind."""
     kinds = {"protocol": dict, "metrics": dict, "items": list}
-    found = task if isinstance(task, dict) else {}
-    lacking = [part for part, kind in kinds.items() if not isinstance(found.get(part), kind)]
+    fields = task if isinstance(task, dict) else {}
+    lacking = [part for part, kind in kinds.items() if not isinstance(fields.get(part), kind)]
     if not lacking:
         lacking = [f"protocol.{field}" for field in ESTIMATION if field not in task["protocol"]]
         lacking += ["items"] * (not all(isinstance(item, dict) for item in task["items"]))
@@ -140,11 +140,11 @@ def check_task(path: str | Path, name: str, task: Any) -> None:
 def in_words(result: dict[str, Any]) -> str:
     lines = [f"a: {result['a']['file']} ({result['a']['kind']})", f"b: {result['b']['file']} ({result['b']['kind']})"]
     for name, metrics in result["tasks"].items():
-        for metric, found in metrics.items():
-            interval = "" if found["interval"] is None else "  95% [{:+.4f}, {:+.4f}]".format(*found["interval"])
+        for metric, figure in metrics.items():
+            interval = "" if figure["interval"] is None else "  95% [{:+.4f}, {:+.4f}]".format(*figure["interval"])
             lines.append(
-                f"{name:<12} {metric:<18} a {found['a']:.4f}  b {found['b']:.4f}  b - a {found['difference']:+.4f}"
-                f"{interval}  n {found['n']}"
+                f"{name:<12} {metric:<18} a {figure['a']:.4f}  b {figure['b']:.4f}  b - a {figure['difference']:+.4f}"
+                f"{interval}  n {figure['n']}"
             )
         first, second = result["estimators"][name]
         if first != second:

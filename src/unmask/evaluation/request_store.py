@@ -31,8 +31,8 @@ def first_difference(a: Any, b: Any, where: str = "") -> str | None:
     if isinstance(a, dict) and isinstance(b, dict):
         for name in sorted({*a, *b}):
             path = f"{where}.{name}" if where else str(name)
-            if (found := first_difference(a.get(name), b.get(name), path)) is not None:
-                return found
+            if (difference := first_difference(a.get(name), b.get(name), path)) is not None:
+                return difference
         return None
     return None if a == b else f"{where}: {a!r} and {b!r}"
 

@@ -6,39 +6,15 @@ unmask score runs/mdm --file speech.txt --rolling --window 64 --overlap 16
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from unmask.data.opening import read_text
 from unmask.errors import UserError
+from unmask.evaluation.options import ScoreOptions
 from unmask.evaluation.status import StatusLine
 from unmask.likelihood import RollingScore, Score, rolling, score
 from unmask.model.folder import load
 from unmask.statistics import said
-
-
-@dataclass(frozen=True)
-class ScoreOptions:
-    """The command's arguments."""
-
-    model: str
-    texts: list[str] = field(default_factory=list)
-    file: list[str] = field(default_factory=list)
-    context: str = ""
-    special_tokens: bool = False
-    rolling: bool = False
-    window: int | None = None
-    overlap: int | None = None
-    method: str = "mc-fixed"
-    order: str = "left-to-right"
-    guidance: float = 0.0
-    draws: int | None = None
-    until_se: float | None = None
-    greedy: bool = False
-    seed: int = 0
-    device: str = "cpu"
-    dtype: str = "fp32"
-    verify: bool | None = None  # as of `unmask.load`
 
 
 def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]:
@@ -61,34 +37,34 @@ def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]
     model = load(options.model, options.device, options.dtype, verify=options.verify)
     names = ("method", "order", "draws", "seed", "until_se", "special_tokens")
     shared: dict[str, Any] = {name: getattr(options, name) for name in names}
-    found: list[Score] | list[RollingScore]
+    scores: list[Score] | list[RollingScore]
     with StatusLine(len(texts), "windows" if options.rolling else "texts", prefix="score") as status:
         if options.rolling:
             overlap = 1 if options.overlap is None else options.overlap
-            found = rolling(model, texts, window=options.window, overlap=overlap, **shared, progress=status.update)
+            scores = rolling(model, texts, window=options.window, overlap=overlap, **shared, progress=status.update)
         else:
             pairs = [(options.context, text) for text in texts]
             shared |= {"guidance": options.guidance, "greedy": options.greedy}
-            found = score(model, pairs, **shared, progress=status.update)
-    return list(zip(texts, found, strict=True))
+            scores = score(model, pairs, **shared, progress=status.update)
+    return list(zip(texts, scores, strict=True))
 
 
 def in_words(results: list[tuple[str, Score | RollingScore]], greedy: bool = False) -> str:
     """A line for each text; `greedy` tells of the greedy decoder too."""
     lines = []
-    for text, found in results:
-        sign = "<=" if found.is_bound else "= "
-        per_byte = f"{found.bits_per_byte:.4f} bits/byte, " if found.bits_per_byte is not None else ""
-        method = found.method + (f" {found.order}" if found.method == "chain-rule" else "")
-        extra, within = "", said([-nats for nats in reversed(found.interval)], ".3f")
-        if isinstance(found, RollingScore):
-            extra = f", {found.windows} windows of {found.window} overlapping {found.overlap}"
+    for text, one in results:
+        sign = "<=" if one.is_bound else "= "
+        per_byte = f"{one.bits_per_byte:.4f} bits/byte, " if one.bits_per_byte is not None else ""
+        method = one.method + (f" {one.order}" if one.method == "chain-rule" else "")
+        extra, within = "", said([-nats for nats in reversed(one.interval)], ".3f")
+        if isinstance(one, RollingScore):
+            extra = f", {one.windows} windows of {one.window} overlapping {one.overlap}"
         elif greedy:
-            extra = ", greedy decoding writes it" if found.greedy else ", greedy decoding writes another"
-        extra += "" if found.dtype == "fp32" else f", {found.dtype}"
+            extra = ", greedy decoding writes it" if one.greedy else ", greedy decoding writes another"
+        extra += "" if one.dtype == "fp32" else f", {one.dtype}"
         lines.append(
-            f"-log p {sign} {-found.logprob:.3f} nats (se {found.se:.3f}){within}, "
-            f"{found.nats_per_token:.4f} nats/token, "
-            f"{per_byte}{found.n_tokens} tokens, {method}{extra}: {text[:60]!r}"
+            f"-log p {sign} {-one.logprob:.3f} nats (se {one.se:.3f}){within}, "
+            f"{one.nats_per_token:.4f} nats/token, "
+            f"{per_byte}{one.n_tokens} tokens, {method}{extra}: {text[:60]!r}"
         )
     return "\n".join(lines)

@@ -59,15 +59,15 @@ Most = dict[tuple[int | str, ...], tuple[int, int, int]]
 
 def _two_most(counts: Sequence[Counter[tuple[int | str, ...]]]) -> Most:
     """Of every n-gram: its greatest count in one sample, which sample that is, and the greatest in any other."""
-    found: Most = {}
+    most: Most = {}
     for index, own in enumerate(counts):
         for gram, count in own.items():
-            first, holder, second = found.get(gram, (0, -1, 0))
+            first, holder, second = most.get(gram, (0, -1, 0))
             if count > first:
-                found[gram] = (count, index, first)
+                most[gram] = (count, index, first)
             elif count > second:
-                found[gram] = (first, holder, count)
-    return found
+                most[gram] = (first, holder, count)
+    return most
 
 
 def _bleu(

@@ -104,7 +104,7 @@ class Skipped:
 
 def read_dated(path: str | Path, skipped: Skipped) -> list[Dated]:
     """The documents of a file of records. Raises `UserError` where it has none, naming why."""
-    path, found = Path(path), []
+    path, dated = Path(path), []
     if not path.is_file():
         raise UserError(f"{path} does not exist; give records with `text` and `date`, such as JSON lines")
     for where, row in read_records(str(path), str(path)):
@@ -115,10 +115,10 @@ def read_dated(path: str | Path, skipped: Skipped) -> list[Dated]:
         elif (year := year_of(date)) is None:
             skipped.add("without a date", name)
         else:
-            found.append(Dated(text, year, str(row.get("title") or name)))
-    if not found:
+            dated.append(Dated(text, year, str(row.get("title") or name)))
+    if not dated:
         raise UserError(f"{path} has no document to score: {skipped or 'it is empty'}; give `text` and `date`")
-    return found
+    return dated
 
 
 def year_of(date: Any) -> int | None:
@@ -161,14 +161,14 @@ def score_documents(
     ]
     estimator = Estimator("mc-fixed", draws)
     scores = score_pairs(model, pairs, estimator, 0.0, seed, batch_tokens, progress=progress) if pairs else []
-    found: list[Scored | None] = []
+    scored: list[Scored | None] = []
     start = 0
     for windows_of_one in parts:
         own = slice(start, start := start + len(windows_of_one))
         nats = -sum(score.logprob for score in scores[own])
         n_bytes, n_tokens = sum(p.n_bytes or 0 for p in pairs[own]), sum(p.n_tokens for p in pairs[own])
-        found.append(Scored(nats, n_bytes, n_tokens) if n_bytes else None)
-    return found
+        scored.append(Scored(nats, n_bytes, n_tokens) if n_bytes else None)
+    return scored
 
 
 # ------------------------------------------------------------------ the task
@@ -224,8 +224,8 @@ def kept_scores(
     missing = [i for i, key in enumerate(keys) if store.get(key) is None]
     for first in range(0, len(missing), AT_ONCE):
         part = missing[first : first + AT_ONCE]
-        found = score_documents(model, [documents[i].text for i in part], options.windows, DRAWS, options.seed)
-        for i, one in zip(part, found, strict=True):
+        scored = score_documents(model, [documents[i].text for i in part], options.windows, DRAWS, options.seed)
+        for i, one in zip(part, scored, strict=True):
             store.put(keys[i], [] if one is None else [one.nats, one.n_bytes, one.n_tokens])
         say(f"eval: temporal: {min(first + AT_ONCE, len(missing))} of {len(missing)} documents")
     return [Scored(float(one[0]), int(one[1]), int(one[2])) if (one := store.get(key)) else None for key in keys]
@@ -234,18 +234,18 @@ def kept_scores(
 def some_of_each(documents: Sequence[Dated], limit: int | None) -> list[Dated]:
     """The first so many of each decade."""
     counts: dict[int, int] = {}
-    found = []
+    chosen = []
     for document in documents:
         counts[document.decade] = counts.get(document.decade, 0) + 1
         if limit is None or counts[document.decade] <= limit:
-            found.append(document)
-    return found
+            chosen.append(document)
+    return chosen
 
 
 def figure(scored: Sequence[Scored]) -> dict[str, Any]:
     """Bits over bytes with the interval over documents (Monte Carlo error included, since documents differ by it)."""
-    found = ratio([one.nats / math.log(2) for one in scored], [one.n_bytes for one in scored]).to_dict()
-    return {"value": found["value"], "se": None if len(scored) < 2 else found["se"], "interval": found["interval"]}
+    bits = ratio([one.nats / math.log(2) for one in scored], [one.n_bytes for one in scored]).to_dict()
+    return {"value": bits["value"], "se": None if len(scored) < 2 else bits["se"], "interval": bits["interval"]}
 
 
 def in_words(name: str, task: dict[str, Any]) -> str:
@@ -255,7 +255,7 @@ def in_words(name: str, task: dict[str, Any]) -> str:
         decade = f"{item['year'] // 10 * 10}s"
         years[decade] = years.get(decade, 0) + 1
     lines = [f"{name}: {task['n']} documents of {task['source']}, {task['exposure']}"]
-    for metric, found in task["metrics"].items():
+    for metric, one in task["metrics"].items():
         n = years.get(metric, task["n"])
-        lines.append(f"{name:<12} {metric:<14} {found['value']:.4f}{said(found['interval'])}  n {n}")
+        lines.append(f"{name:<12} {metric:<14} {one['value']:.4f}{said(one['interval'])}  n {n}")
     return "\n".join(lines)

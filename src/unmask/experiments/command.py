@@ -3,6 +3,7 @@
     unmask experiment
     unmask experiment reversal --quick --out runs/try
     unmask experiment reversal --seeds 3 --resume --plot
+    unmask experiment demo                              # has options of its own, see demo/run.py
 
 `result.json` holds `headline` (nested figures of estimate, low, high, n, clusters), seeds, command, commit and
 versions; it is written whole, when all of it is known. `README.md` beside it has claim, command, figures and reading.
@@ -13,67 +14,17 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unmask.errors import UserError
-from unmask.experiments.frame import Experiment, Settings, experiment, experiments, figures, seeds_of
+from unmask.experiments.demo import ABOUT, TIME
+from unmask.experiments.frame import Experiment, Settings, experiment, experiments, figures
+from unmask.experiments.options import ExperimentOptions
 from unmask.files import write_whole
 from unmask.settings import read_json
 
 RESULT, README, KIND, SCHEMA_VERSION = "result.json", "README.md", "unmask-experiment", 1
 FOUND = Path(__file__).parent / "found.json"  # what the shipped results say, for the list
-
-
-@dataclass(frozen=True)
-class ExperimentOptions:
-    """What `unmask experiment` takes."""
-
-    name: str | None = None
-    seeds: str = "3"
-    quick: bool = False
-    full: bool = False
-    resume: bool = False
-    plot: bool = False
-    until: str | None = None
-    out: str | None = None
-    data: str | None = None
-    base: Sequence[str] = ()
-    set: Sequence[str] = ()
-    jobs: int = 1
-    threads: int = 1
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        if self.quick and self.full:
-            raise UserError("--quick and --full are both given; leave out one")
-        for name in ("jobs", "threads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} is {getattr(self, name)}; give at least 1")
-
-    def settings(self) -> Settings:
-        """Raises `UserError` for seeds that are none, and for --quick into a folder of results."""
-        out = Path(self.out or f"runs/experiments/{self.name}")
-        if self.quick and "results" in (out.resolve().name, out.resolve().parent.name):
-            raise UserError(f"--quick is no result, and --out {out} is a folder of results; give another --out")
-        seeds = seeds_of(self.seeds)
-        return Settings(
-            out, seeds[:1] if self.quick else seeds, self.quick, self.full, self.resume, self.plot, self.until,
-            self.data, tuple(self.base), tuple(self.set), self.jobs, self.threads, self.device, self.words(),
-        )  # fmt: skip
-
-    def words(self) -> tuple[str, ...]:
-        """The command that does the same again; paths by their last part, since others have them elsewhere."""
-        found = ["unmask", "experiment", str(self.name)]
-        found += ["--seeds", self.seeds] if self.seeds != "3" else []
-        found += [f"--{name}" for name in ("quick", "full") if getattr(self, name)]
-        found += ["--data", Path(self.data).name] if self.data else []
-        for base in self.base:
-            found += ["--base", Path(base).name]
-        for change in self.set:
-            found += ["--set", change]
-        return (*found, "--plot") if self.plot else tuple(found)
 
 
 def run_experiment(options: ExperimentOptions) -> dict[str, Any]:
@@ -82,7 +33,7 @@ def run_experiment(options: ExperimentOptions) -> dict[str, Any]:
     Raises `UserError` for an unknown name, a folder in the way, and what the experiment refuses.
     """
     if options.name is None:
-        return {"experiments": listed()}
+        return {"experiments": listed(), "demo": {"about": ABOUT, "time": TIME}}
     one = experiment(options.name)
     settings = options.settings()
     from unmask.evaluation.stages import Stopped
@@ -164,6 +115,7 @@ def in_words(result: Mapping[str, Any]) -> str:
             lines += [f"{one['name']}: {one['claim']}"]
             lines += [f"  time: {one['time_usual']}; --quick {one['time_quick']}; --full {one['time_full']}"]
             lines += [f"  found: {one['found']}"]
+        lines += [f"demo: {result['demo']['about']}", f"  time: {result['demo']['time']}"]
         return "\n".join(lines)
     if "headline" not in result and result.get("until"):
         return f"{result['out']}: stopped after {result['until']}; go on with --resume"

@@ -8,11 +8,11 @@ Run in a checkout. The same command writes what `unmask experiment` lists as fou
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from unmask.errors import UserError
 from unmask.experiments.command import FOUND, KIND, README, RESULT
 from unmask.experiments.frame import experiments
 from unmask.files import write_whole
+from unmask.options import Options, Result, argument, option
 from unmask.settings import read_json
 from unmask.terminal import say
 
@@ -74,24 +75,31 @@ def keep(run: Path, folder: Path) -> Path:
     return place
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="finished experiments to keep first")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where results are kept")
-    parser.add_argument("--page", type=Path, default=Path("docs/results.md"), help="the page to write")
-    args = parser.parse_args()
-    try:
-        for run in args.runs:
-            say(f"kept in {keep(run, args.results)}")
-        found = results(args.results)
-        write_whole(args.page, table(found))
-        said = {name: f"{result['figure']}; holds: {result['holds']}" for name, result in found.items()}
+@dataclass(frozen=True)
+class TableOptions(Options):
+    """Keeps finished experiments under results/, and writes the page of all of them."""
+
+    runs: list[Path] = argument("RUN", "finished experiments to keep first", [])
+    results: Path = option(Path("results"), "where results are kept")
+    page: Path = option(Path("docs/results.md"), "the page to write")
+
+    def run(self) -> Result:
+        for run in self.runs:
+            say(f"kept in {keep(run, self.results)}")
+        kept = results(self.results)
+        write_whole(self.page, table(kept))
+        said = {name: f"{result['figure']}; holds: {result['holds']}" for name, result in kept.items()}
         if FOUND.is_relative_to(Path.cwd()):  # of this checkout
             write_whole(FOUND, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
+        return Result(said, str(self.page))
+
+
+def main() -> int:
+    try:
+        print(TableOptions.from_words(sys.argv[1:], "unmask.experiments.table")[0].run().in_words())
     except UserError as error:
         say(f"unmask: error: {error}")
         return 2
-    print(args.page)
     return 0
 
 

@@ -26,7 +26,8 @@ from unmask.files import file_sha256, write_whole
 from unmask.model.checkpoints import checkpoints
 from unmask.model.folder import WEIGHTS, resolve
 from unmask.settings import read_json
-from unmask.training.recipe import Recipe, build
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import Recipe
 from unmask.training.record import INIT, read_record
 from unmask.training.run_folder import checksums, flat
 from unmask.training.setup import data_record

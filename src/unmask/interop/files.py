@@ -14,7 +14,7 @@ from unmask.settings import read_json
 
 def read_object(path: Path) -> dict[str, Any]:
     """The JSON object in a file. Raises `UserError` where there is none."""
-    found = read_json(path)
-    if not isinstance(found, dict):
+    value = read_json(path)
+    if not isinstance(value, dict):
         raise UserError(f"{path} is not a JSON object")
-    return found
+    return value

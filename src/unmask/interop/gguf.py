@@ -114,11 +114,11 @@ def import_gguf(file: str | Path, out: str | Path, tokenizer: str | Path | None 
 
 def end_tokens(field: Any) -> list[int]:
     """The tokens that end a text or a turn, as llama.cpp stops at them: a field holds one, or a list."""
-    found: list[int] = []
+    tokens: list[int] = []
     for name in ("eos", "eot", "eom"):
         told = field(f"tokenizer.ggml.{name}_token_id", -1)
-        found += told if isinstance(told, list) else [told]
-    return list(dict.fromkeys(int(token) for token in found if token >= 0))
+        tokens += told if isinstance(told, list) else [told]
+    return list(dict.fromkeys(int(token) for token in tokens if token >= 0))
 
 
 def ours_name(name: str, file: Path) -> str:

@@ -116,6 +116,8 @@ def export_llama(model_path: str | Path, out: str | Path, verify: bool | None = 
     config, out = model.config, Path(out)
     if not config.causal:
         raise UserError(f"{model_path} is a masked diffusion model; LlamaForCausalLM is causal, so give an ARM")
+    if config.variations:
+        raise UserError(f"{model_path} has model.{config.variations[0]}, which Llama's layout has no place for")
     if config.rope_table == "bf16":
         warnings.warn(
             "this model's rotary tables are rounded to bf16, transformers' are not: logits differ a little "
@@ -204,14 +206,14 @@ def read_fields(path: Path) -> dict[str, Any]:
 def end_tokens(*files: Path) -> list[int]:
     """The tokens that end a text by config.json, then those that generation_config.json, where it is, adds to them:
     transformers' `generate` ends at any."""
-    found: list[int] = []
+    tokens: list[int] = []
     for file in files:
         told = read_object(file).get("eos_token_id") if file.is_file() else None
         for token in told if isinstance(told, list) else [told]:
             if token is not None and (not isinstance(token, int) or isinstance(token, bool)):
                 raise UserError(f"{file}: eos_token_id is {told!r}; it is a token id, or a list of them")
-            found += [] if token is None else [token]
-    return list(dict.fromkeys(found))
+            tokens += [] if token is None else [token]
+    return list(dict.fromkeys(tokens))
 
 
 class Tensors:

@@ -99,11 +99,11 @@ def read_published(path: Path) -> dict[str, torch.Tensor]:
         raise UserError(f"{path} is not a file; give the .safetensors file of the weights")
     try:
         with reading(), path.open("rb"):
-            found = load_file(path)
+            tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{path} cannot be read as safetensors: {reason}; fetch it again, or convert it") from error
-    return {name: found[given].float() for name, given in unwrapped(found).items()}
+    return {name: tensors[given].float() for name, given in unwrapped(tensors).items()}
 
 
 def vocabulary(published: dict[str, torch.Tensor], path: Path) -> tuple[int, bool]:
@@ -202,6 +202,8 @@ def export(model_path: str | Path, out: str | Path, verify: bool | None = None) 
             f"{model_path}: {config.n_head} heads of {config.head_dim} are not the width {config.n_embd}; "
             "the published layout has no field for that"
         )
+    if config.variations:
+        raise UserError(f"{model_path} has model.{config.variations[0]}, which the published layout has no place for")
     ours = model.network.state_dict()
     tensors = {
         EMBEDDING: ours["embedding.weight"],

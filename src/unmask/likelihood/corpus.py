@@ -142,6 +142,8 @@ def _sequences(model: Model, windows_NT: np.ndarray, eos_first: bool) -> np.ndar
         )
     if windows_NT.min() < 0 or windows_NT.max() >= config.vocab_size:
         raise UserError(f"windows hold token ids outside the vocabulary of {config.vocab_size}; is the data another's?")
+    if model.mask_id is not None and (windows_NT == model.mask_id).any():
+        raise UserError(f"windows hold the mask ({model.mask_id}); give clean tokens")
     windows_NT = windows_NT.astype(np.int64)
     if eos_first:
         if model.start_id is None:

@@ -1,7 +1,7 @@
 """One pair of passes, with the prompt in view and without it, for every guidance scale and for PMI.
 
-    for found in guided_scores(model, [("My fellow", " Americans"), ([5, 6], [7])], scales=(0.5, 1.0), draws=16):
-        found.nats_W, found.seen, found.blind, found.pmi(1.0)
+    for one in guided_scores(model, [("My fellow", " Americans"), ([5, 6], [7])], scales=(0.5, 1.0), draws=16):
+        one.nats_W, one.seen, one.blind, one.pmi(1.0)
 
 Guidance scores with logits u + (1 + w)(c - u), c with the prompt and u without it, normalised at every position (arXiv
 2410.18514). The same c and u serve all scales, so a sweep of w costs what one w does; and they give the pointwise
@@ -82,11 +82,11 @@ class _Sums:
 
     def score(self, n_tokens: int) -> GuidedScore:
         start = np.zeros(self.columns) if self.baseline is None else self.baseline.sum(axis=0)
-        found = start + self.drawn / self.draws
-        twice = float(found[0])
+        nats_C = start + self.drawn / self.draws
+        twice = float(nats_C[0])
         if self.estimator.sampled:
             twice = float(start[0]) + (float(self.drawn[0]) + self.more) / (2 * self.draws)
-        return GuidedScore(found[1:-1], float(found[0]), float(found[-1]), twice, n_tokens)
+        return GuidedScore(nats_C[1:-1], float(nats_C[0]), float(nats_C[-1]), twice, n_tokens)
 
 
 def guided_scores(
@@ -167,11 +167,11 @@ def _paired(
     """Each query with its nats [n, 2 + W] at each scored position: with the prompt, at each scale, without it."""
     for batch in batches(model, queries, 1.0, batch_tokens):
         targets_N = torch.from_numpy(np.concatenate([query.ids_T[query.scored] for query in batch])).to(model.device)
-        found = []
+        parts = []
         for part, seen_nV, blind_nV in paired_logits(model, batch, view):
             assert blind_nV is not None, "a view was given"
-            found.append(nats_by_scale(seen_nV, blind_nV, targets_N[part], scales))
-        nats_NC = np.concatenate(found)
+            parts.append(nats_by_scale(seen_nV, blind_nV, targets_N[part], scales))
+        nats_NC = np.concatenate(parts)
         check_finite(model, nats_NC)
         start = 0
         for query in batch:

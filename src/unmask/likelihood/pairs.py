@@ -117,7 +117,7 @@ def _encode(
         else:
             ids = model.encode(continuation)
             n_bytes = model.tokenizer.n_bytes(ids) if model.tokenizer else None
-    if model.config.vocab_size in ids:
+    if model.mask_id in ids:
         raise UserError(f"{name}: the continuation holds the mask ({model.mask_id}); give clean tokens")
     prompt, start_id = len(context_ids), model.start_id
     if not context_ids:

@@ -27,7 +27,9 @@ import torch
 import torch.nn.functional as F
 
 from unmask.errors import UserError
+from unmask.model.backbone import predictions
 from unmask.model.folder import Model
+from unmask.model.visibility import keys
 
 # Tokens of a batch. On a CPU activations should stay in its cache; a GPU wants to be filled.
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65536
@@ -125,7 +127,7 @@ def paired_logits(
 
     view: what stands for the prompt where it is not seen (`VIEWS`); None: the second is not computed.
     """
-    causal = model.config.causal
+    alignment = model.config.alignment
     rows: dict[bytes, int] = {}  # distinct sequences, by their content
     distinct: list[np.ndarray] = []
 
@@ -138,9 +140,8 @@ def paired_logits(
 
     seen, blind, moved = [], [], []  # rows, and how much further to the left the second one's positions lie
     for query in batch:
-        tokens_T = query.ids_T[: len(query.ids_T) - causal].copy()  # an ARM's last token is only a target
-        if not causal:
-            tokens_T[query.masked] = model.mask_id
+        tokens_T = query.ids_T[: alignment.fed(len(query.ids_T))].copy()
+        tokens_T[query.masked] = model.config.blank_id
         seen.append(row(tokens_T))
         if view is not None:
             hidden_T = without_prompt(model, tokens_T, query.prompt, view)
@@ -155,20 +156,21 @@ def paired_logits(
     def put(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array).to(model.device)
 
-    key_mask_RT = None if inside_RT.all() else put(inside_RT)
+    sees = model.network.sees if inside_RT.all() else model.network.sees & keys(put(inside_RT))
     counts_B = [len(query.scored) for query in batch]
-    scored_N = np.concatenate([query.scored for query in batch]) - causal  # an ARM predicts from the token before
-    width = tokens_RT.shape[1]
+    scored_N = np.concatenate([query.scored for query in batch])
+    width = tokens_RT.shape[1] + alignment.first  # tokens that can be told apart
     asked = [np.repeat(np.array(seen) * width, counts_B) + scored_N]
     if blind:
         asked.append(np.repeat(np.array(blind) * width - np.array(moved), counts_B) + scored_N)
     at_P, places = np.unique(np.concatenate(asked), return_inverse=True)
-    hidden_PE = model.network.hidden(put(tokens_RT), key_mask_BS=key_mask_RT, at_N=put(at_P))
+    row_P, place_P = put(np.stack(np.divmod(at_P, width)))
+    hidden_PE = model.network.hidden(put(tokens_RT), sees=sees, at=(row_P, place_P))
     where_N, *others = (put(part) for part in np.split(places, len(asked)))
     step = max(1, HEAD_ELEMENTS // model.config.vocab_size)
     for start in range(0, len(where_N), step):
         part = slice(start, min(start + step, len(where_N)))
-        logits_nV, *blinds = (model.network.head(hidden_PE[at_N[part]]).float() for at_N in (where_N, *others))
+        logits_nV, *blinds = (predictions(model.network, hidden_PE[at_N[part]]).float() for at_N in (where_N, *others))
         yield part, logits_nV, blinds[0] if blinds else None
 
 
@@ -177,7 +179,7 @@ def without_prompt(model: Model, tokens_T: np.ndarray, prompt: int, view: str) -
     if not prompt:
         return tokens_T
     if view == "drop":  # an ARM needs a token to begin behind
-        start = [model.start_id] if model.config.causal and model.start_id is not None else []
+        start = [model.start_id] if model.kind == "arm" and model.start_id is not None else []
         return np.concatenate([np.array(start, dtype=np.int64), tokens_T[prompt:]])
     hidden_T = tokens_T.copy()
     hidden_T[:prompt] = model.mask_id if view == "mask" else model.eos_id

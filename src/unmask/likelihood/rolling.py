@@ -84,7 +84,7 @@ def rolling(
         ids, name = text_ids(model, text, special_tokens), names[number] if names else f"text {number}"
         if not ids:
             raise UserError(f"{name} is empty; give at least one token to score")
-        if model.config.vocab_size in ids:
+        if model.mask_id in ids:
             raise UserError(f"{name} holds the mask ({model.mask_id}); give clean tokens")
         pairs = [Pair(ids_T, start, 0, None, 0) for ids_T, start in windows(ids, start_id, window, overlap)]
         made += pairs

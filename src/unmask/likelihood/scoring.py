@@ -205,7 +205,7 @@ def score_pairs(
                 known[item], wanted[item] = more
     matches = []
     if greedy and not causal:
-        matches = [found.matches for found in greedy_of(model, made, guidance, False, batch_tokens)]
+        matches = [checked.matches for checked in greedy_of(model, made, guidance, False, batch_tokens)]
     given = {
         "guidance": float(guidance), "seed": seed, "config_hash": config_hash(model), "dtype": dtype_name(model.dtype),
         "until_se": None if causal else until_se,
@@ -249,10 +249,10 @@ def error_of_total(pairs: Sequence[Pair], scores: Sequence[Score]) -> tuple[floa
     squares. For pairs that are equal altogether that is exact, for answers of one context it is the most it can be.
     """
     errors: dict[int, tuple[float, int]] = {}
-    for pair, found in zip(pairs, scores, strict=True):
+    for pair, scored in zip(pairs, scores, strict=True):
         se, groups = errors.get(pair.key, (0.0, 0))
-        fewest = min(groups, found.groups) if groups and found.groups else groups or found.groups
-        errors[pair.key] = (se + found.se, fewest)
+        fewest = min(groups, scored.groups) if groups and scored.groups else groups or scored.groups
+        errors[pair.key] = (se + scored.se, fewest)
     return error_of_sum(errors.values())
 
 

@@ -19,7 +19,6 @@ import torch.nn.functional as F
 
 from unmask.likelihood.pairs import Pair
 from unmask.likelihood.passes import batch_size, check_finite
-from unmask.model.cache import KVCache
 from unmask.model.folder import Model
 
 WORTH = 8  # tokens of context below which reading it again is cheaper than keeping it
@@ -54,13 +53,13 @@ def run_shared(
 
 @torch.no_grad()
 def _run(model: Model, pairs: list[Pair], groups: list[list[int]]) -> Iterator[tuple[int, np.ndarray, bool]]:
-    network, device = model.network, model.device
+    network, device, alignment = model.network, model.device, model.config.alignment
     items = [item for group in groups for item in group]
     starts_G = np.array([pairs[group[0]].start for group in groups])
     group_A = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
     answer = max(pairs[item].n_tokens for item in items)
     length = min(int(starts_G.max()) + answer, model.config.block_size)
-    cache = KVCache(model.config, len(groups), length, device, network.embedding.weight.dtype)
+    cache = network.cache(len(groups), length)
 
     # What lies behind a short context is overwritten in the cache before any answer may look at it.
     context_GT = np.zeros((len(groups), starts_G.max()), dtype=np.int64)
@@ -70,14 +69,14 @@ def _run(model: Model, pairs: list[Pair], groups: list[list[int]]) -> Iterator[t
     hidden_GTE = network.hidden(
         torch.from_numpy(context_GT).to(device), positions_BT=positions_T.expand(context_GT.shape), cache=cache
     )
-    last_GE = hidden_GTE[torch.arange(len(groups)), torch.from_numpy(starts_G - 1)]
+    last_GE = hidden_GTE[torch.arange(len(groups)), alignment.place(torch.from_numpy(starts_G))]
     hidden_AE = last_GE[torch.from_numpy(group_A)]  # predicts the first token of each answer
     parts = [hidden_AE[:, None]]
     if answer > 1:
         cache.keep(torch.from_numpy(group_A).to(device))
         tokens_AT = np.zeros((len(items), answer - 1), dtype=np.int64)
         for row, item in enumerate(items):
-            given = pairs[item].ids_T[pairs[item].start : -1]
+            given = pairs[item].ids_T[pairs[item].start : alignment.fed(len(pairs[item].ids_T))]
             tokens_AT[row, : len(given)] = given
         # Padding behind a short answer looks at nothing and nothing looks at it; only its place must exist.
         positions_AT = np.minimum(starts_G[group_A][:, None] + np.arange(answer - 1), length - 1)

@@ -1,6 +1,6 @@
 """Keys and values of a causal model, kept in memory allocated once.
 
-    cache = KVCache(config, batch=8, length=512)
+    cache = network.cache(8, 512)
     network.hidden(prompt_BT, positions_BT=positions_BT, cache=cache)    # fills slots; then one token at a time,
     DecodeStep(network, cache)(tokens_B, positions_B)                    # here or with `hidden` again
 

@@ -1,6 +1,6 @@
 """Keys and values of a bidirectional model, kept from pass to pass while only a part of each row is run again.
 
-    cache = network.canvas_cache(batch=8, length=256)
+    cache = network.cache(8, 256)
     network.hidden(tokens_BT, positions_BT=positions_BT, cache=cache.at(rows_R))      # writes its slots, sees them all
 
 What another position looked like when it was last run is an approximation (arXiv 2505.22618), but for causal models:
@@ -41,7 +41,7 @@ class CanvasRows:
     """Some rows of a `CanvasCache`; what `Transformer.hidden` takes."""
 
     def __init__(self, cache: CanvasCache, rows_R: torch.Tensor) -> None:
-        self.cache, self.rows_R, self.length = cache, rows_R, cache.length
+        self.cache, self.rows_R, self.seen = cache, rows_R, cache.length
         count = cache.keys.shape[1]
         self.every = len(rows_R) == count and bool((rows_R == torch.arange(count, device=rows_R.device)).all())
         self.span: slice | None = None
@@ -68,4 +68,4 @@ class CanvasRows:
             slots_BHSD[:, :, self.span] = new_RHTD
         else:
             slots_BHSD[self.rows_R, :, self.span] = new_RHTD
-        return (slots_BHSD if self.every else slots_BHSD[self.rows_R])[:, :, : self.length]
+        return (slots_BHSD if self.every else slots_BHSD[self.rows_R])[:, :, : self.seen]

@@ -4,6 +4,10 @@
 
 Source: "Scaling up Masked Diffusion Models on Text" (arXiv 2410.18514), model section. The objective follows from
 attention: a bidirectional model is a masked diffusion model (MDM), a causal one an autoregressive model (ARM).
+
+What published weights of other makes have beside it are fields that say nothing at their defaults: biases of queries,
+keys and values (Dream), a mask within the vocabulary (LLaDA, Dream), norms of queries and keys (Qwen3), predictions
+shifted by one (Dream, DiffuLLaMA). A field at its default is neither written nor part of a hash.
 """
 
 from __future__ import annotations
@@ -14,8 +18,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from unmask.errors import UserError, nearest
+from unmask.model.alignment import IN_PLACE, NEXT_TOKEN, SHIFTED, Alignment
 
 ROPE_TABLES = ("fp32", "bf16")
+LATER = ("eos_ids", "bos", "mask", "shift", "qkv_bias", "qk_norm")  # fields that earlier versions did not write
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,10 @@ class ModelConfig:
     eos_id: int | None = None  # ends a text; the first of `eos_ids`
     eos_ids: tuple[int, ...] = ()  # all tokens that end a text; (): `eos_id` alone
     bos: int | None = None  # the begin token that stands before every text; None: no token does
+    mask: int | None = None  # an MDM's mask where it is a token of the vocabulary; None: V, a row of its own
+    shift: bool = False  # an MDM's state at t - 1 speaks of token t
+    qkv_bias: bool = False
+    qk_norm: bool = False  # queries and keys are normed head by head before they are rotated
 
     def __post_init__(self) -> None:
         for name in ("n_layer", "n_head", "n_embd", "vocab_size", "block_size"):
@@ -82,12 +92,29 @@ class ModelConfig:
                     continue
                 if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < self.vocab_size:
                     raise UserError(f"model.{name} {token!r} lies outside the vocabulary of {self.vocab_size}")
+        self._check_mask_and_shift()
         ends = tuple(dict.fromkeys(self.eos_ids))
         if self.eos_id is None and ends:
             fill(self, "eos_id", ends[0])
         elif len(ends) > 1 and self.eos_id != ends[0]:
             raise UserError(f"model.eos_ids begins with {ends[0]}, model.eos_id is {self.eos_id}; make them the same")
         fill(self, "eos_ids", ends if len(ends) > 1 or self.eos_id is None else (self.eos_id,))
+
+    def _check_mask_and_shift(self) -> None:
+        if self.causal and (self.mask is not None or self.shift):
+            name = "shift" if self.mask is None else "mask"
+            raise UserError(f"model.{name} concerns masked diffusion models; leave it out where model.causal is true")
+        if self.mask is None:
+            return
+        if not isinstance(self.mask, int) or isinstance(self.mask, bool) or not 0 <= self.mask <= self.vocab_size:
+            raise UserError(
+                f"model.mask is {self.mask!r}; give a token id below {self.vocab_size}, or {self.vocab_size} for a row "
+                "of its own"
+            )
+        if self.mask == self.vocab_size:
+            object.__setattr__(self, "mask", None)
+        if self.mask is not None and self.mask in (self.eos_id, self.bos, *self.eos_ids):
+            raise UserError(f"model.mask is {self.mask}, which begins or ends a text too; give another token")
 
     @property
     def kind(self) -> str:
@@ -96,8 +123,20 @@ class ModelConfig:
 
     @property
     def mask_id(self) -> int | None:
-        """The mask's token id: V, the embedding's last row. None for an ARM."""
-        return None if self.causal else self.vocab_size
+        """The mask's token id: `mask`, or else V, the embedding's last row. None for an ARM."""
+        return None if self.causal else self.blank_id
+
+    @property
+    def blank_id(self) -> int:
+        """What stands on a canvas where there is no token yet: an MDM's mask; V, which is no token, for an ARM."""
+        return self.vocab_size if self.mask is None else self.mask
+
+    @property
+    def alignment(self) -> Alignment:
+        """Which token a hidden state speaks of."""
+        if self.causal:
+            return NEXT_TOKEN
+        return SHIFTED if self.shift else IN_PLACE
 
     @property
     def start_id(self) -> int | None:
@@ -106,12 +145,19 @@ class ModelConfig:
 
     @property
     def embedding_rows(self) -> int:
-        return self.vocab_size + (0 if self.causal else 1)
+        return max(self.vocab_size, 0 if self.causal else self.blank_id + 1)
+
+    @property
+    def n_weights_per_layer(self) -> int:
+        """Of the matrices alone."""
+        attention = self.n_embd * self.head_dim * (2 * self.n_head + 2 * self.n_kv_head)
+        return attention + 3 * self.n_embd * self.intermediate_size
 
     @property
     def n_params_per_layer(self) -> int:
-        attention = self.n_embd * self.head_dim * (2 * self.n_head + 2 * self.n_kv_head)
-        return attention + 3 * self.n_embd * self.intermediate_size + 2 * self.n_embd
+        biases = (self.n_head + 2 * self.n_kv_head) * self.head_dim if self.qkv_bias else 0
+        norms = 2 * self.n_embd + (2 * self.head_dim if self.qk_norm else 0)
+        return self.n_weights_per_layer + biases + norms
 
     @property
     def n_params_non_embedding(self) -> int:
@@ -123,16 +169,24 @@ class ModelConfig:
         head = 0 if self.tie_embeddings else self.vocab_size * self.n_embd
         return self.n_params_non_embedding + self.embedding_rows * self.n_embd + head
 
+    @property
+    def variations(self) -> list[str]:
+        """Fields in which the network is another than the paper's, as who writes a published layout must know."""
+        unset = {"mask": None, "shift": False, "qkv_bias": False, "qk_norm": False}
+        return [name for name, default in unset.items() if getattr(self, name) is not default]
+
+    @property
+    def later(self) -> dict[str, Any]:
+        """Of the fields that came later those that say something, as JSON values."""
+        ends = {"eos_ids": list(self.eos_ids)} if len(self.eos_ids) > 1 else {}
+        begins = {} if self.bos is None else {"bos": self.bos}
+        return {**ends, **begins, **{name: getattr(self, name) for name in self.variations}}
+
     def to_dict(self) -> dict[str, Any]:
         """JSON values. Fields that came later are left out where they say nothing, so that hashes stay as they were."""
         fields = dataclasses.asdict(self)
-        if len(self.eos_ids) > 1:
-            fields["eos_ids"] = list(self.eos_ids)
-        else:
-            del fields["eos_ids"]
-        if self.bos is None:
-            del fields["bos"]
-        return fields
+        first = {name: value for name, value in fields.items() if name not in LATER}
+        return {**first, **self.later}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any], where: str = "model") -> ModelConfig:

@@ -30,7 +30,7 @@ from torch import nn
 
 from unmask.model.cache import KVCache
 from unmask.model.linear import Linear
-from unmask.model.transformer import Block, RMSNorm, Transformer
+from unmask.model.transformer import Block, NormedAttention, RMSNorm, Transformer
 
 # Measured on one and two cores with AVX-512, torch 2.13, MKL 2024.2: docs/decoding.md.
 PACKED_ROWS = 4  # from here on packed weights are faster
@@ -96,6 +96,8 @@ class DecodeStep:
             layer.attention_norm(x_RE, self.normed_RE)
             layer.qkv(self.normed_RE, self.qkv)
             qk_RHD = self.qk_RHD.float()  # itself where it is fp32
+            for norm in layer.head_norms:
+                qk_RHD.copy_(norm(qk_RHD))
             turned_RHD = qk_RHD.roll(self.half, -1)
             qk_RHD.mul_(cos).addcmul_(turned_RHD, sin)
             if not self.fp32:
@@ -133,6 +135,7 @@ class Layer:
 
     def __init__(self, block: Block, packed_rows: int) -> None:
         self.attention_norm, self.mlp_norm = Norm(block.attention_norm), Norm(block.mlp_norm)
+        self.head_norms = [block.attention.normed] if isinstance(block.attention, NormedAttention) else []
         self.qkv, self.out, self.gate_up, self.down = (
             product(module.weight, packed_rows) if type(module) is Linear else ModuleProduct(module)
             for module in (block.attention.qkv, block.attention.out, block.mlp.gate_up, block.mlp.down)

@@ -20,17 +20,19 @@ from typing import Any
 from unmask._version import __version__
 from unmask.errors import UserError, nearest
 from unmask.files import write_whole
+from unmask.model.generation_options import TABLE
 from unmask.settings import read_json
 
 FILE = "generation.json"
 KIND = "unmask-generation-defaults"
 SCHEMA_VERSION = 1
 TEXT, WHOLE, NUMBER = "text", "a whole number of at least 1", "a finite number"
-OPTIONS = {
-    **dict.fromkeys(("order", "quota", "eligible", "revise", "cache", "eos"), TEXT),
-    **dict.fromkeys(("steps", "block", "top_k"), WHOLE),
-    **dict.fromkeys(("steps_per_token", "threshold", "order_noise", "guidance", "temperature", "top_p"), NUMBER),
-}
+RULES = (
+    *("order", "quota", "eligible", "revise", "cache", "eos", "steps", "block", "top_k", "threshold", "order_noise"),
+    "guidance",
+)
+KINDS = {str: TEXT, int: WHOLE, float: NUMBER}
+OPTIONS = {name: KINDS[TABLE[name].kind] for name in (*RULES, "temperature", "top_p")} | {"steps_per_token": NUMBER}
 
 
 def read_defaults(folder: Path) -> dict[str, Any]:

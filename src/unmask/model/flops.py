@@ -24,8 +24,7 @@ FLOPS_RULES = ("exact", "6nd")
 
 def forward_flops(config: ModelConfig, length: int, head_tokens: float) -> float:
     """FLOPs of one forward pass over one sequence of `length` tokens with the head at `head_tokens` positions."""
-    norms = 2 * config.n_embd
-    linear = 2.0 * length * config.n_layer * (config.n_params_per_layer - norms)
+    linear = 2.0 * length * config.n_layer * config.n_weights_per_layer
     return linear + attention_flops(config, length) + 2.0 * head_tokens * config.n_embd * config.vocab_size
 
 

@@ -37,7 +37,7 @@ from unmask.model.placement import check_dtype, choose_device, choose_dtype
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
-SCHEMA_VERSION = 2  # 2: config.json has `eos_ids` or `bos`; without them it is of schema 1 as before
+SCHEMA_VERSION = 2  # 2: config.json has fields of the model that came later; without them it is of schema 1 as before
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
 LARGEST_CHECKED = 2**30  # bytes of a file that `load` reads twice unless told not to
 # What a compiled, replicated, sharded or checkpointed module calls the module in it.
@@ -73,12 +73,12 @@ class Model:
 
     @property
     def device(self) -> torch.device:
-        return self.network.embedding.weight.device
+        return self.network.device
 
     @property
     def dtype(self) -> torch.dtype:
         """Of the weights it computes with: fp32, or bf16 where `load` was told so."""
-        return self.network.embedding.weight.dtype
+        return self.network.dtype
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
@@ -139,7 +139,7 @@ def write_files(
     """The three files of a model folder into an existing folder, flushed to disk."""
     write_tensors(folder / WEIGHTS, weights)
     config = {
-        "schema_version": SCHEMA_VERSION if model.bos is not None or len(model.eos_ids) > 1 else 1,
+        "schema_version": SCHEMA_VERSION if model.later else 1,
         "unmask_version": __version__,
         "kind": model.kind,
         "mask_id": model.mask_id,

@@ -50,6 +50,18 @@ class Linear(nn.Linear):
         return y
 
 
+class BiasedLinear(Linear):
+    """``x @ weight.T + bias``."""
+
+    def __init__(self, inputs: int, outputs: int, device: Any = None) -> None:
+        super().__init__(inputs, outputs, device=device)
+        self.bias = nn.Parameter(torch.empty(outputs, device=device))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = super().forward(x)
+        return y + self.bias.to(y.dtype)
+
+
 class _ByCopy(torch.autograd.Function):
     """The copy takes the weight's place in both products with activations; the gradient is the weight's."""
 

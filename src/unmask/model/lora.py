@@ -11,7 +11,6 @@ adapters' input.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,38 +19,15 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from unmask.errors import UserError, nearest
+from unmask.errors import UserError
 from unmask.files import reading
 from unmask.model.config import ModelConfig
 from unmask.model.flops import attention_flops, forward_flops
 from unmask.model.linear import Linear
+from unmask.model.lora_fields import LoRAFields
 from unmask.model.transformer import Attention, SwiGLU, Transformer
 
-TARGETS = ("qkv", "out", "gate_up", "down")  # the linear maps of a layer
 A, B = "lora_a", "lora_b"
-
-
-@dataclass(frozen=True)
-class LoRAFields:
-    """Adapters in a recipe; only they are trained."""
-
-    rank: int = 8
-    alpha: float = 16.0  # the product is scaled by alpha / rank
-    targets: str = "qkv,out,gate_up,down"
-
-    def __post_init__(self) -> None:
-        if self.rank < 1:
-            raise UserError(f"lora.rank is {self.rank}; give at least 1")
-        if not self.alpha > 0:
-            raise UserError(f"lora.alpha is {self.alpha}; give a positive number")
-        for name in self.names:
-            if name not in TARGETS:
-                known = ",".join(TARGETS)
-                raise UserError(f"lora.targets names {name!r}{nearest(name, TARGETS)}; give some of {known}")
-
-    @property
-    def names(self) -> list[str]:
-        return [name.strip() for name in self.targets.split(",")]
 
 
 class AdaptedLinear(Linear):
@@ -60,6 +36,7 @@ class AdaptedLinear(Linear):
     def __init__(self, base: nn.Linear, rank: int, scale: float, generator: torch.Generator) -> None:
         super().__init__(base.in_features, base.out_features, device="meta")
         self.weight = base.weight.requires_grad_(False)
+        self.bias = base.bias  # frozen as well, where there is one
         bound = 1 / math.sqrt(base.in_features)
         a = torch.rand(rank, base.in_features, generator=generator) * 2 * bound - bound
         self.lora_a = nn.Parameter(a.to(base.weight.device))
@@ -68,7 +45,8 @@ class AdaptedLinear(Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         base = self.weight if self.copy is None or not torch.is_grad_enabled() else self.copy
-        return F.linear(x, base) + self.scale * F.linear(F.linear(x, self.lora_a), self.lora_b)
+        y = F.linear(x, base) + self.scale * F.linear(F.linear(x, self.lora_a), self.lora_b)
+        return y if self.bias is None else y + self.bias.to(y.dtype)
 
     @torch.no_grad()
     def merged(self) -> torch.Tensor:

@@ -14,20 +14,44 @@ there, and no space is put in.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from unmask.model.tokenizers import Tokenizer
+from unmask.model.special_tokens import Specials
 
 # What a piece is encoded behind to see it without the space of a beginning: something it does not grow together with.
 # The last is no character (Unicode keeps it free), so no token holds it.
 ANCHORS = ("a", ".", "x", "\ufdd0")
 
 
+class Encoder(Protocol):
+    """What is asked of a tokenizer here (`tokenizers.py` has it)."""
+
+    @property
+    def specials(self) -> Specials: ...
+
+    @property
+    def puts_space(self) -> bool: ...
+
+    @property
+    def joins_plainly(self) -> bool: ...
+
+    @property
+    def begins_behind_special(self) -> bool: ...
+
+    @property
+    def drops_first_space(self) -> bool: ...
+
+    def encode(self, text: str) -> list[int]: ...
+
+    def decode(self, ids: Sequence[int]) -> str: ...
+
+    def spelled(self, ids: Sequence[int]) -> bytes: ...
+
+
 class Pieces:
     """What has been encoded so far, as far as the next piece depends on it."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Encoder) -> None:
         self.tokenizer = tokenizer
         self.begun = False  # some text, or a gap, stands before
         self.text, self.ids = "", list[int]()  # what the next piece may be encoded together with
@@ -82,7 +106,7 @@ class Pieces:
         return self.tokenizer.encode(text) if self.begins else inside(self.tokenizer, text, self.behind_word)
 
 
-def inside(tokenizer: Tokenizer, text: str, behind_word: bool = False) -> list[int]:
+def inside(tokenizer: Encoder, text: str, behind_word: bool = False) -> list[int]:
     """The ids of a text that does not begin anything, cut in front of it.
 
     behind_word: letters go on with a word, where a tokenizer tells (BERT's ``##``); nothing parts them from it.

@@ -1,11 +1,13 @@
 """The one backbone: a pre-norm Transformer that is causal (ARM) or sees both directions (MDM) by a field of its config.
 
     network = Transformer(preset("6M", vocab_size=32000, causal=False))
-    hidden_NE = network.hidden(tokens_BT, at_N=masked_N)        # the last layer runs past its attention only there,
+    hidden_NE = network.hidden(tokens_BT, at=(row_N, place_N))  # the last layer runs past its attention only there,
     logits_NV = network.head(hidden_NE)                         # and so does the head
 
 RMSNorm, rotary embedding (half-split), SwiGLU, no biases, no time input: arXiv 2410.18514, section on the model.
-The head has V rows while an MDM's embedding has V + 1: the mask cannot be predicted.
+The head has V rows while an MDM's embedding has V + 1: the mask cannot be predicted. Fields of the config vary it as
+published models do (biases, norms of queries and keys, a mask within the vocabulary, shifted predictions): each is a
+part that a constructor puts in or leaves out. `backbone.py` says what a pass can be asked for.
 
 Shapes: B batch, T tokens, N chosen positions (into the flattened [B * T]), S keys attended to, E width, H query heads,
 K key heads, D head dimension, V vocabulary.
@@ -22,14 +24,17 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from unmask.errors import UserError
+from unmask.model.alignment import IN_PLACE, At, Shifted
 from unmask.model.attention import attend
+from unmask.model.backbone import Mixture
 from unmask.model.cache import KVCache
 from unmask.model.canvas_cache import CanvasCache, CanvasRows
 from unmask.model.config import ModelConfig
 from unmask.model.cross_entropy import weighted_cross_entropy
 from unmask.model.dropout import add_kept, kept, place_keys
-from unmask.model.linear import Linear, filling
+from unmask.model.linear import BiasedLinear, Linear, filling
 from unmask.model.logits import full_logits
+from unmask.model.visibility import Sees, Where, causal, everything
 
 
 class RMSNorm(nn.Module):
@@ -44,11 +49,19 @@ class RMSNorm(nn.Module):
         return y if self.gives is None else y.to(self.gives)
 
 
+class HeadNorm(RMSNorm):
+    """The same of each head on its own, in fp32 whatever comes in."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.rms_norm(x.float(), self.weight.shape, self.weight, self.eps)
+
+
 class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads, self.head_dim = config.n_head, config.n_kv_head, config.head_dim
-        self.qkv = Linear(config.n_embd, (self.heads + 2 * self.kv_heads) * self.head_dim)
+        outputs = (self.heads + 2 * self.kv_heads) * self.head_dim
+        self.qkv = (BiasedLinear if config.qkv_bias else Linear)(config.n_embd, outputs)
         self.out = Linear(self.heads * self.head_dim, config.n_embd)
 
     def forward(
@@ -63,7 +76,7 @@ class Attention(nn.Module):
         batch, length, _ = x_BTE.shape
         qkv = self.qkv(x_BTE).view(batch, length, self.heads + 2 * self.kv_heads, self.head_dim).transpose(1, 2)
         qk, v_BKTD = qkv.split([self.heads + self.kv_heads, self.kv_heads], dim=1)
-        q_BHTD, k_BKTD = rotate(qk, *rope).split([self.heads, self.kv_heads], dim=1)
+        q_BHTD, k_BKTD = self.turned(qk, rope).split([self.heads, self.kv_heads], dim=1)
         if cached is not None:
             cache, layer, positions_BT = cached
             k_BKTD, v_BKTD = cache.write(layer, positions_BT, k_BKTD, v_BKTD)
@@ -72,6 +85,27 @@ class Attention(nn.Module):
             k_BKTD, v_BKTD = (x.repeat_interleave(groups, dim=1) for x in (k_BKTD, v_BKTD))
         y_BHTD = attend(q_BHTD, k_BKTD, v_BKTD, mask, causal)
         return y_BHTD.transpose(1, 2).reshape(batch, length, self.heads * self.head_dim)
+
+    def turned(self, qk: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """Queries and keys [B, H + K, T, D] where they stand."""
+        return rotate(qk, *rope)
+
+
+class NormedAttention(Attention):
+    """With queries and keys normed before they are rotated (Qwen3, arXiv 2505.09388)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.q_norm = HeadNorm(config.head_dim, config.norm_eps)
+        self.k_norm = HeadNorm(config.head_dim, config.norm_eps)
+
+    def turned(self, qk: torch.Tensor, rope: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        return rotate(self.normed(qk), *rope).to(qk.dtype)
+
+    def normed(self, qk: torch.Tensor) -> torch.Tensor:
+        """fp32, of [B, H + K, ..., D]."""
+        q, k = qk.split([self.heads, self.kv_heads], dim=1)
+        return torch.cat((self.q_norm(q), self.k_norm(k)), dim=1)
 
 
 class SwiGLU(nn.Module):
@@ -91,7 +125,7 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(config.n_embd, config.norm_eps)
-        self.attention = Attention(config)
+        self.attention = (NormedAttention if config.qk_norm else Attention)(config)
         self.mlp_norm = RMSNorm(config.n_embd, config.norm_eps)
         self.mlp = SwiGLU(config)
         self.dropout = 0.0  # while training, where keys are given
@@ -136,6 +170,7 @@ class Transformer(nn.Module):
         """`seed` draws the paper's initialisation; None leaves the weights to be filled (from a checkpoint)."""
         super().__init__()
         self.config = config
+        self.sees, self.alignment = causal if config.causal else everything, config.alignment
         self.recompute = False  # activation checkpointing: layers run again in the backward pass
         self.embedding = nn.Embedding(config.embedding_rows, config.n_embd)
         self.layers = nn.ModuleList(Block(config) for _ in range(config.n_layer))
@@ -154,7 +189,7 @@ class Transformer(nn.Module):
         width, depth = self.config.n_embd, self.config.n_layer
         for name, weight in self.named_parameters():
             if weight.ndim < 2:
-                weight.fill_(1.0)
+                weight.fill_(0.0 if name.endswith("bias") else 1.0)
                 continue
             back = name.endswith(("attention.out.weight", "mlp.down.weight"))
             std = 1 / (math.sqrt(width) * depth) if back else math.sqrt(2 / (5 * width))
@@ -165,63 +200,83 @@ class Transformer(nn.Module):
         tokens_BT: torch.Tensor,
         *,
         positions_BT: torch.Tensor | None = None,
-        key_mask_BS: torch.Tensor | None = None,
+        sees: Sees | None = None,
         cache: KVCache | CanvasRows | None = None,
-        segments_BT: torch.Tensor | None = None,
-        at_N: torch.Tensor | None = None,
+        at: At | None = None,
+        level_B: torch.Tensor | None = None,
+        mixture: Mixture | None = None,
         dropout_BL: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Final hidden states [B, T, E], after the last norm; [N, E] where `at_N` chooses positions.
+        """Final hidden states, after the last norm, as `unmask.model.backbone.Backbone` has it: [B, T, E], or [N, E]
+        where `at` asks for some; behind its attention the last layer runs only there. There is no time input.
 
-        positions_BT: where each token stands (default 0..T-1). key_mask_BS: True where a key may be attended to
-        (False for padding). cache: needs positions_BT; a causal model's `KVCache`, where a token attends to all slots
-        up to its own, or rows of a bidirectional one's `CanvasCache`, to all of them but those that key_mask_BS
-        forbids. segments_BT: numbers of the examples that share a row, each in one stretch: a token
-        attends to its own alone, and positions begin again with each. at_N: places in the flattened [B * T]; behind
-        its attention the last layer runs only there. dropout_BL: int64, each sample's word for each layer; without it
-        nothing is dropped. Raises `UserError` if the sequence is longer than the context.
+        cache: a causal model's `KVCache`, where a token attends to all slots up to its own, or rows of a bidirectional
+        one's `CanvasCache`, to all of them. Raises `UserError` if the sequence is longer than the context.
         """
-        length = tokens_BT.shape[1]
+        length, slots = tokens_BT.shape[1], tokens_BT.shape[1]
         if length > self.config.block_size:
             raise UserError(f"{length} tokens exceed the context of {self.config.block_size}; shorten the input")
-        if segments_BT is not None:
-            positions_BT = restarting_positions(segments_BT)
-        if positions_BT is None:
-            rope = (self.cos[:length], self.sin[:length])
-        else:
-            # Padding queries stand behind the last slot, which may lie outside the context.
-            at_BT = positions_BT if cache is None or self.config.causal else positions_BT.clamp(max=len(self.cos) - 1)
-            rope = (self.cos[at_BT][:, None], self.sin[at_BT][:, None])
-        mask, causal = None, self.config.causal
+        places_BT = None
         if cache is not None:
             assert positions_BT is not None, "a cache needs positions"
             assert isinstance(cache, KVCache) == self.config.causal, "a KVCache is a causal model's"
+            assert at is not None or not isinstance(self.alignment, Shifted), "a shifted window needs `at`"
             cache.begin(positions_BT)
-        if isinstance(cache, KVCache) and positions_BT is not None:
-            mask = (torch.arange(cache.seen, device=tokens_BT.device) <= positions_BT[:, :, None])[:, None]
-            causal = False
-        elif key_mask_BS is not None or segments_BT is not None:
-            mask = torch.ones(1, 1, 1, 1, dtype=torch.bool, device=tokens_BT.device)
-            if key_mask_BS is not None:
-                mask = key_mask_BS[:, None, None, :]
-            if segments_BT is not None:
-                mask = mask & (segments_BT[:, None, :, None] == segments_BT[:, None, None, :])
-            if causal:
-                mask = mask & torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
-                causal = False
+            places_BT, slots = positions_BT, cache.seen
+        mask, is_causal = (self.sees if sees is None else sees).for_attention(
+            Where(length, slots, tokens_BT.device, places_BT)
+        )
+        x_BTE = self.embedding(tokens_BT)
+        if mixture is not None:
+            x_BTE = self.mixed(x_BTE, mixture, places_BT, slots)
+        at_N = None if at is None else self.alignment.index(at, length, places_BT, slots)
         asked = None if at_N is None else len(at_N)
         if at_N is not None:
             at_N = F.pad(at_N, (0, filling(len(at_N), self.embedding.weight)))
-        x_BTE = self.embedding(tokens_BT).to(self.norm.weight.dtype)
+        where = (self.rope(length, positions_BT, cache), mask, is_causal)
+        x_BTE = self.through(x_BTE.to(self.norm.weight.dtype), at_N, dropout_BL, where, cache, places_BT)
+        if asked is not None:
+            return self.norm(x_BTE[:asked])
+        return self.alignment.rows(self.norm(x_BTE))
+
+    def through(
+        self,
+        x_BTE: torch.Tensor,
+        at_N: torch.Tensor | None,
+        dropout_BL: torch.Tensor | None,
+        where: tuple[Any, ...],
+        cache: KVCache | CanvasRows | None,
+        places_BT: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """All layers one after another, the last one as far as it is asked `at_N`."""
         for index, layer in enumerate(self.layers):
-            cached = None if cache is None or positions_BT is None else (cache, index, positions_BT)
-            keys_BT = None if dropout_BL is None else place_keys(dropout_BL[:, index], length)
-            where = (at_N if index == len(self.layers) - 1 else None, keys_BT, rope, mask, causal, cached)
+            cached = None if cache is None else (cache, index, places_BT)
+            keys_BT = None if dropout_BL is None else place_keys(dropout_BL[:, index], x_BTE.shape[1])
+            given = (at_N if index == len(self.layers) - 1 else None, keys_BT, *where, cached)
             if self.recompute and torch.is_grad_enabled():
-                x_BTE = checkpoint(layer, x_BTE, *where, use_reentrant=False)
+                x_BTE = checkpoint(layer, x_BTE, *given, use_reentrant=False)
             else:
-                x_BTE = layer(x_BTE, *where)
-        return self.norm(x_BTE[:asked] if asked is not None else x_BTE)
+                x_BTE = layer(x_BTE, *given)
+        return x_BTE
+
+    def rope(
+        self, length: int, positions_BT: torch.Tensor | None, cache: KVCache | CanvasRows | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """cos and sin at the positions of a pass."""
+        if positions_BT is None:
+            return self.cos[:length], self.sin[:length]
+        if isinstance(cache, CanvasRows):  # padding queries stand behind the last slot, maybe outside the context
+            positions_BT = positions_BT.clamp(max=len(self.cos) - 1)
+        return self.cos[positions_BT][:, None], self.sin[positions_BT][:, None]
+
+    def mixed(
+        self, x_BTE: torch.Tensor, mixture: Mixture, places_BT: torch.Tensor | None, slots: int
+    ) -> torch.Tensor:
+        """The embeddings with those of a mixture in their places."""
+        at_M = IN_PLACE.index((mixture.row_M, mixture.place_M), x_BTE.shape[1], places_BT, slots)
+        shares_MK1 = mixture.shares_MK[..., None].to(x_BTE.dtype)
+        mixed_ME = (self.embedding(mixture.ids_MK) * shares_MK1).sum(1)
+        return x_BTE.flatten(0, 1).index_copy(0, at_M, mixed_ME).view_as(x_BTE)
 
     def drop(self, rate: float) -> Transformer:
         """This network with that share of what its layers add dropped where `hidden` is given keys, as in training."""
@@ -239,10 +294,19 @@ class Transformer(nn.Module):
                 module.gives = None if dtype == module.weight.dtype else dtype
         return self
 
-    def canvas_cache(self, batch: int, length: int) -> CanvasCache:
-        """Empty slots for so many rows of so many positions, on this network's device."""
-        weight = self.embedding.weight
-        return CanvasCache(self.config, batch, length, weight.device, weight.dtype)
+    @property
+    def device(self) -> torch.device:
+        return self.embedding.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the matrices."""
+        return self.embedding.weight.dtype
+
+    def cache(self, rows: int, width: int) -> Any:
+        """Empty slots for so many rows of so many positions: a `KVCache` of a causal model, else a `CanvasCache`."""
+        kind = KVCache if self.config.causal else CanvasCache
+        return kind(self.config, rows, width, self.device, self.dtype)
 
     @property
     def head_weight_VE(self) -> torch.Tensor:
@@ -262,15 +326,8 @@ class Transformer(nn.Module):
         copy_VE = None if self.output is None else self.output.copy
         return weighted_cross_entropy(hidden_NE, self.head_weight_VE, targets_N, weights_N, copy_VE)
 
-    def forward(self, tokens_BT: torch.Tensor, **where: torch.Tensor | None) -> torch.Tensor:
-        return self.head(self.hidden(tokens_BT, **where))  # type: ignore[arg-type]
-
-
-def restarting_positions(segments_BT: torch.Tensor) -> torch.Tensor:
-    """int64 [B, T]: each token's place in its own stretch of equal numbers."""
-    places_T = torch.arange(segments_BT.shape[1], device=segments_BT.device)
-    begins_BT = F.pad(segments_BT[:, 1:] != segments_BT[:, :-1], (1, 0))
-    return places_T - (places_T * begins_BT).cummax(dim=1).values
+    def forward(self, tokens_BT: torch.Tensor, **where: Any) -> torch.Tensor:
+        return self.head(self.hidden(tokens_BT, **where))
 
 
 def rope_tables(config: ModelConfig) -> tuple[torch.Tensor, torch.Tensor]:

@@ -17,9 +17,10 @@ import numpy as np
 
 from unmask.errors import UserError
 from unmask.scaling.cost import Cost
-from unmask.scaling.fit import FitOptions, fit_sweep, result_of
+from unmask.scaling.fit import fit_sweep, result_of
 from unmask.scaling.gap import Side, gap_rows
 from unmask.scaling.isoflop import Lines, Minima, fit_lines
+from unmask.scaling.options import FitOptions
 from unmask.scaling.published import C4_NOTE, paper_line, paper_minima
 from unmask.scaling.sources import read_fit
 

@@ -24,7 +24,8 @@ from typing import IO, Any
 from unmask.errors import UserError
 from unmask.scaling.job import KILLS, Job
 from unmask.scaling.machine import has_type
-from unmask.scaling.runner import PATIENCE, POLL_SECONDS, Runner, RunOptions
+from unmask.scaling.options import RunOptions
+from unmask.scaling.runner import PATIENCE, POLL_SECONDS, Runner
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.sweep import Sweep
 

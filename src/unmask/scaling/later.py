@@ -55,7 +55,7 @@ def read_later(run: str | Path, rule: str) -> dict[str, Any]:
 
 def _factor(config: Any, settings: dict[str, Any], last: dict[str, Any], rule: str) -> float:
     """What the run's own count of FLOPs is multiplied by to have it by `rule`."""
-    from unmask.diffusion.objective import ObjectiveConfig
+    from unmask.diffusion.objective_config import ObjectiveConfig
     from unmask.model.flops import training_flops_per_token
 
     if settings["flops_rule"] == rule:

@@ -12,45 +12,14 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass, field
 from typing import Any
 
 from unmask.errors import UserError
 from unmask.files import check_writable
+from unmask.scaling.options import PlanOptions
 from unmask.scaling.parts import Part, Spec, check, read_part
 from unmask.scaling.plan_file import Plan, listed, read_spec, write_plan
 from unmask.scaling.runs import Facts, PlannedRun, planned_runs
-
-
-@dataclass(frozen=True)
-class PlanOptions:
-    """What `unmask scale plan` takes; what is None is as the plan says, or the default."""
-
-    plan: str | None = None
-    data: str | None = None
-    vocab: int | None = None
-    context: int | None = None
-    flops_rule: str | None = None
-    precision: str | None = None
-    compile: bool | None = None
-    jobs: int | None = None
-    threads: int | None = None
-    part: str | None = None  # the name of the part that the options below add
-    objective: list[str] = field(default_factory=list)
-    flops: list[str] = field(default_factory=list)
-    size: list[str] = field(default_factory=list)
-    seeds: int = 1
-    seconds: float = 0.0  # for which each shape is measured; 0: no times
-    out: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise UserError(f"--seeds is {self.seeds}; give at least 1")
-        if self.seconds < 0:
-            raise UserError(f"--seconds is {self.seconds}; give 0 or more")
-        given = {"--objective": self.objective, "--flops": self.flops, "--size": self.size}
-        if any(given.values()) and (missing := [name for name, value in given.items() if not value]):
-            raise UserError(f"{missing[0]} is missing: a part needs {', '.join(given)}")
 
 
 def plan(options: PlanOptions) -> dict[str, Any]:

@@ -14,47 +14,16 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass
 from typing import Any
 
 from unmask.errors import UserError
+from unmask.scaling.options import PredictOptions
 from unmask.scaling.published import BOUND, Interval
 from unmask.scaling.sources import FORMS, QUANTITIES, NotFitted, Source, open_source
 
 UNITS = {"flops": "FLOPs", "params": "parameters", "tokens": "tokens", "loss": "nats/token"}
 SHOWN = {"flops": "compute C", "params": "size N", "tokens": "tokens D", "loss": "loss, nats/token"}
 ROUNDING = 1.005  # budgets and sizes are round
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """The command's arguments: one of `flops`, `loss`, and `params` with `tokens`.
-
-    unique: tokens of the data, repeated where a run takes more. source: paper, ours, or a fit file; None: ours where it
-    is shipped, else the paper.
-    """
-
-    flops: float | None = None
-    loss: float | None = None
-    params: float | None = None
-    tokens: float | None = None
-    unique: float | None = None
-    source: str | None = None
-
-    def check(self) -> None:
-        """Raises `UserError` for what asks for nothing, or for several things."""
-        for name in ("flops", "loss", "params", "tokens", "unique"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"--{name} is {value}; give a number above 0")
-        if (self.params is None) != (self.tokens is None):
-            missing = "tokens" if self.tokens is None else "params"
-            raise UserError(f"--params and --tokens go together; give --{missing} as well")
-        asked = [self.flops is not None, self.loss is not None, self.params is not None]
-        if sum(asked) != 1:
-            raise UserError("give one of --flops, --loss, and --params with --tokens")
-        if self.unique is not None and self.loss is not None:
-            raise UserError("--unique does not go with --loss; give --flops, or --params and --tokens")
 
 
 def scale_predict(options: PredictOptions) -> dict[str, Any]:

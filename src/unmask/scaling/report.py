@@ -10,19 +10,18 @@ PNG and SVG. The fit is that of `unmask scale fit`, with its options.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError
-from unmask.files import beside, check_writable, write_whole
+from unmask.files import beside, write_whole
 from unmask.pages import inline_svg
 from unmask.scaling import figures
 from unmask.scaling.beside import beside_of, notes_of
 from unmask.scaling.estimates import estimate, nothing
-from unmask.scaling.fit import FitOptions, Fitted, draws_of, fit_sweep, result_of
+from unmask.scaling.fit import Fitted, draws_of, fit_sweep, result_of
 from unmask.scaling.later import read_later
+from unmask.scaling.options import ReportOptions
 from unmask.scaling.page import TITLES, render
 from unmask.scaling.published import BOUND, PRINTED_GAPS
 from unmask.scaling.sweep_fit import ObjectiveFit
@@ -31,39 +30,11 @@ from unmask.scaling.view import budgets_of, frontier_of, runs_of
 PAGE, FIT = "report.html", "fit.json"
 
 
-@dataclass(frozen=True)
-class ReportOptions:
-    """The command's arguments: those of the fit, and what is laid beside and over it."""
-
-    runs: str
-    out: str
-    pair: Sequence[str] | None = None
-    exclude: Sequence[str] = ()
-    resamples: int = 1000
-    seed: int = 0
-    tag: str | None = None
-    beside: Sequence[str] = ()  # other runs, or fit files
-    over: Sequence[str] = ()  # runs trained later
-
-    @property
-    def fit(self) -> FitOptions:
-        """Those of the fit."""
-        return FitOptions(self.runs, self.pair, self.exclude, self.resamples, self.seed, self.tag)
-
-    def check(self) -> None:
-        """Raises `UserError` where the report could not be written, or a later run cannot be read."""
-        self.fit.check()
-        out = Path(self.out)
-        if out.exists() and not out.is_dir():
-            raise UserError(f"--out {out} is a file; give a folder")
-        check_writable([out / PAGE] if out.is_dir() else [out])
-        for run in self.over:
-            read_later(run, "exact")
-
-
 def scale_report(options: ReportOptions) -> dict[str, Any]:
     """`out`, `files`, and the fit as `unmask scale fit --json` prints it. Raises `UserError` as that does."""
     options.check()
+    for run in options.over:  # what cannot be read is said before the fit
+        read_later(run, "exact")
     fitted = fit_sweep(options.fit)
     fit = result_of(fitted)
     later = [_predicted(fitted, read_later(run, fit["flops_rule"])) for run in options.over]

@@ -16,8 +16,9 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.scaling.machine import has_type
+from unmask.scaling.options import RunOptions, shard_of
 from unmask.scaling.plan_file import Plan, read_plan
-from unmask.scaling.runner import Runner, RunOptions, shard_of
+from unmask.scaling.runner import Runner
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.status import in_words as standing_in_words
 from unmask.scaling.status import standing

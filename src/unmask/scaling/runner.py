@@ -6,20 +6,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import re
 import signal
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
 from unmask.errors import UserError
 from unmask.files import write_whole
 from unmask.scaling.job import Job
-from unmask.scaling.parts import TYPES
+from unmask.scaling.options import RunOptions
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.status import standing
 from unmask.scaling.sweep import PROGRESS, Sweep
@@ -28,41 +25,6 @@ from unmask.terminal import LiveLine, say
 POLL_SECONDS, TELL_SECONDS = 0.2, 10.0
 PATIENCE = 60.0  # seconds that a run held by another process is waited for when nothing else is left
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """What `unmask scale run` takes."""
-
-    plan: str
-    out: str
-    jobs: int | None = None  # runs at a time; by default the plan's
-    threads: int | None = None  # of each
-    only: list[str] = field(default_factory=list)  # names of runs or parts, with * and ?
-    retry: bool = False  # failed ones again
-    shard: str | None = None  # i/n: every n-th run, from the i-th
-    precision: str | None = None  # another type than the plan's; its rows are marked
-    data: str | None = None  # where the data lies now
-    ray: bool = False  # jobs over a Ray cluster
-
-    def __post_init__(self) -> None:
-        for name in ("jobs", "threads"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise UserError(f"--{name} is {value}; give at least 1")
-        if self.precision not in (None, *TYPES):
-            raise UserError(f"--precision is {self.precision!r}; give {' or '.join(TYPES)}")
-        if self.shard is not None:
-            shard_of(self.shard)
-        if self.ray and importlib.util.find_spec("ray") is None:
-            raise UserError("--ray needs the package ray; pip install 'unmask[scale]', or leave out --ray")
-
-
-def shard_of(text: str) -> tuple[int, int]:
-    """(i, n) of `i/n`, i from 1."""
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
-        raise UserError(f"--shard is {text!r}; give I/N with I from 1 to N, as 3/8")
-    return int(found[1]), int(found[2])
 
 
 class Runner:

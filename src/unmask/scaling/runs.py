@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.data.manifest import Manifest
-from unmask.diffusion.objective import ObjectiveConfig
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.flops import FLOPS_RULES, training_flops_per_token
@@ -33,7 +33,8 @@ from unmask.scaling.parts import LENGTHS, SCHEDULE, Part, Spec
 from unmask.scaling.rules import Batch, LearningRate
 from unmask.scaling.shapes import Shape, shape_of, shapes_of
 from unmask.training.overrides import apply
-from unmask.training.recipe import Recipe, build
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import Recipe
 from unmask.training.run_folder import flat
 
 LINES = 2000  # of a run's metrics, at most

@@ -7,25 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unmask.scaling.options import StatusOptions
 from unmask.scaling.plan_file import read_plan
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.sweep import STATES, Sweep
 
 START = 8.0  # seconds of a run's two processes before their first step
 TAIL = 8192  # bytes of a metrics file that hold its last line
-
-
-@dataclass(frozen=True)
-class StatusOptions:
-    """What `unmask scale status` takes."""
-
-    plan: str
-    out: str
-    data: str | None = None
 
 
 def status(options: StatusOptions) -> dict[str, Any]:

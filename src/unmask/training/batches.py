@@ -23,7 +23,7 @@ from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
 from unmask.model.presets import mean_length
-from unmask.training.recipe import Recipe
+from unmask.training.recipe_fields import Recipe
 from unmask.training.validation import validate, validation_windows
 
 

@@ -40,7 +40,7 @@ def keep_compiled() -> Path | None:
 
 def fits(network: Transformer) -> bool:
     """Whether one graph for all layers pays, as measured on CPUs; shards are gathered layer by layer."""
-    if network.embedding.weight.device.type != "cpu":
+    if network.device.type != "cpu":
         return False
     small = network.config.n_embd <= WIDEST and network.config.n_layer <= DEEPEST
     return small and not network.recompute and not isinstance(network, FSDPModule)
@@ -53,7 +53,7 @@ def compile_whole(network: Transformer) -> None:
     def hidden(tokens_BT: torch.Tensor, **where: Any) -> torch.Tensor:
         if not torch.is_grad_enabled():
             return plain(tokens_BT, **where)
-        if (at_N := where.get("at_N")) is not None:
+        for at_N in where.get("at") or ():
             torch._dynamo.maybe_mark_dynamic(at_N, 0)
         return compiled(tokens_BT, **where)
 

@@ -30,7 +30,7 @@ from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forwar
 from unmask.errors import SaidElsewhere, UserError
 from unmask.model.transformer import Transformer
 from unmask.training.heartbeat import Heartbeat, Name, epitaph
-from unmask.training.recipe import ParallelFields
+from unmask.training.recipe_fields import ParallelFields
 from unmask.training.shared_memory import SharedSum, memory_place
 
 T = TypeVar("T")
@@ -196,7 +196,7 @@ def shard(network: Transformer, fields: ParallelFields, ranks: Ranks) -> bool:
     size = fields.shard or ranks.size
     if size < 1 or ranks.size % size:
         raise UserError(f"parallel.shard {fields.shard} does not divide {ranks.size} ranks; give a divisor, or 0: all")
-    device = network.embedding.weight.device.type
+    device = network.device.type
     if size == ranks.size:
         mesh = init_device_mesh(device, (size,), mesh_dim_names=("shard",))
     else:

@@ -23,9 +23,10 @@ from unmask.model.placement import choose_device
 from unmask.training.checkpoint import newest_checkpoint
 from unmask.training.distribution import Ranks
 from unmask.training.optimizer import resolved_warmup
-from unmask.training.plan import PlanOptions, device_memory
+from unmask.training.options import PlanOptions
+from unmask.training.plan import device_memory
 from unmask.training.precision import Choice, choice_of
-from unmask.training.recipe import Recipe
+from unmask.training.recipe_fields import Recipe
 from unmask.training.record import absolute, refuse_extension
 from unmask.training.run_folder import look
 from unmask.training.setup import Setup, planned_steps, prepare

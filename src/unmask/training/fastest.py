@@ -36,7 +36,7 @@ from unmask.model.number_types import processor_flags, processor_has_bf16
 from unmask.provenance import machine, usable_cores
 from unmask.terminal import say as say_on_stderr
 from unmask.training.compiling import keep_compiled
-from unmask.training.recipe import Recipe
+from unmask.training.recipe_fields import Recipe
 from unmask.training.setup import planned_steps
 from unmask.training.trial import Way, pretraining
 

@@ -32,7 +32,7 @@ from unmask.likelihood.scoring import error_of_total
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
 from unmask.statistics import interval
-from unmask.training.recipe import Recipe, ValidationFields
+from unmask.training.recipe_fields import Recipe, ValidationFields
 
 
 class FineTuning:
@@ -48,6 +48,7 @@ class FineTuning:
         self._fields, self._seed = recipe.sft, recipe.seed
         self._batch, self._context = recipe.batch_size, recipe.context
         self._objective, self._causal, self._mask_id = Objective(recipe.objective), config.causal, config.mask_id
+        self._alignment = config.alignment
         self._layers, self._dropout = config.n_layer, recipe.dropout
         self._eos_id, self._examples, self._validation = eos_id, examples, recipe.validation
         # An autoregressive model never sees what follows the first end-of-sequence token.
@@ -189,16 +190,16 @@ class FineTuning:
         inside_MT = np.arange(length) < lengths_M[:, None]
         keys_M = k[rows_M] * self._slots + slots_M
         hidden_MT = self._without_prompt(keys_M)[:, None] & inside_MT & ~learned_MT
+        first, fed = self._alignment.first, self._alignment.fed(length)
+        targets_MT = clean_MT[:, first:]
         if self._causal:
-            tokens_MT = np.where(hidden_MT, self._eos_id, clean_MT)[:, :-1]  # there is no mask to hide a prompt with
-            targets_MT, scored_MT = clean_MT[:, 1:], learned_MT[:, 1:]
-            inside_MT, scored_M = inside_MT[:, 1:], learned_MT.sum(axis=1)
+            tokens_MT = np.where(hidden_MT, self._eos_id, clean_MT)[:, :fed]  # there is no mask to hide a prompt with
+            scored_MT, inside_MT, scored_M = learned_MT[:, first:], inside_MT[:, first:], learned_MT.sum(axis=1)
             weight_M = level_M = np.ones(len(members_M))
         else:
             assert self._mask_id is not None, "masked diffusion needs the mask's id"
             maskable_MT = learned_MT if self._padding == "ignore" else learned_MT | ~inside_MT
             scored_M = maskable_MT.sum(axis=1)
-            targets_MT = clean_MT
             scored_MT, weight_M, level_M = self._objective.masks(self._seed, keys_M, scored_M, length, maskable_MT)
             if self._objective.config.weighting == "ce":  # on the micro-batch's length it must not depend
                 weight_M = np.full(len(keys_M), 1 / self._objective.config.head_share(self._context))

@@ -25,7 +25,8 @@ from unmask.training.checkpoint import TrainState, load_into, refuse_other_model
 from unmask.training.checkpoint_files import STATE, run_of, shared_flaw
 from unmask.training.distribution import Ranks
 from unmask.training.metrics import METRICS, read_records
-from unmask.training.recipe import SCHEMA_VERSION, Recipe, fork_of
+from unmask.training.recipe import SCHEMA_VERSION
+from unmask.training.recipe_fields import Recipe, fork_of
 from unmask.training.record import PATHS, RECIPE, Record, read_record
 from unmask.training.run_folder import checksums, flat, in_words, known_settings, read_json
 

@@ -40,7 +40,7 @@ from unmask.training.fork import FORK, refuse_damage, take_up
 from unmask.training.metrics import LEVEL_BUCKETS, Clock, Metrics, Silence, level_means, matmul_peak, peak_memory
 from unmask.training.optimizer import build_optimizer, learning_rate, parameter_norm, update_average
 from unmask.training.precision import PRECISION, Choice, as_record, autocast_for, choice_of, keep_choice
-from unmask.training.recipe import Recipe
+from unmask.training.recipe_fields import Recipe
 from unmask.training.record import keep, refuse_extension
 from unmask.training.run_folder import RunFolder
 from unmask.training.setup import Setup, compile_layers, prepare
@@ -123,7 +123,7 @@ class Run:
         self.recipe, self.setup, self.ranks, self.stop, self.folder = recipe, setup, ranks, stop, folder
         self.choice = choice  # of the number type
         self.path = Path(recipe.out)
-        self.device = setup.network.embedding.weight.device
+        self.device = setup.network.device
         self.validation: dict[str, Any] | None = None
 
     def go(self, resume: bool) -> Result:

@@ -15,7 +15,7 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from unmask.model.presets import warmup_steps
-from unmask.training.recipe import OptimizerFields
+from unmask.training.recipe_fields import OptimizerFields
 
 
 def build_optimizer(network: torch.nn.Module, fields: OptimizerFields) -> torch.optim.AdamW:
@@ -39,7 +39,7 @@ def resolved_warmup(steps: int, fields: OptimizerFields) -> int:
 
 def decay_steps(first: int, fields: OptimizerFields) -> float:
     """How long the rate of `wsd` falls in a run that was begun with `first` steps."""
-    return max(1.0, fields.decay * first)
+    return max(1.0, fields.decay_share * first)
 
 
 def learning_rate(

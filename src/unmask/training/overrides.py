@@ -1,5 +1,6 @@
 """Recipe keys of the command line: `--model.n_layer 4` over what a recipe file says.
 
+    load_recipe("my.yaml", {"steps": "200", "model.n_layer": "4"})
     given = parsed({"model.n_layer": "4", "steps": "200"})      # {"model.n_layer": 4, "steps": 200}
     apply({"flops": 1e13, "model": {"n_layer": 3}}, given)      # {"steps": 200, "model": {"n_layer": 4}}
 
@@ -9,19 +10,25 @@ A budget on the command line replaces the file's; null takes one away.
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError
-from unmask.settings import parse_yaml
-from unmask.training.recipe import BUDGETS, Recipe, kinds, refuse_no_budget
+from unmask.settings import parse_yaml, read_yaml
+from unmask.terminal import say
+from unmask.training.recipe import build, kinds, old_names, refuse_no_budget, settings_of
+from unmask.training.recipe_fields import BUDGETS, Recipe
 
 
 def parsed(overrides: dict[str, str]) -> dict[str, Any]:
     """Values by dotted key. Raises `UserError` for what cannot be read, and for two that set the same key."""
     found: dict[str, Any] = {}
-    types = kinds(Recipe)
+    types, old = kinds(Recipe), old_names(Recipe)
     for name, text in overrides.items():
         key = name.replace("-", "_")
+        if (new := old.get(key)) is not None:
+            say(f"unmask: --{key} is called --{new} now, and taken as that")
+            key = new
         for other in found:
             if key == other:
                 raise UserError(f"--{key} is given twice; leave out one")
@@ -62,3 +69,12 @@ def apply(fields: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
                 raise UserError(f"--{key}: {parent} is not a group of settings")
         group[last] = value
     return fields
+
+
+def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Recipe:
+    """The recipe in a YAML file with dotted overrides (values as YAML text). Raises `UserError`."""
+    given = parsed(overrides or {})  # what is wrong on the command line comes first
+    if not Path(path).exists():
+        raise UserError(f"{path} does not exist; give a recipe, such as recipes/demo-mdm.yaml")
+    recipe: Recipe = build(Recipe, apply(settings_of(read_yaml(path), str(path)), given), "")
+    return recipe

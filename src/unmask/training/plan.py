@@ -31,20 +31,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from unmask.diffusion.objective import ObjectiveConfig
-from unmask.errors import UserError
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.model.config import ModelConfig
 from unmask.model.cross_entropy import CHUNK_CPU, CHUNK_GPU
 from unmask.model.flops import StepCost, training_flops_per_token
 from unmask.model.presets import mean_length, preset
-
-CHOICES = {
-    "kind": ("mdm", "arm"),
-    "precision": ("fp32", "bf16"),
-    "parallel": ("ddp", "fsdp"),
-    "device": ("cuda", "cpu"),
-}
-
+from unmask.training.options import PlanOptions
 
 # What each part of the memory is, for people.
 USES = {
@@ -58,45 +50,6 @@ USES = {
     "gathered": "whole weights and gradients of the layers at work, out of the ranks' shards",
     "total": "at the peak of a step: not all parts stand at once",
 }
-
-
-@dataclass(frozen=True)
-class PlanOptions:
-    """A run to plan. Raises `UserError` for what could not run."""
-
-    size: str
-    tokens: float
-    gpus: int = 1
-    batch: int = 256  # sequences a step, over all devices
-    micro_batch: int = 0  # sequences a backward pass on one device; 0: a device's share of the batch
-    context: int = 2048
-    vocab: int = 32000
-    kind: str = "mdm"
-    precision: str = "bf16"
-    parallel: str = "ddp"
-    shard: int = 0  # FSDP: ranks that share one copy; 0: all
-    activation_checkpointing: bool = False
-    peak: float | None = None  # TFLOP/s of a device in that precision; None: measured on this one
-    efficiency: float = 0.4  # of the peak
-    random_length: float = 0.01
-    device: str = "cuda"  # or cpu; decides the size of the head's chunks
-
-    def __post_init__(self) -> None:
-        for name in ("tokens", "gpus", "batch", "context", "vocab"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name} is {getattr(self, name)}; give at least 1")
-        for name, options in CHOICES.items():
-            if getattr(self, name) not in options:
-                raise UserError(f"--{name} is {getattr(self, name)!r}; give {' or '.join(options)}")
-        if not 0 < self.efficiency <= 1:
-            raise UserError(f"--efficiency is {self.efficiency}; give a share of the peak, above 0 and at most 1")
-        if self.peak is not None and not self.peak > 0:
-            raise UserError(f"--peak is {self.peak}; give a device's TFLOP/s")
-        if self.shard < 0 or (self.shard and self.gpus % self.shard):
-            raise UserError(f"--shard {self.shard} does not divide --gpus {self.gpus}")
-        if self.micro_batch < 0 or self.batch % (self.gpus * (self.micro_batch or 1)):
-            over = f" x --micro-batch {self.micro_batch}" if self.micro_batch else ""
-            raise UserError(f"--batch {self.batch} does not divide by --gpus {self.gpus}{over}")
 
 
 @dataclass(frozen=True)

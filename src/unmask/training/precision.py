@@ -29,7 +29,8 @@ from unmask.model.config import ModelConfig
 from unmask.model.number_types import NUMBER_TYPES, processor_has_bf16, processor_name, refuse_bf16
 from unmask.training.distribution import Ranks
 from unmask.training.product_speed import HOPELESS, LEAST, SMALL, TRIES, known_ratios
-from unmask.training.recipe import SCHEMA_VERSION, Recipe, fork_of
+from unmask.training.recipe import SCHEMA_VERSION
+from unmask.training.recipe_fields import Recipe, fork_of
 from unmask.training.record import change_settings, read_record
 from unmask.training.run_folder import read_json
 

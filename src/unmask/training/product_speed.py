@@ -25,7 +25,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from unmask.diffusion.objective import Objective, ObjectiveConfig
+from unmask.diffusion.objective import Objective
+from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.errors import UserError
 from unmask.files import cache_folder, write_whole
 from unmask.model.config import ModelConfig
@@ -105,7 +106,7 @@ def small(config: ModelConfig) -> ModelConfig:
     """A model of the same width with two layers, a short context and few tokens to tell apart."""
     return dataclasses.replace(
         config, n_layer=min(config.n_layer, 2), block_size=min(config.block_size, 256),
-        vocab_size=min(config.vocab_size, WIDEST), eos_id=None, eos_ids=(), bos=None,
+        vocab_size=min(config.vocab_size, WIDEST), eos_id=None, eos_ids=(), bos=None, mask=None,
     )  # fmt: skip
 
 

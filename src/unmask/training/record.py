@@ -27,8 +27,9 @@ from unmask.model.folder import read_config
 from unmask.settings import RECIPES, read_json, read_yaml, shipped
 from unmask.training.checkpoint import newest_checkpoint
 from unmask.training.optimizer import decay_steps
-from unmask.training.overrides import apply, parsed
-from unmask.training.recipe import BUDGETS, SCHEMA_VERSION, Recipe, build, load_recipe, settings_of
+from unmask.training.overrides import apply, load_recipe, parsed
+from unmask.training.recipe import SCHEMA_VERSION, build, settings_of
+from unmask.training.recipe_fields import BUDGETS, Recipe
 
 RECIPE, INIT = "recipe.yaml", "init.json"  # and what tells the model that a run began with
 BESIDE = ("versions.json", "metrics.jsonl", ".lock")  # of a recipe.yaml that is a run's own

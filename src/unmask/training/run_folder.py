@@ -25,7 +25,8 @@ from unmask.model.checkpoints import checkpoints
 from unmask.model.folder import read_config
 from unmask.provenance import versions
 from unmask.training.checkpoint_files import clear_partials, id_record, refuse_foreign, run_of
-from unmask.training.recipe import BUDGETS, RECORDED, Recipe, fork_of
+from unmask.training.recipe import RECORDED
+from unmask.training.recipe_fields import BUDGETS, Recipe, fork_of
 from unmask.training.record import PATHS, RECIPE, read_record
 from unmask.training.record import written as written_text
 

@@ -34,7 +34,8 @@ from unmask.training.compiling import compile_whole, fits, keep_compiled
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.finetune import FineTuning
 from unmask.training.fork import FORK, begins, fork_record
-from unmask.training.recipe import SCHEMA_VERSION, ModelFields, Recipe, refuse_contradictions
+from unmask.training.recipe import SCHEMA_VERSION, refuse_contradictions
+from unmask.training.recipe_fields import ModelFields, Recipe
 from unmask.training.record import INIT, Lengths, lengths_of, read_record, refuse_other_base
 from unmask.training.run_folder import TOKENIZER_SUM
 from unmask.training.task import Task

@@ -81,7 +81,7 @@ class Engine:
         self.network, self.optimizer, self._ranks, self._clip = network, optimizer, ranks, clip
         self._autocast = nullcontext() if autocast is None else autocast
         # On a CPU: shards are cast as they are gathered, and a GPU's casts cost little.
-        on_cpu = network.embedding.weight.device.type == "cpu"
+        on_cpu = network.device.type == "cpu"
         self._copies = on_cpu and not sharded and isinstance(autocast, torch.autocast)
         # Found once: to walk through the modules at every step is felt where a step takes 10 ms.
         self._maps = linear_maps(network)

@@ -34,7 +34,8 @@ from unmask.training.batches import Batches
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.optimizer import build_optimizer
 from unmask.training.precision import autocast_for
-from unmask.training.recipe import Recipe, build
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import Recipe
 from unmask.training.setup import compile_layers, model_config
 from unmask.training.step import Engine
 from unmask.training.task import Ahead

@@ -18,7 +18,7 @@ from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.likelihood import corpus_bound
 from unmask.model.folder import Model
-from unmask.training.recipe import ValidationFields
+from unmask.training.recipe_fields import ValidationFields
 
 
 def validation_windows(data: TokenData, context: int, n: int) -> np.ndarray:

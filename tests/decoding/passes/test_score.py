@@ -60,7 +60,7 @@ def test_dual_is_attention_to_keys_of_the_last_whole_pass(mdm: Model) -> None:
     """The second pass of a block by hand: the prefix's and suffix's states come from the first."""
     options = dict(length=4, block=4, order="left-to-right", quota="even", steps=4, temperature=0)
     (g,) = generate(mdm, [[1, 2, 3]], cache="dual", **options)
-    cache = mdm.network.canvas_cache(1, 7)
+    cache = mdm.network.cache(1, 7)
     row = torch.tensor([[1, 2, 3, 7, 7, 7, 7]])
     with torch.no_grad():
         mdm.network.hidden(row, positions_BT=torch.arange(7)[None], cache=cache.at(torch.tensor([0])))

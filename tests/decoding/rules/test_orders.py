@@ -1,59 +1,13 @@
-"""Quotas and orders against numbers worked out by hand."""
+"""Orders against numbers worked out by hand."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from decoding.oracle import Chain, oracle
 from unmask.decoding import generate
-from unmask.decoding.limits.endings import Endings
-from unmask.decoding.limits.limits import Limits
-from unmask.decoding.loop import Loop
-from unmask.decoding.options import read_requests
 from unmask.decoding.rules.answers import Answers
-from unmask.decoding.rules.guidance import Guidance
 from unmask.decoding.rules.orders import ORDERS, top
-from unmask.decoding.state.canvas import Canvas
-
-
-def counts(new: int, steps: int, quota: str, block: int | None = None) -> list[tuple[int, int]]:
-    """(global step, tokens committed) of a single row, left to right."""
-    canvas = Canvas.of([[]], [new], mask_id=9)
-    requests = read_requests(1, "mdm", order="left-to-right", quota=quota, steps=steps, block=block)
-    loop = Loop(oracle(Chain.of_offsets(9, [1.0]), context=new).network, Limits(canvas, 9), Endings(canvas, ()))
-    loop.join(canvas.rows, requests, [Guidance()])
-    (group,) = loop.groups.values()
-    found = []
-    while (plan := group.next()) is not None:
-        nothing = torch.zeros_like(canvas.tokens_BL)
-        group.settle(plan, Answers(plan.asked_RL, {"tokens": nothing, "probability": nothing.double()}))
-        found.append((int(plan.turn.global_step_R[0]), int(plan.chosen_RL.sum())))
-    return found
-
-
-def test_even_quota() -> None:
-    assert counts(10, 4, "even") == [(0, 3), (1, 3), (2, 2), (3, 2)]
-    assert counts(3, 8, "even") == [(0, 1), (1, 1), (2, 1)]  # idle steps cost no pass
-
-
-@pytest.mark.parametrize(("new", "steps"), [(32, 16), (40, 3), (2048, 16), (5000, 128)])
-def test_paper_quota(new: int, steps: int) -> None:
-    """int(n (1 - s/t)) of the masks left, truncated: late; the last step commits the rest."""
-    n, expected = new, []
-    t = torch.linspace(1, 1e-5, steps + 1)
-    for i in range(steps):
-        k = n if i == steps - 1 else int(n * (1 - t[i + 1] / t[i]))
-        expected += [(i, k)] if k else []
-        n -= k
-    assert counts(new, steps, "paper") == expected
-    if (new, steps) == (32, 16):
-        assert expected[0] == (0, 1)  # 32/16 = 2, less rounding
-
-
-def test_blocks_divide_the_steps() -> None:
-    # Ten positions in blocks of 4, 4, 2; seven steps as 3, 2, 2.
-    assert counts(10, 7, "even", block=4) == [(0, 2), (1, 1), (2, 1), (3, 2), (4, 2), (5, 1), (6, 1)]
 
 
 def test_top_keeps_rows_apart_and_ties_left() -> None:

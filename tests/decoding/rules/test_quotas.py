@@ -1,9 +1,11 @@
-"""Adaptive quotas on numbers worked out by hand, among them the slips of published code."""
+"""Quotas on numbers worked out by hand, among them the slips of published code."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 
+from decoding.schedules import counts
 from unmask.decoding import generate
 from unmask.decoding.rules.answers import Answers, Ranked
 from unmask.decoding.rules.quotas import QUOTAS
@@ -82,8 +84,20 @@ def test_steps_bound_the_passes_of_adaptive_quotas(mdm) -> None:
             assert bounded.nfe <= 6
 
 
-def test_klass_commits_at_once_what_holds_still(mdm) -> None:
-    """With a bound that any step satisfies, two comparisons are needed before several may go: three passes."""
-    (g,) = generate(mdm, [[1]], length=12, order="confidence", quota="klass:threshold=1e-9,kl=1e9,history=2")
-    counts = [g.steps.count(step) for step in sorted(set(g.steps))]
-    assert counts == [1, 1, 10]
+def test_even_quota() -> None:
+    assert counts(10, 4, "even") == [(0, 3), (1, 3), (2, 2), (3, 2)]
+    assert counts(3, 8, "even") == [(0, 1), (1, 1), (2, 1)]  # idle steps cost no pass
+
+
+@pytest.mark.parametrize(("new", "steps"), [(32, 16), (40, 3), (2048, 16), (5000, 128)])
+def test_paper_quota(new: int, steps: int) -> None:
+    """int(n (1 - s/t)) of the masks left, truncated: late; the last step commits the rest."""
+    n, expected = new, []
+    t = torch.linspace(1, 1e-5, steps + 1)
+    for i in range(steps):
+        k = n if i == steps - 1 else int(n * (1 - t[i + 1] / t[i]))
+        expected += [(i, k)] if k else []
+        n -= k
+    assert counts(new, steps, "paper") == expected
+    if (new, steps) == (32, 16):
+        assert expected[0] == (0, 1)  # 32/16 = 2, less rounding

@@ -12,9 +12,9 @@ import pytest
 from experiments import in_process, prose
 from scaling.archives import wheel
 from unmask.errors import UserError
-from unmask.experiments.command import ExperimentOptions, run_experiment
+from unmask.experiments.command import run_experiment
 from unmask.experiments.guidance import experiment as guidance
-from unmask.experiments.guidance import outcome
+from unmask.experiments.options import ExperimentOptions
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
 from unmask.model.transformer import Transformer
@@ -129,20 +129,3 @@ def test_rows_of_a_dictionary_that_are_no_use_are_counted(packages: Path, tmp_pa
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     texts = guidance.Texts({**own, "dictionary": str(path)}, packages)
     assert len(texts.pairs()) == 5 and sum(texts.skipped.values()) == 2
-
-
-def made(*bounds: tuple[float, float], pmi: float = 0.01) -> dict[str, Any]:
-    def figure(low: float, high: float) -> dict[str, Any]:
-        return {"estimate": (low + high) / 2, "low": low, "high": high}
-
-    ways = [{"unsupervised": {"gain": figure(*one), "guided_less_pmi": figure(pmi, pmi + 0.02)}} for one in bounds]
-    return {"headline": dict(zip(("headword", "continuation"), ways, strict=False))}
-
-
-def test_verdicts() -> None:
-    assert outcome.holds(made((0.01, 0.03), (0.01, 0.02))) == "yes: it gains on headword, continuation"
-    assert "PMI gains as much on headword" in outcome.holds(made((0.01, 0.03), pmi=-0.01))
-    assert outcome.holds(made((0.01, 0.03), (-0.01, 0.02))).startswith("in part: it gains on headword alone")
-    assert outcome.holds(made((-0.03, -0.01))) == "no: it loses on headword"
-    assert outcome.holds(made((-0.03, 0.01))).startswith("not seen")
-    assert "headword +2.0 [+1.0, +3.0]" in outcome.figure(made((0.01, 0.03)))

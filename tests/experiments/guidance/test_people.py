@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from unmask.errors import UserError
-from unmask.experiments.command import ExperimentOptions, run_experiment
+from unmask.experiments.command import run_experiment
 from unmask.experiments.guidance.items import TUNE_SHARE
 from unmask.experiments.guidance.people import reversal
+from unmask.experiments.options import ExperimentOptions
 from unmask.experiments.reversal.people import own_people
 from unmask.experiments.reversal.tokens import word_tokenizer
 from unmask.model.config import ModelConfig

@@ -1,4 +1,4 @@
-"""The reversal experiment from end to end, tiny: stopped after the choice, gone on with, its result and verdicts.
+"""The reversal experiment from end to end, tiny: stopped after the choice, gone on with, and its result.
 
 make test ARGS=tests/experiments/reversal/test_experiment.py
 """
@@ -11,35 +11,13 @@ from pathlib import Path
 import pytest
 
 from unmask.errors import UserError
-from unmask.experiments.command import ExperimentOptions, run_experiment
-from unmask.experiments.reversal.report import figure, holds
+from unmask.experiments.command import run_experiment
 
-SMALL = (
-    "own.people=3", "own.both=3", "model={n_embd: 16, n_layer: 1, n_head: 1}", "epochs.own={mdm: 0.3, arm: 0.3}",
-    "checkpoints=2", "each=1", "others=2",
-)  # fmt: skip
+from .conftest import SMALL, Chosen, options
 
 
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("experiment") / "reversal"
-
-
-def options(out: Path, **more: object) -> ExperimentOptions:
-    fields = {"name": "reversal", "quick": True, "out": str(out), "set": SMALL, "jobs": 2, **more}
-    return ExperimentOptions(**fields)  # type: ignore[arg-type]
-
-
-def test_the_choice_is_written_before_a_reversed_question_is_asked(out: Path) -> None:
-    assert run_experiment(options(out, until="choice"))["until"] == "choice"
-    choice = json.loads((out / "choice.json").read_text())
-    assert set(choice["own"]) == {"mdm", "arm"} and choice["own"]["mdm"]["choice"]["order"] == "confidence"
-    asked = [path.name for path in (out / "stages").glob("answers-*")]
-    assert asked and not any("reversed" in name or "trained" in name for name in asked)
-    assert not (out / "result.json").exists()
-
-
-def test_it_goes_on_and_the_result_has_the_keys_that_others_read(out: Path) -> None:
+def test_it_goes_on_and_the_result_has_the_keys_that_others_read(chosen: Chosen) -> None:
+    out = chosen.out
     runs = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*/metrics.jsonl")}
     result = run_experiment(options(out, resume=True, plot=True))
     assert runs == {path: path.stat().st_mtime_ns for path in runs}  # finished runs are not touched
@@ -57,7 +35,8 @@ def test_it_goes_on_and_the_result_has_the_keys_that_others_read(out: Path) -> N
         run_experiment(options(out, resume=True, set=(*SMALL, "others=3")))
 
 
-def test_a_run_begun_by_another_recipe_is_refused(out: Path, tmp_path: Path) -> None:
+def test_a_run_begun_by_another_recipe_is_refused(chosen: Chosen, tmp_path: Path) -> None:
+    out = chosen.out
     told = json.loads((out / "settings.json").read_text())
     told["settings"]["batch"] = 24
     other = tmp_path / "other"
@@ -78,24 +57,3 @@ def test_bad_words_end_before_anything_is_made(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=words):
             run_experiment(options(tmp_path / "x", **more))
     assert not (tmp_path / "x" / "runs" / "mdm-own-0").exists()
-
-
-def made(mdm: float, arm: float, learned: float = 1.0) -> dict:
-    def kind(reversed_: float) -> dict:
-        def figures(share: float) -> dict:
-            one = {"estimate": share, "low": max(0, share - 0.04), "high": min(1, share + 0.04)}
-            return {"name_accuracy": one, "description_accuracy": one}
-
-        return {"trained": figures(learned), "both": figures(learned), "reversed": figures(reversed_)}
-
-    return {"headline": {"mdm": kind(mdm), "arm": kind(arm)}}
-
-
-@pytest.mark.parametrize(
-    ("shares", "words"),
-    [((0.85, 0.0), "yes"), ((0.5, 0.0), "in part"), ((0.03, 0.0), "no"), ((0.85, 0.0, 0.9), "open: the ARM")],
-)
-def test_the_verdict_needs_an_arm_that_has_learned(shares: tuple[float, ...], words: str) -> None:
-    result = made(*shares)
-    assert holds(result).startswith(words)
-    assert figure(result).startswith("reversed names right, original: MDM")

@@ -1,28 +1,23 @@
-"""The whole experiment made very small: what its result holds, that it goes on after a stop, its picture and table."""
+"""The whole experiment made very small: what its result holds, and that it goes on after a stop."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import shutil
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from unmask.errors import UserError
-from unmask.evaluation.generation_quality import entropy
 from unmask.experiments import workplace
 from unmask.experiments.command import check_headline
 from unmask.experiments.frame import Settings
 from unmask.experiments.speed import experiment
 from unmask.experiments.speed.experiment import ANSWERS
-from unmask.likelihood import score
-from unmask.model.folder import load
 
-from .conftest import SMALL, Run, quick_plan
+from .conftest import Run
 
 
 def test_the_result_holds_what_is_asked(run: Run) -> None:
@@ -44,27 +39,6 @@ def test_the_result_holds_what_is_asked(run: Run) -> None:
     assert result["bases"]["mdm-large"]["flops"] > result["bases"]["mdm"]["flops"] > 0
     assert [len(facts) for facts in result["fine_tuning"].values()] == [2, 2, 2]
     assert result["bases"]["arm"]["held_out_text"] == "not in its training tokens"
-
-
-def test_its_numbers_are_those_of_the_texts(run: Run, out: Path) -> None:
-    answers = {}
-    for line in (out / ANSWERS).read_text().splitlines()[1:]:
-        record = json.loads(line)
-        answers[record["key"]] = record["answer"]
-    texts = [a for a in answers.values() if isinstance(a, dict) and "tokens" in a]
-    assert {len(row) for found in texts for row in found["tokens"]} == {23}, "every text has the same length"
-    assert not any(0 in row for found in texts for row in found["tokens"]), "and no end within it"
-    arm, row = load(out / "runs" / "tuned-arm-s0"), run.result["survey"][0]
-    plan, lines = quick_plan(*SMALL), (out / "glosses" / "test.jsonl").read_text().splitlines()
-    rows = [json.loads(line) for line in lines]
-    assert row["role"] == "arm" and all(0 < p["entropy"] <= math.log(23) for p in row["points"])
-    assert row["points"][0]["entropy"] < row["points"][1]["entropy"], "a higher temperature, more entropy"
-    pairs = [(r["prompt"], r["completion"]) for r in rows if r["prompt"].endswith(":") and "\n" not in r["prompt"]]
-    assert len(pairs) == plan.test_words
-    bits = -sum(s.logprob for s in score(arm, pairs)) / sum(len(text.encode()) for _, text in pairs) / math.log(2)
-    assert run.result["reference"]["likelihood"]["arm"][0]["colon"]["value"] == pytest.approx(bits)
-    real = np.mean([entropy(arm.tokenizer.encode(text)) for _, text in pairs])  # type: ignore[union-attr]
-    assert run.result["reference"]["test"]["entropy"] == pytest.approx(real)
 
 
 def test_a_stopped_experiment_goes_on_with_the_same_result(
@@ -93,15 +67,10 @@ def test_a_stopped_experiment_goes_on_with_the_same_result(
     assert (tmp_path / "run" / ANSWERS).read_text().count("\n") == len(lines)
 
 
-def test_what_the_frame_asks_for(run: Run, tmp_path: Path) -> None:
+def test_what_the_frame_asks_for(run: Run) -> None:
     result = run.result
     check_headline({"experiment": "speed", **result})
-    (picture,) = experiment.plot(result, tmp_path)
-    assert picture.stat().st_size > 20_000
     assert experiment.holds(result).startswith(result["answer"] + ": ") and "mdm-large: " in experiment.figure(result)
-    text = experiment.reading(result)
-    for words in ("at no more time? ", "true glosses: perplexity", "threshold 0.2", "bits/byte of the true test gloss"):
-        assert words in text
     assert str(run.settings.out) not in json.dumps(result), "no path of this machine"
 
 

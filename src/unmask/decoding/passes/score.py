@@ -22,15 +22,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 
 from unmask.decoding.rules.guidance import Guidance
 from unmask.decoding.rules.registry import Chosen, Registry, Rule, parameter
 from unmask.decoding.state.canvas import Canvas
-from unmask.model.canvas_cache import CanvasCache
-from unmask.model.transformer import Transformer
+from unmask.model.alignment import At
+from unmask.model.backbone import Backbone, predictions
+from unmask.model.visibility import Sees, keys
 
 LOGITS_AT_ONCE = 1 << 24
 # What a view held in its last pass, where it was asked, and the hidden states there [L, E].
@@ -70,7 +71,7 @@ class Dual(Prefix):
 class Scores:
     """Hidden states at the positions asked for, row by row, left to right."""
 
-    network: Transformer
+    network: Backbone
     hidden_NE: torch.Tensor
     blind_ME: torch.Tensor | None = None  # of the guided ones, in the same order
     guided_N: torch.Tensor | None = None  # bool; None: all
@@ -84,15 +85,15 @@ class Scores:
             yield part, self.logits(part)
 
     def logits(self, part: slice) -> torch.Tensor:
-        c_nV = self.network.head(self.hidden_NE[part])
+        c_nV = predictions(self.network, self.hidden_NE[part])
         if self.blind_ME is None or self.w_N is None:
             return c_nV
         if self.guided_N is None:
-            u_nV = self.network.head(self.blind_ME[part])
+            u_nV = predictions(self.network, self.blind_ME[part])
             return u_nV + (1 + self.w_N[part, None]) * (c_nV - u_nV)
         guided_n = self.guided_N[part]
         before = int(self.guided_N[: part.start].sum())
-        u_mV = self.network.head(self.blind_ME[before : before + int(guided_n.sum())])
+        u_mV = predictions(self.network, self.blind_ME[before : before + int(guided_n.sum())])
         c_nV[guided_n] = u_mV + (1 + self.w_N[part][guided_n, None]) * (c_nV[guided_n] - u_mV)
         return c_nV
 
@@ -113,10 +114,10 @@ class Views:
 class Scorer:
     """Runs passes and keeps what they leave behind: keys and values, or hidden states."""
 
-    def __init__(self, network: Transformer, canvas: Canvas) -> None:
+    def __init__(self, network: Backbone, canvas: Canvas) -> None:
         table = canvas.table
         self.network, self.canvas = network, canvas
-        self.device = network.embedding.weight.device
+        self.device = network.device
         self.guidances: list[Guidance] = table.objects("guidance", Guidance)
         self.reuses_B = table.rows("reuses", torch.bool)
         self.windowed_B = table.rows("windowed", torch.bool)
@@ -125,7 +126,7 @@ class Scorer:
         self.block_B2 = table.rows("block run whole", torch.int64, -1, (2,))  # at whose start a view was last run whole
         self.since_B2 = table.rows("passes since", torch.int64, 0, (2,))
         self.places = table.places("cached"), table.places("cached blind")  # of a row's two views
-        self.slots: CanvasCache | None = None
+        self.slots: Any = None
         self.room = (0, 0, 0)  # what it was made for: places for rows and for blind views, their length
         self.kept: list[dict[int, Kept]] = table.objects("kept", dict)  # by view
 
@@ -148,7 +149,7 @@ class Scorer:
         if need[0] and any(more > had for more, had in zip(need, self.room, strict=True)):
             if self.slots is not None and int((self.places[0].place_B >= 0).sum()) > int(cached_R.sum()):
                 raise RuntimeError(f"the cache has {self.room[0]} places of {self.room[2]} positions; none is left")
-            self.slots, self.room = self.network.canvas_cache(need[0] + need[1], need[2]), need
+            self.slots, self.room = self.network.cache(need[0] + need[1], need[2]), need
 
     def __call__(
         self,
@@ -291,16 +292,14 @@ class Scorer:
         width = int(lengths_U.max())
         tokens_UL, asked_UL = views.tokens_UL[at, :width], views.asked_UL[at, :width]
         inside_UL = torch.arange(width) < lengths_U[:, None]
-        options: dict[str, torch.Tensor | object] = {}
+        options: dict[str, Any] = {}
         if cached:
             assert self.slots is not None
             options["cache"] = self.slots.at(self.place(views, at))
             options["positions_BT"] = torch.arange(width, device=self.device).expand(len(at), width)
             inside_UL = widen(inside_UL, self.slots.length, False)
-        if not inside_UL.all():
-            options["key_mask_BS"] = inside_UL.to(self.device)
-        at_N = asked_UL.flatten().nonzero().flatten()
-        return self.network.hidden(tokens_UL.to(self.device), at_N=at_N.to(self.device), **options)  # type: ignore
+        sees, asked = self.sees(inside_UL), self.at(asked_UL)
+        return self.network.hidden(tokens_UL.to(self.device), sees=sees, at=asked, **options)
 
     def windows(self, views: Views, at: torch.Tensor) -> torch.Tensor:
         """The windows of these views, against what their slots hold of the rest."""
@@ -310,6 +309,7 @@ class Scorer:
         inside_UL = position_L < lengths_U[:, None]
         from_block_UL = inside_UL & (position_L >= block_UL.int().argmax(1)[:, None])
         window_UL = torch.where(self.dual_B[views.row_U[at], None], block_UL, from_block_UL)
+        window_UL = self.network.config.alignment.window(window_UL)
         count_U = window_UL.sum(1)
         most = int(count_U.max())
         self.count(views, at, count_U)
@@ -318,15 +318,23 @@ class Scorer:
         positions_UQ = positions_UL[:, :most]
         tokens_UL = widen(views.tokens_UL[at], self.slots.length + 1, self.canvas.mask_id)
         tokens_UQ = tokens_UL.gather(1, positions_UQ)
-        number_UL = torch.arange(len(at))[:, None] * most + window_UL.cumsum(1) - 1
-        keys_US = widen(inside_UL, self.slots.length, False)
         return self.network.hidden(
             tokens_UQ.to(self.device),
             positions_BT=positions_UQ.to(self.device),
-            key_mask_BS=None if keys_US.all() else keys_US.to(self.device),
+            sees=self.sees(widen(inside_UL, self.slots.length, False)),
             cache=self.slots.at(self.place(views, at)),
-            at_N=number_UL[asked_UL].to(self.device),
+            at=self.at(asked_UL),
         )
+
+    def sees(self, inside_UL: torch.Tensor) -> Sees:
+        """All that the network sees by itself but padding."""
+        own = self.network.sees
+        return own if inside_UL.all() else own & keys(inside_UL.to(self.device))
+
+    def at(self, asked_UL: torch.Tensor) -> At:
+        """The places asked for, in one copy."""
+        row_N, place_N = asked_UL.nonzero().T.to(self.device)
+        return row_N, place_N
 
     def place(self, views: Views, at: torch.Tensor) -> torch.Tensor:
         row_U, is_blind_U = views.row_U[at], views.kind_U[at] == 1

@@ -13,7 +13,7 @@ import os
 import re
 import sys
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +24,7 @@ from unmask.decoding.show.animation import write_svg
 from unmask.decoding.show.page import write_html
 from unmask.decoding.show.prompt_lines import ROWS_AT_ONCE, Defaults, read_lines, sample_lines
 from unmask.decoding.show.result_lines import ResultFile, ResultStream
+from unmask.decoding.show.sample_options import SampleOptions
 from unmask.decoding.show.trace import save_trace
 from unmask.decoding.show.watch import Watcher
 from unmask.errors import UserError
@@ -32,34 +33,7 @@ from unmask.model.folder import Model, load
 from unmask.model.placement import noted
 from unmask.terminal import say
 
-# What the command line calls otherwise than `generate`.
-NAMES = {"ban": "banned", "force": "forced", "choice": "choices"}
 GUIDED = ("guidance_mode", "guidance_schedule", "guidance_interval")
-
-
-@dataclass(frozen=True)
-class SampleOptions:
-    """The command's arguments; None where none was given."""
-
-    model: str
-    prompt: list[str] | None = None
-    ids: list[str] | None = None
-    fill: list[str] | None = None
-    prompts: str | None = None
-    jsonl: bool = False
-    gap: int | None = None
-    samples: int = 1
-    seed: int = 0
-    batch: int | None = None
-    watch: bool = False
-    trace: str | None = None
-    html: str | None = None
-    svg: str | None = None
-    out: str | None = None
-    device: str = "cpu"
-    dtype: str = "fp32"
-    verify: bool | None = None
-    rules: dict[str, Any] = field(default_factory=dict)  # options of `generate` by the command line's names
 
 
 @dataclass
@@ -147,10 +121,6 @@ def check(options: SampleOptions) -> None:
     lines = options.prompts is not None
     if options.gap is not None and not options.fill and not lines:
         raise UserError("--gap says how long the gaps of --fill are; give --fill, or --length for a continuation")
-    for name, least in {"samples": 1, "batch": 1, "gap": 1}.items():
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name} is {value}; give at least {least}")
     for name, use in {"out": "their results go", "jsonl": "they are JSON", "batch": "how many go at once"}.items():
         if getattr(options, name) and not lines:
             mend = "give --prompts FILE" + (", or --trace FILE for the trajectory" if name == "out" else "")
@@ -179,11 +149,8 @@ def same_file(first: str, second: str) -> bool:
 
 
 def read_rules(rules: dict[str, Any]) -> dict[str, Any]:
-    """Options of `generate` that were given, by its names."""
-    found = {NAMES.get(name, name): value for name, value in rules.items() if value is not None}
-    if "forced" in found:
-        found["forced"] = read_places(found["forced"])
-    return found
+    """Options of `generate` that were given, as it takes them."""
+    return {**rules, "forced": read_places(rules["forced"])} if "forced" in rules else dict(rules)
 
 
 def read_places(given: list[str]) -> dict[int, str]:
@@ -218,7 +185,7 @@ def whole(model: Model, prompt: Any, row: Generation, source: str) -> str:
     """A prompt and what was made of it, as text; as ids where there is no tokenizer."""
     if row.text is None:
         return " ".join(map(str, [*(prompt if source == "ids" else []), *row.tokens]))
-    filled = source == "fill" or (source == "ids" and model.config.vocab_size in prompt)
+    filled = source == "fill" or (source == "ids" and model.config.blank_id in prompt)
     if filled:
         return row.text
     return f"{prompt if source == 'prompt' else model.decode(prompt)}{row.text}"

@@ -45,7 +45,7 @@ class Trace:
         """Raises `UserError` when there is nothing to show, or a generation without its trace."""
         if not generations:
             raise UserError("there is no generation to show; give at least one")
-        mask_id = model.config.vocab_size
+        mask_id = model.config.blank_id
         appear: set[int] = set()
         for number, generation in enumerate(generations):
             if generation.trace is None:

@@ -22,6 +22,7 @@ import torch
 from unmask.decoding import generate
 from unmask.errors import UserError
 from unmask.evaluation.reversal.questions import Question
+from unmask.model.backbone import predictions
 from unmask.model.folder import Model
 from unmask.terminal import LiveLine
 
@@ -56,7 +57,7 @@ def ask(
     if model.kind == "mdm":
         rules |= {"order": order, "quota": "even", "guidance": guidance, "eos": "truncate"}
         rules |= {} if order == "left-to-right" and steps is None else {"steps": steps}
-    found = []
+    rows = []
     # By length, so that the rows of a batch have like canvases.
     places = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
     texts: dict[int, str] = {}
@@ -68,18 +69,18 @@ def ask(
             texts |= {place: one.text or "" for place, one in zip(now, written, strict=True)}
             line.show(f"{min(first + BATCH, len(places))} of {len(places)} questions")
     for place, question in enumerate(questions):
-        found.append({"person": question.person, "answer": question.answer, "text": texts[place].strip(),
+        rows.append({"person": question.person, "answer": question.answer, "text": texts[place].strip(),
                       **judged(question, texts[place])})  # fmt: skip
-    return found
+    return rows
 
 
 def judged(question: Question, text: str) -> dict[str, float]:
     """exact, and of a name first_name, of a description bare (without final quotes and stops) and both BLEU."""
     said, answer = text.strip().lower(), question.answer.lower()
-    found = {"exact": float(answer in said)}
+    right = {"exact": float(answer in said)}
     if question.asks == "name":
-        return found | {"first_name": float(answer.split()[0] in said.split())}
-    return found | {
+        return right | {"first_name": float(answer.split()[0] in said.split())}
+    return right | {
         "bare": float(answer.rstrip('".?! ') in said),
         "bleu_char": bleu(list(question.answer), list(text.strip())),
         "bleu_word": bleu(question.answer.split(), text.split()),
@@ -119,15 +120,15 @@ def ranked(model: Model, questions: Sequence[Question], length: int, others: int
     """
     assert model.tokenizer is not None
     names = {question.person: tuple(model.tokenizer.encode(" " + question.person)) for question in questions}
-    chance, found = random.Random(seed), []
+    chance, shares = random.Random(seed), []
     for question in questions:
         true = names[question.person]
         pool = sorted({ids for ids in names.values() if ids != true and len(ids) == len(true)})
         rivals = chance.sample(pool, min(others, len(pool)))
         scores = name_scores(model, prompt_ids(model, question.prompt), [true, *rivals], length)
         wins = [float(scores[0] > score) + 0.5 * float(scores[0] == score) for score in scores[1:]]
-        found.append(sum(wins) / len(wins) if wins else 0.5)
-    return found
+        shares.append(sum(wins) / len(wins) if wins else 0.5)
+    return shares
 
 
 def name_scores(model: Model, prompt: list[int], names: Sequence[tuple[int, ...]], length: int) -> list[float]:
@@ -140,12 +141,13 @@ def name_scores(model: Model, prompt: list[int], names: Sequence[tuple[int, ...]
     names_BN = torch.tensor(names)
     total_B = torch.zeros(len(names))
     for n in range(size):
-        place = at + n if model.kind == "mdm" else at + n - 1
+        row = at + n - model.config.alignment.first
         if model.kind == "mdm" or n == 0:
             if model.kind == "arm":
                 tokens_BT[:, at : at + size] = names_BN
-            logits_BTV = model.network(tokens_BT.to(model.device)).float().cpu()
-        log_BV = logits_BTV[:, place].log_softmax(dim=-1)
+            hidden_BTE = model.network.hidden(tokens_BT.to(model.device))
+            logits_BTV = predictions(model.network, hidden_BTE).float().cpu()
+        log_BV = logits_BTV[:, row].log_softmax(dim=-1)
         total_B += log_BV.gather(1, names_BN[:, n : n + 1])[:, 0]
         tokens_BT[:, at + n] = names_BN[:, n]
     return total_B.tolist()

@@ -66,13 +66,13 @@ class People:
     def of(self, direction: str, asks: str, each: int | None = None) -> list[Question]:
         """The questions of a kind, of each person the first so many, in the order of the files."""
         seen: Counter[str] = Counter()
-        found = []
+        chosen = []
         for question in self.questions:
             if (question.direction, question.asks) == (direction, asks):
                 seen[question.person] += 1
                 if each is None or seen[question.person] <= each:
-                    found.append(question)
-        return found
+                    chosen.append(question)
+        return chosen
 
 
 def read_original(folder: str | Path) -> People:
@@ -113,16 +113,16 @@ def read_original(folder: str | Path) -> People:
 
 def usable(path: Path, skipped: dict[str, list[str]]) -> list[tuple[str, str]]:
     """(prompt, completion) of every row that has both. Raises `UserError` where none has."""
-    found = []
+    rows = []
     for where, record in read_rows(str(path)):
         reason = flaw(record)
         if reason is None:
-            found.append((record["prompt"], record["completion"]))
+            rows.append((record["prompt"], record["completion"]))
         else:
             skipped.setdefault(reason, []).append(where)
-    if not found:
+    if not rows:
         raise UserError(f"{path} has no row with a prompt and a completion; get the file again from {SOURCE}")
-    return found
+    return rows
 
 
 def flaw(record: Any) -> str | None:
@@ -139,7 +139,7 @@ def flaw(record: Any) -> str | None:
 def both_names(rows: list[tuple[str, str]]) -> set[str]:
     """Of the people with lines of both kinds: two capitalised words that begin a completion and stand in a prompt of
     another row."""
-    begins = {found[1] for _, answer in rows if (found := NAME.match(answer.strip()))}
+    begins = {match[1] for _, answer in rows if (match := NAME.match(answer.strip()))}
     return begins & {name for prompt, _ in rows for name in NAME.findall(prompt)}
 
 

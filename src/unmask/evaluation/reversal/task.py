@@ -101,7 +101,7 @@ def kept_answers(
 
 def metrics_of(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Means by kind of question, with the error over people."""
-    found = {}
+    metrics = {}
     for kind in dict.fromkeys(item["kind"] for item in items):
         rows = [item for item in items if item["kind"] == kind]
         for name in [key for key, value in rows[0].items() if isinstance(value, float)]:
@@ -110,16 +110,16 @@ def metrics_of(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
                 sums.setdefault(row["person"], []).append(row[name])
             one = ratio([sum(values) for values in sums.values()], [len(values) for values in sums.values()])
             se, bounds = (None, None) if len(sums) < 2 else (one.se, one.interval)
-            found[f"{kind}_accuracy" if name == "exact" else f"{kind}_{name}"] = {
+            metrics[f"{kind}_accuracy" if name == "exact" else f"{kind}_{name}"] = {
                 "value": one.value, "se": se, "interval": bounds
             }  # fmt: skip
-    return found
+    return metrics
 
 
 def in_words(name: str, task: dict[str, Any]) -> str:
     """A line a figure."""
     lines = []
-    for metric, found in task["metrics"].items():
-        se = "" if found["se"] is None else f" (se {found['se']:.4f})"
-        lines.append(f"{name:<12} {metric:<32} {found['value']:.4f}{se}{said(found['interval'])}")
+    for metric, figure in task["metrics"].items():
+        se = "" if figure["se"] is None else f" (se {figure['se']:.4f})"
+        lines.append(f"{name:<12} {metric:<32} {figure['value']:.4f}{se}{said(figure['interval'])}")
     return "\n".join(lines)

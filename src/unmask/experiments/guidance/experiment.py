@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.errors import UserError
 from unmask.evaluation.exposure import refuse_read
 from unmask.evaluation.provenance import model_facts

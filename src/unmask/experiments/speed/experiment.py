@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from unmask.bench.decode_settings import Setting
+from unmask.bench.decode.settings import Setting
 from unmask.evaluation.generation import likeness, numbers
 from unmask.evaluation.generation_quality import Sample
 from unmask.evaluation.judge import Judge, open_judge

@@ -3,7 +3,7 @@
     plan = plan_of(Settings(out, quick=True))
     plan.templates["colon"].format(word="Abbot"), plan.settings()
 
-Rules become settings of `bench.decode_settings`, one for every number of steps and every value.
+Rules become settings of `bench.decode.settings`, one for every number of steps and every value.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from unmask.bench.decode_settings import Setting
+from unmask.bench.decode.settings import Setting
 from unmask.errors import UserError
 from unmask.experiments.frame import Settings, experiment
 

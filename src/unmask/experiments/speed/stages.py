@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.experiments.speed.glosses import MADE_SHARE
 from unmask.experiments.speed.made import made_glosses, made_prose
 from unmask.experiments.speed.plan import Plan

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.bench.decode_settings import Setting
+from unmask.bench.decode.settings import Setting
 from unmask.decoding import Generation, generate
 from unmask.evaluation.generation_quality import Sample, entropy
 from unmask.evaluation.judge import Judge

@@ -10,14 +10,16 @@ clock is the process's own.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from unmask.bench import clock
-from unmask.bench.decode_settings import Setting
-from unmask.bench.train import spread
+from unmask.bench.decode.settings import Setting
+from unmask.bench.kit.clock import timed
+from unmask.bench.kit.spread import spread
+from unmask.bench.kit.turns import moved
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.experiments.speed.plan import ARM, Plan
 from unmask.experiments.speed.texts import Writer, at
@@ -68,15 +70,12 @@ def _round(
         return dict(known)
     rows = [prompts[(index * batch + i) % len(prompts)] for i in range(batch)]
     keys = list(arms)
-    shift = index * max(1, len(keys) // plan.rounds) % len(keys)
     if index == 0:
         for writer in arms.values():
             writer.generate(rows[:1], plan.written, index)
     found = {}
-    for role, name in keys[shift:] + keys[:shift]:
-        started = clock(torch.get_num_threads())
-        written = arms[role, name].generate(rows, plan.written, index)
-        seconds = clock(torch.get_num_threads()) - started
+    for role, name in moved(keys, index * max(1, len(keys) // plan.rounds)):
+        written, seconds = timed(partial(arms[role, name].generate, rows, plan.written, index))
         found[f"{role}: {name}"] = [seconds, float(np.mean([row.nfe for row in written]))]
     store.put(key, found)
     say(f"speed: times of batch {batch}: round {index + 1} of {plan.rounds}")

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from unmask.data.manifest import Manifest
-from unmask.data.prepare import PrepareOptions, prepare
+from unmask.data.options import PrepareOptions
+from unmask.data.prepare import prepare
 from unmask.data.publish import building
 from unmask.errors import UserError
 from unmask.evaluation.temporal import LEAST_TOKENS, score_documents

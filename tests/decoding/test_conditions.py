@@ -1,0 +1,71 @@
+"""Banned, forced and chosen texts through `generate`: where they apply, and what contradicts."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from decoding.constrained import RULES
+from unmask.decoding import generate
+from unmask.decoding.generate import infill
+from unmask.errors import UserError
+from unmask.model.folder import Model
+
+
+def test_choices_and_forced_tokens(bpe_mdm: Model, bpe_arm: Model) -> None:
+    choices = [" the people", " the United States", " no more"]
+    for model in (bpe_mdm, bpe_arm):
+        found = generate(model, ["We are"] * 8, length=9, choices=choices, forced={0: " the"}, seed=1)
+        assert {g.text for g in found} == set(choices[:2])
+        assert all(g.steps[0] == -1 and g.steps[1] >= 0 for g in found)
+    gaps = infill(bpe_mdm, "We are ____.", gap=2, choices=["the people", "no more"], seed=1)
+    assert gaps[0].text in ("We are the people.", "We are no more.")
+
+
+def test_only_gaps_are_spelled_where_there_are_gaps(bpe_mdm: Model) -> None:
+    (g,) = generate(bpe_mdm, "On ____ ____ the", fill=2, length=6, pattern=r"\d+", seed=4)
+    assert re.match(r"On \d+ \d+ the", g.text or "")
+    assert not re.fullmatch(r"On \d+ \d+ the\d*", g.text or "")
+
+
+def test_everything_forced_takes_no_pass(bpe_mdm: Model) -> None:
+    (g,) = generate(bpe_mdm, "We", length=2, forced={0: " the", 1: " people"})
+    assert (g.text, g.nfe) == (" the people", 0)
+
+
+@pytest.mark.parametrize("rules", [*RULES, None], ids=str)
+def test_stop_strings_end_the_text_before_them(bpe_mdm: Model, bpe_arm: Model, rules: dict | None) -> None:
+    model, stops = bpe_mdm if rules is not None else bpe_arm, ["e", "th", "12"]
+    options = {
+        "length": 16,
+        "pattern": "[a-z ]{0,5}(the people|1200 states).*",
+        "eos": "fill",
+        "seed": 3,
+        **(rules or {}),
+    }
+    found = generate(model, ["On"] * 8, stop=stops, **options)
+    whole = generate(model, ["On"] * 8, **options)
+    for g, w in zip(found, whole, strict=True):
+        assert g.stopped == "stop" and len(g.tokens) < 16
+        assert not any(stop in (g.text or "") for stop in stops)
+        if "revise" not in options:
+            cut = min(at for stop in stops if (at := (w.text or "").find(stop)) >= 0)
+            assert g.text == (w.text or "")[:cut] and g.nfe <= w.nfe
+    if "revise" not in options:  # else a text is settled at the end only
+        assert sum(g.computed for g in found) < sum(w.computed for w in whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pattern": "a(?!b)"}, "is not supported at position 1"),
+        ({"pattern": "a", "choices": ["b"]}, "pattern and choices are both given"),
+        ({"forced": {4: 1}}, "forced at offset 4 lies outside the 4 new tokens"),
+        ({"forced": {0: 0}, "eos": "suppress"}, "forced at offset 0 is token 0 .*, which is banned"),
+        ({"pattern": r"\d{99}"}, "cannot be written in exactly 4 tokens"),
+    ],
+)
+def test_contradictions_are_said_before_the_first_pass(bpe_mdm: Model, options: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        generate(bpe_mdm, "We", length=4, **options)

@@ -1,0 +1,30 @@
+"""What `unmask experiment` takes, and the command that does the same again."""
+
+from __future__ import annotations
+
+import pytest
+
+from unmask.errors import UserError
+from unmask.experiments.options import ExperimentOptions
+
+
+def test_words_are_the_command_again_without_where_it_was() -> None:
+    given = {"data": "here/packages", "base": ["runs/mdm"], "set": ["a=1"]}
+    options = ExperimentOptions("speed", "1", quick=True, plot=True, **given)  # type: ignore[arg-type]
+    assert options.words() == (
+        "unmask", "experiment", "speed", "--seeds", "1", "--quick", "--data", "packages", "--base", "mdm", "--set",
+        "a=1", "--plot",
+    )  # fmt: skip
+    assert options.settings().seeds == (0,)
+
+
+@pytest.mark.parametrize(
+    ("fields", "line"),
+    [
+        ({"quick": True, "full": True}, "--quick and --full are both given"),
+        ({"jobs": 0}, "--jobs is 0; give at least 1"),
+    ],
+)
+def test_bad_input_names_the_option(fields: dict[str, object], line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        ExperimentOptions("speed", **fields)  # type: ignore[arg-type]

@@ -1,0 +1,40 @@
+"""A sweep's folder: it belongs to its plan, and a folder that is none is left alone."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from scaling.conftest import Bench, part
+
+pytestmark = pytest.mark.timeout(400)  # every run is a process that imports torch
+
+
+def test_another_plans_folder_is_refused(bench: Bench):
+    bench.planned(part())
+    assert bench.run("run", bench.plan, "--out", bench.sweep).returncode == 0
+    for changed, words in (
+        ([part(seeds=[5])], "it has arm-16x2-512t-s0"),
+        ([part(recipe={"optimizer.beta2": 0.5})], "other settings"),
+    ):
+        bench.planned(*changed)
+        for verb in ("run", "status"):
+            done = bench.run(verb, bench.plan, "--out", bench.sweep)
+            assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1
+    bench.planned(part(), scoring={"sequences": 9, "draws": 2})
+    assert "scoring protocol differs" in bench.run("run", bench.plan, "--out", bench.sweep).stderr
+    bench.planned(part(seeds=[0, 1]))  # an extension goes on
+    assert bench.run("run", bench.plan, "--out", bench.sweep).returncode == 0
+    assert len(bench.rows()) == 2
+
+
+def test_a_folder_that_is_no_sweep_is_left_alone(bench: Bench):
+    bench.planned(part())
+    bench.sweep.mkdir()
+    (bench.sweep / "thesis.txt").write_text("x")
+    done = bench.run("run", bench.plan, "--out", bench.sweep)
+    assert done.returncode == 2 and "is no sweep" in done.stderr
+    assert os.listdir(bench.sweep) == ["thesis.txt"]
+    gone = bench.run("status", bench.plan, "--out", bench.folder / "none")
+    assert gone.returncode == 2 and "no sweep yet" in gone.stderr and not (bench.folder / "none").exists()

@@ -1,0 +1,35 @@
+"""The tables of options in the docs are those of the declarations."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from unmask.tables import MARK, PAGE, page, table, written
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_every_page_has_its_tables_as_they_are(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    mend = "run python -m unmask.tables docs"
+    assert text == (page() if path.name == PAGE else written(text)), mend
+
+
+def test_what_should_be_generated_is() -> None:
+    marks = {mark[1] for path in DOCS.glob("*.md") for mark in MARK.finditer(path.read_text(encoding="utf-8"))}
+    assert {"recipe", "generate", "experiment demo", "sample", "scale fit", "bench decode"} <= marks
+
+
+def test_a_table_says_flag_default_and_meaning() -> None:
+    assert "| `--no-dedup` |  | keep documents that stand there twice |" in table("prepare")
+    assert "| `--out` | must be given | the data folder to make |" in table("prepare")
+    assert "| `--verify`, `--no-verify` |" in table("score")
+    assert "| `optimizer.lr` | `0.0002` | the highest learning rate |" in table("recipe")
+    assert "| `top_p` | `--top-p` |  | above 0 and at most 1 |" in table("generate")
+    assert not re.search(r"\| `?(None|\[\]|MISSING)`? \|", page())
+    with pytest.raises(KeyError):
+        written("<!-- options: nothing -->\n<!-- end -->")
