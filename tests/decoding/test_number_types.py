@@ -11,8 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from decoding.told import told
 from unmask.decoding import generate
-from unmask.decoding.passes.propose import Draws, propose
+from unmask.decoding.passes.propose import Draws
 from unmask.decoding.show.sample import sample
 from unmask.decoding.show.sample_options import SampleOptions
 from unmask.model.folder import Model, save
@@ -39,7 +40,7 @@ def level(model: Model) -> Model:
 
 def greedy(logits_NV: torch.Tensor, *want: str) -> Any:
     nothing = torch.zeros(len(logits_NV), dtype=torch.float64)
-    return propose(logits_NV, Draws(nothing, nothing), set(want))
+    return told(logits_NV, Draws(nothing, nothing), want)
 
 
 def test_neither_tokens_nor_margins_are_tied(make_model: Any) -> None:

@@ -8,6 +8,7 @@ import re
 import unmask
 from unmask.decoding.options import DEFAULTS, read_request
 from unmask.decoding.passes.score import CACHES
+from unmask.decoding.rules.eligible import ELIGIBLE
 from unmask.decoding.rules.guidance import SCHEDULES
 from unmask.decoding.rules.orders import ORDERS
 from unmask.decoding.rules.quotas import QUOTAS
@@ -35,7 +36,7 @@ def test_defaults_of_a_model_are_some_of_them() -> None:
 
 
 def test_every_registered_rule_is_named_in_the_help_and_no_other() -> None:
-    for name, registry in {"order": ORDERS, "quota": QUOTAS, "revise": REVISIONS}.items():
+    for name, registry in {"order": ORDERS, "quota": QUOTAS, "eligible": ELIGIBLE, "revise": REVISIONS}.items():
         words = re.sub(r".*?: ", "", TABLE[name].declared.help, count=1).partition(";")[0]
         assert {word.partition(":")[0] for word in words.split(", ")} == set(registry), name
     assert set(TABLE["guidance_schedule"].choices) == set(SCHEDULES)

@@ -1,6 +1,6 @@
 """From a row's request to what it may write and where it ends.
 
-    limits, endings = read_conditions(model, canvas, requests, eos_ids, word_starts)
+    read_conditions(model, limits, endings, rows, requests, word_starts)
 
 Forced tokens are written here, before the first pass. See `limits` and `endings` for what the rest becomes.
 """
@@ -21,26 +21,32 @@ from unmask.model.folder import Model
 
 
 def read_conditions(
-    model: Model, canvas: Canvas, requests: Sequence[Request], eos_ids: Sequence[int], word_starts: Sequence[list[int]]
-) -> tuple[Limits, Endings]:
-    """Limits and endings of every row. Raises `UserError` for conditions that contradict each other.
+    model: Model,
+    limits: Limits,
+    endings: Endings,
+    rows: Sequence[int],
+    requests: Sequence[Request],
+    word_starts: Sequence[list[int]],
+) -> None:
+    """Limits and endings of rows of a canvas. Raises `UserError` for conditions that contradict each other.
 
     word_starts: positions, row by row, of the first token of gaps that stand for a space as well.
     """
-    limits = Limits(canvas, model.config.vocab_size)
-    found = [read_row(model, canvas, row, request, eos_ids, word_starts[row]) for row, request in enumerate(requests)]
+    canvas, eos_ids = limits.canvas, endings.eos_ids
+    of_rows = list(zip(rows, requests, word_starts, strict=True))
+    found = [read_row(model, canvas, row, request, eos_ids, starts) for row, request, starts in of_rows]
     begins_V = tokens_with_a_space(model) if any(word_starts) else None
-    for row, conditions in enumerate(found):
+    for (row, _, starts), conditions in zip(of_rows, found, strict=True):
         position_N = canvas.new_BL[row].nonzero().flatten().tolist()
         limits.ban(row, sorted(conditions.banned))
         for offset, token in conditions.forced.items():
             canvas.force(row, position_N[offset], token)
         for offsets, span in conditions.spans:
             limits.span(row, [position_N[offset] for offset in offsets], span)
-        if word_starts[row] and begins_V is not None:
-            limits.begin(row, word_starts[row], begins_V)
+        if starts and begins_V is not None:
+            limits.begin(row, starts, begins_V)
     modes, revises = [request.eos for request in requests], [request.revise is not None for request in requests]
-    return limits, Endings(canvas, modes, revises, eos_ids, [conditions.stops for conditions in found])
+    endings.join(torch.tensor(rows), modes, revises, [conditions.stops for conditions in found])
 
 
 def read_row(

@@ -38,6 +38,7 @@ from unmask.decoding.prompts import (
 )
 from unmask.decoding.rules.guidance import Guidance
 from unmask.decoding.state.canvas import Canvas
+from unmask.decoding.state.table import Table
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
@@ -60,6 +61,7 @@ def generate(
     seed: int | Sequence[Seed] = 0,
     *,
     threshold: float | Sequence[float | None] | None = None,
+    eligible: str | Sequence[str | None] | None = None,
     order_noise: float | Sequence[float] | None = None,
     top_p: float | Sequence[float | None] | None = None,
     top_k: int | Sequence[int | None] | None = None,
@@ -94,6 +96,7 @@ def generate(
         blocks of how many positions from left to right, what is taken back, and what is not run again; see `orders`,
         `quotas`, `revise` and `score`. Parameters: "threshold:0.8", "klass:threshold=0.9,kl=0.01". An ARM knows only
         one order: `steps`, `order`, `quota` and `cache` do not concern it.
+    eligible: where a token may be written at all just now, "all" or "block:32"; block is short for the latter.
     threshold: short for that of quota "threshold" (or "klass"). order_noise: annealed randomness of a judged order.
     guidance: w of logits = u + (1 + w)(c - u), MDM only (0: off, one pass instead of two); guidance_mode,
         guidance_schedule, guidance_interval, negative: see `guidance`; a negative prompt without guidance is refused.
@@ -114,14 +117,14 @@ def generate(
     """
     given: dict[str, Any] = {
         "length": length, "steps": steps, "order": order, "quota": quota, "block": block, "revise": revise,
-        "guidance": guidance, "temperature": temperature, "cache": cache, "threshold": threshold,
+        "eligible": eligible, "guidance": guidance, "temperature": temperature, "cache": cache, "threshold": threshold,
         "order_noise": order_noise, "top_p": top_p, "top_k": top_k, "guidance_mode": guidance_mode,
         "guidance_schedule": guidance_schedule, "guidance_interval": guidance_interval, "eos": eos, "stop": stop,
         "banned": banned, "forced": forced, "pattern": pattern, "choices": choices, "special_tokens": special_tokens,
     }  # fmt: skip
     options = {name: value for name, value in given.items() if value is not None}
     ready = prepare(model, prompts, options, seed=seed, negative=negative, fill=fill, trace=trace)
-    canvas, limits, endings = ready.canvas, ready.limits, ready.endings
+    canvas, limits, endings = ready.stage.canvas, ready.stage.limits, ready.stage.endings
     if model.kind == "arm":
         twin.fill(model.network, canvas, ready.requests, limits, endings, watch)
     else:
@@ -129,7 +132,7 @@ def generate(
     canvas.done = True
     if watch is not None:
         watch(canvas)
-    return results(canvas, model, endings.surplus, ready.stretches)
+    return results(canvas, model, endings.surplus, ready.rows_R.tolist(), ready.stretches)
 
 
 def infill(
@@ -153,13 +156,27 @@ def infill(
 
 
 @dataclass
-class Prepared:
-    """Rows that can be filled: all that was asked for is read, and nothing about it is wrong."""
+class Stage:
+    """Where rows are filled: a canvas, and what its rows may write and where they end."""
 
     canvas: Canvas
-    requests: list[Request]
     limits: Limits
     endings: Endings
+
+    @classmethod
+    def of(cls, model: Model, slots: int, width: int) -> Stage:
+        """For so many rows of so many positions."""
+        canvas = Canvas(Table(slots, width), model.config.blank_id)
+        return cls(canvas, Limits(canvas, model.config.vocab_size), Endings(canvas, model.eos_ids))
+
+
+@dataclass
+class Prepared:
+    """Rows of a stage that can be filled: all that was asked for is read, and nothing about it is wrong."""
+
+    stage: Stage
+    rows_R: torch.Tensor  # their slots
+    requests: list[Request]
     guidances: list[Guidance]  # none for an ARM
     stretches: list[tuple[Stretch, ...]]  # what each row's text with gaps was made of
 
@@ -175,10 +192,12 @@ def prepare(
     trace: bool = True,
     names: Sequence[str] | None = None,
     warn: bool = True,
+    stage: Stage | None = None,
 ) -> Prepared:
     """What `generate` does before its first pass, its options (None left out) in a mapping.
 
-    names: how errors call the prompts ("prompt 0", ...). warn: say what has no effect. Raises `UserError`.
+    names: how errors call the prompts ("prompt 0", ...). warn: say what has no effect. stage: where the rows join, one
+    that is just large enough by default. Raises `UserError`.
     """
     given = as_list(prompts)
     if not given:
@@ -201,22 +220,25 @@ def prepare(
         replace(request, length=new_tokens(model, name, row.ids, row.added, request.length, gap is not None))
         for name, row, request, gap in zip(names, rows, requests, fills, strict=True)
     ]
-    mask_id = model.config.blank_id
     lengths = [request.length or 0 for request in requests]
-    canvas = Canvas.of(ids, lengths, mask_id, row_seeds(seed, len(rows)), trace, [row.added for row in rows])
-    limits, endings = read_conditions(model, canvas, requests, model.eos_ids, [row.word_starts for row in rows])
-    endings.close(canvas.rows, settled=True)  # forced tokens may end a row before its first pass
+    longest = max(len(row) + length for row, length in zip(ids, lengths, strict=True))
+    stage = Stage.of(model, len(rows), longest) if stage is None else stage
+    canvas, endings = stage.canvas, stage.endings
+    rows_R = canvas.join(ids, lengths, row_seeds(seed, len(rows)), trace, [row.added for row in rows])
+    slots = rows_R.tolist()
+    read_conditions(model, stage.limits, endings, slots, requests, [row.word_starts for row in rows])
+    endings.close(rows_R, settled=True)  # forced tokens may end a row before its first pass
     guidances: list[Guidance] = []
     if model.kind == "mdm":
-        requests = [with_steps(row, canvas, request) for row, request in enumerate(requests)]
-        guidances, idle = make_guidances(model, canvas, requests, negative, names)
+        requests = [with_steps(row, canvas, request) for row, request in zip(slots, requests, strict=True)]
+        guidances, idle = make_guidances(model, canvas, slots, requests, negative, names)
         if idle and warn:
             warnings.warn("guidance has no effect without a prompt; sampling without it", stacklevel=3)
         elif warn and any(row.bare for row in rows):
             warnings.warn(NO_START, stacklevel=3)
     elif negative is not None:
         raise UserError("negative needs a masked diffusion model; this one is autoregressive")
-    return Prepared(canvas, requests, limits, endings, guidances, [row.stretches for row in rows])
+    return Prepared(stage, rows_R, requests, guidances, [row.stretches for row in rows])
 
 
 def new_tokens(model: Model, name: str, row: list[int], added: int, length: int | None, filled: bool) -> int:
@@ -263,6 +285,7 @@ def with_steps(row: int, canvas: Canvas, request: Request) -> Request:
 def make_guidances(
     model: Model,
     canvas: Canvas,
+    rows: Sequence[int],
     requests: Sequence[Request],
     negative: Prompt | Sequence[Prompt | None] | None,
     names: Sequence[str],
@@ -274,17 +297,17 @@ def make_guidances(
         raise UserError("negative is given without guidance, which gets away from it; give guidance, such as 1.0")
     each = negative is not None and not is_one(negative)
     made, idle = [], False
-    for row, (request, prompt) in enumerate(zip(requests, against, strict=True)):
+    for row, name, request, prompt in zip(rows, names, requests, against, strict=True):
         if each and prompt is not None and request.guidance == 0:
-            raise UserError(f"{names[row]} has a negative prompt without guidance; give guidance, such as 1.0")
+            raise UserError(f"{name} has a negative prompt without guidance; give guidance, such as 1.0")
         ids = None if prompt is None else tuple(model.encode(prompt, request.special_tokens) or start_ids(model))
         shifts = request.guidance != 0 and (ids is not None or request.guidance_mode == "drop")
         if shifts and bool(canvas.new_BL[row, : int(canvas.starts_B[row])].any()):
             what = "negative" if ids is not None else "guidance_mode 'drop'"
-            raise UserError(f"{names[row]} has blanks in it, which {what} would move; use guidance_mode 'mask'")
+            raise UserError(f"{name} has blanks in it, which {what} would move; use guidance_mode 'mask'")
         if ids is not None and request.guidance != 0 and len(ids) + (request.length or 0) > model.config.block_size:
             raise UserError(
-                f"negative of {names[row]} has {counted(len(ids))}, with length {request.length} that exceeds the "
+                f"negative of {name} has {counted(len(ids))}, with length {request.length} that exceeds the "
                 f"context of {model.config.block_size}; shorten it"
             )
         idle |= request.guidance != 0 and ids is None and not bool(canvas.given_BL[row].any())

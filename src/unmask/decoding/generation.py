@@ -115,14 +115,19 @@ def check_numbers(name: str, values: Any, kind: type) -> None:
 
 
 def results(
-    canvas: Canvas, model: Model, surplus: Sequence[int], stretches: Sequence[Sequence[Stretch]]
+    canvas: Canvas,
+    model: Model,
+    surplus: Sequence[int],
+    rows: Sequence[int],
+    stretches: Sequence[Sequence[Stretch]],
 ) -> list[Generation]:
-    """The finished rows of a canvas. surplus: how many characters at the end of each row's text belong to a stop
-    string, the rest of which was never kept. stretches: what each row's text with gaps was made of."""
+    """Finished rows of a canvas. surplus: how many characters at the end of each slot's text belong to a stop string,
+    the rest of which was never kept. stretches: what the text with gaps of each of the rows was made of."""
     width = canvas.tokens_BL.shape[1]
     eos_B = canvas.first_eos_B(model.eos_ids).tolist()
     found = []
-    for row, eos in enumerate(eos_B):
+    for row, of_row in zip(rows, stretches, strict=True):
+        eos = eos_B[row]
         length, start = int(canvas.lengths_B[row]), int(canvas.starts_B[row])
         positions = canvas.new_BL[row].nonzero().flatten().tolist()
         tokens = canvas.tokens_BL[row, :length].tolist()
@@ -130,8 +135,8 @@ def results(
         stopped = canvas.ended[row] or ("eos" if eos < width else "length" if length > start else "filled")
         given = int(canvas.added_B[row])  # where what the caller gave begins
         kept = tokens[: eos + 1]  # an end that is a special token stands for no text, a full stop is a full stop
-        if stretches[row]:
-            text: str | None = filled_in(model, kept, stretches[row])
+        if of_row:
+            text: str | None = filled_in(model, kept, of_row)
         elif blanks:
             text = model.decode(kept[given:])
         else:
@@ -149,7 +154,7 @@ def results(
                 probabilities=canvas.probability_BL[row, positions].tolist(),
                 canvas=tokens,
                 seed=canvas.seeds[row],
-                trace=None if canvas.trace is None else canvas.trace[row],
+                trace=canvas.trace[row],
                 seconds=measured(canvas.finished_B[row]),
                 seconds_to_first=measured(canvas.first_B[row]),
                 computed=int(canvas.computed_B[row]),

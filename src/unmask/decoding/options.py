@@ -13,6 +13,7 @@ from numbers import Integral
 from typing import Any
 
 from unmask.decoding.passes.score import CACHES, Cache
+from unmask.decoding.rules.eligible import ELIGIBLE, Eligibility
 from unmask.decoding.rules.orders import ORDERS, Order
 from unmask.decoding.rules.quotas import QUOTAS, Quota
 from unmask.decoding.rules.registry import Chosen, choose
@@ -23,7 +24,10 @@ from unmask.model.generation_options import OF_MASKED, TABLE
 # Options whose own value is a list, a pair or a mapping.
 PAIRS, COLLECTIONS = ("guidance_interval",), ("stop", "banned", "choices")
 # A model's own defaults (`unmask tune`) hold together; a row that names one of these says all of them.
-RULES = ("order", "quota", "threshold", "order_noise", "steps", "steps_per_token", "block", "revise", "cache")
+RULES = (
+    *("order", "quota", "threshold", "order_noise", "steps", "steps_per_token"),
+    *("block", "eligible", "revise", "cache"),
+)
 DEFAULTS: dict[str, Any] = {name: one.default for name, one in TABLE.items() if name != "negative"}
 
 
@@ -36,7 +40,7 @@ class Request:
     order: Chosen[Order]
     quota: Chosen[Quota] | None  # None: the order's own
     order_noise: float
-    block: int | None
+    eligible: Chosen[Eligibility]
     revise: Chosen[Revision] | None
     cache: Chosen[Cache]
     guidance: float
@@ -57,13 +61,19 @@ class Request:
 
     @property
     def adaptive(self) -> bool:
-        return self.quota is not None and self.quota.of.admit is not None
+        return self.quota is not None and self.quota.of.adaptive
 
     @property
     def rules(self) -> tuple[Any, ...]:
-        """What rows must share to take their turns together."""
-        parts = (self.order, self.quota, self.revise)
+        """What rows must share to take their turns together; blocks of different sizes are no hindrance."""
+        narrows = self.eligible if self.eligible.of.narrows else None
+        parts = (self.order, self.quota, self.revise, narrows)
         return tuple(None if part is None else part.spec for part in parts)
+
+    @property
+    def block(self) -> int | None:
+        """New positions a block; None: all are one."""
+        return self.eligible.of.block
 
 
 def read_requests(
@@ -131,6 +141,10 @@ def read_request(kind: str, given: dict[str, Any], usual_quota: str) -> Request:
     order = choose("order", ORDERS, given["order"])
     quota = None if given["quota"] is None else choose("quota", QUOTAS, given["quota"])
     revise = None if given["revise"] is None else choose("revise", REVISIONS, given["revise"])
+    if given["block"] is not None and given["eligible"] is not None:
+        raise UserError(f"block is short for eligible 'block:{given['block']}'; leave out one of the two")
+    blocks = "all" if given["block"] is None else f"block:{given['block']}"
+    eligible = choose("eligible", ELIGIBLE, given["eligible"] or blocks)
     cache = choose("cache", CACHES, "none" if given["cache"] is None else given["cache"])
     if kind == "arm":
         refuse_for_arm(given)
@@ -144,7 +158,7 @@ def read_request(kind: str, given: dict[str, Any], usual_quota: str) -> Request:
         order=order,
         quota=quota,
         order_noise=float(given["order_noise"]),
-        block=given["block"],
+        eligible=eligible,
         revise=revise,
         cache=cache,
         guidance=float(given["guidance"]),
@@ -184,16 +198,16 @@ def check_together(
         )
     if order.of.one_by_one and given["steps"] is not None:
         raise UserError(f"steps does not go with order '{order.name}', which takes a pass per token; leave out steps")
-    if given["order_noise"] and order.of.judge is None:
-        judged = ", ".join(name for name, rule in ORDERS.items() if rule.judge is not None)
+    if given["order_noise"] and not order.of.scored:
+        judged = ", ".join(name for name, rule in ORDERS.items() if rule.scored)
         raise UserError(f"order_noise needs an order that scores proposals ({judged}); '{order.name}' does not")
     if revise is None:
         return
-    adaptive = quota is not None and quota.of.admit is not None
-    if revise.of.rerank and order.of.judge is None:
-        judged = ", ".join(name for name, rule in ORDERS.items() if rule.judge is not None)
+    adaptive = quota is not None and quota.of.adaptive
+    if revise.of.needs_scores and not order.of.scored:
+        judged = ", ".join(name for name, rule in ORDERS.items() if rule.scored)
         raise UserError(f"revise '{revise.name}' needs an order that scores tokens ({judged}); not '{order.name}'")
-    if not revise.of.edit and (adaptive or order.of.one_by_one):
+    if revise.of.needs_steps and (adaptive or order.of.one_by_one):
         rule = f"quota '{quota.name}'" if quota is not None else f"order '{order.name}'"
         raise UserError(f"revise '{revise.name}' needs a fixed number of steps; it does not go with {rule}")
 

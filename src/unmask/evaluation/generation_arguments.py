@@ -23,7 +23,10 @@ LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_token
 DEFAULT_NEW_TOKENS = 256  # as in the harness, where a task says nothing
 SAMPLING = ("do_sample", "temperature", "top_p", "top_k")
 # Of `generate`; what does not suit the model is refused there.
-RULES = ("steps", "order", "quota", "threshold", "order_noise", "block", "revise", "cache", "guidance", "eos")
+RULES = (
+    *("steps", "order", "quota", "threshold", "order_noise", "block", "eligible", "revise", "cache"),
+    *("guidance", "eos"),
+)
 # What other samplers take, and the values by which they say that they do not want it.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "num_beams": (1,),

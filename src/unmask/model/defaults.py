@@ -27,7 +27,10 @@ FILE = "generation.json"
 KIND = "unmask-generation-defaults"
 SCHEMA_VERSION = 1
 TEXT, WHOLE, NUMBER = "text", "a whole number of at least 1", "a finite number"
-RULES = ("order", "quota", "revise", "cache", "eos", "steps", "block", "top_k", "threshold", "order_noise", "guidance")
+RULES = (
+    *("order", "quota", "eligible", "revise", "cache", "eos", "steps", "block", "top_k", "threshold", "order_noise"),
+    "guidance",
+)
 KINDS = {str: TEXT, int: WHOLE, float: NUMBER}
 OPTIONS = {name: KINDS[TABLE[name].kind] for name in (*RULES, "temperature", "top_p")} | {"steps_per_token": NUMBER}
 

@@ -16,6 +16,7 @@ from unmask.options import declared, option
 
 ORDERS = "ancestral, first-hitting, confidence, margin, entropy, high-entropy, random, left-to-right, dilated"
 QUOTAS = "paper, even, threshold:0.9, factor:1, entropy-bounded:0.1, klass"
+ELIGIBLE = "all, block:32"
 REVISIONS = "remdm-cap, remdm-rescale, remdm-conf, remdm-loop, p2, edit"
 MODES = Literal["mask", "drop"]
 SCHEDULES = Literal["constant", "linear", "cosine", "falling"]
@@ -34,6 +35,7 @@ class GenerationOptions:
     threshold: float | None = option(None, "commit whatever is more probable; short for --quota")
     order_noise: float = option(0.0, "annealed randomness of the order", least=0)
     block: int | None = option(None, "tokens a block, blocks from left to right", least=1)
+    eligible: str | None = option(None, f"where tokens may be written: {ELIGIBLE}; --block N is block:N")
     revise: str | None = option(None, f"take tokens back: {REVISIONS}")
     cache: str | None = option(None, "what is not run again: reuse, prefix, dual:4 (all, every 4 passes)")
     guidance: float = option(0.0, "w of classifier-free guidance; 0: off, one pass")
@@ -54,5 +56,5 @@ class GenerationOptions:
 
 
 # An autoregressive model refuses these. It does without the rules of order, so that one call serves both kinds.
-OF_MASKED = ("guidance", "block", "revise")
+OF_MASKED = ("guidance", "block", "eligible", "revise")
 TABLE = {one.name: one for one in declared(GenerationOptions)}

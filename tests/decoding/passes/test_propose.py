@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from decoding.theory import critical
+from decoding.told import told
 from unmask.decoding.passes.propose import Draws, propose
 from unmask.errors import UserError
 
@@ -148,12 +149,12 @@ def test_filters_at_their_edges() -> None:
 def test_banned_tokens() -> None:
     logits_NV = torch.tensor([[-torch.inf, 0.0, 0.0, -torch.inf]] * 2)
     draws = Draws(torch.ones(2, dtype=torch.float64), torch.tensor([0.0, 1 - 2.0**-53], dtype=torch.float64))
-    found = propose(logits_NV, draws, {"entropy", "margin", "best", "logp"})
+    found = told(logits_NV, draws, ["entropy", "margin", "best"])
     assert found.tokens_N.tolist() == [1, 2] and found.probability_N.tolist() == [0.5, 0.5]
     torch.testing.assert_close(found.entropy_N, torch.full((2,), 2.0, dtype=torch.float64).log())
     assert found.margin_N.tolist() == [0.0, 0.0] and found.best_N.tolist() == [0.5, 0.5]
     assert found.logp_NV[0, 0] == -torch.inf
-    only = propose(torch.tensor([[-torch.inf, -3.0, -torch.inf]]), draws_of(1), {"entropy", "margin"})
+    only = told(torch.tensor([[-torch.inf, -3.0, -torch.inf]]), draws_of(1), ["entropy", "margin"])
     assert only.tokens_N.tolist() == [1] and only.entropy_N.tolist() == [0.0] and only.margin_N.tolist() == [1.0]
     filtered = propose(logits_NV, Draws(draws.temperature_N, draws.uniforms_N, top_k_N=torch.tensor([3, 3])))
     assert filtered.tokens_N.tolist() == [1, 2]
@@ -175,7 +176,7 @@ def test_what_is_told_beside_the_tokens(vocab_size: int) -> None:
     generator = torch.Generator().manual_seed(5)
     logits_NV = 3 * torch.randn(9, vocab_size, generator=generator)
     given_N = torch.randint(vocab_size, (9,), generator=generator)
-    found = propose(logits_NV, draws_of(9, 0.8, top_k=20), {"best", "margin", "entropy", "logp"}, given_N)
+    found = told(logits_NV, draws_of(9, 0.8, top_k=20), ["best", "margin", "entropy", "given"], given_N)
     logp_NV = logits_NV.double().log_softmax(-1)
     p_NV = logp_NV.exp()
     best_N2 = p_NV.topk(2).values
@@ -189,8 +190,6 @@ def test_what_is_told_beside_the_tokens(vocab_size: int) -> None:
     for name, value in expected.items():
         torch.testing.assert_close(getattr(found, name), value, rtol=2e-6, atol=3e-7, msg=name)
     torch.testing.assert_close(found.logp_NV, logp_NV.float(), rtol=1e-6, atol=2e-6)
-    plain = propose(logits_NV, draws_of(9))
-    assert plain.best_N is plain.margin_N is plain.entropy_N is plain.given_N is plain.logp_NV is None
 
 
 @pytest.mark.parametrize("vocab_size", [5, 32_000, 50_257])
@@ -205,19 +204,19 @@ def test_rows_do_not_know_of_each_other(vocab_size: int) -> None:
         torch.tensor([1.0, 0.5, 0.999], dtype=torch.float64).repeat(11),
         torch.tensor([0, 3, 0, 700]).repeat(9)[:n],
     )
-    want = {"best", "margin", "entropy", "logp"}
+    want = ["best", "margin", "entropy", "given"]
     given_N = torch.randint(vocab_size, (n,), generator=generator)
-    together = propose(logits_NV, draws, want, given_N)
+    together = told(logits_NV, draws, want, given_N)
     for row in range(n):
         here = slice(row, row + 1)
         own = Draws(draws.temperature_N[here], draws.uniforms_N[here], draws.top_p_N[here], draws.top_k_N[here])
-        alone = propose(logits_NV[here].clone(), own, want, given_N[here])
+        alone = told(logits_NV[here].clone(), own, want, given_N[here])
         for name, value in vars(alone).items():
             assert torch.equal(value, getattr(together, name)[here]), name
 
 
 def test_no_rows() -> None:
-    assert len(propose(torch.empty(0, 7), draws_of(0), {"entropy"}).tokens_N) == 0
+    assert len(told(torch.empty(0, 7), draws_of(0), ["entropy"]).tokens_N) == 0
 
 
 @pytest.mark.parametrize("broken", [torch.nan, torch.inf])

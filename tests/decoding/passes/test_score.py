@@ -74,7 +74,8 @@ def test_dual_is_attention_to_keys_of_the_last_whole_pass(mdm: Model) -> None:
 def test_reuse_skips_passes_of_an_unchanged_row(mdm: Model) -> None:
     canvas = Canvas.of([[1, 2], [3]], [3, 3], mask_id=7)
     caches = [choose("cache", CACHES, "reuse")] * 2
-    scorer = Scorer(mdm.network, canvas, [Guidance(0.5), Guidance()], caches)
+    scorer = Scorer(mdm.network, canvas)
+    scorer.join(canvas.rows, [Guidance(0.5), Guidance()], caches)
     rows_R, w_R = torch.arange(2), [0.5, 0.0]
 
     def ask(asked_RL: torch.Tensor) -> torch.Tensor:

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from unmask.decoding import generate
+from unmask.decoding.rules.answers import Answers
 from unmask.decoding.rules.orders import ORDERS, top
 
 
@@ -28,6 +29,7 @@ def test_dilated_is_the_van_der_corput_order_of_each_block(mdm, block) -> None:
 
 def test_scores_are_in_nats_and_at_most_nothing() -> None:
     value = torch.tensor([0.5, 0.0], dtype=torch.float64)
-    assert ORDERS["confidence"].score(value)[0] == pytest.approx(-0.693147, abs=1e-6)
-    assert ORDERS["entropy"].score(value).tolist() == [-0.5, 0.0]
-    assert ORDERS["high-entropy"].score(value).tolist() == [0.5, 0.0]
+    answers = Answers(torch.ones(1, 2, dtype=torch.bool), {"probability": value[None], "entropy": value[None]})
+    assert ORDERS["confidence"]().score(answers)[0, 0] == pytest.approx(-0.693147, abs=1e-6)
+    assert ORDERS["entropy"]().score(answers).tolist() == [[-0.5, 0.0]]
+    assert ORDERS["high-entropy"]().score(answers).tolist() == [[0.5, 0.0]]

@@ -7,20 +7,31 @@ import torch
 
 from decoding.schedules import counts
 from unmask.decoding import generate
-from unmask.decoding.rules.quotas import QUOTAS, Ranked
+from unmask.decoding.rules.answers import Answers, Ranked
+from unmask.decoding.rules.quotas import QUOTAS
 from unmask.decoding.rules.registry import choose
+from unmask.decoding.state.canvas import Canvas
+from unmask.decoding.state.clock import Clock
+from unmask.decoding.state.turn import Turn
 
 
-def admitted(spec: str, confidence: list[list[float]], entropy=None, held=None, opened=None) -> list[list[bool]]:
+def a_turn(rows: int, length: int) -> Turn:
+    canvas = Canvas.of([[]] * rows, [length] * rows, mask_id=9)
+    clock = Clock(canvas)
+    clock.join(canvas.rows, torch.zeros(rows, dtype=torch.int64), torch.zeros(rows, dtype=torch.int64))
+    return clock.turn(canvas.rows)
+
+
+def admitted(
+    spec: str, confidence: list[list[float]], entropy=None, drift=None, opened=None, turn: Turn | None = None
+) -> list[list[bool]]:
     quota = choose("quota", QUOTAS, spec)
-    confidence_RK = torch.tensor(confidence, dtype=torch.float64)
-    ranked = Ranked(
-        torch.ones_like(confidence_RK, dtype=torch.bool) if opened is None else torch.tensor(opened),
-        confidence_RK,
-        None if entropy is None else torch.tensor(entropy, dtype=torch.float64),
-        None if held is None else torch.tensor(held),
-    )
-    return (quota.of.admit(ranked, quota.values) & ranked.open_RK).tolist()
+    given = {"best": confidence, "entropy": entropy, "drift": drift}
+    columns = {name: torch.tensor(x, dtype=torch.float64) for name, x in given.items() if x is not None}
+    rank_RK = torch.arange(len(confidence[0])).expand(len(confidence), -1)
+    open_RL = torch.ones_like(rank_RK, dtype=torch.bool) if opened is None else torch.tensor(opened)
+    ranked = Ranked(Answers(open_RL, columns), rank_RK, open_RL)
+    return (quota.of.admit(turn or a_turn(*rank_RK.shape), ranked) & ranked.open_RK).tolist()
 
 
 def test_threshold() -> None:
@@ -57,7 +68,10 @@ def test_positions_that_are_not_open_cost_nothing() -> None:
 
 
 def test_klass_wants_sure_and_still() -> None:
-    assert admitted("klass", [[0.95, 0.95, 0.5]], held=[[2, 1, 5]]) == [[True, False, False]]
+    turn, sure = a_turn(1, 3), [[0.95, 0.95, 0.5]]
+    passes = [[0.001, 1.0, 0.0], [0.002, 0.003, 0.0], [0.5, 0.003, 0.0], [0.0, 0.5, 0.0]]
+    found = [admitted("klass", sure, drift=[drift], turn=turn)[0] for drift in passes]
+    assert found == [[False] * 3, [True, False, False], [False, True, False], [False] * 3]
 
 
 def test_steps_bound_the_passes_of_adaptive_quotas(mdm) -> None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
+from decoding.oracle import SHARP, oracle
+from unmask.decoding import generate, rules
+from unmask.decoding.rules.orders import ORDERS
 from unmask.decoding.rules.quotas import QUOTAS
 from unmask.decoding.rules.registry import Parameter, choose
 from unmask.decoding.rules.revise import REVISIONS
@@ -46,7 +51,7 @@ def test_bad_rules(spec, message: str) -> None:
 def test_every_default_lies_in_its_range() -> None:
     for registry in (QUOTAS, REVISIONS):
         for rule in registry.values():
-            for name, parameter in rule.parameters.items():
+            for name, parameter in rule.parameters().items():
                 assert parameter.check(name, parameter.default) == parameter.default
 
 
@@ -54,3 +59,23 @@ def test_ranges_in_words() -> None:
     assert Parameter(1).range == "a number of at least 0"
     assert Parameter(1, 0, 1, above=True).range == "a number in (0, 1]"
     assert Parameter(1, 1, whole=True).range == "a whole number of at least 1"
+
+
+def test_a_file_in_the_folder_is_found(tmp_path, monkeypatch) -> None:
+    """A new rule is one new file: nothing else names it."""
+    (tmp_path / "last.py").write_text(
+        "import torch\n"
+        "from unmask.decoding.rules.orders import ORDERS, Order\n\n\n"
+        '@ORDERS.register("last")\n'
+        "class Last(Order):\n"
+        "    def priority(self, turn, answers):\n"
+        "        return torch.arange(turn.open_RL.shape[1]).double().expand(turn.open_RL.shape)\n"
+    )
+    monkeypatch.setattr(rules, "__path__", [*rules.__path__, str(tmp_path)])
+    try:
+        rules.discover()
+        (g,) = generate(oracle(SHARP, context=64), [[1]], length=5, order="last", quota="even")
+        assert g.steps == [4, 3, 2, 1, 0]
+    finally:
+        ORDERS.pop("last", None)
+        sys.modules.pop("unmask.decoding.rules.last", None)

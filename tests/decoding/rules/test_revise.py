@@ -1,146 +1,70 @@
-"""Remasking: the published formulas, what they keep, and what becomes of a canvas."""
+"""What a revision may do by its hooks, shown by rules of the test's own."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 import torch
 
+from decoding.oracle import SHARP, oracle
 from unmask.decoding import generate
-from unmask.decoding.group import Group
-from unmask.decoding.rules.registry import choose
-from unmask.decoding.rules.revise import REVISIONS, remasking
-from unmask.decoding.state.canvas import Canvas
-from unmask.decoding.state.clock import Clock
-from unmask.model.folder import Model
+from unmask.decoding.rules.registry import parameter
+from unmask.decoding.rules.revise import REVISIONS, Before, Revision, Step
+from unmask.decoding.state.turn import Turn
+
+SHOWN = 5 << 40  # a stream of noise of this rule's own
 
 
-def at_step(spec: str, step: int, steps: int, committed: int = 2, length: int = 6):
-    """sigma at each position, and the share of masks unmasked, of a row with some tokens in place."""
-    canvas = Canvas.of([[]], [length], mask_id=9)
-    canvas.open_BL[0, :committed] = False
-    canvas.probability_BL[0, :committed] = torch.tensor([0.9, 0.2, 0.5, 0.4][:committed], dtype=torch.float64)
-    clock = Clock(canvas, torch.tensor([0]), torch.tensor([steps]), torch.tensor([0]))
-    clock.at_step_B[0] = step
-    rule = choose("revise", REVISIONS, spec)
-    found = remasking(clock.turn(torch.tensor([0])), rule.of, rule.values)
-    return found.sigma_RL[0], float(found.share_R[0])
+@dataclass(frozen=True)
+class Shows(Revision):
+    """Open positions show random tokens in every pass; what is written is taken back as long as it is unlikely."""
+
+    least: float = parameter(0.0, 0.0, 1.0)
+
+    def before(self, turn: Turn) -> Before:
+        return Before(shows_RL=(turn.uniforms(SHOWN) * SHARP.size).long())
+
+    def after(self, step: Step) -> None:
+        unsure_RL = step.turn.canvas.probability_BL[step.turn.rows_R] < self.least
+        step.reopen_RL = step.turn.committed_RL & unsure_RL & ~step.turn.last_R[:, None]
 
 
-def test_cap() -> None:
-    # t = 0.5, s = 0.25: alpha 0.5 and 0.75, sigma_max 0.5
-    sigma_L, share = at_step("remdm-cap:0.1", 2, 4)
-    assert sigma_L.tolist() == pytest.approx([0.1] * 6, abs=1e-4)
-    assert share == pytest.approx((0.75 - 0.9 * 0.5) / 0.5, abs=1e-4)
-    assert at_step("remdm-cap:0.9", 2, 4)[0][0] == pytest.approx(0.5, abs=1e-4)
+@pytest.fixture
+def shows() -> Iterator[None]:
+    REVISIONS.register("shows")(Shows)
+    yield
+    del REVISIONS["shows"]
 
 
-def test_rescale() -> None:
-    assert at_step("remdm-rescale:0.1", 2, 4)[0][0] == pytest.approx(0.05, abs=1e-4)
-
-
-def test_conf_shares_sigma_max_among_the_committed_the_doubtful_first() -> None:
-    sigma_L, share = at_step("remdm-conf", 2, 4)
-    weights = torch.tensor([-0.9, -0.2]).softmax(0)
-    assert sigma_L[:2].tolist() == pytest.approx((0.5 * weights).tolist(), abs=1e-4)
-    assert sigma_L[2:].tolist() == [0] * 4 and share == pytest.approx(0.5, abs=1e-4)
-
-
-def test_loop_has_three_phases() -> None:
-    """Up to alpha_on, there for a while with remasking, then to 1."""
-    spec = "remdm-loop:eta=0.05,t_on=0.55,t_off=0.2,alpha_on=0.9"
-    (rise, to_alpha_on, stay, end) = (at_step(spec, step, 4) for step in range(4))
-    assert rise[1] == pytest.approx(0.9 * 0.25 / 0.45, abs=1e-4)
-    assert to_alpha_on[1] == pytest.approx(1 - 0.1 / (1 - 0.5), abs=1e-4)
-    assert stay[0][0] == pytest.approx(0.05) and stay[1] == pytest.approx(0.05 * 0.9 / 0.1, abs=1e-4)
-    assert [float(sigma_L[0]) for sigma_L, _ in (rise, to_alpha_on)] == [0, 0]
-    assert end[1] == pytest.approx(1, abs=1e-3)
-
-
-@pytest.mark.parametrize("spec", ["remdm-cap:0.3", "remdm-rescale:0.5", "remdm-conf", "remdm-loop:0.3"])
-def test_tokens_are_taken_back_and_none_is_missing(mdm: Model, spec: str) -> None:
-    found = generate(mdm, [[1, 2]] * 6, length=20, steps=40, revise=spec)
-    events = [event for g in found for event in g.trace]
-    assert any(event["token"] == mdm.mask_id for event in events)
+def test_an_open_position_holds_what_it_shows(shows: None) -> None:
+    """The network sees no mask, and what is open is known all the same."""
+    model, seen = oracle(SHARP, context=64), []
+    hidden = model.network.hidden
+    model.network.hidden = lambda tokens, **how: (seen.append(tokens.clone()), hidden(tokens, **how))[1]
+    options = {"length": 12, "order": "confidence", "quota": "even", "steps": 4, "seed": 3}
+    found = generate(model, [[1, 2], [3]], revise="shows", **options)
+    inside = [tokens[0, :14] for tokens in seen]
+    assert len(inside) == 4 and all(int((row == model.mask_id).sum()) == 0 for row in inside)
+    assert not torch.equal(inside[0], inside[1])
     for g in found:
-        canvas = [1, 2] + [7] * 20
-        for event in g.trace:
-            assert canvas[event["position"]] == 7 or event["token"] == 7
-            canvas[event["position"]] = event["token"]
-        assert canvas == g.canvas and 7 not in canvas
+        assert model.mask_id not in g.canvas and g.nfe == 4
+        assert all(event["token"] != model.mask_id for event in g.trace or [])
+    assert found[1] == generate(model, [[3]], revise="shows", **{**options, "seed": [(3, 1)]})[0]
 
 
-def test_the_number_of_masks_follows_the_noise_level(mdm: Model) -> None:
-    """ReMDM keeps the law of each level: half of the masks are left at t = 0.5, with remasking as without."""
-    for spec in (None, "remdm-cap:0.2"):
-        found = generate(mdm, [[]] * 400, length=16, steps=8, revise=spec)
-        left = []
-        for g in found:
-            written: set[int] = set()
-            for event in g.trace:
-                if event["step"] < 4:
-                    (written.discard if event["token"] == 7 else written.add)(event["position"])
-            left.append(16 - len(written))
-        mean = sum(left) / len(left)
-        assert mean == pytest.approx(8, abs=4 * 2 / 400**0.5), spec
+def test_what_is_taken_back_is_told(shows: None) -> None:
+    model = oracle(SHARP, context=64)
+    (g,) = generate(model, [[1]], length=12, order="random", quota="even", steps=8, revise="shows:0.5")
+    assert any(event["token"] == model.mask_id for event in g.trace or []) and model.mask_id not in g.canvas
 
 
-def test_rows_that_need_a_pass_are_not_planned_again_for_each_silent_step_of_others(mdm: Model, monkeypatch) -> None:
-    """Of many steps few commit: a row is planned once a step of its own, and once more for its pass."""
-    planned, plan = [], Group.plan
-    monkeypatch.setattr(Group, "plan", lambda self, turn: (planned.append(len(turn.rows_R)), plan(self, turn))[1])
-    rows, steps = 40, 64
-    found = generate(mdm, [[1]] * rows, length=2, steps=steps, revise="remdm-cap:0.1")
-    assert sum(planned) <= rows * steps + sum(g.nfe for g in found)
-
-
-def test_remasking_goes_with_other_orders(mdm: Model) -> None:
-    for order in ("confidence", "left-to-right", "dilated"):
-        (g,) = generate(mdm, [[1]], length=16, steps=32, order=order, quota="even", revise="remdm-rescale:0.5")
-        assert any(event["token"] == 7 for event in g.trace) and 7 not in g.canvas
-
-
-def test_p2_keeps_as_many_as_the_quota_wants(mdm: Model) -> None:
-    (g,) = generate(mdm, [[1]], length=16, steps=8, order="confidence", quota="even", revise="p2")
-    written: set[int] = set()
-    for step in range(8):
-        for event in g.trace:
-            if event["step"] == step:
-                (written.discard if event["token"] == 7 else written.add)(event["position"])
-        assert len(written) == 2 * (step + 1)
-    assert any(event["token"] == 7 for event in g.trace)
-
-
-def test_p2_with_eta_0_takes_nothing_back(mdm: Model) -> None:
-    """Committed tokens then have the highest score there is."""
-    plain, planned = (
-        generate(mdm, [[1]], length=16, steps=8, order="confidence", quota="even", revise=revise)[0]
-        for revise in (None, "p2:0")
-    )
-    assert planned.tokens == plain.tokens and len(planned.trace) == 16
-
-
-def test_edit_replaces_tokens_without_masks(mdm: Model) -> None:
-    options = dict(length=20, order="random", quota="even", steps=4, temperature=1.0)
-    found = generate(mdm, [[1]] * 8, revise="edit:0.3", **options)
-    edits = [g for g in found if len(g.trace) > 20]
-    assert edits
-    for g in found:
-        assert all(event["token"] != 7 for event in g.trace) and 7 not in g.canvas
-        assert g.nfe <= 4 + 16
-    # Nothing is more probable than certain.
-    assert [g.tokens for g in generate(mdm, [[1]] * 8, revise="edit:1", **options)] == [
-        g.tokens for g in generate(mdm, [[1]] * 8, **options)
-    ]
-
-
-def test_edits_end_when_nothing_changes(mdm: Model) -> None:
-    """The last pass of a row found nothing to edit, or was the last allowed."""
-    found = generate(mdm, [[1, 2]] * 8, length=12, order="random", quota="even", steps=2, revise="edit:0.5,passes=20")
-    still = 0
-    for g in found:
-        with torch.no_grad():
-            best = mdm.network(torch.tensor([g.canvas]))[0].softmax(-1)[2:].max(-1)
-        settled = all(t == int(b) or p <= 0.5 for t, b, p in zip(g.tokens, best.indices, best.values, strict=True))
-        assert settled or g.nfe == 22
-        still += settled and g.nfe < 22
-    assert still
+def test_a_rule_without_hooks_changes_nothing() -> None:
+    model = oracle(SHARP, context=64)
+    REVISIONS.register("nothing")(Revision)
+    try:
+        options = {"length": 9, "order": "margin", "quota": "even", "steps": 5}
+        assert generate(model, [[1]], revise="nothing", **options) == generate(model, [[1]], **options)
+    finally:
+        del REVISIONS["nothing"]

@@ -1,6 +1,6 @@
 """Where a row's text ends: its end of sequence, or a stop string.
 
-    endings = Endings(canvas, ["fill", "stop"], [False, False], eos_ids, stops)
+    endings = Endings(canvas, eos_ids); endings.join(rows_R, ["fill", "stop"], [False, False], stops)
     endings.close(rows_R)                  # after every pass
 
 fill      everything asked for is written; only `Generation.text` is cut
@@ -25,26 +25,32 @@ from unmask.decoding.state.canvas import Canvas
 class Endings:
     """Closes rows whose text has ended."""
 
-    def __init__(
+    def __init__(self, canvas: Canvas, eos_ids: Sequence[int]) -> None:
+        table = canvas.table
+        self.canvas, self.eos_ids = canvas, tuple(eos_ids)  # any of them ends a text
+        self.stop_B = table.rows("eos stops", torch.bool)
+        self.truncate_B = table.rows("eos truncates", torch.bool)
+        self.revises_B = table.rows("revises", torch.bool)
+        self.stops: list[StopStrings | None] = table.objects("stop strings", lambda: None)
+        # Characters at the end of a row's text that belong to a stop string.
+        self.surplus: list[int] = table.objects("surplus", int)
+        self.any = False
+
+    def join(
         self,
-        canvas: Canvas,
+        rows_R: torch.Tensor,
         modes: Sequence[str],
         revises: Sequence[bool],
-        eos_ids: Sequence[int],
-        stops: Sequence[StopStrings | None] = (),
+        stops: Sequence[StopStrings | None] | None = None,
     ) -> None:
         """modes: how each row ends, see above. revises: whether its tokens may be taken back."""
-        self.canvas, self.eos_ids = canvas, tuple(eos_ids)  # any of them ends a text
-        modes = modes if eos_ids else ["fill"] * len(modes)
-        self.stop_B = torch.tensor([mode == "stop" for mode in modes])
-        self.truncate_B = torch.tensor([mode == "truncate" for mode in modes])
-        self.revises_B = torch.tensor(list(revises), dtype=torch.bool)
-        self.stops = list(stops) or [None] * len(modes)
-        self.surplus = [0] * len(modes)  # characters at the end of a row's text that belong to a stop string
+        for number, row in enumerate(rows_R.tolist()):
+            self.stops[row] = None if stops is None else stops[number]
+        if self.eos_ids:
+            self.stop_B[rows_R] = torch.tensor([mode == "stop" for mode in modes])
+            self.truncate_B[rows_R] = torch.tensor([mode == "truncate" for mode in modes])
+        self.revises_B[rows_R] = torch.tensor(list(revises), dtype=torch.bool)
         self.any = bool((self.stop_B | self.truncate_B).any()) or any(stop is not None for stop in self.stops)
-
-    def has_ended(self, rows_R: torch.Tensor) -> torch.Tensor:
-        return torch.tensor([self.canvas.ended[row] is not None for row in rows_R.tolist()], dtype=torch.bool)
 
     def close(self, rows_R: torch.Tensor, settled: bool = False) -> None:
         """Cuts rows that have ended. `settled`: rows that revise are at the end of a block."""

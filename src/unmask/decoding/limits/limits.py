@@ -26,13 +26,12 @@ class Limits:
     """All rows' limits; empty unless told."""
 
     def __init__(self, canvas: Canvas, vocab_size: int) -> None:
-        rows = len(canvas.tokens_BL)
+        table = canvas.table
         self.canvas, self.vocab_size = canvas, vocab_size
-        self.banned: list[torch.Tensor | None] = [None] * rows
-        self.begins: list[tuple[list[int], torch.Tensor] | None] = [None] * rows
-        self.spans: list[list[tuple[list[int], Span]]] = [[] for _ in range(rows)]
-        self.spanned_BL = torch.zeros_like(canvas.new_BL)
-        self.any = False
+        self.banned: list[torch.Tensor | None] = table.objects("banned", lambda: None)
+        self.begins: list[tuple[list[int], torch.Tensor] | None] = table.objects("begins", lambda: None)
+        self.spans: list[list[tuple[list[int], Span]]] = table.objects("spans", list)
+        self.any = False  # whether a row has had any
 
     def ban(self, row: int, tokens: Sequence[int]) -> None:
         if not tokens:
@@ -50,7 +49,7 @@ class Limits:
 
     def span(self, row: int, positions: list[int], span: Span) -> None:
         self.spans[row].append((positions, span))
-        self.spanned_BL[row, positions] = True
+        self.canvas.spanned_BL[row, positions] = True
         self.any = True
 
     def allowed(self, rows_R: torch.Tensor, asked_RL: torch.Tensor) -> Allowed:
@@ -91,7 +90,7 @@ class Limits:
         self, rows_R: torch.Tensor, chosen_RL: torch.Tensor, tokens_RL: torch.Tensor, priority_RL: torch.Tensor
     ) -> torch.Tensor:
         """The chosen positions whose tokens fit together in their spans, the highest priority first."""
-        if not self.spanned_BL[rows_R].any():
+        if not self.canvas.spanned_BL[rows_R].any():
             return chosen_RL
         admitted_RL = chosen_RL.clone()
         for at, row in enumerate(rows_R.tolist()):

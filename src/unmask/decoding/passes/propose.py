@@ -1,7 +1,7 @@
 """Tokens out of logits: argmax, or the inverse CDF in float64, with temperature, top-k and top-p of each row's own.
 
     draws = Draws(temperature_N, uniforms_N, top_p_N=top_p_N)
-    proposal = propose(logits_NV, draws, want={"entropy"})       # .tokens_N, .probability_N, .entropy_N
+    proposal = propose(logits_NV, draws)                         # .tokens_N, .probability_N
 
 Gumbel noise in float32 lowers the effective temperature: its uniforms have no values between 1 - 6e-8 and 1, which cuts
 off the tail (arXiv 2409.02908). A CDF in float64 read at one uniform per position is exact and needs no V noises. It is
@@ -17,16 +17,14 @@ Shapes: N positions (R of them), V vocabulary, K blocks of it, W tokens looked a
 from __future__ import annotations
 
 import math
-from collections.abc import Set
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from unmask.decoding.rules.law import BLOCK, PIECE, Law, likeliest_N1, look_into, weigh
 from unmask.errors import UserError
 
-BLOCK = 128  # tokens whose exponentials are summed in float32
-PIECE = 1 << 18  # logits at a time, so that they stay in a core's cache from one operation to the next
 NUCLEUS = 32  # likeliest tokens among which a nucleus is looked for first
 BELOW_ONE = 1 - 2.0**-53  # the largest uniform
 COLDEST = 1e-20  # any temperature below is this one: float32 has none smaller to divide by
@@ -44,135 +42,30 @@ class Draws:
 
 @dataclass
 class Proposal:
-    """A token for each position, on the CPU; the rest where `want` asked for it, at temperature 1, before top-k/p."""
+    """A token for each position, on the CPU, its probability at temperature 1 before top-k and top-p."""
 
     tokens_N: torch.Tensor  # int64
-    probability_N: torch.Tensor  # float64, of the token
-    best_N: torch.Tensor | None = None  # float64, of the likeliest token
-    margin_N: torch.Tensor | None = None  # float64, of the likeliest less that of the next
-    entropy_N: torch.Tensor | None = None  # float64, nats
-    given_N: torch.Tensor | None = None  # float64, of the ids given
-    logp_NV: torch.Tensor | None = None  # float32, nats
+    probability_N: torch.Tensor  # float64
 
 
-def propose(
-    logits_NV: torch.Tensor, draws: Draws, want: Set[str] = frozenset(), given_N: torch.Tensor | None = None
-) -> Proposal:
+def propose(logits_NV: torch.Tensor, draws: Draws, law: Law | None = None) -> Proposal:
     """Draws a token at every position of logits_NV (on any device; -inf bans a token).
 
-    want: of "best", "margin", "entropy" and "logp". given_N: ids whose probability is wanted. Raises `UserError` where
-    a row has NaN, +inf, or nothing but -inf.
+    law: what is known of them already. Raises `UserError` where a row has NaN, +inf, or nothing but -inf.
     """
-    device, logits_NV = logits_NV.device, logits_NV.float()
-    tops_NK = block_maxima(logits_NV)
-    top_N1 = tops_NK.amax(-1, keepdim=True)
-    mass_NK, slope_N = weigh(logits_NV, top_N1, slope="entropy" in want)
-    total_N1 = mass_NK.sum(-1, keepdim=True)
-    if not math.isfinite(float(total_N1.sum())):
+    law = Law(logits_NV) if law is None else law
+    if not math.isfinite(float(law.total_N1.sum())):
         raise UserError("the model's logits are not finite; its weights may be damaged")
-    temperature_N = draws.temperature_N
+    logits_NV, temperature_N = law.logits_NV, draws.temperature_N
     coldest, hottest = map(float, temperature_N.aminmax()) if len(temperature_N) else (0.0, 0.0)
     if coldest > 0:
-        tokens_N1 = drawn_N1(logits_NV, draws, tops_NK, mass_NK)
+        tokens_N1 = drawn_N1(logits_NV, draws, law.tops_NK, law.mass_NK)
     else:
-        tokens_N1 = likeliest_N1(logits_NV, tops_NK)
+        tokens_N1 = likeliest_N1(logits_NV, law.tops_NK)
         if hottest > 0:
-            drawn_here_N1 = (temperature_N > 0)[:, None].to(device)
-            tokens_N1 = torch.where(drawn_here_N1, drawn_N1(logits_NV, draws, tops_NK, mass_NK), tokens_N1)
-
-    def probability_N(ids_N1: torch.Tensor) -> torch.Tensor:
-        return ((logits_NV.gather(1, ids_N1).double() - top_N1).exp_() / total_N1)[:, 0].cpu()
-
-    proposal = Proposal(tokens_N1[:, 0].cpu(), probability_N(tokens_N1))
-    if given_N is not None:
-        proposal.given_N = probability_N(given_N[:, None].to(device))
-    if "best" in want:
-        proposal.best_N = (1 / total_N1)[:, 0].cpu()
-    if "margin" in want:
-        proposal.margin_N = ((1 - (runner_up_N1(logits_NV, tops_NK).double() - top_N1).exp()) / total_N1)[:, 0].cpu()
-    if slope_N is not None:
-        proposal.entropy_N = (total_N1[:, 0].log() - slope_N / total_N1[:, 0]).cpu()
-    if "logp" in want:
-        proposal.logp_NV = (logits_NV - (top_N1 + total_N1.log()).float()).cpu()
-    return proposal
-
-
-# ------------------------------------------------------------------ the law, block by block
-
-
-def block_maxima(logits_NV: torch.Tensor) -> torch.Tensor:
-    """The largest logit of each block [N, K]; NaN where there is one."""
-    parts = [part_NKW.amax(-1) for part_NKW in blocks(logits_NV)]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-
-def weigh(
-    logits_NV: torch.Tensor,
-    top_N1: torch.Tensor,
-    temperature_N1: torch.Tensor | None = None,
-    floor_N1: torch.Tensor | None = None,
-    slope: bool = False,
-) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """exp((logit - top) / temperature) summed over blocks, float64 [N, K], logits below the floor left out; with
-    `slope` also the sum of exp(d) d, d = logit - top, over the whole row, float64 [N]."""
-    rows, vocabulary = logits_NV.shape
-    mass_NK = logits_NV.new_empty((rows, -(-vocabulary // BLOCK)), dtype=torch.float64)
-    slope_NK = torch.empty_like(mass_NK) if slope else None
-    step = max(1, rows if logits_NV.is_cuda else PIECE // vocabulary)
-    buffer_nV = torch.empty_like(logits_NV[:step])
-    for start in range(0, rows, step):
-        part = slice(start, start + step)
-        weights_nV = torch.sub(logits_NV[part], top_N1[part], out=buffer_nV[: len(top_N1[part])])
-        if temperature_N1 is not None:
-            weights_nV.div_(temperature_N1[part].float())
-        differences_nV = None if slope_NK is None else weights_nV.clamp(min=-1000.0)  # 0 * -inf is no number
-        weights_nV.exp_()
-        if floor_N1 is not None:
-            # Ones and zeros as float32: several times faster than a mask of bools.
-            weights_nV.mul_(torch.ge(logits_NV[part], floor_N1[part], out=torch.empty_like(weights_nV)))
-        sum_blocks(weights_nV, mass_NK[part])
-        if differences_nV is not None and slope_NK is not None:
-            sum_blocks(differences_nV.mul_(weights_nV), slope_NK[part])
-    return mass_NK, None if slope_NK is None else slope_NK.sum(-1)
-
-
-def sum_blocks(values_nV: torch.Tensor, out_nK: torch.Tensor) -> None:
-    start = 0
-    for part_nKW in blocks(values_nV):
-        out_nK[:, start : start + part_nKW.shape[1]] = part_nKW.sum(-1)
-        start += part_nKW.shape[1]
-
-
-def blocks(values_NV: torch.Tensor) -> list[torch.Tensor]:
-    """Views [N, K, W]: the whole blocks, and the shorter one at the end where there is one."""
-    whole = values_NV.shape[1] // BLOCK * BLOCK
-    parts = [values_NV[:, :whole].unflatten(1, (-1, BLOCK))] if whole else []
-    return parts if whole == values_NV.shape[1] else [*parts, values_NV[:, None, whole:]]
-
-
-def look_into(logits_NV: torch.Tensor, block_N1: torch.Tensor) -> torch.Tensor:
-    """The logits of one block of each row [N, W]; -inf behind the end of the vocabulary."""
-    vocabulary = logits_NV.shape[1]
-    columns_NW = block_N1 * BLOCK + torch.arange(min(BLOCK, vocabulary), device=logits_NV.device)
-    if vocabulary % BLOCK == 0 or vocabulary < BLOCK:
-        return logits_NV.gather(1, columns_NW)
-    values_NW = logits_NV.gather(1, columns_NW.clamp(max=vocabulary - 1))
-    return values_NW.masked_fill_(columns_NW >= vocabulary, -torch.inf)
-
-
-def likeliest_N1(logits_NV: torch.Tensor, tops_NK: torch.Tensor) -> torch.Tensor:
-    """The first token with the largest logit."""
-    block_N1 = tops_NK.argmax(-1, keepdim=True)
-    return look_into(logits_NV, block_N1).argmax(-1, keepdim=True).add_(block_N1, alpha=BLOCK)
-
-
-def runner_up_N1(logits_NV: torch.Tensor, tops_NK: torch.Tensor) -> torch.Tensor:
-    """The second largest logit: of the other blocks or within the best one; -inf in a vocabulary of one."""
-    block_N1 = tops_NK.argmax(-1, keepdim=True)
-    others_N1 = tops_NK.scatter(1, block_N1, -torch.inf).amax(-1, keepdim=True)
-    inside_NW = look_into(logits_NV, block_N1)
-    rest_N1 = inside_NW.scatter(1, inside_NW.argmax(-1, keepdim=True), -torch.inf).amax(-1, keepdim=True)
-    return others_N1.maximum(rest_N1)
+            drawn_here_N1 = (temperature_N > 0)[:, None].to(logits_NV.device)
+            tokens_N1 = torch.where(drawn_here_N1, drawn_N1(logits_NV, draws, law.tops_NK, law.mass_NK), tokens_N1)
+    return Proposal(tokens_N1[:, 0].cpu(), law.probability(tokens_N1).cpu())
 
 
 # ------------------------------------------------------------------ a draw from it

@@ -1,6 +1,6 @@
 """The passes of a masked diffusion model over rows of a canvas: guidance, caches, and the head afterwards.
 
-    scorer = Scorer(network, canvas, guidances, caches)
+    scorer = Scorer(network, canvas); scorer.join(rows_R, guidances, caches)
     scores = scorer(rows_R, asked_RL, block_RL, block_R, w_R)
     for part, logits_nV in scores.chunks(): ...
 
@@ -20,38 +20,51 @@ E width, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 
 from unmask.decoding.rules.guidance import Guidance
-from unmask.decoding.rules.registry import Chosen, Parameter, Registered
+from unmask.decoding.rules.registry import Chosen, Registry, Rule, parameter
 from unmask.decoding.state.canvas import Canvas
 from unmask.model.alignment import At
 from unmask.model.backbone import Backbone, predictions
 from unmask.model.visibility import Sees, keys
 
 LOGITS_AT_ONCE = 1 << 24
-REFRESH = {"refresh": Parameter(0, 0, whole=True)}  # 0: at the start of each block only
+# What a view held in its last pass, where it was asked, and the hidden states there [L, E].
+Kept = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @dataclass(frozen=True)
-class Cache(Registered):
-    """How much of a row is run again."""
+class Cache(Rule):
+    """How much of a row is run again: all of it."""
 
-    window: str | None = None  # "prefix" or "dual"
-    reuse: bool = False
-    parameters: Mapping[str, Parameter] = field(default_factory=dict, hash=False)
+    window: ClassVar[str | None] = None  # "prefix" or "dual"
+    reuse: ClassVar[bool] = False
 
 
-CACHES: dict[str, Cache] = {
-    "none": Cache(),
-    "reuse": Cache(reuse=True),
-    "prefix": Cache(window="prefix", parameters=REFRESH),
-    "dual": Cache(window="dual", parameters=REFRESH),
-}
+CACHES: Registry[Cache] = Registry("cache")
+CACHES.register("none")(Cache)
+
+
+@CACHES.register("reuse")
+class Reuse(Cache):
+    reuse = True
+
+
+@CACHES.register("prefix")
+@dataclass(frozen=True)
+class Prefix(Cache):
+    window = "prefix"
+    refresh: float = parameter(0, 0, whole=True)  # 0: at the start of each block only
+
+
+@CACHES.register("dual")
+class Dual(Prefix):
+    window = "dual"
 
 
 @dataclass
@@ -101,31 +114,42 @@ class Views:
 class Scorer:
     """Runs passes and keeps what they leave behind: keys and values, or hidden states."""
 
-    def __init__(
-        self,
-        network: Backbone,
-        canvas: Canvas,
-        guidances: Sequence[Guidance],
-        caches: Sequence[Chosen[Cache]],
-    ) -> None:
-        rows = len(guidances)
-        self.network, self.canvas, self.guidances = network, canvas, guidances
+    def __init__(self, network: Backbone, canvas: Canvas) -> None:
+        table = canvas.table
+        self.network, self.canvas = network, canvas
         self.device = network.device
-        self.window = [cache.of.window for cache in caches]
-        self.reuses_B = torch.tensor([cache.of.reuse for cache in caches])
-        self.windowed_B = torch.tensor([window is not None for window in self.window])
-        self.dual_B = torch.tensor([window == "dual" for window in self.window])
-        self.refresh_B = torch.tensor([int(cache.values.get("refresh", 0)) for cache in caches])
-        self.block_B2 = torch.full((rows, 2), -1)  # the block at whose start a view was last run whole
-        self.since_B2 = torch.zeros((rows, 2), dtype=torch.int64)  # passes since
-        self.slots = None
-        if self.windowed_B.any():
-            guided = any(g.scale != 0 and window is not None for g, window in zip(guidances, self.window, strict=True))
-            count = int(self.windowed_B.sum())
-            longest = max((len(g.negative) for g in guidances if g.negative is not None), default=0)
-            self.slots = network.cache(count * (1 + guided), canvas.tokens_BL.shape[1] + longest)
-            self.place_B2 = torch.stack([self.windowed_B.cumsum(0) - 1, self.windowed_B.cumsum(0) - 1 + count], dim=1)
-        self.kept: dict[tuple[int, int], tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+        self.guidances: list[Guidance] = table.objects("guidance", Guidance)
+        self.reuses_B = table.rows("reuses", torch.bool)
+        self.windowed_B = table.rows("windowed", torch.bool)
+        self.dual_B = table.rows("dual", torch.bool)
+        self.refresh_B = table.rows("refresh", torch.int64)
+        self.block_B2 = table.rows("block run whole", torch.int64, -1, (2,))  # at whose start a view was last run whole
+        self.since_B2 = table.rows("passes since", torch.int64, 0, (2,))
+        self.places = table.places("cached"), table.places("cached blind")  # of a row's two views
+        self.slots: Any = None
+        self.room = (0, 0, 0)  # what it was made for: places for rows and for blind views, their length
+        self.kept: list[dict[int, Kept]] = table.objects("kept", dict)  # by view
+
+    def join(self, rows_R: torch.Tensor, guidances: Sequence[Guidance], caches: Sequence[Chosen[Cache]]) -> None:
+        """Rows with their guidance, and what of them is not run again. Raises `RuntimeError` where the cache, made for
+        rows that joined before and still run, has no place for them."""
+        for row, guidance in zip(rows_R.tolist(), guidances, strict=True):
+            self.guidances[row] = guidance
+        window = [cache.of.window for cache in caches]
+        self.reuses_B[rows_R] = torch.tensor([cache.of.reuse for cache in caches])
+        self.windowed_B[rows_R] = torch.tensor([name is not None for name in window])
+        self.dual_B[rows_R] = torch.tensor([name == "dual" for name in window])
+        self.refresh_B[rows_R] = torch.tensor([int(cache.values.get("refresh", 0)) for cache in caches])
+        guided = [guidance.scale != 0 for guidance in guidances]
+        cached_R = self.windowed_B[rows_R]
+        self.places[0].take(rows_R[cached_R])
+        self.places[1].take(rows_R[cached_R & torch.tensor(guided)])
+        longest = max((len(g.negative) for g in guidances if g.negative is not None), default=0)
+        need = (self.places[0].count, self.places[1].count, self.canvas.table.width + longest)
+        if need[0] and any(more > had for more, had in zip(need, self.room, strict=True)):
+            if self.slots is not None and int((self.places[0].place_B >= 0).sum()) > int(cached_R.sum()):
+                raise RuntimeError(f"the cache has {self.room[0]} places of {self.room[2]} positions; none is left")
+            self.slots, self.room = self.network.cache(need[0] + need[1], need[2]), need
 
     def __call__(
         self,
@@ -240,7 +264,8 @@ class Scorer:
                 hidden = self.windows(views, at)
                 self.since_B2[row_U[at], kind_U[at]] += 1
             elif name == "kept":
-                hidden = torch.cat([self.kept[self.key(views, int(u))][2][views.asked_UL[u]] for u in at])
+                states = [(self.kept[int(row_U[u])][int(kind_U[u])][2], views.asked_UL[u]) for u in at]
+                hidden = torch.cat([states_LE[asked_L] for states_LE, asked_L in states])
             else:
                 self.count(views, at, views.lengths_U[at])
                 hidden = self.whole(views, at, cached=name == "whole")
@@ -312,16 +337,19 @@ class Scorer:
         return row_N, place_N
 
     def place(self, views: Views, at: torch.Tensor) -> torch.Tensor:
-        return self.place_B2[views.row_U[at], views.kind_U[at]].to(self.device)
+        row_U, is_blind_U = views.row_U[at], views.kind_U[at] == 1
+        own_B, blind_B = (places.place_B for places in self.places)
+        return torch.where(is_blind_U, self.room[0] + blind_B[row_U], own_B[row_U]).to(self.device)
 
-    def key(self, views: Views, u: int) -> tuple[int, int]:
-        return int(views.row_U[u]), int(views.kind_U[u])
+    def kept_of(self, views: Views, u: int) -> Kept | None:
+        return self.kept[int(views.row_U[u])].get(int(views.kind_U[u]))
 
     def is_kept(self, views: Views, u: int) -> bool:
         """Whether a view holds what it held in its last pass, and was asked there for all it is asked for now."""
-        if not self.reuses_B[views.row_U[u]] or self.key(views, u) not in self.kept:
+        kept = self.kept_of(views, u)
+        if kept is None:
             return False
-        tokens_L, asked_L, _ = self.kept[self.key(views, u)]
+        tokens_L, asked_L, _ = kept
         length = int(views.lengths_U[u])
         same = len(tokens_L) == length and torch.equal(tokens_L, views.tokens_UL[u, :length])
         return same and not bool((views.asked_UL[u] & ~asked_L).any())
@@ -334,7 +362,7 @@ class Scorer:
                 spread_LE = hidden.new_zeros(len(asked_L), hidden.shape[-1])
                 spread_LE[asked_L.to(hidden.device)] = hidden_nE
                 tokens_L = views.tokens_UL[u, : int(views.lengths_U[u])].clone()
-                self.kept[self.key(views, u)] = (tokens_L, asked_L, spread_LE)
+                self.kept[int(views.row_U[u])][int(views.kind_U[u])] = (tokens_L, asked_L, spread_LE)
 
 
 def widen(x_UL: torch.Tensor, width: int, fill: int | bool) -> torch.Tensor:

@@ -26,12 +26,13 @@ Shapes: R rows in a turn, L positions, N proposals.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
-from unmask.decoding.rules.registry import Parameter, Registered
+from unmask.decoding.rules.answers import Answers
+from unmask.decoding.rules.registry import Registry, Rule
 from unmask.decoding.state.turn import ORDERING, UNMASKING, Turn
 
 LAST_T = 1e-5
@@ -40,71 +41,126 @@ TIE = 1e-5
 
 
 @dataclass(frozen=True)
-class Order(Registered):
-    """A rule: `blind` ranks a turn before the pass, `judge` names the statistic of proposals that ranks them."""
+class Order(Rule):
+    """A rule: `priority`, or `takes` where it needs no quota. One that reads nothing is blind: it is asked before the
+    pass, without answers."""
 
-    blind: Callable[[Turn], torch.Tensor] | None = None  # turn -> priority_RL
-    judge: str | None = None  # "probability", "margin" or "entropy"
-    sign: float = 1.0
-    unmasks: Callable[[Turn], torch.Tensor] | None = None  # turn -> chosen_RL: an order that needs no quota
-    one_by_one: bool = False
-    parameters: Mapping[str, Parameter] = field(default_factory=dict, hash=False)
+    own_quota: ClassVar[bool] = False  # `takes` says which positions a step writes
+    one_by_one: ClassVar[bool] = False  # a pass per token, so that there is no number of steps
+    scored: ClassVar[bool] = False  # it has a `score`
 
-    @property
-    def own_quota(self) -> bool:
-        return self.unmasks is not None or self.one_by_one
+    def priority(self, turn: Turn, answers: Answers | None) -> torch.Tensor:
+        """[R, L], the highest first."""
+        raise NotImplementedError
 
-    def score(self, statistic: torch.Tensor) -> torch.Tensor:
-        """The statistic as a score of at most 0 in nats: log p, log margin, minus entropy. For noise and `p2`."""
-        return self.sign * statistic if self.judge == "entropy" else statistic.clamp(min=1e-300).log()
+    def takes(self, turn: Turn) -> torch.Tensor:
+        """Bool [R, L]: which of `turn.eligible_RL` this step writes."""
+        raise NotImplementedError
 
-
-def by_key(turn: Turn) -> torch.Tensor:
-    return turn.keys_RL
+    def score(self, answers: Answers, standing: bool = False) -> torch.Tensor:
+        """Proposals in nats, at most 0: what noise is added to and `p2` compares. standing: tokens that stand there."""
+        raise NotImplementedError
 
 
-def at_random(turn: Turn) -> torch.Tensor:
+ORDERS: Registry[Order] = Registry("order")
+
+
+class Judged(Order):
+    """Ranks proposals by the one statistic that it reads."""
+
+    scored = True
+    sign: ClassVar[float] = 1.0
+
+    def priority(self, turn: Turn, answers: Answers | None) -> torch.Tensor:
+        assert answers is not None
+        return self.sign * answers[self.reads[0]]
+
+    def score(self, answers: Answers, standing: bool = False) -> torch.Tensor:
+        return answers[self.reads[0]].clamp(min=1e-300).log()
+
+
+@ORDERS.register("ancestral")
+class Ancestral(Order):
+    """The masks that a step unmasks: those whose pre-drawn time falls into it, or, where remasking gives new times,
+    each with the turn's own share."""
+
+    own_quota = True
+
+    def priority(self, turn: Turn, answers: Answers | None) -> torch.Tensor:
+        return turn.keys_RL
+
+    def takes(self, turn: Turn) -> torch.Tensor:
+        if turn.share_R is not None:
+            chosen_RL = turn.eligible_RL & (turn.uniforms(UNMASKING) < turn.share_R[:, None])
+        else:
+            s_R = 1 - (turn.step_R + 1).double() / turn.steps_R * (1 - LAST_T)
+            chosen_RL = turn.eligible_RL & (turn.keys_RL >= s_R[:, None])
+        return torch.where(turn.last_R[:, None], turn.open_RL, chosen_RL)
+
+
+@ORDERS.register("first-hitting")
+class FirstHitting(Ancestral):
+    """The mask with the largest uniform."""
+
+    one_by_one = True
+
+    def takes(self, turn: Turn) -> torch.Tensor:
+        return top(turn.keys_RL, turn.eligible_RL, turn.left_R.clamp(max=1))
+
+
+@ORDERS.register("confidence")
+class Confidence(Judged):
+    reads = ("probability",)
+
+    def score(self, answers: Answers, standing: bool = False) -> torch.Tensor:
+        return answers["given" if standing else "probability"].clamp(min=1e-300).log()
+
+
+@ORDERS.register("margin")
+class Margin(Judged):
+    reads = ("margin",)
+
+
+@ORDERS.register("entropy")
+class Entropy(Judged):
+    reads = ("entropy",)
+    sign = -1.0
+
+    def score(self, answers: Answers, standing: bool = False) -> torch.Tensor:
+        return self.sign * answers["entropy"]
+
+
+@ORDERS.register("high-entropy")
+class HighEntropy(Entropy):
+    sign = 1.0
+
+
+@ORDERS.register("random")
+class Random(Order):
     """One random order of a row's positions; where remasking opens some of them again, a new one each step: under the
     old one what came first would, taken back, be the first to come again, and even under a new key of its own it would
     stand before masks that are left because theirs are low."""
-    return turn.keys_RL if turn.share_R is None else turn.uniforms(ORDERING)
+
+    def priority(self, turn: Turn, answers: Answers | None) -> torch.Tensor:
+        return turn.keys_RL if turn.share_R is None else turn.uniforms(ORDERING)
 
 
-def by_position(turn: Turn) -> torch.Tensor:
-    return -torch.arange(turn.open_RL.shape[1], dtype=torch.float64).expand(turn.open_RL.shape)
+@ORDERS.register("left-to-right")
+class LeftToRight(Order):
+    def priority(self, turn: Turn, answers: Answers | None) -> torch.Tensor:
+        return -torch.arange(turn.open_RL.shape[1], dtype=torch.float64).expand(turn.open_RL.shape)
 
 
-def by_reversed_bits(turn: Turn) -> torch.Tensor:
+@ORDERS.register("dilated")
+class Dilated(Order):
     """Minus the index within the block with its bits reversed: 0, 1/2, 1/4, 3/4, ... of the block."""
-    bits = max(1, int(turn.index_RL.max()).bit_length())
-    reversed_RL = torch.zeros_like(turn.index_RL)
-    for bit in range(bits):
-        reversed_RL |= (turn.index_RL >> bit & 1) << (bits - 1 - bit)
-    return -reversed_RL.double()
 
-
-def ancestral(turn: Turn) -> torch.Tensor:
-    """The masks that this step unmasks: those whose pre-drawn time falls into it, or, where remasking gives new
-    times, each with the turn's own share."""
-    if turn.share_R is not None:
-        chosen_RL = turn.open_RL & (turn.uniforms(UNMASKING) < turn.share_R[:, None])
-    else:
-        s_R = 1 - (turn.step_R + 1).double() / turn.steps_R * (1 - LAST_T)
-        chosen_RL = turn.open_RL & (turn.keys_RL >= s_R[:, None])
-    return torch.where(turn.last_R[:, None], turn.open_RL, chosen_RL)
-
-
-ORDERS: dict[str, Order] = {
-    "ancestral": Order(blind=by_key, unmasks=ancestral),
-    "first-hitting": Order(blind=by_key, one_by_one=True),
-    "confidence": Order(judge="probability"),
-    "margin": Order(judge="margin"),
-    "entropy": Order(judge="entropy", sign=-1.0),
-    "high-entropy": Order(judge="entropy"),
-    "random": Order(blind=at_random),
-    "left-to-right": Order(blind=by_position),
-    "dilated": Order(blind=by_reversed_bits),
-}
+    def priority(self, turn: Turn, answers: Answers | None) -> torch.Tensor:
+        bits = max(1, int(turn.index_RL.max()).bit_length())
+        reversed_RL = torch.zeros_like(turn.index_RL)
+        for bit in range(bits):
+            reversed_RL |= (turn.index_RL >> bit & 1) << (bits - 1 - bit)
+        return -reversed_RL.double()
 
 
 def ranking(priority_RL: torch.Tensor, among_RL: torch.Tensor, tie: float = 0.0) -> torch.Tensor:

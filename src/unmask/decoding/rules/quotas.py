@@ -17,54 +17,55 @@ entropy-bounded  the longest prefix with (sum of H) - (max of H) <= gamma (arXiv
 klass            every c > tau whose prediction held still: KL(now || pass before) < kl for `history` passes
                  (arXiv 2511.05664); tau 0.9, kl 0.01, history 2
 
-Shapes: R rows, K ranks (open positions by priority, then the rest).
+Shapes: R rows, L positions, K ranks (positions that may be written by priority, then the rest).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 
+from unmask.decoding.rules.answers import Ranked
 from unmask.decoding.rules.orders import LAST_T
-from unmask.decoding.rules.registry import Parameter, Registered
+from unmask.decoding.rules.registry import Registry, Rule, parameter
 from unmask.decoding.state.turn import Turn
 
 
-@dataclass
-class Ranked:
-    """Statistics of each row's open positions, the order's first choice first."""
-
-    open_RK: torch.Tensor  # False: no more open positions
-    confidence_RK: torch.Tensor
-    entropy_RK: torch.Tensor | None = None
-    held_RK: torch.Tensor | None = None  # passes in a row whose prediction hardly moved
-
-
-Values = Mapping[str, float]
-
-
 @dataclass(frozen=True)
-class Quota(Registered):
-    """A rule: `count` from the turn before the pass, or `admit` from what the pass said (exactly one is set)."""
+class Quota(Rule):
+    """A rule: `count` before the pass, or, where it is adaptive, `admit` after it."""
 
-    count: Callable[[Turn], torch.Tensor] | None = None  # turn -> count_R
-    admit: Callable[[Ranked, Values], torch.Tensor] | None = None  # -> bool_RK
-    entropy: bool = False  # `admit` reads it
-    history: bool = False
-    parameters: Mapping[str, Parameter] = field(default_factory=dict, hash=False)
+    adaptive: ClassVar[bool] = False
+
+    def count(self, turn: Turn) -> torch.Tensor:
+        """How many positions of each row a step writes [R]; at a block's last step all are."""
+        raise NotImplementedError
+
+    def admit(self, turn: Turn, ranked: Ranked) -> torch.Tensor:
+        """Bool [R, K]: which of the ranked positions the pass allows to write."""
+        raise NotImplementedError
 
 
-def paper(turn: Turn) -> torch.Tensor:
-    if turn.share_R is not None:
-        return (turn.left_R * turn.share_R).long()
-    shares = {steps: unmask_share(steps) for steps in set(turn.steps_R.tolist())}
-    last_R = turn.steps_R - 1
-    at_R = torch.minimum(turn.step_R, last_R)
-    share_R = torch.stack([shares[n][i] for n, i in zip(turn.steps_R.tolist(), at_R.tolist(), strict=True)])
-    return (turn.left_R * share_R).long()
+QUOTAS: Registry[Quota] = Registry("quota")
+
+
+class Adaptive(Quota):
+    adaptive = True
+
+
+@QUOTAS.register("paper")
+class Paper(Quota):
+    def count(self, turn: Turn) -> torch.Tensor:
+        if turn.share_R is not None:
+            return (turn.left_R * turn.share_R).long()
+        shares = {steps: unmask_share(steps) for steps in set(turn.steps_R.tolist())}
+        last_R = turn.steps_R - 1
+        at_R = torch.minimum(turn.step_R, last_R)
+        share_R = torch.stack([shares[n][i] for n, i in zip(turn.steps_R.tolist(), at_R.tolist(), strict=True)])
+        return (turn.left_R * share_R).long()
 
 
 @lru_cache(maxsize=64)
@@ -74,49 +75,67 @@ def unmask_share(steps: int) -> torch.Tensor:
     return 1 - t[1:] / t[:-1]
 
 
-def even(turn: Turn) -> torch.Tensor:
-    steps_left_R = (turn.steps_R - turn.step_R).clamp(min=1)
-    return -(-turn.left_R // steps_left_R)
+@QUOTAS.register("even")
+class Even(Quota):
+    def count(self, turn: Turn) -> torch.Tensor:
+        steps_left_R = (turn.steps_R - turn.step_R).clamp(min=1)
+        return -(-turn.left_R // steps_left_R)
 
 
-def threshold(ranked: Ranked, values: Values) -> torch.Tensor:
-    return ranked.confidence_RK > values["threshold"]
+@QUOTAS.register("threshold")
+@dataclass(frozen=True)
+class Threshold(Adaptive):
+    reads = ("best",)
+    threshold: float = parameter(0.9, 0.0, 1.0, above=True)
+
+    def admit(self, turn: Turn, ranked: Ranked) -> torch.Tensor:
+        return ranked["best"] > self.threshold
 
 
-def factor(ranked: Ranked, values: Values) -> torch.Tensor:
+@QUOTAS.register("factor")
+@dataclass(frozen=True)
+class Factor(Adaptive):
     """Lengths k whose k-th confidence, or a worse one before it, satisfies the bound; the longest wins."""
-    k_K = torch.arange(1, ranked.open_RK.shape[1] + 1)
-    worst_RK = ranked.confidence_RK.cummin(1).values
-    return longest(ranked.open_RK & ((k_K + 1) * (1 - worst_RK) < values["factor"]))
+
+    reads = ("best",)
+    factor: float = parameter(1.0, above=True)
+
+    def admit(self, turn: Turn, ranked: Ranked) -> torch.Tensor:
+        k_K = torch.arange(1, ranked.open_RK.shape[1] + 1)
+        worst_RK = ranked["best"].cummin(1).values
+        return longest(ranked.open_RK & ((k_K + 1) * (1 - worst_RK) < self.factor))
 
 
-def entropy_bounded(ranked: Ranked, values: Values) -> torch.Tensor:
-    assert ranked.entropy_RK is not None
-    entropy_RK = ranked.entropy_RK.masked_fill(~ranked.open_RK, 0)
-    spent_RK = entropy_RK.cumsum(1) - entropy_RK.cummax(1).values
-    return longest(ranked.open_RK & (spent_RK <= values["bound"]))
+@QUOTAS.register("entropy-bounded")
+@dataclass(frozen=True)
+class EntropyBounded(Adaptive):
+    reads = ("entropy",)
+    bound: float = parameter(0.1)
+
+    def admit(self, turn: Turn, ranked: Ranked) -> torch.Tensor:
+        entropy_RK = ranked["entropy"].masked_fill(~ranked.open_RK, 0)
+        spent_RK = entropy_RK.cumsum(1) - entropy_RK.cummax(1).values
+        return longest(ranked.open_RK & (spent_RK <= self.bound))
 
 
-def klass(ranked: Ranked, values: Values) -> torch.Tensor:
-    assert ranked.held_RK is not None
-    return (ranked.confidence_RK > values["threshold"]) & (ranked.held_RK >= values["history"])
+@QUOTAS.register("klass")
+@dataclass(frozen=True)
+class Klass(Adaptive):
+    """Counts, in a column, the passes in a row in which a position's prediction hardly moved."""
+
+    reads = ("best", "drift")
+    threshold: float = parameter(0.9, 0.0, 1.0, above=True)
+    kl: float = parameter(0.01, above=True)
+    history: float = parameter(2, 1, whole=True)
+
+    def admit(self, turn: Turn, ranked: Ranked) -> torch.Tensor:
+        held_BL = turn.table.positions("klass: held", torch.int64)
+        answers, held_RL = ranked.answers, held_BL[turn.rows_R]
+        still_RL = torch.where(answers["drift"] < self.kl, held_RL + 1, 0)
+        held_RL = held_BL[turn.rows_R] = torch.where(answers.asked_RL, still_RL, held_RL)
+        return (ranked["best"] > self.threshold) & (ranked.ranked(held_RL) >= self.history)
 
 
 def longest(fits_RK: torch.Tensor) -> torch.Tensor:
     """Every rank up to the last that fits."""
     return fits_RK.flip(1).cummax(1).values.flip(1)
-
-
-SHARE = Parameter(0.9, 0.0, 1.0, above=True)
-QUOTAS: dict[str, Quota] = {
-    "paper": Quota(count=paper),
-    "even": Quota(count=even),
-    "threshold": Quota(admit=threshold, parameters={"threshold": SHARE}),
-    "factor": Quota(admit=factor, parameters={"factor": Parameter(1.0, above=True)}),
-    "entropy-bounded": Quota(admit=entropy_bounded, entropy=True, parameters={"bound": Parameter(0.1)}),
-    "klass": Quota(
-        admit=klass,
-        history=True,
-        parameters={"threshold": SHARE, "kl": Parameter(0.01, above=True), "history": Parameter(2, 1, whole=True)},
-    ),
-}

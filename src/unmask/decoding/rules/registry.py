@@ -1,17 +1,24 @@
 """Rules by name: what an option such as ``quota="threshold:0.9"`` means, and which values it may have.
 
     rule = choose("quota", QUOTAS, "klass:threshold=0.9,kl=0.01")
-    rule.name, rule.of, rule.values            # "klass", the registered `Quota`, {"threshold": 0.9, "kl": 0.01, ...}
+    rule.name, rule.of, rule.values            # "klass", a `Quota` with these values, {"threshold": 0.9, ...}
 
-A rule is written ``name``, ``name:value`` (its first parameter) or ``name:key=value,key=value``.
+A rule is written ``name``, ``name:value`` (its first parameter) or ``name:key=value,key=value``. It is a class whose
+parameters are its fields, registered by a line above it, in a file of this folder, which needs no other change:
+
+    @QUOTAS.register("threshold")
+    @dataclass(frozen=True)
+    class Threshold(Quota):
+        threshold: float = parameter(0.9, 0.0, 1.0, above=True)
 """
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, TypeVar
 
 from unmask.errors import UserError, nearest
 
@@ -45,13 +52,46 @@ class Parameter:
         return f"{kind} in {'(' if self.above else '['}{self.low:g}, {self.high:g}]"
 
 
-class Registered:
-    """What a registry holds: something with parameters."""
+def parameter(
+    default: float, low: float = 0.0, high: float = math.inf, above: bool = False, whole: bool = False
+) -> Any:
+    """A rule's field that options can set; see `Parameter`."""
+    return dataclasses.field(default=default, metadata={"parameter": Parameter(default, low, high, above, whole)})
 
-    parameters: Mapping[str, Parameter]
+
+@dataclass(frozen=True)
+class Rule:
+    """Something with parameters that reads statistics of the proposals (see `statistics`); nothing of a row's state
+    is its own: what it remembers are columns of the table, asked for by name where they are used."""
+
+    reads: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    def parameters(cls) -> dict[str, Parameter]:
+        found = {field.name: field.metadata.get("parameter") for field in dataclasses.fields(cls)}
+        return {name: parameter for name, parameter in found.items() if parameter is not None}
 
 
-T = TypeVar("T", bound=Registered)
+T = TypeVar("T", bound=Rule)
+
+
+class Registry(dict[str, type[T]]):
+    """Rules of one kind by their names, in the order in which they were registered."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def register(self, name: str) -> Callable[[type[T]], type[T]]:
+        """Gives a rule its name. Raises `UserError` for one that is taken."""
+
+        def named(rule: type[T]) -> type[T]:
+            if name in self:
+                raise UserError(f"{self.kind} '{name}' is registered twice; give one of the two another name")
+            self[name] = rule
+            return rule
+
+        return named
 
 
 @dataclass(frozen=True)
@@ -60,7 +100,10 @@ class Chosen(Generic[T]):
 
     name: str
     of: T
-    values: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    @property
+    def values(self) -> Mapping[str, float]:
+        return {name: getattr(self.of, name) for name in self.of.parameters()}
 
     @property
     def spec(self) -> str:
@@ -69,20 +112,21 @@ class Chosen(Generic[T]):
         return f"{self.name}:{values}" if values else self.name
 
 
-def choose(option: str, registry: Mapping[str, T], spec: Any) -> Chosen[T]:
+def choose(option: str, registry: Mapping[str, type[T]], spec: Any) -> Chosen[T]:
     """The rule that `spec` names. Raises `UserError` for an unknown one (listing all), or values out of range."""
     name, _, given = str(spec).partition(":")
     if name not in registry:
         raise UserError(f"{option} '{name}' is unknown{nearest(name, registry)}; give one of {', '.join(registry)}")
     rule = registry[name]
-    values = {key: parameter.default for key, parameter in rule.parameters.items()}
+    parameters = rule.parameters()
+    values = {key: parameter.default for key, parameter in parameters.items()}
     for number, piece in enumerate(piece for piece in given.split(",") if piece):
         key, equals, value = piece.partition("=")
         if not equals:
-            keys = list(rule.parameters)
+            keys = list(parameters)
             key, value = (keys[number] if number < len(keys) else piece), piece
-        if key not in rule.parameters:
-            takes = f"takes {', '.join(rule.parameters)}" if rule.parameters else "takes no value"
+        if key not in parameters:
+            takes = f"takes {', '.join(parameters)}" if parameters else "takes no value"
             raise UserError(f"{option} {name} has no '{key}'; it {takes}")
-        values[key] = rule.parameters[key].check(f"{option} {name}: {key}", value)
-    return Chosen(name, rule, values)
+        values[key] = parameters[key].check(f"{option} {name}: {key}", value)
+    return Chosen(name, rule(**values))

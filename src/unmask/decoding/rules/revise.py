@@ -1,126 +1,96 @@
-"""Taking back what was written: the remasking and editing rules.
+"""Taking back what was written: what a remasking or editing rule is. The rules: `remdm`, `p2`, `edit`.
 
     generate(model, prompts, order="ancestral", steps=128, revise="remdm-cap:0.008")
     generate(model, prompts, order="confidence", quota="threshold:0.7", revise="edit:0.9")
 
-remdm-*  (arXiv 2503.00307) at a step from t to s a committed token becomes a mask again with probability sigma, and a
-         mask a token with (alpha_s - (1 - sigma) alpha_t) / (1 - alpha_t); alpha_t = 1 - t, sigma at most
-         sigma_max = min(1, (1 - alpha_s) / alpha_t). The last step remasks nothing and commits all.
-         cap      sigma = min(eta, sigma_max); eta 0.008
-         rescale  sigma = eta sigma_max; eta 0.015
-         conf     sigma of a token = sigma_max softmax(-p) over the committed ones, p its probability when committed
-         loop     alpha rises to alpha_on while the time falls from 1 to t_on; stays there until t_off with
-                  sigma = min(eta, sigma_max); then rises to 1. eta 0.02, t_on 0.55, t_off 0.05, alpha_on 0.9
-p2       (arXiv 2502.03540, self-planning) a pass judges committed tokens and proposals alike, the former's score
-         (log p, log margin, -entropy) times eta, and masks the lowest; eta 1
-edit     (LLaDA2.1) a committed token gives way to another with probability above `threshold`; when nothing is masked
-         any more, further passes (at most `passes`) edit until nothing changes. threshold 0.9, passes 16
+A revision is asked before a row's step (`before`: what is opened again, what the pass is asked about besides, how many
+masks are unmasked), after the pass (`after`: it may change what is written, opened again or written anew), when nothing
+is open any more (`done`: whether the block is), and when a block is left (`leave`).
 
 Shapes: R rows in a turn, L positions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import ClassVar
 
 import torch
 
-from unmask.decoding.rules.orders import LAST_T
-from unmask.decoding.rules.registry import Parameter, Registered
+from unmask.decoding.rules.answers import Answers
+from unmask.decoding.rules.orders import Order
+from unmask.decoding.rules.registry import Registry, Rule
+from unmask.decoding.state.canvas import Canvas
 from unmask.decoding.state.turn import Turn
-
-Values = Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Revision(Registered):
-    """A rule: `sigma` (ReMDM: how likely a token is remasked, before the pass), or one of the two flags."""
-
-    sigma: Callable[[Turn, torch.Tensor, Values], torch.Tensor] | None = None  # turn, sigma_max_R -> sigma_RL
-    alpha: Callable[[torch.Tensor, Values], torch.Tensor] | None = None  # time -> share of tokens; None: 1 - t
-    rerank: bool = False
-    edit: bool = False
-    parameters: Mapping[str, Parameter] = field(default_factory=dict, hash=False)
 
 
 @dataclass
-class Remasking:
-    """What a step of ReMDM does before its pass."""
+class Before:
+    """What a revision wants of a step before its pass; None: nothing."""
 
-    sigma_RL: torch.Tensor
-    share_R: torch.Tensor  # of the masks that it unmasks
-
-
-def remasking(turn: Turn, revision: Revision, values: Values) -> Remasking:
-    """The probabilities of a step, float64."""
-    steps_R = turn.steps_R.double()
-    t_R = 1 - turn.step_R / steps_R * (1 - LAST_T)
-    s_R = 1 - (turn.step_R + 1) / steps_R * (1 - LAST_T)
-    alpha = revision.alpha or (lambda time_R, _: 1 - time_R)
-    alpha_t_R, alpha_s_R = alpha(t_R, values), alpha(s_R, values)
-    sigma_max_R = ((1 - alpha_s_R) / alpha_t_R.clamp(min=1e-12)).clamp(max=1)
-    assert revision.sigma is not None
-    sigma_RL = revision.sigma(turn, sigma_max_R, values)
-    # The published `conf` gives masks no sigma of their own; for the others it is the same everywhere.
-    sigma_R = sigma_RL.amin(1) if revision.sigma is not by_confidence else torch.zeros_like(t_R)
-    share_R = (alpha_s_R - (1 - sigma_R) * alpha_t_R) / (1 - alpha_t_R).clamp(min=1e-12)
-    return Remasking(sigma_RL, share_R.clamp(0, 1))
+    share_R: torch.Tensor | None = None  # of the masks that the step unmasks, for rules that follow the noise level
+    reopen_RL: torch.Tensor | None = None  # opened again once the pass has seen them, or without a pass
+    asks_RL: torch.Tensor | None = None  # committed positions that the pass judges as well
+    needs_R: torch.Tensor | None = None  # rows that need a pass whatever the quota says
+    shows_RL: torch.Tensor | None = None  # tokens that open positions show in this pass, in place of the mask
 
 
-def capped(turn: Turn, sigma_max_R: torch.Tensor, values: Values) -> torch.Tensor:
-    return everywhere(turn, sigma_max_R.clamp(max=values["eta"]))
+class Step:
+    """A turn and what its pass said; what comes of it, for a revision to change."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        order: Order,
+        answers: Answers,
+        count_R: torch.Tensor | None,
+        reopen_RL: torch.Tensor | None,
+        select: Callable[[Step], torch.Tensor],
+    ) -> None:
+        self.turn, self.order, self.answers, self.select = turn, order, answers, select
+        self.count_R = count_R  # how many positions a fixed quota writes
+        self.reopen_RL = reopen_RL  # committed positions that are opened again
+        self.rewrite_RL: torch.Tensor | None = None  # committed positions that take the token proposed there
+        self.noise_RL: torch.Tensor | None = None  # on the order's scores; None: none
+
+    @cached_property
+    def score_RL(self) -> torch.Tensor:
+        """The proposals' scores in nats, noise included."""
+        score_RL = self.order.score(self.answers)
+        return score_RL if self.noise_RL is None else score_RL + self.noise_RL
+
+    @cached_property
+    def priority_RL(self) -> torch.Tensor:
+        return self.order.priority(self.turn, self.answers) if self.noise_RL is None else self.score_RL
+
+    @cached_property
+    def chosen_RL(self) -> torch.Tensor:
+        """Open positions that are written: what order and quota say, unless a revision has set something else."""
+        return self.select(self)
 
 
-def rescaled(turn: Turn, sigma_max_R: torch.Tensor, values: Values) -> torch.Tensor:
-    return everywhere(turn, sigma_max_R * values["eta"])
+@dataclass(frozen=True)
+class Revision(Rule):
+    """A rule that takes tokens back, or others in their place."""
+
+    judges: ClassVar[bool] = False  # it asks about committed positions; at these the likeliest token is proposed
+    needs_steps: ClassVar[bool] = True  # it goes only with a fixed number of steps
+    needs_scores: ClassVar[bool] = False  # and only with an order that scores tokens
+
+    def before(self, turn: Turn) -> Before:
+        return Before()
+
+    def after(self, step: Step) -> None:
+        """May set `chosen_RL`, `reopen_RL` and `rewrite_RL`."""
+
+    def done(self, turn: Turn) -> torch.Tensor:
+        """Bool [R]: of rows with nothing open in their block, those that are done with it."""
+        return turn.left_R == 0
+
+    def leave(self, canvas: Canvas, rows_R: torch.Tensor) -> None:
+        """Rows leave their block."""
 
 
-def by_confidence(turn: Turn, sigma_max_R: torch.Tensor, values: Values) -> torch.Tensor:
-    committed_RL = turn.committed_RL
-    weight_RL = (-turn.canvas.probability_BL[turn.rows_R]).exp() * committed_RL
-    return sigma_max_R[:, None] * weight_RL / weight_RL.sum(1, keepdim=True).clamp(min=1e-12)
-
-
-def looped(turn: Turn, sigma_max_R: torch.Tensor, values: Values) -> torch.Tensor:
-    """Remasking only while the time lies between t_on and t_off."""
-    t_R = 1 - turn.step_R / turn.steps_R.double() * (1 - LAST_T)
-    inside_R = (t_R <= values["t_on"]) & (t_R > values["t_off"])
-    return everywhere(turn, sigma_max_R.clamp(max=values["eta"]) * inside_R)
-
-
-def looped_alpha(time_R: torch.Tensor, values: Values) -> torch.Tensor:
-    on, off, alpha_on = values["t_on"], values["t_off"], values["alpha_on"]
-    early_R = alpha_on * (1 - time_R) / max(1 - on, 1e-12)
-    late_R = 1 - (1 - alpha_on) * time_R / max(off, 1e-12)
-    return torch.where(time_R > on, early_R, torch.where(time_R > off, torch.full_like(time_R, alpha_on), late_R))
-
-
-def everywhere(turn: Turn, sigma_R: torch.Tensor) -> torch.Tensor:
-    return sigma_R[:, None].expand(turn.open_RL.shape)
-
-
-def eta(default: float) -> dict[str, Parameter]:
-    return {"eta": Parameter(default, 0.0, 1.0)}
-
-
-REVISIONS: dict[str, Revision] = {
-    "remdm-cap": Revision(sigma=capped, parameters=eta(0.008)),
-    "remdm-rescale": Revision(sigma=rescaled, parameters=eta(0.015)),
-    "remdm-conf": Revision(sigma=by_confidence),
-    "remdm-loop": Revision(
-        sigma=looped,
-        alpha=looped_alpha,
-        parameters={
-            **eta(0.02),
-            "t_on": Parameter(0.55, 0.0, 1.0),
-            "t_off": Parameter(0.05, 0.0, 1.0),
-            "alpha_on": Parameter(0.9, 0.0, 1.0),
-        },
-    ),
-    "p2": Revision(rerank=True, parameters={"eta": Parameter(1.0)}),
-    "edit": Revision(
-        edit=True,
-        parameters={"threshold": Parameter(0.9, 0.0, 1.0, above=True), "passes": Parameter(16, 0, whole=True)},
-    ),
-}
+REVISIONS: Registry[Revision] = Registry("revise")

@@ -4,8 +4,9 @@
     canvas.commit(rows_R, chosen_RL, tokens_RL, probability_RL, step_R)
 
 A row is its prompt, in which mask tokens are blanks, followed by `length` new positions; shorter rows are padded on
-the right. The canvas lives on the CPU: only tokens go to the model's device and only proposals come back. A ``watch``
-callback is given the canvas itself after every pass, to be read, not written.
+the right. Which positions are open is a column of its own: what an open position shows (the mask, unless a rule shows
+something else there) says nothing. The canvas lives on the CPU: only tokens go to the model's device and only proposals
+come back. A ``watch`` callback is given the canvas itself after every pass, to be read, not written.
 
 Shapes: B rows, L positions, R rows taking part in a pass.
 """
@@ -18,42 +19,36 @@ from typing import Any
 
 import torch
 
+from unmask.decoding.state.table import Table
+
 
 class Canvas:
-    """State of a batch while it is filled; all tensors are [B, L] or [B] and lie on the CPU."""
+    """State of a batch while it is filled; all tensors are [B, L] or [B], columns of the table, and lie on the CPU."""
 
-    def __init__(
-        self,
-        tokens_BL: torch.Tensor,
-        new_BL: torch.Tensor,
-        lengths_B: torch.Tensor,
-        starts_B: torch.Tensor,
-        mask_id: int,
-        added_B: torch.Tensor | None = None,
-    ) -> None:
-        rows = len(tokens_BL)
-        self.mask_id = mask_id
-        self.tokens_BL = tokens_BL
-        self.new_BL = new_BL  # positions this call fills
-        self.open_BL = new_BL.clone()  # those of them not filled now
-        self.forced_BL = torch.zeros_like(new_BL)  # those filled by the caller's word
-        self.lengths_B = lengths_B  # a row's positions; beyond lies padding
-        self.starts_B = starts_B  # where a row's continuation begins: the length of its prompt
+    def __init__(self, table: Table, mask_id: int) -> None:
+        self.table, self.mask_id = table, mask_id
+        self.tokens_BL = table.positions("tokens", torch.int64, mask_id)  # what an open position shows, too
+        self.new_BL = table.positions("new", torch.bool)  # positions this call fills
+        self.open_BL = table.positions("open", torch.bool)  # those of them not filled now
+        self.forced_BL = table.positions("forced", torch.bool)  # those filled by the caller's word
+        self.spanned_BL = table.positions("spanned", torch.bool)  # those of patterns, see `limits`
+        self.rank_BL = table.positions("rank", torch.int64)  # index among the row's new positions
+        self.probability_BL = table.positions("probability", torch.float64)
+        self.step_BL = table.positions("step", torch.int64, -1)
+        self.lengths_B = table.rows("length", torch.int64)  # a row's positions; beyond lies padding
+        self.starts_B = table.rows("start", torch.int64)  # where its continuation begins: the length of its prompt
         # How many tokens of it the caller did not give: the end of sequence behind which a text begins.
-        self.added_B = torch.zeros_like(starts_B) if added_B is None else added_B
-        self.rank_BL = new_BL.cumsum(1) - 1  # index among the row's new positions; meaningless elsewhere
-        self.probability_BL = torch.zeros(tokens_BL.shape, dtype=torch.float64)
-        self.step_BL = torch.full(tokens_BL.shape, -1)
-        self.nfe_B = torch.zeros(rows, dtype=torch.int64)
-        self.computed_B = torch.zeros(rows, dtype=torch.int64)  # token positions the network ran for the row
+        self.added_B = table.rows("added", torch.int64)
+        self.nfe_B = table.rows("nfe", torch.int64)
+        self.computed_B = table.rows("computed", torch.int64)  # token positions the network ran for the row
+        self.started_B = table.rows("started", torch.float64)
+        self.first_B = table.rows("first", torch.float64, -1.0)  # seconds until the first commit
+        self.finished_B = table.rows("finished", torch.float64, -1.0)  # and until the last one
+        self.seeds: list[tuple[int, int]] = table.objects("seed", lambda: (0, 0))
+        self.ended: list[str | None] = table.objects("ended", lambda: None)  # why a row ended before its length
+        self.trace: list[list[dict[str, Any]] | None] = table.objects("trace", lambda: None)
         self.passes = 0  # passes of the batch so far; a guided pass counts once here, twice in nfe_B
-        self.seeds: list[tuple[int, int]] = [(0, row) for row in range(rows)]
-        self.ended: list[str | None] = [None] * rows  # why a row ended before its length
-        self.trace: list[list[dict[str, Any]]] | None = None
         self.done = False
-        self.started = time.perf_counter()
-        self.first_B = torch.full((rows,), -1.0, dtype=torch.float64)  # seconds until the first commit
-        self.finished_B = torch.full((rows,), -1.0, dtype=torch.float64)  # and until the last one
 
     @classmethod
     def of(
@@ -65,25 +60,42 @@ class Canvas:
         trace: bool = False,
         added: Sequence[int] | None = None,
     ) -> Canvas:
-        """Rows of `prompts` (in which `mask_id` marks a blank), each followed by so many new positions."""
-        starts_B = torch.tensor([len(prompt) for prompt in prompts])
-        lengths_B = starts_B + torch.tensor(list(lengths))
-        tokens_BL = torch.full((len(prompts), int(lengths_B.max())), mask_id)
-        for row, prompt in enumerate(prompts):
-            tokens_BL[row, : len(prompt)] = torch.tensor(prompt, dtype=torch.int64)
-        inside_BL = torch.arange(tokens_BL.shape[1]) < lengths_B[:, None]
-        added_B = None if added is None else torch.tensor(list(added))
-        canvas = cls(tokens_BL, inside_BL & (tokens_BL == mask_id), lengths_B, starts_B, mask_id, added_B)
-        if seeds is not None:
-            canvas.seeds = list(seeds)
-        if trace:
-            canvas.trace = [[] for _ in prompts]
+        """A canvas that is just large enough for the rows that `join` takes."""
+        width = max(len(prompt) + length for prompt, length in zip(prompts, lengths, strict=True))
+        canvas = cls(Table(len(prompts), width), mask_id)
+        canvas.join(prompts, lengths, seeds, trace, added)
         return canvas
+
+    def join(
+        self,
+        prompts: Sequence[Sequence[int]],
+        lengths: Sequence[int],
+        seeds: Sequence[tuple[int, int]] | None = None,
+        trace: bool = False,
+        added: Sequence[int] | None = None,
+    ) -> torch.Tensor:
+        """New rows, in free slots: `prompts` (in which `mask_id` marks a blank), each followed by so many new
+        positions. Returns the slots."""
+        rows_R = self.table.join(len(prompts))
+        for number, (row, prompt) in enumerate(zip(rows_R.tolist(), prompts, strict=True)):
+            self.tokens_BL[row, : len(prompt)] = torch.tensor(prompt, dtype=torch.int64)
+            self.seeds[row] = (0, number) if seeds is None else seeds[number]
+            self.trace[row] = [] if trace else None
+        self.starts_B[rows_R] = torch.tensor([len(prompt) for prompt in prompts])
+        self.lengths_B[rows_R] = self.starts_B[rows_R] + torch.tensor(list(lengths))
+        if added is not None:
+            self.added_B[rows_R] = torch.tensor(list(added))
+        inside_RL = torch.arange(self.table.width) < self.lengths_B[rows_R, None]
+        new_RL = inside_RL & (self.tokens_BL[rows_R] == self.mask_id)
+        self.new_BL[rows_R] = self.open_BL[rows_R] = new_RL
+        self.rank_BL[rows_R] = new_RL.cumsum(1) - 1
+        self.started_B[rows_R] = time.perf_counter()
+        return rows_R
 
     @property
     def rows(self) -> torch.Tensor:
-        """0 .. B - 1."""
-        return torch.arange(len(self.tokens_BL))
+        """The slots that hold a row."""
+        return self.table.taken
 
     @property
     def given_BL(self) -> torch.Tensor:
@@ -123,9 +135,9 @@ class Canvas:
         self.probability_BL[row_N, position_N] = probability_N
         self.step_BL[row_N, position_N] = step_N
         self.open_BL[row_N, position_N] = False
-        now = time.perf_counter() - self.started
-        self.first_B[row_N] = torch.where(self.first_B[row_N] < 0, now, self.first_B[row_N])
-        self.finished_B[row_N] = now
+        now_N = time.perf_counter() - self.started_B[row_N]
+        self.first_B[row_N] = torch.where(self.first_B[row_N] < 0, now_N, self.first_B[row_N])
+        self.finished_B[row_N] = now_N
         self._record(row_N, step_N, position_N, tokens_N, probability_N)
 
     def remask(self, rows_R: torch.Tensor, chosen_RL: torch.Tensor, step_R: torch.Tensor) -> None:
@@ -141,6 +153,11 @@ class Canvas:
         masks_N = torch.full_like(row_N, self.mask_id)
         self._record(row_N, step_R[at_N], position_N, masks_N, torch.zeros(len(row_N), dtype=torch.float64))
 
+    def show(self, rows_R: torch.Tensor, chosen_RL: torch.Tensor, tokens_RL: torch.Tensor) -> None:
+        """What open positions hold in place of the mask; they stay open, and the trace says nothing of it."""
+        at_N, position_N = chosen_RL.nonzero(as_tuple=True)
+        self.tokens_BL[rows_R[at_N], position_N] = tokens_RL[at_N, position_N]
+
     def force(self, row: int, position: int, token: int) -> None:
         """Fills a new position by the caller's word: never asked for, never revised."""
         self.tokens_BL[row, position] = token
@@ -149,10 +166,12 @@ class Canvas:
         self.forced_BL[row, position] = True
 
     def _record(self, row_N: torch.Tensor, *columns: torch.Tensor) -> None:
-        if self.trace is None:
+        rows = row_N.tolist()
+        if all(self.trace[row] is None for row in set(rows)):
             return
-        for row, *values in zip(row_N.tolist(), *(column.tolist() for column in columns), strict=True):
-            self.trace[row].append(dict(zip(("step", "position", "token", "probability"), values, strict=True)))
+        for row, *values in zip(rows, *(column.tolist() for column in columns), strict=True):
+            if (trace := self.trace[row]) is not None:
+                trace.append(dict(zip(("step", "position", "token", "probability"), values, strict=True)))
 
     def first_eos_B(self, eos_ids: Sequence[int]) -> torch.Tensor:
         """Position of the first end-of-sequence token filled in behind each prompt; L where there is none."""

@@ -1,12 +1,12 @@
-"""The clock: walks each row of a group through its blocks and steps, to the next step that needs a pass.
+"""The clock: walks each row through its blocks and steps, to the next step that needs a pass.
 
-    clock = Clock(canvas, rows_G, steps_B, block_B)
+    clock = Clock(canvas); clock.join(rows_R, steps_R, block_R)
     turn = clock.turn(rows_R); clock.advance(rows_R)
 
 With blocks (semi-autoregressive decoding, arXiv 2502.09992) a row's new positions are cut, left to right, into blocks,
 the last one shorter, and its steps are divided over them, the first blocks getting the remainder.
 
-Shapes: B rows of the canvas, G rows of the group, R rows in a turn, L positions.
+Shapes: B rows of the canvas, R rows in a turn, L positions.
 """
 
 from __future__ import annotations
@@ -18,28 +18,37 @@ from unmask.decoding.state.turn import KEYS, Turn, row_uniforms
 
 
 class Clock:
-    """Where each row stands. `steps_B` 0: as many as it takes; `block_B` 0: one block."""
+    """Where each row stands, in columns of the canvas's table."""
 
-    def __init__(self, canvas: Canvas, rows_G: torch.Tensor, steps_B: torch.Tensor, block_B: torch.Tensor) -> None:
-        self.canvas, self.rows_G = canvas, rows_G
-        new_B = canvas.new_BL.sum(1)
-        self.size_B = torch.where(block_B > 0, block_B, new_B).clamp(min=1)
-        self.blocks_B = -(-new_B // self.size_B)
-        self.base_B, self.extra_B = steps_B // self.blocks_B.clamp(min=1), steps_B % self.blocks_B.clamp(min=1)
-        self.block_BL = canvas.rank_BL // self.size_B[:, None]
-        self.index_BL = canvas.rank_BL % self.size_B[:, None]
-        self.at_block_B = torch.zeros_like(steps_B)
-        self.at_step_B = torch.zeros_like(steps_B)
-        self.tick_B = torch.zeros_like(steps_B)
-        keys_GL = row_uniforms(canvas, rows_G, torch.full_like(rows_G, KEYS))
-        self.keys_BL = torch.zeros(canvas.tokens_BL.shape, dtype=torch.float64)
-        self.keys_BL[rows_G] = keys_GL
+    def __init__(self, canvas: Canvas) -> None:
+        table = canvas.table
+        self.canvas = canvas
+        self.size_B = table.rows("block size", torch.int64, 1)
+        self.blocks_B = table.rows("blocks", torch.int64)
+        self.base_B = table.rows("steps a block", torch.int64)
+        self.extra_B = table.rows("blocks with a step more", torch.int64)
+        self.block_BL = table.positions("block", torch.int64)
+        self.index_BL = table.positions("index in block", torch.int64)
+        self.at_block_B = table.rows("at block", torch.int64)
+        self.at_step_B = table.rows("at step", torch.int64)
+        self.tick_B = table.rows("tick", torch.int64)
+        self.keys_BL = table.positions("keys", torch.float64)
 
-    def running(self) -> torch.Tensor:
-        """Rows of the group with a block still to be done."""
-        return self.rows_G[self.is_running(self.rows_G)]
+    def join(self, rows_R: torch.Tensor, steps_R: torch.Tensor, block_R: torch.Tensor) -> None:
+        """`steps_R` 0: as many as it takes; `block_R` 0: one block."""
+        canvas = self.canvas
+        new_R = canvas.new_BL[rows_R].sum(1)
+        size_R = torch.where(block_R > 0, block_R, new_R).clamp(min=1)
+        blocks_R = -(-new_R // size_R)
+        self.size_B[rows_R], self.blocks_B[rows_R] = size_R, blocks_R
+        self.base_B[rows_R] = steps_R // blocks_R.clamp(min=1)
+        self.extra_B[rows_R] = steps_R % blocks_R.clamp(min=1)
+        self.block_BL[rows_R] = canvas.rank_BL[rows_R] // size_R[:, None]
+        self.index_BL[rows_R] = canvas.rank_BL[rows_R] % size_R[:, None]
+        self.keys_BL[rows_R] = row_uniforms(canvas, rows_R, torch.full_like(rows_R, KEYS))
 
     def is_running(self, rows_R: torch.Tensor) -> torch.Tensor:
+        """Bool [R]: whether a block is still to be done."""
         return self.at_block_B[rows_R] < self.blocks_B[rows_R]
 
     def turn(self, rows_R: torch.Tensor) -> Turn:

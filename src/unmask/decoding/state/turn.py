@@ -16,6 +16,7 @@ from functools import cached_property
 import torch
 
 from unmask.decoding.state.canvas import Canvas
+from unmask.decoding.state.table import Table
 from unmask.diffusion.noise import uniforms
 
 # Draw 0 of a row orders its positions; draw 1 + tick of it chooses tokens. Other streams lie beyond any tick.
@@ -40,6 +41,14 @@ class Turn:
     tick_R: torch.Tensor  # steps of the row so far, silent ones too: what tells one draw from the next
     share_R: torch.Tensor | None = None  # of the masks that a step unmasks, where remasking changes it
 
+    def __post_init__(self) -> None:
+        self.eligible_RL = self.open_RL  # of these, where a token may be written in this step
+
+    @property
+    def table(self) -> Table:
+        """For the columns of rules."""
+        return self.canvas.table
+
     @cached_property
     def left_R(self) -> torch.Tensor:
         return self.open_RL.sum(1)
@@ -53,6 +62,11 @@ class Turn:
     def committed_RL(self) -> torch.Tensor:
         """Positions of the block that hold a token and may be revised."""
         return self.block_RL & ~self.open_RL & ~self.canvas.forced_BL[self.rows_R]
+
+    @property
+    def ended_R(self) -> torch.Tensor:
+        """Rows whose text has ended before its length."""
+        return torch.tensor([self.canvas.ended[row] is not None for row in self.rows_R.tolist()], dtype=torch.bool)
 
     @property
     def t_R(self) -> torch.Tensor:

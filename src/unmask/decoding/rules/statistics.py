@@ -1,0 +1,150 @@
+"""What rules read of the proposals beside tokens and their probabilities: the statistics.
+
+    class Threshold(Quota):
+        reads = ("best",)                       # and then answers["best"], ranked["best"]
+
+A statistic is computed in the passes in which a row's rule reads it, and only then.
+
+best     the probability of the likeliest token
+margin   the probability of the likeliest less that of the next (arXiv 2502.06768)
+entropy  in nats
+given    the probability of the token that stands there; of positions without one, nothing sensible
+drift    KL(now || the row's pass before) in nats, infinite where the position was not asked then (arXiv 2511.05664)
+
+`probability`, of the token drawn, is always there.
+
+Shapes: R rows, N positions of a pass, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import ClassVar
+
+import torch
+
+from unmask.decoding.rules.law import Law, runner_up_N1
+from unmask.decoding.state.table import Table
+from unmask.errors import UserError, nearest
+
+ALWAYS = ("tokens", "probability")
+
+
+class Statistic:
+    """A number for every position asked for. One object serves a table; what it remembers of rows are columns."""
+
+    slopes: ClassVar[bool] = False  # it reads `law.slope_N`
+
+    def __init__(self, table: Table, vocab_size: int, device: torch.device) -> None:
+        self.table, self.vocab_size, self.device = table, vocab_size, device
+
+    def join(self, rows_R: torch.Tensor) -> None:
+        """Rows that read it join."""
+
+    def begin(self, rows_R: torch.Tensor) -> None:
+        """A pass begins, with these rows."""
+
+    def of(self, law: Law) -> torch.Tensor:
+        """[N], float64, for some of the pass's positions."""
+        raise NotImplementedError
+
+
+STATISTICS: dict[str, type[Statistic]] = {}
+
+
+def statistic(name: str) -> Callable[[type[Statistic]], type[Statistic]]:
+    """Registers a statistic under its name. Raises `UserError` for one that is taken."""
+
+    def named(made: type[Statistic]) -> type[Statistic]:
+        if name in STATISTICS or name in ALWAYS:
+            raise UserError(f"statistic '{name}' is registered twice; give one of the two another name")
+        STATISTICS[name] = made
+        return made
+
+    return named
+
+
+@statistic("best")
+class Best(Statistic):
+    def of(self, law: Law) -> torch.Tensor:
+        return law.best_N
+
+
+@statistic("margin")
+class Margin(Statistic):
+    def of(self, law: Law) -> torch.Tensor:
+        next_N1 = runner_up_N1(law.logits_NV, law.tops_NK)
+        return ((1 - (next_N1.double() - law.top_N1).exp()) / law.total_N1)[:, 0]
+
+
+@statistic("entropy")
+class Entropy(Statistic):
+    slopes = True
+
+    def of(self, law: Law) -> torch.Tensor:
+        assert law.slope_N is not None
+        return law.total_N1[:, 0].log() - law.slope_N / law.total_N1[:, 0]
+
+
+@statistic("given")
+class Given(Statistic):
+    def of(self, law: Law) -> torch.Tensor:
+        assert law.given_N is not None, "only a revision that judges committed tokens has them"
+        return law.probability(law.given_N[:, None].to(law.logits_NV.device))
+
+
+@statistic("drift")
+class Drift(Statistic):
+    """Remembers log-probabilities on the model's device, of those rows alone that read it."""
+
+    def __init__(self, table: Table, vocab_size: int, device: torch.device) -> None:
+        super().__init__(table, vocab_size, device)
+        self.before = table.sparse("drift: log-probabilities", torch.float32, vocab_size, device)
+        self.passes_B = table.rows("drift: passes", torch.int64)
+        self.asked_BL = table.positions("drift: asked in pass", torch.int64, -1)
+
+    def join(self, rows_R: torch.Tensor) -> None:
+        self.before.take(rows_R)
+
+    def begin(self, rows_R: torch.Tensor) -> None:
+        self.passes_B[rows_R] += 1
+
+    def of(self, law: Law) -> torch.Tensor:
+        row_N, position_N = law.row_N, law.position_N
+        drift_N = torch.full((len(row_N),), torch.inf, dtype=torch.float64, device=law.logits_NV.device)
+        at = (self.before.place_B[row_N] >= 0).nonzero().flatten()
+        row_n, position_n = row_N[at], position_N[at]
+        place = (self.before.place_B[row_n].to(self.device), position_n.to(self.device))
+        now_nV = law.log_probabilities(slice(None) if len(at) == len(row_N) else at.to(self.device))
+        pass_n = self.passes_B[row_n]
+        known = (self.asked_BL[row_n, position_n] == pass_n - 1).nonzero().flatten().to(self.device)
+        if len(known):
+            then_mV, now_mV = self.before.values[place[0][known], place[1][known]], now_nV[known]
+            # Banned tokens have probability 0 in both.
+            term_mV = torch.where(now_mV > -torch.inf, now_mV.exp() * (now_mV - then_mV), 0.0)
+            drift_N[at.to(self.device)[known]] = term_mV.sum(1).double()
+        self.asked_BL[row_n, position_n] = pass_n
+        self.before.values[place] = now_nV
+        return drift_N
+
+
+class Statistics:
+    """Those of a table, each made when a rule first reads it."""
+
+    def __init__(self, table: Table, vocab_size: int, device: torch.device) -> None:
+        self.table, self.vocab_size, self.device = table, vocab_size, device
+        self.made: dict[str, Statistic] = {}
+
+    def __getitem__(self, name: str) -> Statistic:
+        """Raises `UserError` for one that does not exist."""
+        if name not in self.made:
+            if name not in STATISTICS:
+                known = ", ".join(STATISTICS)
+                raise UserError(f"statistic '{name}' is unknown{nearest(name, STATISTICS)}; a rule can read {known}")
+            self.made[name] = STATISTICS[name](self.table, self.vocab_size, self.device)
+        return self.made[name]
+
+    def join(self, rows_R: torch.Tensor, reads: Iterable[str]) -> None:
+        """Rows whose rules read these."""
+        for name in reads:
+            self[name].join(rows_R)

@@ -1,0 +1,180 @@
+"""The table: a slot for each row, and a column for whatever is remembered of a row or of its positions.
+
+    table = Table(slots=8, width=256)
+    tick_B = table.rows("tick", torch.int64)                       # [slots]
+    held_BL = table.positions("held", torch.int64)                 # [slots, width]
+    seeds = table.objects("seeds", lambda: (0, 0))                 # a list of Python objects
+    logp = table.sparse("logp", torch.float32, vocab_size, device) # room only for rows that take it
+    rows_R = table.join(2)                                         # slots, reset in every column
+    table.leave(rows_R)                                            # free again
+
+Whoever remembers something asks for a column by name; who asks again gets the same one. So `join` and `leave` are the
+only places where a row begins and ends, and what a slot's tenant before left behind is never seen. Slots are fixed:
+nothing is compacted or sorted, and shapes stay. A slot has a generation, which grows when its row leaves: whoever comes
+late with something for a row tells by it whether the row still is the same (`still`).
+
+Columns are read and written as the tensors they are, by indices of slots.
+
+Shapes: B slots, L positions, R rows, P places of a sparse column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+
+
+class Column(Protocol):
+    """What the table does to every column."""
+
+    def reset(self, rows_R: torch.Tensor) -> None:
+        """Rows begin."""
+
+    def free(self, rows_R: torch.Tensor) -> None:
+        """Rows end."""
+
+
+@dataclass
+class Dense:
+    """A value for each slot, always."""
+
+    values: torch.Tensor
+    fill: float | int | bool
+
+    def reset(self, rows_R: torch.Tensor) -> None:
+        self.values[rows_R.to(self.values.device)] = self.fill
+
+    def free(self, rows_R: torch.Tensor) -> None:
+        pass
+
+
+@dataclass
+class Objects:
+    """A Python object for each slot; dropped when its row leaves."""
+
+    values: list[Any]
+    make: Callable[[], Any]
+
+    def reset(self, rows_R: torch.Tensor) -> None:
+        for row in rows_R.tolist():
+            self.values[row] = self.make()
+
+    free = reset
+
+
+class Places:
+    """Numbers handed out to the rows that take them: where something large lies that only some rows have.
+
+    A number that is given back is the next to be handed out, so that no more are in use than were at once.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self.place_B = torch.full((slots,), -1)  # -1: none
+        self.given_back: list[int] = []
+        self.count = 0  # of places that have ever been in use
+
+    def take(self, rows_R: torch.Tensor) -> None:
+        for row in rows_R.tolist():
+            if self.place_B[row] < 0:
+                self.place_B[row] = self.given_back.pop() if self.given_back else self.count
+                self.count = max(self.count, int(self.place_B[row]) + 1)
+
+    def reset(self, rows_R: torch.Tensor) -> None:
+        self.free(rows_R)
+
+    def free(self, rows_R: torch.Tensor) -> None:
+        self.given_back += [place for place in self.place_B[rows_R].tolist() if place >= 0]
+        self.place_B[rows_R] = -1
+
+
+class Sparse(Places):
+    """Values for those rows only that take a place: `values[place_B[row]]`. Its room doubles when it is full."""
+
+    def __init__(self, slots: int, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__(slots)
+        self.values = torch.zeros((0, *shape), dtype=dtype, device=device)
+
+    def take(self, rows_R: torch.Tensor) -> None:
+        super().take(rows_R)
+        if self.count > (room := len(self.values)):
+            more = max(self.count, min(2 * room, len(self.place_B))) - room
+            with torch.inference_mode(False):
+                added = self.values.new_zeros((more, *self.values.shape[1:]))
+                self.values = torch.cat([self.values, added]) if room else added
+
+
+class Table:
+    """Slots and columns; see above."""
+
+    def __init__(self, slots: int, width: int) -> None:
+        self.slots, self.width = slots, width
+        self.columns: dict[str, Column] = {}
+        self.taken_B = torch.zeros(slots, dtype=torch.bool)
+        self.generation_B = torch.zeros(slots, dtype=torch.int64)
+
+    # -------------------------------------------------------------- columns
+
+    def rows(
+        self, name: str, dtype: torch.dtype, fill: float | int | bool = 0, shape: tuple[int, ...] = ()
+    ) -> torch.Tensor:
+        """A column of a value, or of `shape` values, a row: [slots, *shape]."""
+        made = self.column(name, lambda: Dense(torch.full((self.slots, *shape), fill, dtype=dtype), fill))
+        return cast(Dense, made).values
+
+    def positions(self, name: str, dtype: torch.dtype, fill: float | int | bool = 0) -> torch.Tensor:
+        """A column of a value a position: [slots, width]."""
+        return self.rows(name, dtype, fill, (self.width,))
+
+    def objects(self, name: str, make: Callable[[], Any]) -> list[Any]:
+        """A column of Python objects, each made anew for a row that joins."""
+        made = self.column(name, lambda: Objects([make() for _ in range(self.slots)], make))
+        return cast(Objects, made).values
+
+    def places(self, name: str) -> Places:
+        """A column of numbers for the rows that take one."""
+        return cast(Places, self.column(name, lambda: Places(self.slots)))
+
+    def sparse(self, name: str, dtype: torch.dtype, size: int, device: torch.device) -> Sparse:
+        """A column of `size` values a position, [places, width, size], for the rows that take a place."""
+        made = self.column(name, lambda: Sparse(self.slots, (self.width, size), dtype, device))
+        return cast(Sparse, made)
+
+    def column(self, name: str, make: Callable[[], Column]) -> Column:
+        if name not in self.columns:
+            with torch.inference_mode(False):  # it may be asked for within a pass and reset outside
+                self.columns[name] = make()
+        return self.columns[name]
+
+    # -------------------------------------------------------------- rows
+
+    @property
+    def taken(self) -> torch.Tensor:
+        """Slots that hold a row, in their order."""
+        return self.taken_B.nonzero().flatten()
+
+    def join(self, count: int = 1) -> torch.Tensor:
+        """So many free slots, the lowest first, as new in every column. Raises `RuntimeError` where there are fewer."""
+        free = (~self.taken_B).nonzero().flatten()
+        if len(free) < count:
+            raise RuntimeError(f"{count} rows join a table with {len(free)} free slots of {self.slots}")
+        rows_R = free[:count]
+        self.taken_B[rows_R] = True
+        for column in self.columns.values():
+            column.reset(rows_R)
+        return rows_R
+
+    def leave(self, rows_R: torch.Tensor) -> None:
+        """Frees these rows' slots. Raises `RuntimeError` for a slot that holds none."""
+        if not self.taken_B[rows_R].all():
+            raise RuntimeError(f"slot {int(rows_R[~self.taken_B[rows_R]][0])} holds no row that could leave")
+        self.taken_B[rows_R] = False
+        self.generation_B[rows_R] += 1
+        for column in self.columns.values():
+            column.free(rows_R)
+
+    def still(self, rows_R: torch.Tensor, generation_R: torch.Tensor) -> torch.Tensor:
+        """Bool [R]: slots that hold the rows they held in these generations."""
+        return self.taken_B[rows_R] & (self.generation_B[rows_R] == generation_R)
