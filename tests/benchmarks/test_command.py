@@ -23,6 +23,8 @@ ASKED = {"engine": [], "likelihood": ["RUN"], "estimators": ["RUN", "--data", "R
 
 
 def options(name: str) -> type[Options]:
+    if name == "llama":
+        pytest.importorskip("lm_eval")
     module = importlib.import_module(f"benchmarks.{name}")
     (found,) = [cls for cls in vars(module).values() if isinstance(cls, type) and cls.__module__ == module.__name__
                 and issubclass(cls, Options)]  # fmt: skip
@@ -55,8 +57,6 @@ def test_help_says_something_of_every_option(name: str) -> None:
 def test_a_device_or_a_type_that_is_not_there_is_one_line(
     name: str, model: Model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if name == "llama":
-        pytest.importorskip("lm_eval")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     words = [word.replace("RUN", str(model.path)) for word in ASKED[name]]
     why = "device is cuda:7, but PyTorch sees no CUDA device; give cpu or auto"
