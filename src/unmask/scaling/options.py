@@ -55,12 +55,17 @@ class PlanOptions(Options):
 
 
 @dataclass(frozen=True)
-class StatusOptions(Options):
-    """Where a sweep stands."""
+class OfSweep(Options):
+    """Of what works on a sweep's folder."""
 
     plan: str = argument("PLAN", "what unmask scale plan --out wrote")
     out: str = option(NEEDED, "the sweep's folder", metavar="SWEEP")
     data: str | None = option(None, "where the data lies now", metavar="FOLDER")
+
+
+@dataclass(frozen=True)
+class StatusOptions(OfSweep):
+    """Where a sweep stands."""
 
     def run(self) -> Result:
         from unmask.scaling.status import in_words, status
@@ -70,12 +75,9 @@ class StatusOptions(Options):
 
 
 @dataclass(frozen=True)
-class RunOptions(Options):
+class RunOptions(OfSweep):
     """Runs a plan: skips the finished, resumes the cut, sets the failed aside."""
 
-    plan: str = argument("PLAN", "what unmask scale plan --out wrote")
-    out: str = option(NEEDED, "the sweep's folder", metavar="SWEEP")
-    data: str | None = option(None, "where the data lies now", metavar="FOLDER")
     jobs: int | None = option(None, "runs at a time; by default the plan's", least=1)
     threads: int | None = option(None, "of each; by default the plan's", least=1)
     only: list[str] = option([], "runs or parts: 'arm-*'; repeatable", metavar="PATTERN")
