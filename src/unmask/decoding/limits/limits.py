@@ -28,10 +28,15 @@ class Limits:
     def __init__(self, canvas: Canvas, vocab_size: int) -> None:
         table = canvas.table
         self.canvas, self.vocab_size = canvas, vocab_size
-        self.banned: list[torch.Tensor | None] = table.objects("banned", lambda: None)
-        self.begins: list[tuple[list[int], torch.Tensor] | None] = table.objects("begins", lambda: None)
-        self.spans: list[list[tuple[list[int], Span]]] = table.objects("spans", list)
-        self.any = False  # whether a row has had any
+        self.banned: list[torch.Tensor | None] = table.objects("banned", lambda: None, fixed=True)
+        self.begins: list[tuple[list[int], torch.Tensor] | None] = table.objects("begins", lambda: None, fixed=True)
+        self.spans: list[list[tuple[list[int], Span]]] = table.objects("spans", list, fixed=True)
+        self.any = False  # whether a row has any
+
+    def refresh(self) -> None:
+        """Rows have joined or left."""
+        has = (banned is not None or begin is not None for banned, begin in zip(self.banned, self.begins, strict=True))
+        self.any = any(has) or any(self.spans)
 
     def ban(self, row: int, tokens: Sequence[int]) -> None:
         if not tokens:

@@ -23,16 +23,16 @@ class Clock:
     def __init__(self, canvas: Canvas) -> None:
         table = canvas.table
         self.canvas = canvas
-        self.size_B = table.rows("block size", torch.int64, 1)
-        self.blocks_B = table.rows("blocks", torch.int64)
-        self.base_B = table.rows("steps a block", torch.int64)
-        self.extra_B = table.rows("blocks with a step more", torch.int64)
-        self.block_BL = table.positions("block", torch.int64)
-        self.index_BL = table.positions("index in block", torch.int64)
+        self.size_B = table.rows("block size", torch.int64, 1, fixed=True)
+        self.blocks_B = table.rows("blocks", torch.int64, fixed=True)
+        self.base_B = table.rows("steps a block", torch.int64, fixed=True)
+        self.extra_B = table.rows("blocks with a step more", torch.int64, fixed=True)
+        self.block_BL = table.positions("block", torch.int64, fixed=True)
+        self.index_BL = table.positions("index in block", torch.int64, fixed=True)
         self.at_block_B = table.rows("at block", torch.int64)
         self.at_step_B = table.rows("at step", torch.int64)
         self.tick_B = table.rows("tick", torch.int64)
-        self.keys_BL = table.positions("keys", torch.float64)
+        self.keys_BL = table.positions("keys", torch.float64, fixed=True)
 
     def join(self, rows_R: torch.Tensor, steps_R: torch.Tensor, block_R: torch.Tensor) -> None:
         """`steps_R` 0: as many as it takes; `block_R` 0: one block."""
