@@ -30,7 +30,7 @@ from unmask.decoding.rules.law import Law
 from unmask.decoding.rules.statistics import ALWAYS, Statistics
 from unmask.decoding.state.canvas import Canvas
 from unmask.decoding.state.clock import Clock
-from unmask.decoding.state.rows import Budget, Rows, Seat
+from unmask.decoding.state.rows import Budget, GoneError, Rows, Seat
 from unmask.decoding.state.table import FullError
 from unmask.decoding.state.turn import TOKENS
 from unmask.model.folder import Model
@@ -92,6 +92,25 @@ class Loop(Rows[Prepared]):
         self.stage.refresh()
         self.asking.refresh()
 
+    def splice(self, seat: Seat, start: int, delete: int = 0, insert: int = 0) -> None:
+        """Between two steps: positions go, and open ones come in their place; what lies behind moves in every column.
+
+        Cached keys and values, hidden states and what drift compares with are dropped. A trace tells places as they
+        were at each event. Raises `ValueError` for a splice beyond the row, of what was given or within a pattern,
+        `FullError` where there is no room, and `GoneError` for a row that is done.
+        """
+        (row,) = self.slots([seat]).tolist()
+        if self.over_B[row]:
+            raise GoneError(f"the row in slot {row} has ended; its positions stay")
+        taken, most = int(self.positions_B[self.table.taken_B].sum()), self.budget.positions
+        if most is not None and taken + insert - delete > most:
+            raise FullError(f"{insert - delete} positions join {taken} that are taken, of {most}")
+        self.limits.check_splice(row, start, delete)
+        from_L = self.canvas.splice(row, start, delete, insert)
+        self.positions_B[row] += insert - delete
+        self.clock.splice(row, from_L)
+        self.limits.splice(row, from_L)
+
     # -------------------------------------------------------------- a step
 
     def advance(self, seats: Sequence[Seat] | None) -> tuple[tuple[Seat, ...], tuple[Seat, ...]]:
@@ -102,7 +121,8 @@ class Loop(Rows[Prepared]):
         plans = [plan for group in self.groups.values() if (plan := group.next(among_B)) is not None]
         took_R = self.run(plans) if plans else rows_R[:0]
         over_R = rows_R[~self.clock.is_running(rows_R)]
-        self.over_B[over_R] = True
+        if len(over_R):
+            self.end(over_R)
         return tuple(self.seats(took_R)), tuple(self.seats(over_R))
 
     def run(self, plans: Sequence[Plan]) -> torch.Tensor:

@@ -69,6 +69,7 @@ class Twin(Rows[Prepared]):
         self.stage = Stage.of(model.config, model.eos_ids, budget.slots, budget.width)
         super().__init__(self.stage.canvas, budget)
         self.network, self.limits, self.endings = model.network, self.stage.limits, self.stage.endings
+        self.device = model.network.device
         self.eos_ids = torch.tensor(self.endings.eos_ids, dtype=torch.int64)
         table = self.table
         self.position_B = table.rows("written next", torch.int64)
@@ -146,21 +147,21 @@ class Twin(Rows[Prepared]):
 
     def run(self, line: Line) -> torch.Tensor:
         """Logits [R, V] of every row's next token."""
-        rows, device, steps = len(line.rows_R), self.network.device, line.most - line.taken
-        old = rows - line.new
+        rows, steps = len(line.seats), line.most - line.taken
         if self.decode is None:
             self.cache.first(rows)
             self.decode = DecodeStep(self.network, self.cache, steps)
+        decode, old = self.decode, rows - line.new
+        if not line.new:
+            decode.use(rows, steps)
+            return decode.head(decode(line.tokens_R.to(self.device), line.position_R - 1))
         logits = []
         if old:
-            self.decode.use(old, steps)
-            hidden_RE = self.decode(line.tokens_R[:old].to(device), line.position_R[:old] - 1)
-            logits.append(self.decode.head(hidden_RE))
-        if line.new:
-            hidden_RE = self.run_prompts(line.rows_R[old:], old)
-            self.decode.use(rows, steps)
-            logits.append(self.decode.head(hidden_RE))
-        return logits[0] if len(logits) == 1 else torch.cat(logits)
+            decode.use(old, steps)
+            logits.append(decode.head(decode(line.tokens_R[:old].to(self.device), line.position_R[:old] - 1)))
+        hidden_RE = self.run_prompts(line.rows_R[old:], old)
+        decode.use(rows, steps)
+        return torch.cat([*logits, decode.head(hidden_RE)])
 
     def run_prompts(self, rows_R: torch.Tensor, first: int) -> torch.Tensor:
         """Hidden states [R, E] of the last token of these rows' prompts; the cache takes the prompts in, from its place
@@ -168,7 +169,7 @@ class Twin(Rows[Prepared]):
 
         Whatever lies behind a short prompt is overwritten in the cache before any query may look at it.
         """
-        canvas, device, count = self.canvas, self.network.device, len(rows_R)
+        canvas, device, count = self.canvas, self.device, len(rows_R)
         starts_R = canvas.starts_B[rows_R]
         width = int(starts_R.max())
         tokens_RT = canvas.tokens_BL[rows_R, :width]
@@ -208,7 +209,7 @@ class Twin(Rows[Prepared]):
         over_R = line.position_R >= canvas.lengths_B[line.rows_R]
         if not over_R.any():
             return ()
-        self.over_B[line.rows_R[over_R]] = True
+        self.end(line.rows_R[over_R])
         self.line = None
         return tuple(seat for seat, over in zip(line.seats, over_R.tolist(), strict=True) if over)
 

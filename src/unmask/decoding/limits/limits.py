@@ -57,6 +57,19 @@ class Limits:
         self.canvas.spanned_BL[row, positions] = True
         self.any = True
 
+    def splice(self, row: int, from_L: torch.Tensor) -> None:
+        """The row's positions have moved; `check_splice` has let them."""
+        to = {place: at for at, place in enumerate(from_L.tolist()) if place >= 0}
+        self.spans[row] = [([to[place] for place in places], span) for places, span in self.spans[row]]
+        if (begin := self.begins[row]) is not None:
+            self.begins[row] = ([to[place] for place in begin[0] if place in to], begin[1])
+
+    def check_splice(self, row: int, start: int, delete: int) -> None:
+        """Raises `ValueError` for a splice that would change the length of a pattern's text."""
+        for places, _ in self.spans[row]:
+            if places[0] < start + max(delete, 1) and start <= places[-1] and (delete or places[0] < start):
+                raise ValueError(f"a splice at position {start} of the row in slot {row} lies within a pattern")
+
     def allowed(self, rows_R: torch.Tensor, asked_RL: torch.Tensor) -> Allowed:
         """Of the positions asked for, row by row, left to right."""
         pieces, start = [], 0

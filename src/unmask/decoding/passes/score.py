@@ -128,15 +128,16 @@ class Scorer:
         self.windowed_B = table.rows("windowed", torch.bool, fixed=True)
         self.dual_B = table.rows("dual", torch.bool, fixed=True)
         self.refresh_B = table.rows("refresh", torch.int64, fixed=True)
-        self.block_B2 = table.rows("block run whole", torch.int64, -1, (2,))  # at whose start a view was last run whole
-        self.since_B2 = table.rows("passes since", torch.int64, 0, (2,))
+        # At whose start a view was last run whole; what is dropped of a row makes it run whole again.
+        self.block_B2 = table.rows("block run whole", torch.int64, -1, (2,), drops=True)
+        self.since_B2 = table.rows("passes since", torch.int64, 0, (2,), drops=True)
         self.pool = Pool()  # of places in the cache
         self.places = table.places("cached", self.pool), table.places("cached blind", self.pool)  # of a row's two views
         self.length = table.width if length is None else length
         most = None if cache_bytes is None else cache_bytes // place_bytes(network, self.length)
         self.room = 2 * table.slots if most is None else min(most, 2 * table.slots)
         self.slots: Any = None  # made when the first row needs it
-        self.kept: list[dict[int, Kept]] = table.objects("kept", dict)  # by view
+        self.kept: list[dict[int, Kept]] = table.objects("kept", dict, drops=True)  # by view
 
     def check(self, views: int) -> None:
         """Raises `FullError` where the cache has no place for so many more views."""

@@ -107,7 +107,7 @@ class Drift(Statistic):
         super().__init__(table, vocab_size, device)
         self.before = table.sparse("drift: log-probabilities", torch.float32, vocab_size, device)
         self.passes_B = table.rows("drift: passes", torch.int64)
-        self.asked_BL = table.positions("drift: asked in pass", torch.int64, -1)
+        self.asked_BL = table.positions("drift: asked in pass", torch.int64, -1, drops=True)
         self.told: list[tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]] = []  # places and values of this pass
 
     def join(self, rows_R: torch.Tensor) -> None:

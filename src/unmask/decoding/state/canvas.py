@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from unmask.decoding.state.events import Events
-from unmask.decoding.state.table import Table
+from unmask.decoding.state.table import FullError, Table
 
 
 class Canvas:
@@ -34,6 +34,9 @@ class Canvas:
         self.forced_BL = table.positions("forced", torch.bool, fixed=True)  # those filled by the caller's word
         self.spanned_BL = table.positions("spanned", torch.bool, fixed=True)  # those of patterns, see `limits`
         self.rank_BL = table.positions("rank", torch.int64, fixed=True)  # index among the row's new positions
+        # Which of the row's random numbers a position draws: its rank, until positions move.
+        self.number_BL = table.positions("number", torch.int64, fixed=True)
+        self.numbers_B = table.rows("numbers", torch.int64, fixed=True)  # used until now; 0: no position has moved
         self.probability_BL = table.positions("probability", torch.float64)
         self.step_BL = table.positions("step", torch.int64, -1)
         self.lengths_B = table.rows("length", torch.int64)  # a row's positions; beyond lies padding
@@ -91,7 +94,7 @@ class Canvas:
         inside_RL = torch.arange(self.table.width) < self.lengths_B[rows_R, None]
         new_RL = inside_RL & (self.tokens_BL[rows_R] == self.mask_id)
         self.new_BL[rows_R] = self.open_BL[rows_R] = new_RL
-        self.rank_BL[rows_R] = new_RL.cumsum(1) - 1
+        self.rank_BL[rows_R] = self.number_BL[rows_R] = new_RL.cumsum(1) - 1
         self.begin(rows_R)
         return rows_R
 
@@ -172,6 +175,38 @@ class Canvas:
         self.probability_BL[row, position] = 1.0
         self.open_BL[row, position] = False
         self.forced_BL[row, position] = True
+
+    def splice(self, row: int, start: int, delete: int, insert: int) -> torch.Tensor:
+        """Takes `delete` positions out of a row, new ones all of them, and puts `insert` open ones in their place; what
+        lies behind moves. Returns the index map [L]: where what now stands at a place stood before, -1 for nowhere.
+
+        A position that moves keeps its random numbers; a new one has numbers of its own. Raises `ValueError` for a
+        splice beyond the row or of what the caller gave, and `FullError` where the row gets longer than the table is
+        wide.
+        """
+        length, width = int(self.lengths_B[row]), self.table.width
+        stop, after = start + delete, length + insert - delete
+        what = f"a splice of positions {start} to {stop} of the row in slot {row}"
+        if not (int(self.added_B[row]) <= start and 0 <= delete and stop <= length and insert >= 0):
+            raise ValueError(f"{what} lies beyond its {length}")
+        if not self.new_BL[row, start:stop].all() or self.forced_BL[row, start:stop].any():
+            raise ValueError(f"{what} takes out given tokens")
+        if after > width:
+            raise FullError(f"a row of {after} positions does not fit in a table of rows of {width}")
+        place_L = torch.arange(width)
+        from_L = torch.where(place_L < start, place_L, place_L + delete - insert)
+        from_L[start : start + insert] = -1
+        from_L[after:] = -1
+        free = int(self.numbers_B[row]) or int(self.number_BL[row].max()) + 1
+        self.table.splice(row, from_L)
+        inserted = slice(start, start + insert)
+        self.new_BL[row, inserted] = self.open_BL[row, inserted] = True
+        self.number_BL[row, inserted] = torch.arange(free, free + insert)
+        self.rank_BL[row] = self.new_BL[row].cumsum(0) - 1
+        self.lengths_B[row], self.numbers_B[row] = after, free + insert
+        before = int(self.starts_B[row])
+        self.starts_B[row] += (insert if start < before else 0) - max(0, min(stop, before) - start)
+        return from_L
 
     def tell(self) -> Events:
         """What was written and opened since it was last asked; the rows that keep a trace note it."""

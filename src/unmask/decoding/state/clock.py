@@ -47,6 +47,21 @@ class Clock:
         self.index_BL[rows_R] = canvas.rank_BL[rows_R] % size_R[:, None]
         self.keys_BL[rows_R] = row_uniforms(canvas, rows_R, torch.full_like(rows_R, KEYS))
 
+    def splice(self, row: int, from_L: torch.Tensor) -> None:
+        """Behind `canvas.splice`: an inserted position goes to the block of the one before it or, where that is done,
+        to the one that is filled now."""
+        canvas, block_L = self.canvas, self.block_BL[row]
+        last = int(self.blocks_B[row]) - 1
+        inserted = ((from_L < 0) & canvas.new_BL[row]).nonzero().flatten().tolist()
+        for position in inserted:
+            before = int(block_L[position - 1]) if position and canvas.new_BL[row, position - 1] else 0
+            block_L[position] = min(max(before, int(self.at_block_B[row])), last)
+        for block in range(last + 1):
+            inside_L = canvas.new_BL[row] & (block_L == block)
+            self.index_BL[row, inside_L] = torch.arange(int(inside_L.sum()))
+        keys_1L = row_uniforms(canvas, torch.tensor([row]), torch.tensor([KEYS]))
+        self.keys_BL[row, inserted] = keys_1L[0, inserted]
+
     def is_running(self, rows_R: torch.Tensor) -> torch.Tensor:
         """Bool [R]: whether a block is still to be done."""
         return self.at_block_B[rows_R] < self.blocks_B[rows_R]

@@ -87,6 +87,7 @@ class Rows(ABC, Generic[G]):
         self.canvas, self.table, self.budget = canvas, canvas.table, budget
         self.over_B = self.table.rows("over", torch.bool)  # done, but not gone
         self.positions_B = self.table.rows("positions", torch.int64, fixed=True)
+        self.running = False  # whether a row is not done
 
     # -------------------------------------------------------------- coming
 
@@ -101,6 +102,7 @@ class Rows(ABC, Generic[G]):
         except BaseException:
             self.go(rows_R)
             raise
+        self.recount()
         return self.seats(rows_R)
 
     def check(self, guests: Sequence[G]) -> None:
@@ -140,7 +142,7 @@ class Rows(ABC, Generic[G]):
 
     @abstractmethod
     def advance(self, seats: Sequence[Seat] | None) -> tuple[tuple[Seat, ...], tuple[Seat, ...]]:
-        """A step of these rows, or all: those that took part in a pass, and those that are done, marked in `over_B`."""
+        """A step of these rows, or all: those that took part in a pass, and those that are done, told to `end`."""
 
     def save(self) -> Any:
         """What `undo` needs to know of now."""
@@ -151,6 +153,7 @@ class Rows(ABC, Generic[G]):
         saved, self.canvas.passes = before
         self.table.restore(saved)
         self.canvas.log.clear()
+        self.recount()
 
     def going(self, seats: Sequence[Seat] | None) -> torch.Tensor:
         """The rows of these, or of all, that are not done."""
@@ -164,10 +167,14 @@ class Rows(ABC, Generic[G]):
     def write(self) -> None:
         """Brings the canvas up to date, for who reads it between steps."""
 
-    @property
-    def running(self) -> bool:
-        """Whether a row is not done."""
-        return bool((self.table.taken_B & ~self.over_B).any())
+    def end(self, rows_R: torch.Tensor) -> None:
+        """Rows are done."""
+        self.over_B[rows_R] = True
+        self.recount()
+
+    def recount(self) -> None:
+        """Rows have joined, ended or left."""
+        self.running = bool((self.table.taken_B & ~self.over_B).any())
 
     # -------------------------------------------------------------- going
 
@@ -185,6 +192,7 @@ class Rows(ABC, Generic[G]):
 
     def go(self, rows_R: torch.Tensor) -> None:
         self.table.leave(rows_R)
+        self.recount()
         self.exit(rows_R)
 
     @abstractmethod

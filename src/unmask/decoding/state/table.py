@@ -7,6 +7,7 @@
     logp = table.sparse("logp", torch.float32, vocab_size, device) # room only for rows that take it
     rows_R = table.join(2)                                         # slots, reset in every column
     table.put(row, other)                                          # what another table's first row holds
+    table.splice(row, from_L)                                      # its positions move: a token more or less
     table.restore(before := table.save())                          # as it was before a pass
     table.leave(rows_R)                                            # free again
 
@@ -16,7 +17,8 @@ nothing is compacted or sorted, and shapes stay. A slot has a generation, which 
 late with something for a row tells by it whether the row still is the same (`still`).
 
 Columns are read and written as the tensors they are, by indices of slots. Those that are `fixed` are written when a row
-joins and not by a pass, so that `save` leaves them out. An object of a column is replaced in a pass, not changed.
+joins and not by a pass, so that `save` leaves them out; those with `drops` forget a row whose positions move. An object
+of a column is replaced in a pass, not changed.
 
 Shapes: B slots, L positions, R rows, P places of a sparse column.
 """
@@ -51,6 +53,9 @@ class Column(Protocol):
 
     def restore(self, saved: Any) -> None: ...
 
+    def splice(self, row: int, from_L: torch.Tensor) -> None:
+        """The row's positions move: what now stands at a place stood at `from_L` of it before; -1: nowhere."""
+
 
 @dataclass
 class Dense:
@@ -59,6 +64,8 @@ class Dense:
     values: torch.Tensor
     fill: float | int | bool
     fixed: bool = False
+    per_position: bool = False
+    drops: bool = False  # forgets a row whose positions move
 
     def reset(self, rows_R: torch.Tensor) -> None:
         self.values[rows_R.to(self.values.device)] = self.fill
@@ -76,6 +83,12 @@ class Dense:
     def restore(self, saved: torch.Tensor) -> None:
         self.values.copy_(saved)
 
+    def splice(self, row: int, from_L: torch.Tensor) -> None:
+        if self.drops:
+            self.values[row] = self.fill
+        elif self.per_position:
+            self.values[row] = self.values[row, from_L.clamp(min=0)].masked_fill_(from_L < 0, self.fill)
+
 
 @dataclass
 class Objects:
@@ -84,6 +97,7 @@ class Objects:
     values: list[Any]
     make: Callable[[], Any]
     fixed: bool = False
+    drops: bool = False
 
     def reset(self, rows_R: torch.Tensor) -> None:
         for row in rows_R.tolist():
@@ -100,6 +114,10 @@ class Objects:
 
     def restore(self, saved: list[Any]) -> None:
         self.values[:] = saved
+
+    def splice(self, row: int, from_L: torch.Tensor) -> None:
+        if self.drops:
+            self.values[row] = self.make()
 
 
 class Pool:
@@ -149,6 +167,9 @@ class Places:
     def restore(self, saved: Any) -> None:
         pass
 
+    def splice(self, row: int, from_L: torch.Tensor) -> None:
+        """A row keeps its place; what lies there is forgotten by who asked for it."""
+
 
 class Sparse(Places):
     """Values for those rows only that take a place: `values[place_B[row]]`. Its room doubles when it is full."""
@@ -184,21 +205,19 @@ class Table:
         dtype: torch.dtype,
         fill: float | int | bool = 0,
         shape: tuple[int, ...] = (),
-        fixed: bool = False,
+        **more: bool,
     ) -> torch.Tensor:
-        """A column of a value, or of `shape` values, a row: [slots, *shape]."""
-        made = self.column(name, lambda: Dense(torch.full((self.slots, *shape), fill, dtype=dtype), fill, fixed))
+        """A column of a value, or of `shape` values, a row: [slots, *shape]. more: `fixed`, `drops`."""
+        made = self.column(name, lambda: Dense(torch.full((self.slots, *shape), fill, dtype=dtype), fill, **more))
         return cast(Dense, made).values
 
-    def positions(
-        self, name: str, dtype: torch.dtype, fill: float | int | bool = 0, fixed: bool = False
-    ) -> torch.Tensor:
+    def positions(self, name: str, dtype: torch.dtype, fill: float | int | bool = 0, **more: bool) -> torch.Tensor:
         """A column of a value a position: [slots, width]."""
-        return self.rows(name, dtype, fill, (self.width,), fixed)
+        return self.rows(name, dtype, fill, (self.width,), per_position=True, **more)
 
-    def objects(self, name: str, make: Callable[[], Any], fixed: bool = False) -> list[Any]:
+    def objects(self, name: str, make: Callable[[], Any], **more: bool) -> list[Any]:
         """A column of Python objects, each made anew for a row that joins."""
-        made = self.column(name, lambda: Objects([make() for _ in range(self.slots)], make, fixed))
+        made = self.column(name, lambda: Objects([make() for _ in range(self.slots)], make, **more))
         return cast(Objects, made).values
 
     def places(self, name: str, pool: Pool | None = None) -> Places:
@@ -251,6 +270,11 @@ class Table:
         """Gives a row that has joined what the first slot of another, no wider table holds."""
         for name, column in other.columns.items():
             self.columns[name].put(row, column)
+
+    def splice(self, row: int, from_L: torch.Tensor) -> None:
+        """Moves the row's positions in every column, or drops what a column holds of the row (`drops`)."""
+        for column in self.columns.values():
+            column.splice(row, from_L)
 
     # -------------------------------------------------------------- a pass that raises
 
