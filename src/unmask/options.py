@@ -226,23 +226,23 @@ def options(cls: type) -> Iterator[tuple[Option, bool]]:
 
 
 def flags(cls: type) -> list[str]:
-    found = ["--json", "--help"]
+    names = ["--json", "--help"]
     for one, _ in options(cls):
-        found += [] if one.declared.place else [one.flag]
-        found += [f"--no-{one.flag[2:]}"] if one.both_ways else []
-    return found
+        names += [] if one.declared.place else [one.flag]
+        names += [f"--no-{one.flag[2:]}"] if one.both_ways else []
+    return names
 
 
 def values(cls: type, given: argparse.Namespace) -> dict[str, Any]:
     """The fields of a class as they were given."""
-    found = {}
+    chosen = {}
     for one in declared(cls):
         if one.declared.inner is None:
-            found[one.name] = getattr(given, one.name)
+            chosen[one.name] = getattr(given, one.name)
         else:
             inner = {each.name: getattr(given, each.name) for each in declared(one.declared.inner)}
-            found[one.name] = {name: value for name, value in inner.items() if value is not None}
-    return found
+            chosen[one.name] = {name: value for name, value in inner.items() if value is not None}
+    return chosen
 
 
 # ------------------------------------------------------------------ argparse
