@@ -57,12 +57,12 @@ for line in sys.stdin:
     began = clock()
     if work == "score":
         more = {} if model.kind == "arm" else {"draws": 4 * steps}
-        found = unmask.score(model, [(prompt, prompt[::-1] * (length // 8)) for prompt in prompts], **more)
-        given = [round(each.logprob, 3) for each in found]
+        scores = unmask.score(model, [(prompt, prompt[::-1] * (length // 8)) for prompt in prompts], **more)
+        given = [round(each.logprob, 3) for each in scores]
     else:
         more = {} if model.kind == "arm" else {"steps": steps, "order": "confidence", "quota": "even"}
-        found = unmask.generate(model, prompts, length=length, seed=1, trace=False, **more)
-        given = [list(each.tokens) for each in found]
+        written = unmask.generate(model, prompts, length=length, seed=1, trace=False, **more)
+        given = [list(each.tokens) for each in written]
     seconds = clock() - began
     print(json.dumps([seconds, hashlib.sha256(repr(given).encode()).hexdigest()[:16]]), flush=True)
 """
@@ -164,14 +164,14 @@ def measure(sources: dict[str, Path], calls: dict[str, list[Any]], options: Chec
             for one in sides.values():
                 one.end()
         say(f"bench: {sum(turns[: start + 1])} of {options.rounds} rounds")
-    return [row_of(name, found, same[name]) for name, found in seconds.items()]
+    return [row_of(name, times, same[name]) for name, times in seconds.items()]
 
 
 def row_of(name: str, seconds: dict[str, list[float]], same: bool) -> dict[str, Any]:
     logs = np.log(np.array(seconds["other"]) / np.array(seconds["ours"]))
-    found = mean(list(logs))
-    low, high = (float(np.exp(end)) for end in found.interval or [found.value, found.value])
-    ratio = {"ratio": float(np.exp(found.value)), "interval": [low, high]}
+    average = mean(list(logs))
+    low, high = (float(np.exp(end)) for end in average.interval or [average.value, average.value])
+    ratio = {"ratio": float(np.exp(average.value)), "interval": [low, high]}
     return {"call": name, **ratio, "same": same, "seconds": {side: float(np.median(s)) for side, s in seconds.items()}}
 
 

@@ -82,8 +82,8 @@ def bench_llama(options: LlamaBenchOptions) -> dict[str, Any]:
     for turn in range(options.rounds):
         part = requests[turn :: options.rounds]
         for name, arm in arms.items():
-            found, taken = timed(partial(arm.loglikelihood, part))
-            answers[name] += found
+            answered, taken = timed(partial(arm.loglikelihood, part))
+            answers[name] += answered
             seconds[name].append(taken)
         say(f"bench: turn {turn + 1} of {options.rounds}")
     ratios = [b / a for a, b in zip(seconds["unmask"], seconds["transformers"], strict=True)]
@@ -97,7 +97,7 @@ def bench_llama(options: LlamaBenchOptions) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "largest_logit_difference": difference,
         "largest_logprob_difference": max(abs(ours[0] - theirs[0]) for ours, theirs in pairs),
-        "accuracy": {name: sum(hit for _, hit in found) / len(found) for name, found in answers.items()},
+        "accuracy": {name: sum(hit for _, hit in own) / len(own) for name, own in answers.items()},
         "same_answers": sum(ours[1] == theirs[1] for ours, theirs in pairs),
         "seconds": seconds,
         "speedup": statistics.median(ratios),
