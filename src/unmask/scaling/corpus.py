@@ -80,8 +80,8 @@ class Piece:
         return _draw(seed, f"{self.document.source}\0{self.document.title}\0{self.number}\0{self.text}")
 
     def record(self, split: str) -> dict[str, Any]:
-        found: dict[str, Any] = {"text": self.text, "source": self.document.source, "title": self.document.title}
-        return found | ({"date": self.document.date} if self.document.date else {}) | {"split": split}
+        record: dict[str, Any] = {"text": self.text, "source": self.document.source, "title": self.document.title}
+        return record | ({"date": self.document.date} if self.document.date else {}) | {"split": split}
 
 
 def gather(options: CorpusOptions) -> dict[str, Any]:
@@ -101,8 +101,8 @@ def gather(options: CorpusOptions) -> dict[str, Any]:
     pieces: dict[str, list[Piece]] = {"train": [], "validation": []}
     for source, path in files:
         say(f"corpus: reading {source.name}")
-        found, facts[source.name] = _read(source, path, seen, options)
-        for split, some in found.items():
+        by_split, facts[source.name] = _read(source, path, seen, options)
+        for split, some in by_split.items():
             pieces[split] += some
     facts = _without_leaks(pieces, facts)
     for name, some in pieces.items():

@@ -102,10 +102,10 @@ class RunOptions(OfSweep):
 
 def shard_of(text: str) -> tuple[int, int]:
     """(i, n) of `i/n`, i from 1."""
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise UserError(f"--shard is {text!r}; give I/N with I from 1 to N, as 3/8", field="shard")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 @dataclass(frozen=True, kw_only=True)
