@@ -17,14 +17,14 @@ LEARNED, BOTH = 0.95, 0.90  # of the ARM in the trained direction and of people 
 def sets_of(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Figures by set: the original data's, where it was there, and our own people's."""
     headline = result["headline"]
-    found = {"original": {kind: headline[kind] for kind in ("mdm", "arm") if kind in headline}}
-    return {name: kinds for name, kinds in {**found, "own": headline.get("own", {})}.items() if kinds}
+    sets = {"original": {kind: headline[kind] for kind in ("mdm", "arm") if kind in headline}}
+    return {name: kinds for name, kinds in {**sets, "own": headline.get("own", {})}.items() if kinds}
 
 
 def figure(result: Mapping[str, Any]) -> str:
     parts = []
     for name, kinds in sets_of(result).items():
-        shares = [f"{kind.upper()} {in_words(found['reversed']['name_accuracy'])}" for kind, found in kinds.items()]
+        shares = [f"{kind.upper()} {in_words(part['reversed']['name_accuracy'])}" for kind, part in kinds.items()]
         parts.append(f"{name}: {', '.join(shares)}")
     return "reversed names right, " + "; ".join(parts)
 
@@ -60,8 +60,8 @@ def reading(result: Mapping[str, Any]) -> str:
     if result["ablation"]:
         lines.append(f"This is the ablation {result['ablation']}, not the experiment's headline.")
     for name, kinds in sets_of(result).items():
-        for kind, found in kinds.items():
-            lines.append(sentence(result, name, kind, found))
+        for kind, part in kinds.items():
+            lines.append(sentence(result, name, kind, part))
         if "arm" in kinds and (lacking := conditions(kinds["arm"])):
             lines.append(f"On {name} the ARM's zero does not count yet: {'; '.join(lacking)}.")
         if set(kinds) == {"mdm", "arm"}:
@@ -75,16 +75,16 @@ def reading(result: Mapping[str, Any]) -> str:
     return "\n\n".join(lines)
 
 
-def sentence(result: Mapping[str, Any], name: str, kind: str, found: Mapping[str, Any]) -> str:
+def sentence(result: Mapping[str, Any], name: str, kind: str, figures: Mapping[str, Any]) -> str:
     choice = result["choices"][name][kind]["choice"]
     way = f"step {choice['checkpoint']}"
     way += f", order {choice['order']}, w {choice['guidance']:g}" if kind == "mdm" else ""
     told = [
-        f"{direction} names {in_words(found[direction]['name_accuracy'])}, descriptions "
-        f"{in_words(found[direction]['description_accuracy'])}"
+        f"{direction} names {in_words(figures[direction]['name_accuracy'])}, descriptions "
+        f"{in_words(figures[direction]['description_accuracy'])}"
         for direction in DIRECTIONS
     ]
-    back = found["reversed"]
+    back = figures["reversed"]
     return (
         f"{kind.upper()} on {name} ({way}, chosen on the people trained both ways): {'; '.join(told)}. Reversed: first "
         f"name right {in_words(back['name_first_name'])}, by another person's name {in_words(back['name_shuffled'])}, "
@@ -96,10 +96,10 @@ def sentence(result: Mapping[str, Any], name: str, kind: str, found: Mapping[str
 
 def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
     """Accuracies with intervals of each set, and names right against steps."""
-    found = sets_of(result)
+    sets = sets_of(result)
     path = folder / "reversal.png"
-    with picture(path, 11, 3.8 * len(found), columns=2, rows=len(found)) as axes:
-        for row, (name, kinds) in enumerate(found.items()):
+    with picture(path, 11, 3.8 * len(sets), columns=2, rows=len(sets)) as axes:
+        for row, (name, kinds) in enumerate(sets.items()):
             draw_bars(axes[2 * row], name, kinds)
             draw_curve(axes[2 * row + 1], result["runs"][name], result["choices"][name])
     return [path]

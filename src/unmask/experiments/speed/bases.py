@@ -38,19 +38,19 @@ def find_bases(given: dict[str, str | None], sweep: str | None, plan: Plan) -> d
 
     Raises `UserError` where one cannot be had, and for a model of the wrong kind.
     """
-    found: dict[str, Path] = {}
+    bases: dict[str, Path] = {}
     for role, wanted in plan.bases.items():
         if given.get(role):
-            found[role] = Path(str(given[role]))
+            bases[role] = Path(str(given[role]))
         elif sweep is not None:
-            found[role] = _of_sweep(Path(sweep), wanted)
+            bases[role] = _of_sweep(Path(sweep), wanted)
         else:
             raise UserError(
                 f"--base {role}=RUN is missing: give the run of {_named(wanted)}, or --base FOLDER of `unmask scale "
                 "run`; or try --quick, which makes its own"
             )
-    check_kinds(found, plan)
-    return found
+    check_kinds(bases, plan)
+    return bases
 
 
 def given_bases(bases: Sequence[str], plan: Plan) -> tuple[dict[str, str | None], str | None]:
@@ -69,11 +69,11 @@ def given_bases(bases: Sequence[str], plan: Plan) -> tuple[dict[str, str | None]
     return given, sweep
 
 
-def check_kinds(found: dict[str, Path], plan: Plan) -> None:
+def check_kinds(bases: dict[str, Path], plan: Plan) -> None:
     """Raises `UserError` for a model of the wrong kind, without a tokenizer, or of another tokenizer than the rest."""
     first: tuple[Path, Model] | None = None
     words = {"mdm": "a masked diffusion model", "arm": "an autoregressive model"}
-    for role, path in found.items():
+    for role, path in bases.items():
         model, kind = load(path), plan.bases[role]["kind"]
         if model.kind != kind:
             raise UserError(f"--base {role}={path} is {words[model.kind]}; give {words[kind]}")
@@ -117,8 +117,8 @@ def refuse_exposed(role: str, path: Path, glosses: Sequence[Gloss]) -> str:
     for settings in _chain(path):
         refused = f"--base {role}={path} was trained on text that is tested here"
         if settings.get("sft"):
-            if found := _in_rows(settings["data"], glosses):
-                raise UserError(f"{refused}: {settings['data']} holds the gloss of {found!r}; give a base without it")
+            if word := _in_rows(settings["data"], glosses):
+                raise UserError(f"{refused}: {settings['data']} holds the gloss of {word!r}; give a base without it")
             told.append("fine-tuned on other rows")
             continue
         corpora = _corpora(settings)
@@ -144,19 +144,19 @@ def _settings(path: Path) -> dict[str, Any]:
     """The recipe of the run that a path lies in; nothing where there is none."""
     for folder in (path, *path.resolve().parents[:2]):
         if (folder / RECIPE).is_file():
-            found = read_yaml(folder / RECIPE)
-            return found if isinstance(found, dict) else {}
+            settings = read_yaml(folder / RECIPE)
+            return settings if isinstance(settings, dict) else {}
     return {}
 
 
 def _chain(path: Path) -> list[dict[str, Any]]:
     """The recipes of a run and of those that it started from."""
-    found: list[dict[str, Any]] = []
+    runs: list[dict[str, Any]] = []
     following: Path | None = path
-    while following is not None and len(found) < 10 and (settings := _settings(following)):
-        found.append(settings)
+    while following is not None and len(runs) < 10 and (settings := _settings(following)):
+        runs.append(settings)
         following = Path(settings["init"]) if settings.get("init") else None
-    return found
+    return runs
 
 
 def _corpora(settings: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -168,7 +168,7 @@ def _corpora(settings: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     files = [Path(name) for spec in asked.get("sources", []) for name in sorted(glob.glob(str(spec))) or [str(spec)]]
     folders = dict.fromkeys(file if file.is_dir() else file.parent for file in files)
     facts = [read_json(folder / "sources.json") for folder in folders if (folder / "sources.json").is_file()]
-    return [(str(asked.get("split")), found) for found in facts if {"sources", "seed", "held_out_share"} <= set(found)]
+    return [(str(asked.get("split")), fact) for fact in facts if {"sources", "seed", "held_out_share"} <= set(fact)]
 
 
 def _in_rows(spec: str, glosses: Sequence[Gloss]) -> str | None:
@@ -193,12 +193,12 @@ def _in_tokens(data: Any, path: Path, glosses: Sequence[Gloss]) -> float | None:
     middle = [g.ids[max(0, (len(g.ids) - SHINGLE) // 2) :][:SHINGLE] for g in glosses]
     length = min(len(ids) for ids in middle)
     wanted = _sums(np.concatenate([np.array(ids[:length], dtype=np.uint64) for ids in middle]), length)[::length]
-    found = np.zeros(len(glosses), dtype=bool)
+    read = np.zeros(len(glosses), dtype=bool)
     for start in range(0, train.n_tokens, AT_ONCE):
         tokens = train.read(start, min(AT_ONCE + length - 1, train.n_tokens - start)).astype(np.uint64)
         if len(tokens) >= length:
-            found |= np.isin(wanted, _sums(tokens, length))
-    return float(found.mean())
+            read |= np.isin(wanted, _sums(tokens, length))
+    return float(read.mean())
 
 
 def _sums(tokens_T: np.ndarray, length: int) -> np.ndarray:
