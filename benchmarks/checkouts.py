@@ -32,7 +32,7 @@ from unmask.errors import UserError
 from unmask.files import write_whole
 from unmask.model.folder import load, save
 from unmask.model.transformer import Transformer
-from unmask.options import Options, Result, option
+from unmask.options import Options, option
 from unmask.provenance import machine, versions
 from unmask.statistics import mean, said
 from unmask.terminal import say
@@ -72,6 +72,8 @@ for line in sys.stdin:
 class CheckoutOptions(Options):
     """`generate` and `score` of this checkout and of another one, in turns."""
 
+    does = "compare"
+
     against: str = option("", "the other checkout", metavar="PATH")
     size: list[str] = option([], "random weights: 6M, 19M, ..., or LAYERSxHEADSxWIDTH; repeatable")
     model: list[str] = option([], "a run, a checkpoint or a model folder; repeatable", metavar="RUN")
@@ -82,10 +84,6 @@ class CheckoutOptions(Options):
     starts: int = option(5, "times that both processes are begun anew among them", least=1)
     threads: int = option(1, "of either; with one the process's own time counts", least=1)
     out: str | None = option(None, "the result as JSON", metavar="FILE")
-
-    def run(self) -> Result:
-        measured = compare(self)
-        return Result(measured, in_words(measured))
 
 
 class Checkout:

@@ -44,7 +44,7 @@ from unmask.evaluation.provenance import write_result
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.model.config import ModelConfig
 from unmask.model.presets import preset
-from unmask.options import Options, Result, option
+from unmask.options import Options, option
 from unmask.provenance import machine, versions
 from unmask.terminal import say
 
@@ -62,6 +62,8 @@ Calls = dict[str, Callable[[], Any]]
 @dataclass(frozen=True)
 class EngineBenchOptions(Options):
     """Decoding on random weights: the reference's sampler, batches, types."""
+
+    does = "bench_engine"
 
     size: list[str] = option(["6M", "19M"], "6M, 19M, ..., or LAYERSxHEADSxWIDTH; repeatable")
     vocab: int = option(32000, "tokens of the vocabulary", least=1)
@@ -87,10 +89,6 @@ class EngineBenchOptions(Options):
         """Raises `UserError` for what cannot be measured."""
         check_types(self.dtype, self.device)
         check_folders(self.out)
-
-    def run(self) -> Result:
-        measured = bench_engine(self)
-        return Result(measured, in_words(measured))
 
 
 def bench_engine(options: EngineBenchOptions) -> dict[str, Any]:

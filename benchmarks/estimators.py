@@ -31,7 +31,7 @@ from unmask.likelihood.pairs import Pair, make_pairs
 from unmask.likelihood.scoring import Score, score_pairs
 from unmask.model.folder import Model, load
 from unmask.model.placement_options import PlacementOptions
-from unmask.options import NEEDED, Result, argument, option
+from unmask.options import NEEDED, argument, option
 from unmask.provenance import versions
 from unmask.statistics import interval
 from unmask.style import BLUE, GREY, LINE, RED, TEAL
@@ -57,6 +57,8 @@ COLOURS = {
 class StudyOptions(PlacementOptions):
     """Bias, variance, coverage and time of every estimator on real text."""
 
+    does = "study"
+
     model: str = argument("RUN", "a run, a checkpoint or a model folder")
     data: str = option(NEEDED, "prepared data; its validation split is scored", metavar="FOLDER")
     items: int = option(24, "pieces of text", least=1)
@@ -67,10 +69,6 @@ class StudyOptions(PlacementOptions):
     threads: int = option(0, "0: all cores", least=0)
     out: str | None = option(None, "the result as JSON", metavar="FILE")
     plot: str | None = option(None, "and as a picture", metavar="FILE")
-
-    def run(self) -> Result:
-        measured = study(self)
-        return Result(measured, in_words(measured))
 
 
 def study(options: StudyOptions) -> dict[str, Any]:

@@ -42,7 +42,7 @@ from unmask.likelihood.scoring import score_pairs
 from unmask.model.folder import Model, load
 from unmask.model.placement_options import TypesOptions
 from unmask.model.presets import preset
-from unmask.options import Result, argument, option
+from unmask.options import argument, option
 from unmask.provenance import versions
 from unmask.terminal import say
 
@@ -55,6 +55,8 @@ LONG_RUN = 2048  # draws of the truth where it cannot be enumerated
 class LikelihoodBenchOptions(TypesOptions):
     """Likelihoods: our way against the reference's, at equal error; of several types these against each other."""
 
+    does = "bench_likelihood"
+
     model: str = argument("RUN", "a run, a checkpoint or a model folder")
     items: int = option(12, "questions of each benchmark", least=1)
     draws: list[int] = option([32, 128], "masks of the reference; repeatable", least=1)
@@ -65,10 +67,6 @@ class LikelihoodBenchOptions(TypesOptions):
     seed: int = option(0, "of the masks")
     threads: int = option(0, "0: all cores", least=0)
     out: str | None = option(None, "the result as JSON", metavar="FILE")
-
-    def run(self) -> Result:
-        measured = bench_likelihood(self)
-        return Result(measured, in_words(measured))
 
 
 def bench_likelihood(options: LikelihoodBenchOptions) -> dict[str, Any]:

