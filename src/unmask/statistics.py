@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -82,6 +83,16 @@ def interval(value: float, se: float | None, groups: int) -> list[float] | None:
         return None
     half = student_975(groups - 1) * se
     return [value - half, value + half]
+
+
+def middle(draws: Any) -> tuple[float, float] | tuple[None, None]:
+    """The ends of the middle 95% of those draws that are finite; None where there are none."""
+    array = np.asarray(draws, dtype=np.float64).reshape(-1)
+    finite = array[np.isfinite(array)]
+    if not len(finite):
+        return None, None
+    low, high = np.percentile(finite, [2.5, 97.5])
+    return float(low), float(high)
 
 
 @cache

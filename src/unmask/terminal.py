@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
 LIVE_SECONDS = 0.1
@@ -99,6 +100,13 @@ class LiveLine:
         if _standing is self:
             _standing = None
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def aligned(rows: Sequence[Sequence[str]], right: bool = False) -> list[str]:
+    """Rows of cells as lines, columns as wide as they need; `right`: all but the first one to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [[f"{cell:{'>' if right and i else '<'}{widths[i]}}" for i, cell in enumerate(row)] for row in rows]
+    return ["  ".join(line).rstrip() for line in lines]
 
 
 def columns() -> int:

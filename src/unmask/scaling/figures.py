@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.pages import svg_of
+from unmask.scaling.estimates import power
 from unmask.scaling.figure_parts import legend_below, log_axis, new_figure, plain_ticks
 from unmask.scaling.gap_figure import gap_figure
 from unmask.style import COLOURS, INK, SOFT, STYLE
@@ -59,12 +60,6 @@ def colour_of(view: dict[str, Any], objective: str) -> str:
     if objective in ("arm", "mdm"):
         return COLOURS[objective]
     return PALETTE[view["objectives"].index(objective) % len(PALETTE)]
-
-
-def power(number: float) -> str:
-    """3e+18 as 3e18, the way the command line takes it."""
-    digits, exponent = f"{number:.2e}".split("e")
-    return f"{float(digits):g}e{int(exponent)}"
 
 
 # ------------------------------------------------------------------ the pictures

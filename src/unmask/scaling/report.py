@@ -18,7 +18,7 @@ from unmask.files import beside, write_whole
 from unmask.pages import inline_svg
 from unmask.scaling import figures
 from unmask.scaling.beside import beside_of, notes_of
-from unmask.scaling.estimates import estimate, nothing
+from unmask.scaling.estimates import estimate, nothing, power
 from unmask.scaling.fit import Fitted, draws_of, fit_sweep, result_of
 from unmask.scaling.later import read_later
 from unmask.scaling.options import ReportOptions
@@ -51,7 +51,7 @@ def in_words(result: dict[str, Any]) -> str:
     for row in result["fit"]["gap"]:
         if pair and row["form"] == "overlap" and row["estimate"] is not None and row["axis"] == pair[1]:
             ends = "" if row["low"] is None else f" [{row['low']:.1f}, {row['high']:.1f}]"
-            lines.append(f"  gap at {figures.power(row['flops'])} FLOPs of {row['axis']}: {row['estimate']:.1f}x{ends}")
+            lines.append(f"  gap at {power(row['flops'])} FLOPs of {row['axis']}: {row['estimate']:.1f}x{ends}")
     return "\n".join([*lines, f"  {BOUND}"])
 
 

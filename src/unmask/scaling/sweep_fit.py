@@ -150,17 +150,13 @@ def _draw_lines(one: ObjectiveFit, noise_SR: np.ndarray | None, weights_SR: np.n
         minima = fit_parabolas(runs.flops, runs.params, runs.loss, one.cost, losses_SR, weights)
         assert minima is not None
         # A budget whose own minimum does not count is left out of every resample too.
-        kept = _only(minima, one.minima.counts)
+        kept = replace(minima, opens=minima.opens & one.minima.counts)
         lines = fit_lines(kept, all_that_open=method == RESIDUALS) if one.lines is not None else None
         drawn = Drawn(method, minima, lines)
         if method == RUNS:
             one.run_level = drawn
         if method == RESIDUALS or noise_SR is None:
             one.headline = Drawn(method, drawn.minima, drawn.lines)
-
-
-def _only(minima: Minima, counts_K: np.ndarray) -> Minima:
-    return replace(minima, opens=minima.opens & counts_K)
 
 
 def _approach3(

@@ -15,6 +15,7 @@ import math
 import os
 import types
 import typing
+from collections.abc import Callable
 from typing import Any
 
 from unmask.data.sft_fields import SFTFields
@@ -115,7 +116,7 @@ def build(cls: type, fields: dict[str, Any], where: str) -> Any:
             raise UserError(_unknown(str(name), where, hints))
         if name in BUDGETS and value is None and not where:
             continue  # as if it were not given
-        values[name] = _checked(hints[name], value, f"{where}{name}")
+        values[name] = checked(hints[name], value, f"{where}{name}", build)
     if cls is Recipe:
         refuse_no_budget({name: value for name, value in values.items() if name in BUDGETS})
     return cls(**values)
@@ -160,18 +161,23 @@ def _unknown(name: str, where: str, hints: dict[str, Any]) -> str:
     return f"{where}{name} is not a recipe key{group}{nearest(name, hints)}"
 
 
-def _checked(kind: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(kind):
+def checked(kind: Any, value: Any, where: str, group: Callable[[type, dict[str, Any], str], Any]) -> Any:
+    """A value from a settings file as its type; `group` makes a dataclass of a mapping. Raises `UserError`."""
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind) or origin is dict:
         if not isinstance(value, dict):
             raise UserError(f"{where} is {shown(value)}; it must be a group of settings")
-        return build(typing.cast(type, kind), value, f"{where}.")
+        if origin is not dict:
+            return group(typing.cast(type, kind), value, f"{where}.")
+        own = inside[1]
+        return {str(k): v if own is Any else checked(own, v, f"{where}.{k}", group) for k, v in value.items()}
     if isinstance(kind, types.UnionType):
         if value is None:
             return None
-        return _checked(next(option for option in typing.get_args(kind) if option is not type(None)), value, where)
-    if typing.get_origin(kind) is list:
+        return checked(next(option for option in inside if option is not type(None)), value, where, group)
+    if origin is list:
         values = value if isinstance(value, list) else [value]
-        return [_checked(typing.get_args(kind)[0], one, f"{where}.{i}") for i, one in enumerate(values)]
+        return [checked(inside[0], one, f"{where}.{i}", group) for i, one in enumerate(values)]
     if kind is str and isinstance(value, str):
         return value
     if kind is bool:
