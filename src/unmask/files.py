@@ -157,11 +157,16 @@ def cache_folder() -> Path:
 def sync_folder(folder: Path) -> None:
     """Forces a folder's files, then its entries, to disk."""
     for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Forces a file, or a folder's entries, to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def clear_leftovers(target: Path) -> None:

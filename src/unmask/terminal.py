@@ -18,7 +18,8 @@ import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 LIVE_SECONDS = 0.1
@@ -100,6 +101,17 @@ class LiveLine:
         if _standing is self:
             _standing = None
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def on_signals(handle: Callable[[int, Any], object]) -> Iterator[None]:
+    """While open, SIGINT and SIGTERM call `handle`."""
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def aligned(rows: Sequence[Sequence[str]], right: bool = False) -> list[str]:

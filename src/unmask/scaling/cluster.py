@@ -28,6 +28,7 @@ from unmask.scaling.options import RunOptions
 from unmask.scaling.runner import PATIENCE, POLL_SECONDS, Runner
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.sweep import Sweep
+from unmask.terminal import on_signals
 
 CONNECT_SECONDS = 10.0
 ELSEWHERE = "elsewhere"  # the outcome of a run that others have in hand
@@ -117,13 +118,9 @@ def work_on(sweep: Sweep, run: PlannedRun, threads: int, precision: str | None) 
         claim.close()
         return "done", ""
     job = Job(sweep, run, claim, threads, precision)
-    before = {number: signal.signal(number, lambda *_: job.stop(signal.SIGTERM)) for number in (2, 15)}
-    try:
+    with on_signals(lambda *_: job.stop(signal.SIGTERM)):
         while job.poll():
             time.sleep(POLL_SECONDS)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return str(job.outcome), job.reason
 
 

@@ -11,7 +11,6 @@ import signal
 import time
 from collections import deque
 from types import FrameType
-from typing import Any
 
 from unmask.errors import UserError
 from unmask.files import write_whole
@@ -20,11 +19,10 @@ from unmask.scaling.options import RunOptions
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.status import standing
 from unmask.scaling.sweep import PROGRESS, Sweep
-from unmask.terminal import LiveLine, say
+from unmask.terminal import LiveLine, on_signals, say
 
 POLL_SECONDS, TELL_SECONDS = 0.2, 10.0
 PATIENCE = 60.0  # seconds that a run held by another process is waited for when nothing else is left
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Runner:
@@ -37,17 +35,15 @@ class Runner:
         self._running: list[Job] = []
         self._blocked: list[PlannedRun] = []  # branches whose trunk is not there yet
         self._line = LiveLine(TELL_SECONDS, live_seconds=1.0)
-        self._before: dict[int, Any] = {}
+        self._signals = on_signals(self._note)
         self._told = 0.0
 
     def __enter__(self) -> Runner:
-        for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._note)
+        self._signals.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._signals.__exit__(None, None, None)
         for job in self._running:
             job.stop(signal.SIGTERM)
         self._line.clear()

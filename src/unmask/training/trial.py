@@ -272,14 +272,15 @@ def told(crews: Sequence[Crew]) -> str:
     return "tokens/s " + ", ".join(f"{name} {rate:,.0f}" for name, rate in medians.items())
 
 
-def main() -> None:
-    # What libraries print must not mix with the answers.
+def answers_alone() -> Callable[..., None]:
+    """Takes stdout for JSON lines alone: what libraries print goes to stderr. What gives such a line, of its fields."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    return lambda **fields: print(json.dumps(fields), file=answers, flush=True)
 
-    def answer(**fields: Any) -> None:
-        print(json.dumps(fields), file=answers, flush=True)
 
+def main() -> None:
+    answer = answers_alone()
     asked = json.load(sys.stdin)
     try:
         recipe: Recipe = build(Recipe, asked["recipe"], "")
