@@ -45,12 +45,7 @@ SETTINGS = [
     *(("order-mixture", "left-to-right", draws) for draws in (2, 4, 8)),
     ("chain-rule", "left-to-right", None),
 ]
-COLOURS = {
-    "mc-bernoulli": RED,
-    "mc-fixed": TEAL,
-    "chain-rule random": BLUE,
-    "order-mixture": GREY,
-}
+COLOURS = {"mc-bernoulli": RED, "mc-fixed": TEAL, "chain-rule random": BLUE, "order-mixture": GREY}
 
 
 @dataclass(frozen=True)

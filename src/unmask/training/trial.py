@@ -139,10 +139,7 @@ class Crew:
         """So many more processes."""
         way, fork = self.way, multiprocessing.get_context("fork")
         fields: dict[str, Any] = {
-            "precision": way.precision,
-            "compile": way.compile,
-            "threads": way.threads,
-            "device": "cpu",
+            "precision": way.precision, "compile": way.compile, "threads": way.threads, "device": "cpu"
         }
         recipe = dataclasses.replace(self._recipe, **fields)
         for _ in range(count):

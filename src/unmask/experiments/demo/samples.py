@@ -192,9 +192,7 @@ def frames(model: Model, sample: Generation) -> list[list[dict[str, Any]]]:
             return {"text": "", "state": "mask"}
         state = "new" if committed[position] == step else "kept"
         return {
-            "text": tokenizer.token_text(sample.canvas[position]),
-            "state": state,
-            "probability": probability[position],
+            "text": tokenizer.token_text(sample.canvas[position]), "state": state, "probability": probability[position]
         }
 
     moments = [-1, *sorted(set(sample.steps))]

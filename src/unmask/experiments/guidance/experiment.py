@@ -282,13 +282,7 @@ def task_result(
 
 
 def table(
-    place: Workplace,
-    own: Mapping[str, Any],
-    name: str,
-    path: Path,
-    items: Sequence[Item],
-    view: str,
-    ends: bool,
+    place: Workplace, own: Mapping[str, Any], name: str, path: Path, items: Sequence[Item], view: str, ends: bool
 ) -> np.ndarray:
     """Credits [N, columns] of a model, kept some items at a time."""
     weights = file_sha256(path / WEIGHTS)

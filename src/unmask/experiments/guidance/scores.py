@@ -41,13 +41,7 @@ def columns(scales: Sequence[float]) -> list[str]:
 
 
 def credits(
-    model: Model,
-    items: Sequence[Item],
-    scales: Sequence[float],
-    draws: int,
-    view: str,
-    ends: bool,
-    seed: int = 0,
+    model: Model, items: Sequence[Item], scales: Sequence[float], draws: int, view: str, ends: bool, seed: int = 0
 ) -> np.ndarray:
     """float [N, columns]: 1 where the right answer is first.
 

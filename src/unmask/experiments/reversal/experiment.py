@@ -23,14 +23,7 @@ from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, told
 from unmask.experiments import estimates
 from unmask.experiments.frame import Settings, experiment
 from unmask.experiments.reversal.asking import answers_of, choose, curve
-from unmask.experiments.reversal.material import (
-    Material,
-    bases_of,
-    material,
-    recipe,
-    refuse_unknown,
-    with_ablation,
-)
+from unmask.experiments.reversal.material import Material, bases_of, material, recipe, refuse_unknown, with_ablation
 from unmask.experiments.reversal.report import figure, holds, plot, reading
 from unmask.experiments.workplace import Workplace
 from unmask.files import write_whole
