@@ -39,17 +39,15 @@ def run_experiment(options: ExperimentOptions) -> dict[str, Any]:
     from unmask.evaluation.stages import Stopped
 
     try:
-        outcome = one.run(settings)
+        outcome = one.module.run(settings)
     except Stopped as stopped:
         return {"experiment": one.name, "out": str(settings.out), "signal": stopped.number}
     if "headline" not in outcome:  # told to stop on the way
         return {"experiment": one.name, "out": str(settings.out), "until": settings.until, **outcome}
     result = {**described(one, settings), **outcome}
     check_headline(result)
-    result |= {"figure": one.figure(result), "holds": one.holds(result), "reading": one.reading(result)}
-    pictures = []
-    if settings.plot:
-        pictures = [path.name for path in one.plot(result, settings.out)]
+    result |= {part: getattr(one.module, part)(result) for part in ("figure", "holds", "reading")}
+    pictures = [path.name for path in one.module.plot(result, settings.out)] if settings.plot else []
     write_whole(settings.out / RESULT, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     write_whole(settings.out / README, page(result, pictures))
     return {**result, "out": str(settings.out)}

@@ -20,10 +20,10 @@ from unmask.scaling.options import RunOptions, shard_of
 from unmask.scaling.plan_file import Plan, read_plan
 from unmask.scaling.runner import Runner
 from unmask.scaling.runs import PlannedRun
-from unmask.scaling.status import in_words as standing_in_words
-from unmask.scaling.status import standing
+from unmask.scaling.status import in_words, standing
 from unmask.scaling.sweep import Sweep
 
+__all__ = ["in_words", "run"]
 
 def run(options: RunOptions) -> dict[str, Any]:
     """Works until all that is chosen is done, failed or in other hands; the standing, and the `signal` that ended it.
@@ -81,8 +81,3 @@ def refuse_missing_type(chosen: list[PlannedRun], precision: str | None) -> None
             f"the plan trains in {lacking[0]}, which this processor does not have; add --precision fp32 to go on in "
             "fp32 (those rows are marked), or run it elsewhere"
         )
-
-
-def in_words(progress: dict[str, Any]) -> str:
-    """The standing, for people."""
-    return standing_in_words(progress)
