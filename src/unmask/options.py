@@ -193,10 +193,10 @@ class UnknownOption(UserError):
 
     def __init__(self, word: str, cls: type[Options], command: str, elsewhere: Sequence[str] = ()) -> None:
         self.word, self.cls, self.command = word.partition("=")[0], cls, command
-        told = f"unknown argument {self.word}{nearest(self.word, flags(cls))}"
+        text = f"unknown argument {self.word}{nearest(self.word, flags(cls))}"
         if elsewhere:
-            told = f"{self.word} is of {' and '.join(elsewhere)}, not of {command}"
-        super().__init__(f"{told}; see {command} --help", field=self.word)
+            text = f"{self.word} is of {' and '.join(elsewhere)}, not of {command}"
+        super().__init__(f"{text}; see {command} --help", field=self.word)
 
 
 @functools.cache

@@ -126,7 +126,7 @@ def _within(angle: float, degrees: int) -> float:
     return 2 / math.pi * (angle + inner) if odd else inner
 
 
-def said(low_high: Sequence[float] | None, form: str = ".4f") -> str:
+def ci_text(low_high: Sequence[float] | None, form: str = ".4f") -> str:
     """``, 95% [1.2000, 1.4000]`` for a line of text; nothing where there is no interval or it is a point."""
     if low_high is None or low_high[0] == low_high[1]:
         return ""

@@ -164,11 +164,11 @@ class UnmaskLM(LM):
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
         """An empty continuation has 0 nats, as the harness counts it."""
         answers = self.answers([request.args for request in requests])
-        told = tasks_of(requests)
+        tasks = tasks_of(requests)
         if cut := sum(answer.dropped > 0 for answer in answers):
-            self._tell(f"{told}{cut} of {len(answers)} contexts are cut on the left")
+            self._tell(f"{tasks}{cut} of {len(answers)} contexts are cut on the left")
         if pieces := sum(answer.pieces > 1 for answer in answers):
-            self._tell(f"{told}{pieces} of {len(answers)} continuations are scored in pieces")
+            self._tell(f"{tasks}{pieces} of {len(answers)} continuations are scored in pieces")
         return [(answer.logprob, answer.greedy) for answer in answers]
 
     def _tell(self, what: str) -> None:

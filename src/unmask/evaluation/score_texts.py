@@ -14,7 +14,7 @@ from unmask.evaluation.options import ScoreOptions
 from unmask.evaluation.status import StatusLine
 from unmask.likelihood import RollingScore, Score, rolling, score
 from unmask.model.folder import load
-from unmask.statistics import said
+from unmask.statistics import ci_text
 
 
 def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]:
@@ -56,7 +56,7 @@ def in_words(results: list[tuple[str, Score | RollingScore]], greedy: bool = Fal
         sign = "<=" if one.is_bound else "= "
         per_byte = f"{one.bits_per_byte:.4f} bits/byte, " if one.bits_per_byte is not None else ""
         method = one.method + (f" {one.order}" if one.method == "chain-rule" else "")
-        extra, within = "", said([-nats for nats in reversed(one.interval)], ".3f")
+        extra, within = "", ci_text([-nats for nats in reversed(one.interval)], ".3f")
         if isinstance(one, RollingScore):
             extra = f", {one.windows} windows of {one.window} overlapping {one.overlap}"
         elif greedy:

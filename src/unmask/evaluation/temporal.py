@@ -31,7 +31,7 @@ from unmask.likelihood.rolling import text_ids
 from unmask.likelihood.scoring import score_pairs
 from unmask.model.folder import Model
 from unmask.model.placement import noted
-from unmask.statistics import ratio, said
+from unmask.statistics import ci_text, ratio
 from unmask.terminal import say
 
 WINDOWS, DRAWS = 12, 8
@@ -257,5 +257,5 @@ def in_words(name: str, task: dict[str, Any]) -> str:
     lines = [f"{name}: {task['n']} documents of {task['source']}, {task['exposure']}"]
     for metric, one in task["metrics"].items():
         n = years.get(metric, task["n"])
-        lines.append(f"{name:<12} {metric:<14} {one['value']:.4f}{said(one['interval'])}  n {n}")
+        lines.append(f"{name:<12} {metric:<14} {one['value']:.4f}{ci_text(one['interval'])}  n {n}")
     return "\n".join(lines)

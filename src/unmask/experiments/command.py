@@ -91,8 +91,8 @@ def page(result: Mapping[str, Any], pictures: Sequence[str]) -> str:
     for name, figure in figures(result["headline"]).items():
         bounds = f"{figure['low']:.4f} to {figure['high']:.4f}"
         lines.append(f"| `{name}` | {figure['estimate']:.4f} | {bounds} | {figure['n']:,} | {figure['clusters']:,} |")
-    told = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    lines += ["", f"Seeds {', '.join(map(str, result['seeds']))}; commit {result['commit'] or 'unknown'}; {told}."]
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    lines += ["", f"Seeds {', '.join(map(str, result['seeds']))}; commit {result['commit'] or 'unknown'}; {versions}."]
     return "\n".join(lines) + "\n"
 
 

@@ -88,10 +88,10 @@ class TableOptions(Options):
             say(f"kept in {keep(run, self.results)}")
         kept = results(self.results)
         write_whole(self.page, table(kept))
-        said = {name: f"{result['figure']}; holds: {result['holds']}" for name, result in kept.items()}
+        figures = {name: f"{result['figure']}; holds: {result['holds']}" for name, result in kept.items()}
         if FOUND.is_relative_to(Path.cwd()):  # of this checkout
-            write_whole(FOUND, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
-        return Result(said, str(self.page))
+            write_whole(FOUND, json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+        return Result(figures, str(self.page))
 
 
 def main() -> int:

@@ -62,14 +62,14 @@ class Workplace:
     def kept(self, name: str, make: Callable[[], Any], **facts: Any) -> Any:
         """What `make` gives (JSON values), from a file where it was made before with the same facts."""
         path = self.out / KEPT / f"{name}.json"
-        told = json.loads(json.dumps(facts, sort_keys=True, default=str))
+        plain = json.loads(json.dumps(facts, sort_keys=True, default=str))
         if path.is_file():
             before = read_json(path)
-            if before["facts"] == told:
+            if before["facts"] == plain:
                 return before["value"]
         with self._stages.measure(name):
             value = make()
-        write_whole(path, json.dumps({"facts": told, "value": value}, ensure_ascii=False) + "\n")
+        write_whole(path, json.dumps({"facts": plain, "value": value}, ensure_ascii=False) + "\n")
         return read_json(path)["value"]
 
     def train(self, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Path]:

@@ -26,15 +26,15 @@ def begin_token(path: str | Path, tokenizer: Tokenizer) -> int | None:
     Raises `UserError` for an `add_bos_token` without a `bos_token` that the vocabulary holds.
     """
     sides = side_files(Path(path) if Path(path).is_dir() else Path(path).parent)
-    told = declared(sides, "add_bos_token")
-    if told is True:
+    flag = declared(sides, "add_bos_token")
+    if flag is True:
         name = declared(sides, "bos_token")
         token = library(tokenizer).token_to_id(name) if isinstance(name, str) else None
         if token is None:
             raise UserError(f"{path}: add_bos_token is true, but its bos_token {name!r} is no token; mend either")
         return token
     before, _ = frame(tokenizer)
-    if told is False or not before:
+    if flag is False or not before:
         return None
     if len(before) > 1:
         names = ", ".join(tokenizer.token_text(token) for token in before)

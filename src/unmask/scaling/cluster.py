@@ -91,8 +91,8 @@ class ClusterJob:
         except RayTaskError as error:
             self._fail(str(error.cause).strip().splitlines()[-1])
         except RayError as error:
-            said = (str(error).strip().splitlines() or [""])[0]
-            self._fail(f"its worker died {KILLS} times ({type(error).__name__}: {said})")
+            reason = (str(error).strip().splitlines() or [""])[0]
+            self._fail(f"its worker died {KILLS} times ({type(error).__name__}: {reason})")
 
     def _fail(self, reason: str) -> None:
         self.outcome, self.reason = "failed", reason
@@ -152,8 +152,8 @@ def connect(threads: int) -> None:
             socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # of many kinds: the network's, gRPC's, another version's
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"no Ray cluster answers at {where or 'this machine'} ({said}); look at RAY_ADDRESS") from error
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"no Ray cluster answers at {where or 'this machine'} ({why}); look at RAY_ADDRESS") from error
     most = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
     if most < threads:
         ray.shutdown()

@@ -90,13 +90,13 @@ def fit_sweep(options: FitOptions) -> Fitted:
     kept, out = exclude_plateau(fresh, pair[0] if pair else "arm")
     with LiveLine() as line:
 
-        def told(text: str) -> None:
+        def show(text: str) -> None:
             line.show(f"fit | {text}, {options.resamples} resamples")
 
         if pair is not None and not set(pair) <= set(kept.names):
             gone = next(name for name in pair if name not in kept.names)
             pair, why = None, f"no run of {gone} is left: each has fewer than 4 x the plateau's tokens"
-        sweep = fit_runs(kept, pair, options.resamples, options.seed, told)
+        sweep = fit_runs(kept, pair, options.resamples, options.seed, show)
         with_all = fit_runs(fresh, pair, 0, options.seed) if out else None
         laws = constrained_of(sweep, repeated, options.resamples, options.seed)
     return Fitted(options, sweep, repeated, left_out + out, with_all, why, *laws)

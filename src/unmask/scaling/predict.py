@@ -36,16 +36,16 @@ def scale_predict(options: PredictOptions) -> dict[str, Any]:
     """
     options.check()
     source = open_source(options.source)
-    said: list[str] = []
-    answers = _answers(source, options, FORMS[0], said)
+    remarks: list[str] = []
+    answers = _answers(source, options, FORMS[0], remarks)
     missing: list[str] = []
     beside = _answers(source, options, "quokka", missing) if options.unique is not None else {}
     if not answers and not beside:
-        raise UserError(said[0] if said else f"{source.name} has no objective; give --from another fit")
-    for line in said:
+        raise UserError(remarks[0] if remarks else f"{source.name} has no objective; give --from another fit")
+    for line in remarks:
         warnings.warn(line, stacklevel=2)
     notes = [f"{BOUND}; intervals (95%) are of the line, and a run scatters about it", *source.notes]
-    notes += [line for line in missing if line not in said and "extrapolated" not in line]
+    notes += [line for line in missing if line not in remarks and "extrapolated" not in line]
     query = {name: value for name, value in vars(options).items() if name != "source" and value is not None}
     return {
         "query": query,
@@ -53,31 +53,31 @@ def scale_predict(options: PredictOptions) -> dict[str, Any]:
         "flops_rule": source.rule,
         "objectives": answers,
         **({"quokka": beside} if options.unique is not None else {}),
-        "warnings": said,
+        "warnings": remarks,
         "notes": notes,
     }
 
 
-def _answers(source: Source, options: PredictOptions, form: str, said: list[str]) -> dict[str, dict[str, Any]]:
+def _answers(source: Source, options: PredictOptions, form: str, remarks: list[str]) -> dict[str, dict[str, Any]]:
     """By objective; what is missing or far from the runs is added to `said`. Raises `UserError` for what is too far."""
     answers: dict[str, dict[str, Any]] = {}
     for objective in source.objectives:
         try:
             answer = _answer(source, objective, options, form)
         except NotFitted as error:
-            said.append(str(error))
+            remarks.append(str(error))
             continue
         except OverflowError:
             answer = {"flops": _exact(math.inf)}
         finite = all(math.isfinite(value[0]) for value in answer.values())
         if not finite and form == "quokka":  # so many repeats leave nothing of what was learnt
-            said.append(f"Quokka's law of {objective} gives no finite loss there")
+            remarks.append(f"Quokka's law of {objective} gives no finite loss there")
             continue
         if not finite:
             raise UserError(
                 f"that is too far from the runs of {source.name} to say anything of {objective}; ask nearer"
             )
-        said += _outside(source, objective, answer, options)
+        remarks += _outside(source, objective, answer, options)
         answers[objective] = {name: _json(value) for name, value in answer.items()}
     return answers
 

@@ -85,20 +85,20 @@ def _predicted(fitted: Fitted, later: dict[str, Any]) -> dict[str, Any]:
         there = ", ".join(objectives)
         raise UserError(f"--over {later['name']} is an {later['objective']}, and the fit has {there}; leave it out")
     one: ObjectiveFit = objectives[later["objective"]]
-    said = {
+    predicted = {
         "approach 2: the best loss of its compute": nothing(one.why.get("approach2", "no lines")),
         "approach 3: of its size and tokens": nothing(one.why.get("own", "no law")),
     }
-    line, law = said
+    line, law = predicted
     if one.lines is not None:
         drawn = one.headline.lines
-        said[line] = estimate(one.lines.loss(later["flops"])[0], drawn.loss(later["flops"]) if drawn else None)
+        predicted[line] = estimate(one.lines.loss(later["flops"])[0], drawn.loss(later["flops"]) if drawn else None)
     if (own := one.laws.get("own")) is not None:
         place = (later["params"], later["tokens"])
         draws = one.headline.laws.get("own")
-        said[law] = estimate(own.loss(*place), draws.loss(*place) if draws else None)
+        predicted[law] = estimate(own.loss(*place), draws.loss(*place) if draws else None)
     low, high = float(one.flops_K.min()), float(one.flops_K.max())
-    return {**later, "predicted": said, "inside": low <= later["flops"] <= high}
+    return {**later, "predicted": predicted, "inside": low <= later["flops"] <= high}
 
 
 def _write(out: Path, fit: dict[str, Any], view: dict[str, Any]) -> list[str]:

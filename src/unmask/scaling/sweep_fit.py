@@ -32,7 +32,7 @@ from unmask.scaling.table import Runs
 RESIDUALS, RUNS = "residual bootstrap about the parabolas", "run-level bootstrap"
 FEWEST_SHARED = 0.5  # of the runs that lie in a budget of three sizes or more
 FEWEST_RUNS, FEWEST_SIZES = 6, 3  # that five parameters are fitted to
-Told = Callable[[str], None]
+Show = Callable[[str], None]
 
 
 @dataclass
@@ -85,16 +85,16 @@ def fit_runs(
     pair: tuple[str, str] | None,
     resamples: int,
     seed: int = 0,
-    told: Told | None = None,
+    show: Show | None = None,
     approach3: bool = True,
 ) -> SweepFit:
-    """Fits all that can be; `resamples` of 0 gives no intervals. `told` is called with what is being done."""
-    told = told or (lambda _: None)
+    """Fits all that can be; `resamples` of 0 gives no intervals. `show` is called with what is being done."""
+    show = show or (lambda _: None)
     objectives = {}
     noise_SR: dict[str, np.ndarray] = {}
     weights_SR: dict[str, np.ndarray] = {}
     for place, name in enumerate(runs.names):
-        told(f"{name}: approach 2")
+        show(f"{name}: approach 2")
         one = _approach2(name, runs.of(name))
         if resamples:
             rng = np.random.default_rng([seed, place])
@@ -108,10 +108,10 @@ def fit_runs(
         objectives[name] = one
     for name, one in objectives.items() if approach3 else ():
         for form in ("own", "no_e", "excess"):
-            told(f"{name}: approach 3, {form}")
+            show(f"{name}: approach 3, {form}")
             _approach3({name: one}, form, noise_SR, weights_SR)
     if pair is not None and approach3:
-        told("approach 3, shared E")
+        show("approach 3, shared E")
         _approach3({name: objectives[name] for name in pair}, "shared", noise_SR, weights_SR)
     return SweepFit(runs, objectives, pair, resamples)
 

@@ -154,10 +154,10 @@ def _unknown(name: str, where: str, hints: dict[str, Any]) -> str:
     close = [name] if name in elsewhere else difflib.get_close_matches(name, elsewhere, n=1)
     if close and (close == [name] or not own):
         meant = elsewhere[close[0]]
-        told = f"did you mean {' or '.join(meant)}?"
+        hint = f"did you mean {' or '.join(meant)}?"
         if close == [name] and len(meant) == 1:
-            told = f"{name} is {meant[0]} (--{meant[0]} VALUE)"
-        return f"{where}{name} is not a recipe key{group}; {told}"
+            hint = f"{name} is {meant[0]} (--{meant[0]} VALUE)"
+        return f"{where}{name} is not a recipe key{group}; {hint}"
     return f"{where}{name} is not a recipe key{group}{nearest(name, hints)}"
 
 

@@ -233,7 +233,7 @@ def measure(recipe: Recipe, ways: Sequence[Way], seconds: float, say: Callable[[
     try:
         warm(eager, 1, seconds)
         rounds(eager, 0, 2, BEFORE, until)
-        say(told(eager))
+        say(rates_in_words(eager))
         # A layout or type that is far behind eagerly is not compiled.
         kept = {(w.precision, w.threads) for w in ways if not w.compile and not w.stopped}
         close = {name for name in kept if not _behind(eager, *name)}
@@ -245,7 +245,7 @@ def measure(recipe: Recipe, ways: Sequence[Way], seconds: float, say: Callable[[
             say(f"compiling {', '.join(crew.way.name for crew in compiled)}")
             warm(compiled, cores, 2 * seconds)
         rounds([*eager, *compiled], 2, ROUNDS, AFTER, until)
-        say(told(crews))
+        say(rates_in_words(crews))
     finally:
         for crew in crews:
             crew.stop("")
@@ -264,7 +264,7 @@ def _behind(eager: Sequence[Crew], precision: str, threads: int) -> bool:
     return medians[threads] < AFTER * max(medians.values())
 
 
-def told(crews: Sequence[Crew]) -> str:
+def rates_in_words(crews: Sequence[Crew]) -> str:
     medians = {crew.way.name: statistics.median(crew.way.rates.values()) for crew in crews if crew.way.rates}
     return "tokens/s " + ", ".join(f"{name} {rate:,.0f}" for name, rate in medians.items())
 

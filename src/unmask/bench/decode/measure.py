@@ -63,7 +63,7 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
-        "options": said(options),
+        "options": deciding(options),
         "models": {"mdm": model_facts(mdm), "arm": model_facts(arm) if arm else None},
         "data": {"folder": Path(options.data).name, "fingerprint": data.manifest.fingerprint, "split": data.split},
         "judge": judge.to_dict() if judge else None,
@@ -90,7 +90,7 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
     return result
 
 
-def said(options: DecodeBenchOptions) -> dict[str, Any]:
+def deciding(options: DecodeBenchOptions) -> dict[str, Any]:
     """The arguments that a result depends on; a device and a type that are as always are not among them."""
     usual = {"device": "cpu", "dtype": ("fp32",)}
     settings = {k: v for k, v in dataclasses.asdict(options).items() if k not in ("out", "plot", "verify")}

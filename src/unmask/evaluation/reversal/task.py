@@ -20,10 +20,10 @@ from unmask.evaluation.exposure import refuse_read
 from unmask.evaluation.generation import read_decode
 from unmask.evaluation.request_store import Store, request_key
 from unmask.evaluation.reversal.answers import BATCH, ask, prompt_ids
-from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, Question, read_original, told
+from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, Question, read_original, skipped_in_words
 from unmask.model.folder import Model
 from unmask.model.placement import noted
-from unmask.statistics import ratio, said
+from unmask.statistics import ci_text, ratio
 from unmask.terminal import say
 
 PAPER = {"order": "confidence", "guidance": 0.8}  # arXiv 2410.18514
@@ -54,7 +54,7 @@ def reversal_task(model: Model, store: Store, options: ReversalOptions) -> dict[
     """The task's entry of a result of `unmask eval`. Raises `UserError` for data that cannot be used, a model without
     a tokenizer, and a run whose training tokens hold the answers."""
     people = read_original(options.data)
-    if line := told(people.skipped):
+    if line := skipped_in_words(people.skipped):
         say(f"eval: reversal: {line}")
     questions: list[Question] = []
     for direction in DIRECTIONS:
@@ -121,5 +121,5 @@ def in_words(name: str, task: dict[str, Any]) -> str:
     lines = []
     for metric, figure in task["metrics"].items():
         se = "" if figure["se"] is None else f" (se {figure['se']:.4f})"
-        lines.append(f"{name:<12} {metric:<32} {figure['value']:.4f}{se}{said(figure['interval'])}")
+        lines.append(f"{name:<12} {metric:<32} {figure['value']:.4f}{se}{ci_text(figure['interval'])}")
     return "\n".join(lines)

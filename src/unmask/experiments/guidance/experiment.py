@@ -226,14 +226,14 @@ def one_tokenizer(bases: Mapping[str, Path]) -> Tokenizer:
 
 def refuse_exposed(path: Path, pools: Mapping[str, Pool], own: Mapping[str, Any]) -> str:
     """Raises `UserError` where a base has read what is tested. A made-up dictionary repeats itself and is not asked."""
-    told = []
+    parts = []
     for task, pool in pools.items():
         if task == "headword" and own["dictionary"] == MADE:
             continue
         items = [*pool.tune, *pool.test]
         texts = [item.prompt if task == "headword" else [*item.prompt, *item.answers[0]] for item in items]
-        told.append(f"{task}: {refuse_read(load(path), texts, [item.cluster for item in items])}")
-    return "; ".join(dict.fromkeys(told))
+        parts.append(f"{task}: {refuse_read(load(path), texts, [item.cluster for item in items])}")
+    return "; ".join(dict.fromkeys(parts))
 
 
 # ---------------------------------------------------------------------- fine-tuning and scores

@@ -47,9 +47,9 @@ class Pool:
 
     def facts(self) -> dict[str, Any]:
         """JSON values; nothing of the texts."""
-        told = "\0".join(f"{item.prompt}{item.answers}" for item in (*self.tune, *self.test))
+        content = "\0".join(f"{item.prompt}{item.answers}" for item in (*self.tune, *self.test))
         clusters = {name: len({item.cluster for item in getattr(self, name)}) for name in ("tune", "test")}
-        digest = hashlib.sha256(told.encode()).hexdigest()[:16]
+        digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         counts = {"rows": len(self.rows), "tune": len(self.tune), "test": len(self.test)}
         return {**counts, "clusters": clusters, "items_sha256": digest}
 

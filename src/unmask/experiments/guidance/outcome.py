@@ -30,8 +30,8 @@ def points(one: Mapping[str, Any]) -> str:
 
 
 def figure(result: Mapping[str, Any]) -> str:
-    told = [f"{task} {points(ways['unsupervised']['gain'])}" for task, ways in result["headline"].items()]
-    return "points gained by unsupervised guidance over twice the draws without: " + ", ".join(told)
+    gains = [f"{task} {points(ways['unsupervised']['gain'])}" for task, ways in result["headline"].items()]
+    return "points gained by unsupervised guidance over twice the draws without: " + ", ".join(gains)
 
 
 def holds(result: Mapping[str, Any]) -> str:

@@ -87,8 +87,8 @@ def choose(
 
             def score(step: int, way: tuple[str, float], one: Material = one, run: Path = run) -> float:
                 value = score_of(place, one, run, step, each, way)
-                told = {"start": one.name, "checkpoint": step, "order": way[0], "guidance": way[1], "exact": value}
-                tried.append(told)
+                row = {"start": one.name, "checkpoint": step, "order": way[0], "guidance": way[1], "exact": value}
+                tried.append(row)
                 return value
 
             best = max(ways(chosen, kind), key=lambda way: score(steps[-1], way))  # noqa: B023 - called at once

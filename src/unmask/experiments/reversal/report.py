@@ -79,14 +79,14 @@ def sentence(result: Mapping[str, Any], name: str, kind: str, figures: Mapping[s
     choice = result["choices"][name][kind]["choice"]
     way = f"step {choice['checkpoint']}"
     way += f", order {choice['order']}, w {choice['guidance']:g}" if kind == "mdm" else ""
-    told = [
+    rows = [
         f"{direction} names {in_words(figures[direction]['name_accuracy'])}, descriptions "
         f"{in_words(figures[direction]['description_accuracy'])}"
         for direction in DIRECTIONS
     ]
     back = figures["reversed"]
     return (
-        f"{kind.upper()} on {name} ({way}, chosen on the people trained both ways): {'; '.join(told)}. Reversed: first "
+        f"{kind.upper()} on {name} ({way}, chosen on the people trained both ways): {'; '.join(rows)}. Reversed: first "
         f"name right {in_words(back['name_first_name'])}, by another person's name {in_words(back['name_shuffled'])}, "
         f"the true name likelier than a random one {in_words(back['name_ranking'])} (chance 50%), BLEU of descriptions "
         f"on characters {in_words(back['description_bleu_char'], False, 2)}, on words "
