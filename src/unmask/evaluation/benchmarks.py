@@ -243,9 +243,9 @@ def load_task(task: str) -> list[Any]:
         manager, spec = task_manager(), task
     with contextlib.redirect_stdout(sys.stderr), in_one_line(task):
         loaded = list(manager.load([spec])["tasks"].values())
-    for one in loaded:
-        if one.OUTPUT_TYPE == "generate_until":
-            read_arguments(dict(one.config.generation_kwargs or {}))
+    for task_object in loaded:
+        if task_object.OUTPUT_TYPE == "generate_until":
+            read_arguments(dict(task_object.config.generation_kwargs or {}))
     return loaded
 
 
@@ -319,8 +319,8 @@ def answers_of(samples: list[dict[str, Any]], kind: str, lm: UnmaskLM) -> list[l
             # In the order in which they were asked, since equal questions are told apart by that.
             if written is None:
                 filtered = sample["filter"]
-                own = [one for one in samples if one["filter"] == filtered]
-                parts = [(p, r) for one in own for p, r in zip(one["arguments"], one["resps"], strict=True)]
+                own = [item for item in samples if item["filter"] == filtered]
+                parts = [(p, r) for item in own for p, r in zip(item["arguments"], item["resps"], strict=True)]
                 written = iter(lm.writings([(part[0], part[1]) for part, replies in parts for _ in replies]))
             known.append([next(written) for replies in sample["resps"] for _ in replies])
         elif kind == "loglikelihood_rolling":

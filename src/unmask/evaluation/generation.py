@@ -260,15 +260,15 @@ def items(
     reading = iter(readings or ())
     rows = []
     for index, (prompt, sample) in enumerate(zip(prompts, samples, strict=True)):
-        one = {"id": index, "hash": request_key(list(prompt))[:16], "answer": sample.text, "tokens": len(sample.tokens)}
+        row = {"id": index, "hash": request_key(list(prompt))[:16], "answer": sample.text, "tokens": len(sample.tokens)}
         if sample.tokens and sample.text:
-            one["entropy"] = entropy(sample.tokens)
+            row["entropy"] = entropy(sample.tokens)
             if readings is not None:
                 nats, tokens, n_bytes = next(reading)
-                one |= {"perplexity": -nats, "judge_tokens": tokens, "bytes": n_bytes}
+                row |= {"perplexity": -nats, "judge_tokens": tokens, "bytes": n_bytes}
         if len(sample.tokens) >= REPETITION_N:
-            one["repetition"] = repetition(sample.tokens)
-        rows.append(one)
+            row["repetition"] = repetition(sample.tokens)
+        rows.append(row)
     return rows
 
 

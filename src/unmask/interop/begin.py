@@ -73,7 +73,7 @@ def framed(tokenizer: Tokenizer, bos: int | None) -> str:
     if frame(tokenizer) != ([] if bos is None else [bos], []):
         old = fields.get("post_processor") or {}
         # What only moves offsets stays.
-        kept = [one for one in old.get("processors", [old]) if one.get("type") == "ByteLevel"]
+        kept = [processor for processor in old.get("processors", [old]) if processor.get("type") == "ByteLevel"]
         processors = kept if bos is None else [*kept, template(name_of(tokenizer, bos), bos)]
         several = {"type": "Sequence", "processors": processors}
         fields["post_processor"] = several if len(processors) > 1 else processors[0] if processors else None

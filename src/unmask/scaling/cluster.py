@@ -51,8 +51,8 @@ class ClusterRunner(Runner):
         super().__exit__(*error)
         ray.shutdown()
 
-    def _begun(self, one: PlannedRun) -> Any:
-        return ClusterJob(self.sweep, one, self.threads, self.options.precision)
+    def _begun(self, run: PlannedRun) -> Any:
+        return ClusterJob(self.sweep, run, self.threads, self.options.precision)
 
 
 class ClusterJob:

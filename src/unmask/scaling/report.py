@@ -61,14 +61,14 @@ def view_of(
     """What the pictures and the page show beside the fit's own JSON."""
     sweep = fitted.sweep
     reach = {name: [run["flops"] for run in later if run["objective"] == name] for name in sweep.objectives}
-    lines = {name: frontier_of(one, reach[name]) for name, one in sweep.objectives.items()}
+    lines = {name: frontier_of(own, reach[name]) for name, own in sweep.objectives.items()}
     return {
         "source": fit["runs"]["source"],
         "notes": notes_of(fit["runs"]["source"]),
         "objectives": list(sweep.objectives),
         "pair": fit["pair"],
         "runs": runs_of(sweep.objectives, fitted.left_out),
-        "budgets": {name: budgets_of(one) for name, one in sweep.objectives.items()},
+        "budgets": {name: budgets_of(own) for name, own in sweep.objectives.items()},
         "frontier": {name: line for name, line in lines.items() if line is not None},
         "gap": fit["gap"],
         "beside": beside,
@@ -84,20 +84,20 @@ def _predicted(fitted: Fitted, later: dict[str, Any]) -> dict[str, Any]:
     if later["objective"] not in objectives:
         there = ", ".join(objectives)
         raise UserError(f"--over {later['name']} is an {later['objective']}, and the fit has {there}; leave it out")
-    one: ObjectiveFit = objectives[later["objective"]]
+    own_fit: ObjectiveFit = objectives[later["objective"]]
     predicted = {
-        "approach 2: the best loss of its compute": nothing(one.why.get("approach2", "no lines")),
-        "approach 3: of its size and tokens": nothing(one.why.get("own", "no law")),
+        "approach 2: the best loss of its compute": nothing(own_fit.why.get("approach2", "no lines")),
+        "approach 3: of its size and tokens": nothing(own_fit.why.get("own", "no law")),
     }
     line, law = predicted
-    if one.lines is not None:
-        drawn = one.headline.lines
-        predicted[line] = estimate(one.lines.loss(later["flops"])[0], drawn.loss(later["flops"]) if drawn else None)
-    if (own := one.laws.get("own")) is not None:
+    if own_fit.lines is not None:
+        drawn = own_fit.headline.lines
+        predicted[line] = estimate(own_fit.lines.loss(later["flops"])[0], drawn.loss(later["flops"]) if drawn else None)
+    if (own := own_fit.laws.get("own")) is not None:
         place = (later["params"], later["tokens"])
-        draws = one.headline.laws.get("own")
+        draws = own_fit.headline.laws.get("own")
         predicted[law] = estimate(own.loss(*place), draws.loss(*place) if draws else None)
-    low, high = float(one.flops_K.min()), float(one.flops_K.max())
+    low, high = float(own_fit.flops_K.min()), float(own_fit.flops_K.max())
     return {**later, "predicted": predicted, "inside": low <= later["flops"] <= high}
 
 

@@ -182,7 +182,7 @@ class FitSource:
         if unique is not None:
             law, drawn = self._repeated(objective, form)
             cost = self.costs[objective]
-            points = [optimum(one, flops, unique, cost) for one in (law, *drawn)]
+            points = [optimum(each, flops, unique, cost) for each in (law, *drawn)]
             return {which: _middle([getattr(p, which) for p in points]) for which in QUANTITIES}
         lines, draws = self._lines(objective)
         return {which: _interval(methodcaller(which, flops), lines, draws) for which in QUANTITIES}
@@ -206,7 +206,7 @@ class FitSource:
     ) -> Interval:
         if unique is not None:
             repeated, drawn = self._repeated(objective, form)
-            return _middle([float(one.loss(params, tokens, unique)) for one in (repeated, *drawn)])
+            return _middle([float(each.loss(params, tokens, unique)) for each in (repeated, *drawn)])
         law, draws = self._law(objective)
         return _interval(methodcaller("loss", params, tokens), law, draws)
 

@@ -33,7 +33,7 @@ def standing(sweep: Sweep) -> dict[str, Any]:
         for run in runs
         if states[run.name] == "running"
     ]
-    steps = {one["name"]: one["step"] for one in running}
+    steps = {item["name"]: item["step"] for item in running}
     shares = {  # of a run's own steps
         run.name: max(0.0, (steps[run.name] - run.forked_at) / (run.steps - run.forked_at))
         for run in runs

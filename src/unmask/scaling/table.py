@@ -100,8 +100,8 @@ class Runs:
         for i in np.flatnonzero(which):
             tokens, loss = (float(v) if math.isfinite(v) else None for v in (self.tokens[i], self.loss[i]))
             why = reason if isinstance(reason, str) else reason(int(i))
-            one = (str(self.where[i]), str(self.objective[i]), float(self.flops[i]), float(self.params[i]))
-            rows.append(LeftOut(*one, tokens, loss, why))
+            place = (str(self.where[i]), str(self.objective[i]), float(self.flops[i]), float(self.params[i]))
+            rows.append(LeftOut(*place, tokens, loss, why))
         return rows
 
 

@@ -90,7 +90,7 @@ def renamed(cls: type, fields: dict[str, Any], where: str, prefix: str = "") -> 
 
 def old_names(cls: type, prefix: str = "") -> dict[str, str]:
     """Dotted keys of older versions with those of today; a dotted one is of a group's."""
-    old = {f"{prefix}{one.declared.was}": f"{prefix}{one.name}" for one in declared(cls) if one.declared.was}
+    old = {f"{prefix}{key.declared.was}": f"{prefix}{key.name}" for key in declared(cls) if key.declared.was}
     for name, group in group_types(cls).items():
         old |= old_names(group, f"{prefix}{name}.")
     return old
@@ -108,7 +108,7 @@ def group_types(cls: type) -> dict[str, type]:
 
 def build(cls: type, fields: dict[str, Any], where: str) -> Any:
     """A (nested) dataclass from a mapping, each key and type checked."""
-    names = {one.name for one in dataclasses.fields(cls)}
+    names = {field.name for field in dataclasses.fields(cls)}
     hints = {name: kind for name, kind in typing.get_type_hints(cls).items() if name in names}
     values = {}
     for name, value in fields.items():
@@ -134,7 +134,7 @@ def refuse_no_budget(given: dict[str, float]) -> None:
 
 def kinds(cls: type, prefix: str = "") -> dict[str, Any]:
     """The type of every key that is no group, by its dotted name."""
-    names, groups = {one.name for one in dataclasses.fields(cls)}, group_types(cls)
+    names, groups = {field.name for field in dataclasses.fields(cls)}, group_types(cls)
     by_key: dict[str, Any] = {}
     for name, kind in typing.get_type_hints(cls).items():
         if name in groups:
@@ -177,7 +177,7 @@ def checked(kind: Any, value: Any, where: str, group: Callable[[type, dict[str, 
         return checked(next(option for option in inside if option is not type(None)), value, where, group)
     if origin is list:
         values = value if isinstance(value, list) else [value]
-        return [checked(inside[0], one, f"{where}.{i}", group) for i, one in enumerate(values)]
+        return [checked(inside[0], item, f"{where}.{i}", group) for i, item in enumerate(values)]
     if kind is str and isinstance(value, str):
         return value
     if kind is bool:

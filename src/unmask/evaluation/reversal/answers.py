@@ -66,7 +66,7 @@ def ask(
             now = places[first : first + BATCH]
             rooms = [length - len(prompts[place]) for place in now]
             written = generate(model, [prompts[place] for place in now], length=rooms, **rules)
-            texts |= {place: one.text or "" for place, one in zip(now, written, strict=True)}
+            texts |= {place: row.text or "" for place, row in zip(now, written, strict=True)}
             line.show(f"{min(first + BATCH, len(places))} of {len(places)} questions")
     for place, question in enumerate(questions):
         rows.append({"person": question.person, "answer": question.answer, "text": texts[place].strip(),

@@ -77,7 +77,7 @@ def reversal_task(model: Model, store: Store, options: ReversalOptions) -> dict[
         "skipped": {why: {"count": len(names), "rows": names[:5]} for why, names in people.skipped.items()},
         "protocol": {
             "task": "reversal", "version": VERSION, "fewshot": 0, "length": length,
-            "items": request_key([one["hash"] for one in items]),
+            "items": request_key([item["hash"] for item in items]),
             "estimator": {"method": "written", "draws": 1, "decode": {"temperature": 0.0, **way}},
             "guidance": float(way.get("guidance", 0.0)), "seed": options.seed, "until_se": None, **noted(model.dtype),
         },
@@ -89,7 +89,7 @@ def kept_answers(
     model: Model, store: Store, questions: Sequence[Question], length: int, way: dict[str, Any], seed: int
 ) -> list[dict[str, Any]]:
     """The answers, as they come into the store, so that a stopped evaluation goes on."""
-    keys = [request_key("reversal", one.prompt, one.answer, length, way, seed) for one in questions]
+    keys = [request_key("reversal", question.prompt, question.answer, length, way, seed) for question in questions]
     missing = [i for i, key in enumerate(keys) if store.get(key) is None]
     for first in range(0, len(missing), BATCH):
         part = missing[first : first + BATCH]
@@ -108,10 +108,10 @@ def metrics_of(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
             sums: dict[str, list[float]] = {}
             for row in rows:
                 sums.setdefault(row["person"], []).append(row[name])
-            one = ratio([sum(values) for values in sums.values()], [len(values) for values in sums.values()])
-            se, bounds = (None, None) if len(sums) < 2 else (one.se, one.interval)
+            share = ratio([sum(values) for values in sums.values()], [len(values) for values in sums.values()])
+            se, bounds = (None, None) if len(sums) < 2 else (share.se, share.interval)
             metrics[f"{kind}_accuracy" if name == "exact" else f"{kind}_{name}"] = {
-                "value": one.value, "se": se, "interval": bounds
+                "value": share.value, "se": se, "interval": bounds
             }  # fmt: skip
     return metrics
 

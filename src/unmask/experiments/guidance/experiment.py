@@ -96,9 +96,9 @@ def run(settings: Settings) -> dict[str, Any]:
     by_task = {task: task_result(place, own, task, pools[task], models) for task in pools}
     headline = {
         task: {
-            way: {**{name: one[name] for name in ("gain", "pmi_gain", "guided_less_pmi")},
-                  **{name: one["accuracy"][name] for name in ("unguided", "guided")}}
-            for way, one in ways.items()
+            way: {**{name: figures[name] for name in ("gain", "pmi_gain", "guided_less_pmi")},
+                  **{name: figures["accuracy"][name] for name in ("unguided", "guided")}}
+            for way, figures in ways.items()
         }
         for task, ways in by_task.items()
     }  # fmt: skip

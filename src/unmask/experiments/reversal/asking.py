@@ -44,7 +44,7 @@ def steps_of(run: Path) -> list[int]:
 
 
 def asked(
-    place: Workplace, one: Material, run: Path, step: int, direction: str, asks: str, each: int, **way: Any
+    place: Workplace, start: Material, run: Path, step: int, direction: str, asks: str, each: int, **way: Any
 ) -> Any:
     """The answers of a checkpoint to a kind of question; kept."""
     words = "-".join(str(value) for value in (run.name, step, direction, asks, each, *way.values()))
@@ -52,21 +52,21 @@ def asked(
     def make() -> list[dict[str, Any]]:
         torch.set_num_threads(place.settings.threads)
         model = load(folder_of(run, step), place.settings.device)
-        return ask(model, one.people.of(direction, asks, each), one.length, **way)
+        return ask(model, start.people.of(direction, asks, each), start.length, **way)
 
-    return place.kept(f"answers-{words}", make, length=one.length)
+    return place.kept(f"answers-{words}", make, length=start.length)
 
 
 def folder_of(run: Path, step: int) -> Path:
     return next(folder for folder in checkpoints(run) if int(folder.name.removeprefix("step-")) == step)
 
 
-def score_of(place: Workplace, one: Material, run: Path, step: int, each: int, way: tuple[str, float]) -> float:
+def score_of(place: Workplace, start: Material, run: Path, step: int, each: int, way: tuple[str, float]) -> float:
     """The share of exact answers of the `both` people."""
     order, guidance = way
     shares = []
     for asks in ASKED:
-        rows = asked(place, one, run, step, "both", asks, each, order=order, guidance=guidance)
+        rows = asked(place, start, run, step, "both", asks, each, order=order, guidance=guidance)
         shares.append(sum(row["exact"] for row in rows) / len(rows))
     return sum(shares) / len(shares)
 
@@ -81,13 +81,13 @@ def choose(
 
     def make() -> dict[str, Any]:
         each, tried = int(chosen["grid"]["each"]), []
-        for one in starts:
-            run = runs[one.name]
+        for start in starts:
+            run = runs[start.name]
             steps = steps_of(run)
 
-            def score(step: int, way: tuple[str, float], one: Material = one, run: Path = run) -> float:
-                value = score_of(place, one, run, step, each, way)
-                row = {"start": one.name, "checkpoint": step, "order": way[0], "guidance": way[1], "exact": value}
+            def score(step: int, way: tuple[str, float], start: Material = start, run: Path = run) -> float:
+                value = score_of(place, start, run, step, each, way)
+                row = {"start": start.name, "checkpoint": step, "order": way[0], "guidance": way[1], "exact": value}
                 tried.append(row)
                 return value
 
@@ -103,7 +103,7 @@ def choose(
 
 
 def answers_of(
-    place: Workplace, one: Material, chosen: Mapping[str, Any], kind: str, run: Path, choice: Choice
+    place: Workplace, start: Material, chosen: Mapping[str, Any], kind: str, run: Path, choice: Choice
 ) -> dict[str, dict[str, Any]]:
     """The test of one run: rows of every direction and kind of question, rankings of names with them."""
     steps = steps_of(run)
@@ -113,25 +113,26 @@ def answers_of(
     for direction in DIRECTIONS:
         answers[direction] = {}
         for asks in ASKED:
-            rows = asked(place, one, run, step, direction, asks, int(chosen["each"]), **way)
+            rows = asked(place, start, run, step, direction, asks, int(chosen["each"]), **way)
             answers[direction][asks] = {"rows": rows, "shuffled": shuffled(rows)}
-        answers[direction]["name"]["ranking"] = rankings(place, one, chosen, run, step, direction)
+        answers[direction]["name"]["ranking"] = rankings(place, start, chosen, run, step, direction)
     return answers
 
 
-def rankings(place: Workplace, one: Material, chosen: Mapping[str, Any], run: Path, step: int, direction: str) -> Any:
+def rankings(place: Workplace, start: Material, chosen: Mapping[str, Any], run: Path, step: int, direction: str) -> Any:
     """For each question for a name, the share of random names that are less likely than the true one; kept."""
 
     def make() -> list[float]:
         torch.set_num_threads(place.settings.threads)
         model = load(folder_of(run, step), place.settings.device)
-        return ranked(model, one.people.of(direction, "name", int(chosen["each"])), one.length, int(chosen["others"]))
+        questions = start.people.of(direction, "name", int(chosen["each"]))
+        return ranked(model, questions, start.length, int(chosen["others"]))
 
-    return place.kept(f"ranking-{run.name}-{step}-{direction}", make, length=one.length, others=chosen["others"])
+    return place.kept(f"ranking-{run.name}-{step}-{direction}", make, length=start.length, others=chosen["others"])
 
 
 def curve(
-    place: Workplace, one: Material, chosen: Mapping[str, Any], kind: str, run: Path, choice: Choice
+    place: Workplace, start: Material, chosen: Mapping[str, Any], kind: str, run: Path, choice: Choice
 ) -> list[dict[str, Any]]:
     """Names right in both directions at every checkpoint, and with every guidance at the chosen one; after the test."""
     each, measured = int(chosen["grid"]["each"]), []
@@ -142,7 +143,7 @@ def curve(
         point: dict[str, Any] = {"checkpoint": step, "guidance": guidance}
         for direction in ("trained", "reversed"):
             way = {"order": choice["order"], "guidance": float(guidance)}
-            rows = asked(place, one, run, step, direction, "name", each, **way)
+            rows = asked(place, start, run, step, direction, "name", each, **way)
             point[direction] = sum(row["exact"] for row in rows) / len(rows)
         measured.append(point)
     return measured

@@ -54,10 +54,10 @@ def run(settings: Settings) -> dict[str, Any]:
         if line := skipped_in_words(starts[name][0].people.skipped):
             say(f"{name}: {line}")
 
-    everything = [one for name in sets for one in starts[name]]
+    everything = [start for name in sets for start in starts[name]]
     recipes = {
-        label(one, kind, seed): recipe(one, chosen, kind, seed)
-        for one in everything for seed in settings.seeds for kind in chosen["kinds"]
+        label(start, kind, seed): recipe(start, chosen, kind, seed)
+        for start in everything for seed in settings.seeds for kind in chosen["kinds"]
     }  # fmt: skip
     runs = place.train(recipes)
     if settings.until == "runs":
@@ -65,7 +65,7 @@ def run(settings: Settings) -> dict[str, Any]:
     first = settings.seeds[0]
     choices: dict[str, dict[str, Any]] = {name: {} for name in sets}
     for name, kind in itertools.product(sets, chosen["kinds"]):
-        firsts = {one.name: runs[label(one, kind, first)] for one in starts[name]}
+        firsts = {start.name: runs[label(start, kind, first)] for start in starts[name]}
         choices[name][kind] = choose(place, starts[name], chosen, kind, firsts)
     write_whole(place.out / CHOICE, json.dumps(choices, indent=1) + "\n")
     if settings.until == "choice":
@@ -74,8 +74,8 @@ def run(settings: Settings) -> dict[str, Any]:
     return result_of(place, chosen, starts, choices, tests)
 
 
-def label(one: Material, kind: str, seed: int) -> str:
-    return f"{kind}-{one.name}-{seed}"
+def label(start: Material, kind: str, seed: int) -> str:
+    return f"{kind}-{start.name}-{seed}"
 
 
 def tested(
@@ -89,14 +89,14 @@ def tested(
     by_kind: dict[str, Any] = {}
     for kind, choice in choices.items():
         way = choice["choice"]
-        one = next(start for start in starts if start.name == way["start"])
+        origin = next(start for start in starts if start.name == way["start"])
         seeds = place.settings.seeds
-        folders = [runs[label(one, kind, seed)] for seed in seeds]
-        answers = [answers_of(place, one, chosen, kind, folder, way) for folder in folders]
-        trained = [place.trained(label(one, kind, seed)) for seed in seeds]
+        folders = [runs[label(origin, kind, seed)] for seed in seeds]
+        answers = [answers_of(place, origin, chosen, kind, folder, way) for folder in folders]
+        trained = [place.trained(label(origin, kind, seed)) for seed in seeds]
         by_kind[kind] = {
             "figures": {direction: figures_of([answer[direction] for answer in answers]) for direction in DIRECTIONS},
-            "curve": curve(place, one, chosen, kind, folders[0], way),
+            "curve": curve(place, origin, chosen, kind, folders[0], way),
             "steps": trained[0]["steps"],
             "tokens": trained[0]["tokens"],
             "flops": trained[0]["flops"],
@@ -134,14 +134,14 @@ def result_of(
     if "own" in tests:
         headline["own"] = {kind: part["figures"] for kind, part in tests["own"].items()}
     facts = {
-        one.name: {
-            "people": len({question.person for question in one.people.questions}),
-            "lines": len(one.lines),
-            "row": one.length,
-            "name_tokens": one.name_tokens,
-            "skipped": {why: len(rows) for why, rows in one.people.skipped.items()},
+        start.name: {
+            "people": len({question.person for question in start.people.questions}),
+            "lines": len(start.lines),
+            "row": start.length,
+            "name_tokens": start.name_tokens,
+            "skipped": {why: len(rows) for why, rows in start.people.skipped.items()},
         }
-        for group in starts.values() for one in group
+        for group in starts.values() for start in group
     }  # fmt: skip
     runs = {
         name: {kind: {key: value for key, value in part.items() if key != "figures"} for kind, part in kinds.items()}

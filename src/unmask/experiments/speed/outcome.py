@@ -108,7 +108,7 @@ def answer(
             decided = False
             continue
         ends = [row["gap"], row["over_templates"]] + [row["over_seeds"]] * (seeds > 1)
-        below = all(one["high"] is not None and one["high"] < 0 for one in ends)
+        below = all(end["high"] is not None and end["high"] < 0 for end in ends)
         above = row["gap"]["low"] is not None and row["gap"]["low"] > 0
         yes, decided = yes or below, decided and (below or above)
         gap, ratio = row["gap"], row["time"][batch]
