@@ -6,8 +6,9 @@
 
 A choice is of checkpoint, order, guidance and steps, by the mean share of exact answers to the questions of the `both`
 people (half of them names, half descriptions), of the first seed's run: first order and guidance at the last
-checkpoint, then steps, then the checkpoint. An autoregressive model has but its checkpoints. Where there are several starts (random
-weights, a base), both kinds of model begin at the same one: that whose choices score more, taken together.
+checkpoint, then steps, then the checkpoint. An autoregressive model has but its checkpoints. Where there are several
+starts (random weights, a base), both kinds of model begin at the same one: that whose choices score more, taken
+together.
 """
 
 from __future__ import annotations
