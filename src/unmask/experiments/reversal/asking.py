@@ -123,14 +123,14 @@ def answers_of(
     steps = steps_of(run)
     step = min(steps, key=lambda there: abs(there - choice["checkpoint"]))
     way = {name: choice[name] for name in WAY}
-    found: dict[str, dict[str, Any]] = {}
+    answers: dict[str, dict[str, Any]] = {}
     for direction in DIRECTIONS:
-        found[direction] = {}
+        answers[direction] = {}
         for asks in ASKED:
             rows = asked(place, one, run, step, direction, asks, int(chosen["each"]), **way)
-            found[direction][asks] = {"rows": rows, "shuffled": shuffled(rows)}
-        found[direction]["name"]["ranking"] = rankings(place, one, chosen, run, step, direction)
-    return found
+            answers[direction][asks] = {"rows": rows, "shuffled": shuffled(rows)}
+        answers[direction]["name"]["ranking"] = rankings(place, one, chosen, run, step, direction)
+    return answers
 
 
 def rankings(place: Workplace, one: Material, chosen: Mapping[str, Any], run: Path, step: int, direction: str) -> Any:
@@ -148,7 +148,7 @@ def curve(
     place: Workplace, one: Material, chosen: Mapping[str, Any], kind: str, run: Path, choice: Choice
 ) -> list[dict[str, Any]]:
     """Names right in both directions at every checkpoint, and with every guidance at the chosen one; after the test."""
-    each, found = int(chosen["grid"]["each"]), []
+    each, measured = int(chosen["grid"]["each"]), []
     points = [(step, choice["guidance"]) for step in steps_of(run)]
     if kind == "mdm":
         points += [(choice["checkpoint"], w) for w in chosen["grid"]["guidance"] if w != choice["guidance"]]
@@ -158,5 +158,5 @@ def curve(
             way = {name: choice[name] for name in WAY} | {"guidance": float(guidance)}
             rows = asked(place, one, run, step, direction, "name", each, **way)
             point[direction] = sum(row["exact"] for row in rows) / len(rows)
-        found.append(point)
-    return found
+        measured.append(point)
+    return measured

@@ -88,13 +88,13 @@ def tested(
     place: Workplace, one: Material, chosen: Mapping[str, Any], choices: Mapping[str, Any], runs: Mapping[str, Path]
 ) -> dict[str, Any]:
     """Figures and curves of each kind of model on one set, from one start."""
-    found: dict[str, Any] = {}
+    by_kind: dict[str, Any] = {}
     for kind, way in choices.items():
         seeds = place.settings.seeds
         folders = [runs[label(one, kind, seed)] for seed in seeds]
         answers = [answers_of(place, one, chosen, folder, way) for folder in folders]
         trained = [place.trained(label(one, kind, seed)) for seed in seeds]
-        found[kind] = {
+        by_kind[kind] = {
             "figures": {direction: figures_of([answer[direction] for answer in answers]) for direction in DIRECTIONS},
             "curve": curve(place, one, chosen, kind, folders[0], way),
             "steps": trained[0]["steps"],
@@ -102,23 +102,23 @@ def tested(
             "flops": trained[0]["flops"],
             "seconds": [round(run["seconds"]) for run in trained],
         }
-    return found
+    return by_kind
 
 
 def figures_of(answers: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The figures of one direction: answers of each seed to the same questions, in the same order."""
-    found = {}
+    by_name = {}
     for asks in ASKED:
         rows_S = [answer[asks]["rows"] for answer in answers]
         people = [row["person"] for row in rows_S[0]]
         names = [key for key, value in rows_S[0][0].items() if isinstance(value, float)]
         for name in names:
             values = [[row[name] for row in rows] for rows in rows_S]
-            found[f"{asks}_accuracy" if name == "exact" else f"{asks}_{name}"] = estimates.clustered(values, people)
-        found[f"{asks}_shuffled"] = estimates.clustered([answer[asks]["shuffled"] for answer in answers], people)
+            by_name[f"{asks}_accuracy" if name == "exact" else f"{asks}_{name}"] = estimates.clustered(values, people)
+        by_name[f"{asks}_shuffled"] = estimates.clustered([answer[asks]["shuffled"] for answer in answers], people)
         if asks == "name":
-            found["name_ranking"] = estimates.clustered([answer[asks]["ranking"] for answer in answers], people)
-    return found
+            by_name["name_ranking"] = estimates.clustered([answer[asks]["ranking"] for answer in answers], people)
+    return by_name
 
 
 def result_of(
@@ -132,7 +132,7 @@ def result_of(
     headline: dict[str, Any] = {}
     others: dict[str, Any] = {}
     for one in materials:
-        figures = {kind: found["figures"] for kind, found in tests[one.name].items()}
+        figures = {kind: part["figures"] for kind, part in tests[one.name].items()}
         if choices[one.set]["start"] != one.name:
             others[one.name] = figures
         elif one.set == "original":
@@ -150,7 +150,7 @@ def result_of(
         for one in materials
     }
     runs = {
-        name: {kind: {key: value for key, value in found.items() if key != "figures"} for kind, found in kinds.items()}
+        name: {kind: {key: value for key, value in part.items() if key != "figures"} for kind, part in kinds.items()}
         for name, kinds in tests.items()
     }
     return {"headline": headline, "starts": others, "choices": choices, "material": facts, "runs": runs,
