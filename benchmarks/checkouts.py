@@ -6,8 +6,9 @@
 
 Each checkout is a process of its own, kept alive, that knows the public face alone (`load`, `generate`, `score`):
 any earlier commit can stand beside. The order of the two moves from round to round. What is printed is the other's time
-over ours, above 1 where ours is faster: the geometric mean over rounds with its 95% interval (Student's t, of
-logarithms); both must give the same, or it says so. Training steps: `unmask bench train --against-checkout`.
+over ours, above 1 where ours is faster: the geometric mean with its 95% interval (Student's t, of logarithms; rounds of
+one start are one value, since one process differs from another by more than its rounds do); both must give the same, or
+it says so. Training steps: `unmask bench train --against-checkout`.
 """
 
 from __future__ import annotations
@@ -162,14 +163,16 @@ def measure(sources: dict[str, Path], calls: dict[str, list[Any]], options: Chec
             for one in sides.values():
                 one.end()
         say(f"bench: {sum(turns[: start + 1])} of {options.rounds} rounds")
-    return [row_of(name, times, same[name]) for name, times in seconds.items()]
+    return [row_of(name, taken, turns, same[name]) for name, taken in seconds.items()]
 
 
-def row_of(name: str, seconds: dict[str, list[float]], same: bool) -> dict[str, Any]:
+def row_of(name: str, seconds: dict[str, list[float]], turns: list[int], same: bool) -> dict[str, Any]:
     logs = np.log(np.array(seconds["other"]) / np.array(seconds["ours"]))
-    average = mean(list(logs))
-    low, high = (float(np.exp(end)) for end in average.interval or [average.value, average.value])
-    ratio = {"ratio": float(np.exp(average.value)), "interval": [low, high]}
+    if len(turns) > 1:
+        logs = np.array([part.mean() for part in np.split(logs, np.cumsum(turns)[:-1])])
+    log_ratio = mean(list(logs))
+    low, high = (float(np.exp(end)) for end in log_ratio.interval or [log_ratio.value, log_ratio.value])
+    ratio = {"ratio": float(np.exp(log_ratio.value)), "interval": [low, high]}
     return {"call": name, **ratio, "same": same, "seconds": {side: float(np.median(s)) for side, s in seconds.items()}}
 
 

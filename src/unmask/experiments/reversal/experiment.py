@@ -12,7 +12,6 @@ stands beside them, of the original data where --data names it; those of our own
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,8 +21,15 @@ from unmask.errors import UserError
 from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, skipped_in_words
 from unmask.experiments import estimates
 from unmask.experiments.frame import Settings, experiment
-from unmask.experiments.reversal.asking import answers_of, choose, curve
-from unmask.experiments.reversal.material import Material, bases_of, material, recipe, refuse_unknown, with_ablation
+from unmask.experiments.reversal.asking import answers_of, choose, curve, try_ways
+from unmask.experiments.reversal.material import (
+    Material,
+    bases_of,
+    material,
+    recipe,
+    refuse_unknown,
+    with_ablation,
+)
 from unmask.experiments.reversal.report import figure, holds, plot, reading
 from unmask.experiments.workplace import Workplace
 from unmask.files import write_whole
@@ -54,49 +60,43 @@ def run(settings: Settings) -> dict[str, Any]:
         if line := skipped_in_words(starts[name][0].people.skipped):
             say(f"{name}: {line}")
 
-    everything = [start for name in sets for start in starts[name]]
+    everything = [one for name in sets for one in starts[name]]
     recipes = {
-        label(start, kind, seed): recipe(start, chosen, kind, seed)
-        for start in everything for seed in settings.seeds for kind in chosen["kinds"]
+        label(one, kind, seed): recipe(one, chosen, kind, seed)
+        for one in everything for seed in settings.seeds for kind in chosen["kinds"]
     }  # fmt: skip
     runs = place.train(recipes)
     if settings.until == "runs":
         return {}
     first = settings.seeds[0]
-    choices: dict[str, dict[str, Any]] = {name: {} for name in sets}
-    for name, kind in itertools.product(sets, chosen["kinds"]):
-        firsts = {start.name: runs[label(start, kind, first)] for start in starts[name]}
-        choices[name][kind] = choose(place, starts[name], chosen, kind, firsts)
+    choices = {name: choose({
+        one.name: {kind: try_ways(place, one, chosen, kind, runs[label(one, kind, first)]) for kind in chosen["kinds"]}
+        for one in starts[name]
+    }) for name in sets}  # fmt: skip
     write_whole(place.out / CHOICE, json.dumps(choices, indent=1) + "\n")
     if settings.until == "choice":
         return {}
-    tests = {name: tested(place, starts[name], chosen, choices[name], runs) for name in sets}
-    return result_of(place, chosen, starts, choices, tests)
+    tests = {one.name: tested(place, one, chosen, choices[one.set]["choices"][one.name], runs) for one in everything}
+    return result_of(place, chosen, everything, choices, tests)
 
 
-def label(start: Material, kind: str, seed: int) -> str:
-    return f"{kind}-{start.name}-{seed}"
+def label(one: Material, kind: str, seed: int) -> str:
+    return f"{kind}-{one.name}-{seed}"
 
 
 def tested(
-    place: Workplace,
-    starts: list[Material],
-    chosen: Mapping[str, Any],
-    choices: Mapping[str, Any],
-    runs: Mapping[str, Path],
+    place: Workplace, one: Material, chosen: Mapping[str, Any], choices: Mapping[str, Any], runs: Mapping[str, Path]
 ) -> dict[str, Any]:
-    """Figures and curves of each kind of model on one set."""
+    """Figures and curves of each kind of model on one set, from one start."""
     by_kind: dict[str, Any] = {}
-    for kind, choice in choices.items():
-        way = choice["choice"]
-        origin = next(start for start in starts if start.name == way["start"])
+    for kind, way in choices.items():
         seeds = place.settings.seeds
-        folders = [runs[label(origin, kind, seed)] for seed in seeds]
-        answers = [answers_of(place, origin, chosen, kind, folder, way) for folder in folders]
-        trained = [place.trained(label(origin, kind, seed)) for seed in seeds]
+        folders = [runs[label(one, kind, seed)] for seed in seeds]
+        answers = [answers_of(place, one, chosen, folder, way) for folder in folders]
+        trained = [place.trained(label(one, kind, seed)) for seed in seeds]
         by_kind[kind] = {
             "figures": {direction: figures_of([answer[direction] for answer in answers]) for direction in DIRECTIONS},
-            "curve": curve(place, origin, chosen, kind, folders[0], way),
+            "curve": curve(place, one, chosen, kind, folders[0], way),
             "steps": trained[0]["steps"],
             "tokens": trained[0]["tokens"],
             "flops": trained[0]["flops"],
@@ -124,28 +124,34 @@ def figures_of(answers: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def result_of(
     place: Workplace,
     chosen: Mapping[str, Any],
-    starts: Mapping[str, list[Material]],
-    choices: Any,
+    materials: list[Material],
+    choices: Mapping[str, Any],
     tests: Mapping[str, Any],
 ) -> dict[str, Any]:
+    """The headline is of the start that was chosen for both kinds of model; the others stand under `starts`."""
     headline: dict[str, Any] = {}
-    if "original" in tests:
-        headline |= {kind: part["figures"] for kind, part in tests["original"].items()}
-    if "own" in tests:
-        headline["own"] = {kind: part["figures"] for kind, part in tests["own"].items()}
+    others: dict[str, Any] = {}
+    for one in materials:
+        figures = {kind: part["figures"] for kind, part in tests[one.name].items()}
+        if choices[one.set]["start"] != one.name:
+            others[one.name] = figures
+        elif one.set == "original":
+            headline |= figures
+        else:
+            headline["own"] = figures
     facts = {
-        start.name: {
-            "people": len({question.person for question in start.people.questions}),
-            "lines": len(start.lines),
-            "row": start.length,
-            "name_tokens": start.name_tokens,
-            "skipped": {why: len(rows) for why, rows in start.people.skipped.items()},
+        one.name: {
+            "people": len({question.person for question in one.people.questions}),
+            "lines": len(one.lines),
+            "row": one.length,
+            "name_tokens": one.name_tokens,
+            "skipped": {why: len(rows) for why, rows in one.people.skipped.items()},
         }
-        for group in starts.values() for start in group
-    }  # fmt: skip
+        for one in materials
+    }
     runs = {
         name: {kind: {key: value for key, value in part.items() if key != "figures"} for kind, part in kinds.items()}
         for name, kinds in tests.items()
     }
-    return {"headline": headline, "choices": choices, "material": facts, "runs": runs, "ablation": chosen["ablation"],
-            "chosen": dict(chosen), "times": place.times()}  # fmt: skip
+    return {"headline": headline, "starts": others, "choices": choices, "material": facts, "runs": runs,
+            "ablation": chosen["ablation"], "chosen": dict(chosen), "times": place.times()}  # fmt: skip

@@ -65,8 +65,12 @@ def reading(result: Mapping[str, Any]) -> str:
         if "arm" in kinds and (lacking := conditions(kinds["arm"])):
             lines.append(f"On {name} the ARM's zero does not count yet: {'; '.join(lacking)}.")
         if set(kinds) == {"mdm", "arm"}:
-            more = result["runs"][name]["mdm"]["flops"] / result["runs"][name]["arm"]["flops"]
+            runs = result["runs"][result["choices"][name]["start"]]
+            more = runs["mdm"]["flops"] / runs["arm"]["flops"]
             lines.append(f"On {name} the MDM had {more:.1f} times the ARM's training FLOPs.")
+    for start, kinds in result["starts"].items():
+        shares = [f"{kind.upper()} {in_words(figures['reversed']['name_accuracy'])}" for kind, figures in kinds.items()]
+        lines.append(f"The other start, {start}: reversed names {', '.join(shares)}.")
     for label, facts in result["material"].items():
         lines.append(
             f"{label}: {facts['people']} people, {facts['lines']:,} lines in rows of {facts['row']} tokens, a name "
@@ -75,18 +79,27 @@ def reading(result: Mapping[str, Any]) -> str:
     return "\n\n".join(lines)
 
 
+def chosen_of(result: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The choices on a set, by kind, of the start that was chosen."""
+    made = result["choices"][name]
+    choices: Mapping[str, Any] = made["choices"][made["start"]]
+    return choices
+
+
 def sentence(result: Mapping[str, Any], name: str, kind: str, figures: Mapping[str, Any]) -> str:
-    choice = result["choices"][name][kind]["choice"]
+    choice = chosen_of(result, name)[kind]
     way = f"step {choice['checkpoint']}"
-    way += f", order {choice['order']}, w {choice['guidance']:g}" if kind == "mdm" else ""
-    rows = [
+    if kind == "mdm":
+        passes = f"{choice['steps']} passes" if choice["steps"] else "a token a pass"
+        way += f", order {choice['order']}, w {choice['guidance']:g}, {passes}"
+    told = [
         f"{direction} names {in_words(figures[direction]['name_accuracy'])}, descriptions "
         f"{in_words(figures[direction]['description_accuracy'])}"
         for direction in DIRECTIONS
     ]
     back = figures["reversed"]
     return (
-        f"{kind.upper()} on {name} ({way}, chosen on the people trained both ways): {'; '.join(rows)}. Reversed: first "
+        f"{kind.upper()} on {name} ({way}, chosen on the people trained both ways): {'; '.join(told)}. Reversed: first "
         f"name right {in_words(back['name_first_name'])}, by another person's name {in_words(back['name_shuffled'])}, "
         f"the true name likelier than a random one {in_words(back['name_ranking'])} (chance 50%), BLEU of descriptions "
         f"on characters {in_words(back['description_bleu_char'], False, 2)}, on words "
@@ -101,7 +114,8 @@ def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
     with picture(path, 11, 3.8 * len(sets), columns=2, rows=len(sets)) as axes:
         for row, (name, kinds) in enumerate(sets.items()):
             draw_bars(axes[2 * row], name, kinds)
-            draw_curve(axes[2 * row + 1], result["runs"][name], result["choices"][name])
+            runs = result["runs"][result["choices"][name]["start"]]
+            draw_curve(axes[2 * row + 1], runs, chosen_of(result, name))
     return [path]
 
 
@@ -118,7 +132,7 @@ def draw_bars(axes: Any, name: str, kinds: Mapping[str, Any]) -> None:
 
 def draw_curve(axes: Any, runs: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
     for kind, run in runs.items():
-        way = choices[kind]["choice"]
+        way = choices[kind]
         points = sorted((p for p in run["curve"] if p["guidance"] == way["guidance"]), key=lambda p: p["checkpoint"])
         for direction, style in (("trained", ":"), ("reversed", "-")):
             axes.plot(
