@@ -80,7 +80,7 @@ class EvalOptions(PlacementOptions):
         from unmask.evaluation.benchmarks import evaluate, in_words
 
         names = [name.strip() for name in self.tasks.split(",") if name.strip()]
-        given = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del given["model"], given["tasks"]
         evaluated = evaluate(self.model, names, **given)
         return Result(evaluated, in_words(evaluated))
