@@ -15,6 +15,7 @@ parameters are its fields, registered by a line above it, in a file of this fold
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Rule:
     reads: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
+    @functools.cache
     def parameters(cls) -> dict[str, Parameter]:
         found = {field.name: field.metadata.get("parameter") for field in dataclasses.fields(cls)}
         return {name: parameter for name, parameter in found.items() if parameter is not None}
