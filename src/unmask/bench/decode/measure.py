@@ -32,6 +32,7 @@ from unmask.bench.kit.clock import timed
 from unmask.bench.kit.spread import spread
 from unmask.bench.kit.turns import moved
 from unmask.data.shards import TokenData
+from unmask.decoding.rules.plugins import given, load_plugins
 from unmask.errors import UserError
 from unmask.evaluation.generation_quality import Sample, held_out, measure
 from unmask.evaluation.judge import open_judge
@@ -46,11 +47,13 @@ SCHEMA_VERSION = 1
 KIND = "unmask-bench-decode"
 ROWS_AT_ONCE = 16  # while quality is measured; speed has its own batches
 SHOWN_SAMPLES = 2
+PROTOCOL = ("options", "models", "data", "judge", "plugins", "versions", "threads")
 
 
 def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
     """Measures all cells (prompt x length); JSON values, written to `out` and drawn to `plot` where given."""
     options.check()
+    load_plugins(options.plugin)
     if options.threads:
         torch.set_num_threads(options.threads)
     first, *further = options.dtype
@@ -66,12 +69,13 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
         "data": {"folder": Path(options.data).name, "fingerprint": data.manifest.fingerprint, "split": data.split},
         "judge": judge.to_dict() if judge else None,
         "stop": STOP,
+        **given(),
         "versions": versions(),
         "machine": machine(),
         "threads": torch.get_num_threads(),
     }
     partial = Path(f"{options.out}.partial.jsonl") if options.out else None
-    protocol = {name: result[name] for name in ("options", "models", "data", "judge", "versions", "threads")}
+    protocol = {name: result[name] for name in PROTOCOL if name in result}
     with RequestStore(partial, protocol) as store:
         bench = Bench(options, mdm, arm, judge, data, store, others)
         result["cells"] = [cell(bench, prompt, length) for prompt, length in wanted]
@@ -91,7 +95,7 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
 def said(options: DecodeBenchOptions) -> dict[str, Any]:
     """The arguments that a result depends on; a device and a type that are as always are not among them."""
     usual = {"device": "cpu", "dtype": ("fp32",)}
-    found = {k: v for k, v in dataclasses.asdict(options).items() if k not in ("out", "plot", "verify")}
+    found = {k: v for k, v in dataclasses.asdict(options).items() if k not in ("out", "plot", "verify", "plugin")}
     found["device"] = choose_device(options.device).type
     return {k: v for k, v in found.items() if k not in usual or (tuple(v) if k == "dtype" else v) != usual[k]}
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from unmask.bench.kit.folders import check_folders
 from unmask.errors import UserError
+from unmask.model.generation_options import PluginOptions
 from unmask.model.placement_options import PlacementOptions, TypesOptions
 from unmask.options import NEEDED, Result, argument, option
 
@@ -18,7 +19,7 @@ MODEL = ("RUN", "a run, a checkpoint or a model folder")
 
 
 @dataclass(frozen=True)
-class DecodeBenchOptions(TypesOptions):
+class DecodeBenchOptions(TypesOptions, PluginOptions):
     """Every decoding rule and cache: speed and quality, beside an autoregressive twin.
 
     Settings are measured in each type; the first one is the table's own. Lengths and prompts that exceed a model's
@@ -65,7 +66,7 @@ class DecodeBenchOptions(TypesOptions):
 
 
 @dataclass(frozen=True)
-class TuneOptions(PlacementOptions):
+class TuneOptions(PlacementOptions, PluginOptions):
     """Picks rule, threshold and steps for a speed or quality target, and writes them into the model folder."""
 
     model: str = argument(*MODEL)
