@@ -28,3 +28,13 @@ def write(folder: Path, source: str, name: str = "mine.py") -> Path:
 
 def sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def forget() -> None:
+    """As in a new process."""
+    from unmask.decoding.rules import REGISTRIES, plugins
+
+    for one in plugins.FILES.values():
+        for kind, name in one.rules:
+            del REGISTRIES[kind][name]
+    plugins.FILES.clear()

@@ -39,6 +39,9 @@ class DecodeBenchOptions(TypesOptions, PluginOptions):
     temperature: list[float] = option([1.0, 0.7, 0.5], "repeatable", least=0)
     rounds: int = option(5, "turns of each setting", least=1)
     only: list[str] = option([], "settings by name: 'confidence*'; the twin is always there", metavar="PATTERN")
+    setting: list[str] = option(
+        [], "in place of the table: 'order: margin, block: 8, steps_per_token: 0.5'; repeatable", metavar="RULES"
+    )
     transformers: bool = option(True, "without transformers", flag="--no-transformers")
     seed: int = option(0, "of the sampling noise")
     threads: int = option(0, "0: all cores", least=0)

@@ -124,7 +124,8 @@ def choose(option: str, registry: Mapping[str, type[T]], spec: Any) -> Chosen[T]
     """The rule that `spec` names. Raises `UserError` for an unknown one (listing all), or values out of range."""
     name, _, given = str(spec).partition(":")
     if name not in registry:
-        raise UserError(f"{option} '{name}' is unknown{nearest(name, registry)}; give one of {', '.join(registry)}")
+        known = ", ".join(registry)
+        raise UserError(f"{option} '{name}' is unknown{nearest(name, registry)}; give one of {known}", field=option)
     rule = registry[name]
     parameters = rule.parameters()
     values = {key: parameter.default for key, parameter in parameters.items()}
