@@ -33,7 +33,7 @@ from unmask.errors import UserError
 from unmask.files import write_whole
 from unmask.model.folder import load, save
 from unmask.model.transformer import Transformer
-from unmask.options import Options, Result, option
+from unmask.options import Options, option
 from unmask.provenance import machine, versions
 from unmask.statistics import mean, said
 from unmask.terminal import say
@@ -58,12 +58,12 @@ for line in sys.stdin:
     began = clock()
     if work == "score":
         more = {} if model.kind == "arm" else {"draws": 4 * steps}
-        found = unmask.score(model, [(prompt, prompt[::-1] * (length // 8)) for prompt in prompts], **more)
-        given = [round(each.logprob, 3) for each in found]
+        scores = unmask.score(model, [(prompt, prompt[::-1] * (length // 8)) for prompt in prompts], **more)
+        given = [round(each.logprob, 3) for each in scores]
     else:
         more = {} if model.kind == "arm" else {"steps": steps, "order": "confidence", "quota": "even"}
-        found = unmask.generate(model, prompts, length=length, seed=1, trace=False, **more)
-        given = [list(each.tokens) for each in found]
+        written = unmask.generate(model, prompts, length=length, seed=1, trace=False, **more)
+        given = [list(each.tokens) for each in written]
     seconds = clock() - began
     print(json.dumps([seconds, hashlib.sha256(repr(given).encode()).hexdigest()[:16]]), flush=True)
 """
@@ -72,6 +72,8 @@ for line in sys.stdin:
 @dataclass(frozen=True)
 class CheckoutOptions(Options):
     """`generate` and `score` of this checkout and of another one, in turns."""
+
+    does = "compare"
 
     against: str = option("", "the other checkout", metavar="PATH")
     size: list[str] = option([], "random weights: 6M, 19M, ..., or LAYERSxHEADSxWIDTH; repeatable")
@@ -83,10 +85,6 @@ class CheckoutOptions(Options):
     starts: int = option(5, "times that both processes are begun anew among them", least=1)
     threads: int = option(1, "of either; with one the process's own time counts", least=1)
     out: str | None = option(None, "the result as JSON", metavar="FILE")
-
-    def run(self) -> Result:
-        measured = compare(self)
-        return Result(measured, in_words(measured))
 
 
 class Checkout:

@@ -31,7 +31,7 @@ from unmask.likelihood.pairs import Pair, make_pairs
 from unmask.likelihood.scoring import Score, score_pairs
 from unmask.model.folder import Model, load
 from unmask.model.placement_options import PlacementOptions
-from unmask.options import NEEDED, Result, argument, option
+from unmask.options import NEEDED, argument, option
 from unmask.provenance import versions
 from unmask.statistics import interval
 from unmask.style import BLUE, GREY, LINE, RED, TEAL
@@ -57,6 +57,8 @@ COLOURS = {
 class StudyOptions(PlacementOptions):
     """Bias, variance, coverage and time of every estimator on real text."""
 
+    does = "study"
+
     model: str = argument("RUN", "a run, a checkpoint or a model folder")
     data: str = option(NEEDED, "prepared data; its validation split is scored", metavar="FOLDER")
     items: int = option(24, "pieces of text", least=1)
@@ -67,10 +69,6 @@ class StudyOptions(PlacementOptions):
     threads: int = option(0, "0: all cores", least=0)
     out: str | None = option(None, "the result as JSON", metavar="FILE")
     plot: str | None = option(None, "and as a picture", metavar="FILE")
-
-    def run(self) -> Result:
-        measured = study(self)
-        return Result(measured, in_words(measured))
 
 
 def study(options: StudyOptions) -> dict[str, Any]:
@@ -87,7 +85,7 @@ def study(options: StudyOptions) -> dict[str, Any]:
         raise UserError(f"{options.model} is autoregressive, its likelihood exact; give a masked diffusion model")
     pairs = pieces(model, options)
     say(f"bench: exact NELBO of {len(pairs)} pieces of {options.length} tokens")
-    exact = np.array([-found.logprob for found in score_pairs(model, pairs, Estimator("exact"))])
+    exact = np.array([-exact_score.logprob for exact_score in score_pairs(model, pairs, Estimator("exact"))])
     rows = []
     for method, order, draws in SETTINGS:
         estimator = Estimator(method, draws, order)
@@ -137,10 +135,10 @@ def ask(
     def scores() -> list[list[Score]]:
         return [score_pairs(model, pairs, estimator, seed=seed, until_se=until_se) for seed in seeds]
 
-    found, seconds = timed(scores)
-    nats_RN = np.array([[-score.logprob for score in scores] for scores in found])
+    repeated, seconds = timed(scores)
+    nats_RN = np.array([[-score.logprob for score in scores] for scores in repeated])
     errors_RN = nats_RN - exact
-    passes = float(np.mean([[score.draws for score in scores] for scores in found]))
+    passes = float(np.mean([[score.draws for score in scores] for scores in repeated]))
     if estimator.method in ("chain-rule", "order-mixture"):
         passes = options.length * max(1.0, passes)
     row: dict[str, Any] = {
@@ -153,7 +151,7 @@ def ask(
     }
     row["bias_interval"] = interval(row["bias"], row["bias_se"], 1 + len(pairs) * max(1, repeats - 1))
     if estimator.sampled:
-        sampled = [(s, e) for scores in found for s, e in zip(scores, exact, strict=True) if s.groups]
+        sampled = [(s, e) for scores in repeated for s, e in zip(scores, exact, strict=True) if s.groups]
         held = [s.interval[0] <= -e <= s.interval[1] for s, e in sampled]
         row |= {
             "stated_se": float(np.sqrt(np.mean([s.se**2 for s, _ in sampled]))) if sampled else 0.0,

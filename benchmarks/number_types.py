@@ -89,7 +89,7 @@ def sampling(
                 what = f"{kind}, {many} steps, batch {batch}"
                 seconds = in_turns(calls, rounds, what)
                 row = {"kind": kind, "steps": many, "length": length, "batch": batch, **compared(seconds)}
-                row["tokens_per_second"] = {name: spread(batch * length / found) for name, found in seconds.items()}
+                row["tokens_per_second"] = {name: spread(batch * length / own) for name, own in seconds.items()}
                 rows.append(row)
     return rows
 
@@ -102,8 +102,8 @@ def likelihood(models: dict[str, Model], pairs: list[Pair], rounds: int, seed: i
         nats: dict[str, np.ndarray] = {}
 
         def run(name: str, estimator: Estimator = estimator, nats: dict[str, np.ndarray] = nats) -> None:
-            found = score_pairs(models[name], pairs, estimator, seed=seed)
-            nats[name] = -np.array([score.logprob for score in found])
+            scores = score_pairs(models[name], pairs, estimator, seed=seed)
+            nats[name] = -np.array([score.logprob for score in scores])
 
         for name in models:
             run(name)
@@ -131,7 +131,7 @@ def errors_of(difference: np.ndarray, n_tokens: np.ndarray) -> dict[str, float]:
 def compared(seconds: dict[str, np.ndarray]) -> dict[str, Any]:
     first, *further = seconds
     faster = {name: spread(seconds[first] / seconds[name]) for name in further}
-    return {"seconds": {name: spread(found) for name, found in seconds.items()}, "faster": faster}
+    return {"seconds": {name: spread(own) for name, own in seconds.items()}, "faster": faster}
 
 
 def sampling_in_words(rows: list[dict[str, Any]]) -> list[str]:

@@ -172,10 +172,10 @@ def clear_leftovers(target: Path) -> None:
     """
     pattern = re.compile(rf"\.{re.escape(target.name)}\.(partial|old)-(\d+)")
     try:
-        found = [pattern.fullmatch(name) for name in os.listdir(target.parent)]
+        matches = [pattern.fullmatch(name) for name in os.listdir(target.parent)]
     except OSError:
         return  # whoever writes there says why it cannot
-    for match in found:
+    for match in matches:
         if match is not None and not _alive(int(match[2])):
             left = target.with_name(match[0])
             if match[1] == "old" and not os.path.lexists(target):

@@ -7,7 +7,7 @@
         rounds: int = option(5, "turns of each setting", least=1)
         only: list[str] | None = option(None, "settings by name; repeatable", metavar="PATTERN")
 
-        def run(self) -> Result: ...
+        does = "unmask.bench.decode.tune:tune"
 
 `cli.py` names the class in its table of verbs, and that is all. Types say how a flag is given: a list may be given
 again, a pair takes two words, a truth value none (`--flag`, or `--flag` and `--no-flag` where it is true or null).
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import functools
+import importlib
 import math
 import types
 import typing
@@ -150,8 +151,9 @@ class Result:
 
 
 class Options:
-    """What a verb takes; its docstring is the verb's description, `run` does it."""
+    """What a verb takes; its docstring is the verb's description, `does` or a `run` of its own says what is done."""
 
+    does: ClassVar[str] = ""  # MODULE:FUNCTION, imported when it is run; a function alone is of the class's own module
     usage: ClassVar[str | None] = None  # where argparse's is too long
     prefix: ClassVar[str | None] = None  # before a field's name in error lines, where it is no flag
 
@@ -175,8 +177,15 @@ class Options:
         return cls(**values(cls, given)), given.json
 
     def run(self) -> Any:
-        """A `Result`, or whatever has `to_dict()` and `in_words()`; None where all has been said."""
-        raise NotImplementedError(type(self).__name__)
+        """A `Result`, or whatever has `to_dict()` and `in_words()`; None where all has been said.
+
+        Of a class that `does` something: what the function gives for the options, in the words of `in_words` beside it.
+        """
+        module, _, name = self.does.rpartition(":")
+        home = importlib.import_module(module or type(self).__module__)
+        result = getattr(home, name)(self)
+        signal = result.get("signal")
+        return Result(result, home.in_words(result), 128 + signal if signal else 0)
 
 
 class UnknownOption(UserError):
@@ -226,23 +235,23 @@ def options(cls: type) -> Iterator[tuple[Option, bool]]:
 
 
 def flags(cls: type) -> list[str]:
-    found = ["--json", "--help"]
+    names = ["--json", "--help"]
     for one, _ in options(cls):
-        found += [] if one.declared.place else [one.flag]
-        found += [f"--no-{one.flag[2:]}"] if one.both_ways else []
-    return found
+        names += [] if one.declared.place else [one.flag]
+        names += [f"--no-{one.flag[2:]}"] if one.both_ways else []
+    return names
 
 
 def values(cls: type, given: argparse.Namespace) -> dict[str, Any]:
     """The fields of a class as they were given."""
-    found = {}
+    chosen = {}
     for one in declared(cls):
         if one.declared.inner is None:
-            found[one.name] = getattr(given, one.name)
+            chosen[one.name] = getattr(given, one.name)
         else:
             inner = {each.name: getattr(given, each.name) for each in declared(one.declared.inner)}
-            found[one.name] = {name: value for name, value in inner.items() if value is not None}
-    return found
+            chosen[one.name] = {name: value for name, value in inner.items() if value is not None}
+    return chosen
 
 
 # ------------------------------------------------------------------ argparse

@@ -104,10 +104,10 @@ class LiveLine:
 def columns() -> int:
     """Of the terminal that stderr is, whatever stdout is; what the environment says only where it does not tell."""
     try:
-        found = os.get_terminal_size(sys.stderr.fileno()).columns
+        width = os.get_terminal_size(sys.stderr.fileno()).columns
     except (OSError, ValueError, AttributeError):
-        found = 0
-    return found or shutil.get_terminal_size().columns
+        width = 0
+    return width or shutil.get_terminal_size().columns
 
 
 def fitted(text: str, width: int) -> str:

@@ -105,10 +105,10 @@ def own_defaults(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, 
     """Those of a model's own defaults that a row which names `given` falls back on. Raises `UserError` where their
     rules are of a plug-in that is not loaded, or of another file of its name."""
     rules = any(given.get(name) is not None for name in RULES)
-    found = {name: value for name, value in own.items() if name not in given and not (rules and name in RULES)}
-    if isinstance(own, Defaults) and any(name in RULES for name in found):
+    left = {name: value for name, value in own.items() if name not in given and not (rules and name in RULES)}
+    if isinstance(own, Defaults) and any(name in RULES for name in left):
         need(own.plugins, own.path)
-    return found
+    return left
 
 
 def per_row(name: str, value: Any, rows: int) -> list[Any]:

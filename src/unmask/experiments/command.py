@@ -39,12 +39,12 @@ def run_experiment(options: ExperimentOptions) -> dict[str, Any]:
     from unmask.evaluation.stages import Stopped
 
     try:
-        found = one.run(settings)
+        outcome = one.run(settings)
     except Stopped as stopped:
         return {"experiment": one.name, "out": str(settings.out), "signal": stopped.number}
-    if "headline" not in found:  # told to stop on the way
-        return {"experiment": one.name, "out": str(settings.out), "until": settings.until, **found}
-    result = {**described(one, settings), **found}
+    if "headline" not in outcome:  # told to stop on the way
+        return {"experiment": one.name, "out": str(settings.out), "until": settings.until, **outcome}
+    result = {**described(one, settings), **outcome}
     check_headline(result)
     result |= {"figure": one.figure(result), "holds": one.holds(result), "reading": one.reading(result)}
     pictures = []
@@ -77,9 +77,9 @@ def described(one: Experiment, settings: Settings) -> dict[str, Any]:
 
 def check_headline(result: Mapping[str, Any]) -> None:
     """Raises ValueError where an experiment's headline is not made of figures."""
-    found = figures(result["headline"])
-    wrong = [name for name, figure in found.items() if not {"low", "high", "n", "clusters"} <= set(figure)]
-    if not found or wrong:
+    by_name = figures(result["headline"])
+    wrong = [name for name, figure in by_name.items() if not {"low", "high", "n", "clusters"} <= set(figure)]
+    if not by_name or wrong:
         raise ValueError(f"headline of {result['experiment']}: {', '.join(wrong) or 'no figure'}")
 
 

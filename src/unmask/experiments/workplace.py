@@ -82,8 +82,8 @@ class Workplace:
         waiting = [name for name in recipes if not self.finished(name, recipes[name])]
         while waiting:
             now, waiting = waiting[: self.settings.jobs], waiting[self.settings.jobs :]
-            found = run_together({one: self._command(one, recipes[one], folders[one]) for one in now}, self._stages)
-            for one, done in found.items():
+            outcomes = run_together({one: self._command(one, recipes[one], folders[one]) for one in now}, self._stages)
+            for one, done in outcomes.items():
                 if done["step"] < done["steps"]:
                     raise UserError(f"{folders[one]} ended at step {done['step']} of {done['steps']}; add --resume")
                 write_whole(self._marker(one), json.dumps({**done, "rows_sha256": rows_sum(recipes[one])}) + "\n")
@@ -105,8 +105,8 @@ class Workplace:
 
     def trained(self, name: str) -> dict[str, Any]:
         """What `unmask train --json` said of a finished run: steps, tokens, flops, seconds."""
-        found: dict[str, Any] = read_json(self._marker(name))
-        return found
+        marker: dict[str, Any] = read_json(self._marker(name))
+        return marker
 
     def _marker(self, name: str) -> Path:
         return self.out / RUNS / f"{name}.json"

@@ -70,11 +70,11 @@ def add_adapters(network: Transformer, fields: LoRAFields, seed: int) -> None:
 
 def merged_weights(network: Transformer) -> dict[str, torch.Tensor]:
     """The weights of the network without adapters that computes the same."""
-    found = {name: t for name, t in network.state_dict().items() if not name.endswith((A, B))}
+    weights = {name: t for name, t in network.state_dict().items() if not name.endswith((A, B))}
     for name, module in network.named_modules():
         if isinstance(module, AdaptedLinear):
-            found[f"{name}.weight"] = module.merged()
-    return found
+            weights[f"{name}.weight"] = module.merged()
+    return weights
 
 
 def adapter_metadata(fields: LoRAFields) -> dict[str, str]:

@@ -315,8 +315,8 @@ class Tokenizer:
         """Ids of single bytes, where the decoder puts them together."""
         if '"ByteFallback"' not in json.dumps(self._fields.get("decoder")):
             return frozenset()
-        found = (i for i, token in enumerate(self._tokens) if token is not None and _BYTE_TOKEN.fullmatch(token))
-        return frozenset(found)
+        ids = (i for i, token in enumerate(self._tokens) if token is not None and _BYTE_TOKEN.fullmatch(token))
+        return frozenset(ids)
 
     @cached_property
     def _added(self) -> dict[int, bool]:

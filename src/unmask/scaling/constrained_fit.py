@@ -1,7 +1,7 @@
 """The laws of repeated data fitted to a sweep: R_D of Muennighoff's form, and Quokka's, with intervals.
 
-    found, draws = constrained_of(sweep, repeated, resamples=1000, seed=0)
-    found["mdm"]                                  # {"muennighoff": {"R_D": ...}, "quokka": {"p_e": ..., ...}}
+    laws, draws = constrained_of(sweep, repeated, resamples=1000, seed=0)
+    laws["mdm"]                                   # {"muennighoff": {"R_D": ...}, "quokka": {"p_e": ..., ...}}
     draws["mdm"]                                  # Quokka's coefficients of every resample, for predictions
 
 E, A, B, α and β are those of approach 3 on the runs that repeat nothing; a table of enough sizes and amounts of unique
@@ -31,7 +31,7 @@ def constrained_of(
     if not len(repeated):
         return None, {}
     made = {name: _of(sweep.objectives.get(name), repeated.of(name), resamples, seed) for name in repeated.names}
-    return {name: found for name, (found, _) in made.items()}, {name: drawn for name, (_, drawn) in made.items()}
+    return {name: laws for name, (laws, _) in made.items()}, {name: drawn for name, (_, drawn) in made.items()}
 
 
 def _of(
@@ -66,8 +66,8 @@ def _quokka(
     drawn = []
     for weights_R in weights_SR:
         rows = np.concatenate([np.arange(len(own)), len(own) + np.repeat(np.arange(len(runs)), weights_R.astype(int))])
-        found = fit_quokka(base, params_R[rows], tokens_R[rows], unique_R[rows], loss_R[rows], start=law)[0]
-        drawn.append(found)
+        refit = fit_quokka(base, params_R[rows], tokens_R[rows], unique_R[rows], loss_R[rows], start=law)[0]
+        drawn.append(refit)
     kept = [d for d in drawn if d is not None]
     result = {n: estimate(getattr(law, n), [getattr(d, n) for d in kept]) for n in QUOKKA_FIELDS if n not in held}
     if not held:

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 def legend_below(figure: Figure, *several: Axes) -> None:
     """One legend under all panels, where it covers nothing."""
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     for axes in several:
         handles, labels = axes.get_legend_handles_labels()
-        found |= dict(zip(labels, handles, strict=True))
-    columns = len(found) if len(found) < 5 else 3
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, fontsize=9)
+        entries |= dict(zip(labels, handles, strict=True))
+    columns = len(entries) if len(entries) < 5 else 3
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, fontsize=9)
 
 
 def log_axis(axes: Axes, label: str) -> None:

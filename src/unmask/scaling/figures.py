@@ -33,14 +33,14 @@ DPI = 160
 
 def draw(view: dict[str, Any]) -> dict[str, Figure]:
     """Every picture that the view has numbers for, by the name of its files."""
-    found: dict[str, Figure] = {}
+    drawn: dict[str, Figure] = {}
     with _style():
         for name, (wanted, paint) in DRAWN.items():
             if wanted(view):
-                found[name] = paint(view)
-                found[name].draw_without_rendering()
-                found[name].set_layout_engine("none")  # the layout stays, and no file takes the time for it again
-    return found
+                drawn[name] = paint(view)
+                drawn[name].draw_without_rendering()
+                drawn[name].set_layout_engine("none")  # the layout stays, and no file takes the time for it again
+    return drawn
 
 
 def write(figures: dict[str, Figure], folder: Path) -> dict[str, str]:

@@ -141,16 +141,16 @@ def parts_of(
 ) -> dict[str, Any]:
     """The fits and the gap, with the intervals of one way to resample. gone: objectives without runs, and why."""
     gone = gone or {}
-    found: dict[str, Any] = {"approach2": {n: lines_of(o, run_level) for n, o in sweep.objectives.items()}}
-    found["approach2"] |= {name: no_lines(why) for name, why in gone.items()}
+    parts: dict[str, Any] = {"approach2": {n: lines_of(o, run_level) for n, o in sweep.objectives.items()}}
+    parts["approach2"] |= {name: no_lines(why) for name, why in gone.items()}
     for key, form in FORMS.items():
         several = sweep.objectives if form != "shared" else {n: sweep.objectives[n] for n in sweep.pair or ()}
         entries = {name: law_of(one, form, run_level) for name, one in several.items()}
         if form != "shared":
             entries |= {name: no_law(form, why) for name, why in gone.items()}
-        found[key] = entries or nothing(why_no_pair or "there is no pair")
-    found["gap"] = gap_of(sweep, run_level, why_no_pair)
-    return found
+        parts[key] = entries or nothing(why_no_pair or "there is no pair")
+    parts["gap"] = gap_of(sweep, run_level, why_no_pair)
+    return parts
 
 
 def lines_of(one: ObjectiveFit, run_level: bool) -> dict[str, Any]:
@@ -168,10 +168,10 @@ def law_of(one: ObjectiveFit, form: str, run_level: bool) -> dict[str, Any]:
     if law is None:
         return no_law(form, one.why.get(form, "it could not be fitted"))
     drawn = (one.run_level if run_level else one.headline).laws.get(form)
-    found = {name: estimate(getattr(law, name), getattr(drawn, name) if drawn else None) for name in fields_of(form)}
+    fields = {name: estimate(getattr(law, name), getattr(drawn, name) if drawn else None) for name in fields_of(form)}
     own, of_draws = slopes(law, one), slopes(drawn, one) if drawn else {}
-    found |= {name: estimate(own[name], of_draws.get(name)) for name in EXPONENTS}
-    return found | ({"D0": law.D0} if form == "excess" else {})
+    fields |= {name: estimate(own[name], of_draws.get(name)) for name in EXPONENTS}
+    return fields | ({"D0": law.D0} if form == "excess" else {})
 
 
 def fields_of(form: str) -> list[str]:
@@ -214,17 +214,17 @@ def gap_of(sweep: SweepFit, run_level: bool, why_no_pair: str | None) -> list[di
 
 def minima_of(one: ObjectiveFit) -> list[dict[str, Any]]:
     """Each budget's parabola: where it is lowest."""
-    found: list[dict[str, Any]] = []
+    rows: list[dict[str, Any]] = []
     minima, drawn = one.minima, one.headline.minima
     if minima is None:
-        return found
+        return rows
     for k, flops in enumerate(minima.flops_K):
         draws = [(np.exp(drawn.log_params[:, k]), drawn.loss[:, k]) if drawn else (None, None)][0]
         params = estimate(np.exp(minima.log_params[k]), draws[0], "the parabola opens downward")
         loss = estimate(minima.loss[k], draws[1], "the parabola opens downward")
         row = {"flops": float(flops), "params": params, "loss": loss, "counts": bool(minima.counts[k])}
-        found.append(row)
-    return found
+        rows.append(row)
+    return rows
 
 
 def ranges_of(runs: Runs) -> dict[str, list[float]]:
@@ -238,18 +238,18 @@ def ranges_of(runs: Runs) -> dict[str, list[float]]:
 
 def draws_of(fitted: Fitted) -> dict[str, Any]:
     """Lines and laws of the first resamples of the headline, for predictions with intervals."""
-    found: dict[str, Any] = {"approach2": {}, **{key: {} for key in FORMS}, "quokka": {}}
+    draws: dict[str, Any] = {"approach2": {}, **{key: {} for key in FORMS}, "quokka": {}}
     for name, drawn in fitted.quokka_draws.items():
-        found["quokka"][name] = {n: _numbers([getattr(law, n) for law in drawn]) for n in QUOKKA_FIELDS}
-        found["quokka"][name] |= {n: _numbers([getattr(law.base, n) for law in drawn]) for n in FIELDS}
+        draws["quokka"][name] = {n: _numbers([getattr(law, n) for law in drawn]) for n in QUOKKA_FIELDS}
+        draws["quokka"][name] |= {n: _numbers([getattr(law.base, n) for law in drawn]) for n in FIELDS}
     for name, one in fitted.sweep.objectives.items():
         if one.headline.lines is not None:
             names = [f.name for f in dataclasses.fields(Lines)]
-            found["approach2"][name] = {n: _numbers(getattr(one.headline.lines, n)) for n in names}
+            draws["approach2"][name] = {n: _numbers(getattr(one.headline.lines, n)) for n in names}
         for key, form in FORMS.items():
             if (law := one.headline.laws.get(form)) is not None:
-                found[key][name] = {n: _numbers(getattr(law, n)) for n in FIELDS}
-    return found
+                draws[key][name] = {n: _numbers(getattr(law, n)) for n in FIELDS}
+    return draws
 
 
 def _numbers(values: Any) -> list[float | None]:

@@ -50,10 +50,10 @@ def _approach2(result: dict[str, Any]) -> list[str]:
     return _table(rows)
 
 
-def _interval(found: dict[str, Any], digits: int = 3) -> str:
-    if found["low"] is None:
+def _interval(figure: dict[str, Any], digits: int = 3) -> str:
+    if figure["low"] is None:
         return NONE
-    return f"[{found['low']:.{digits}f}, {found['high']:.{digits}f}]"
+    return f"[{figure['low']:.{digits}f}, {figure['high']:.{digits}f}]"
 
 
 def _approach3(result: dict[str, Any]) -> list[str]:
@@ -81,8 +81,8 @@ def _gap(result: dict[str, Any]) -> list[str]:
         mine = [row for row in result["gap"] if row["axis"] == axis]
         rows = [[f"  at FLOPs of {axis}", *GAP_FORMS.values()]]
         for flops in sorted({row["flops"] for row in mine}):
-            found = {row["form"]: row for row in mine if row["flops"] == flops}
-            rows.append([f"  {flops:.3g}", *(_times(found.get(form)) for form in GAP_FORMS)])
+            by_form = {row["form"]: row for row in mine if row["flops"] == flops}
+            rows.append([f"  {flops:.3g}", *(_times(by_form.get(form)) for form in GAP_FORMS)])
         if len(rows) > 1:
             lines += _table(rows)
     reasons = dict.fromkeys(f"  {GAP_FORMS[r['form']]}: none; {r['why']}" for r in result["gap"] if r["axis"] is None)
@@ -99,9 +99,9 @@ def _times(row: dict[str, Any] | None) -> str:
     return value if row["low"] is None else f"{value} [{row['low']:.3g}, {row['high']:.3g}]"
 
 
-def _held_out(found: dict[str, Any]) -> list[str]:
+def _held_out(part: dict[str, Any]) -> list[str]:
     rows = [["held out: the largest budget, from those below", "measured L*", "approach 2", "approach 3"]]
-    for name, entry in found.items():
+    for name, entry in part.items():
         if entry["flops"] is None:
             continue
         cells = [
@@ -112,9 +112,9 @@ def _held_out(found: dict[str, Any]) -> list[str]:
     return ["", *_table(rows)] if len(rows) > 1 else []
 
 
-def _constrained(found: dict[str, Any]) -> list[str]:
+def _constrained(part: dict[str, Any]) -> list[str]:
     rows = [["repeated data", "R_D (Muennighoff)", "best epochs (Quokka)"]]
-    for name, entry in found.items():
+    for name, entry in part.items():
         quokka = entry["quokka"].get("best_epochs")
         rows.append([f"  {name}", shown(entry["muennighoff"]["R_D"], 1), shown(quokka, 0)])
     return _table(rows)

@@ -27,20 +27,20 @@ def held_out_of(one: ObjectiveFit) -> dict[str, Any]:
     flops = float(minima.flops_K[top])
     runs = one.runs.take(one.runs.flops < flops * 0.99)
     measured = {"loss": float(minima.loss[top]), "params": float(np.exp(minima.log_params[top]))}
-    found: dict[str, Any] = {"flops": flops, "measured": measured}
+    result: dict[str, Any] = {"flops": flops, "measured": measured}
     lower = fit_parabolas(runs.flops, runs.params, runs.loss, one.cost)
     lines = fit_lines(lower) if lower is not None else None
     if lines is None:
-        found["approach2"] = {"loss": None, "why": "the budgets below do not give a line"}
+        result["approach2"] = {"loss": None, "why": "the budgets below do not give a line"}
     else:
-        found["approach2"] = _against(measured, float(lines.loss(flops)[0]), float(lines.params(flops)[0]))
+        result["approach2"] = _against(measured, float(lines.loss(flops)[0]), float(lines.params(flops)[0]))
     points = points_of(runs, "own")
     if isinstance(points, str):
-        found["approach3"] = {"loss": None, "why": points}
+        result["approach3"] = {"loss": None, "why": points}
     else:
         best = fit_laws({one.name: points}).laws[one.name].optimum(flops, one.cost)
-        found["approach3"] = _against(measured, float(best.loss[0]), float(best.params[0]))
-    return found
+        result["approach3"] = _against(measured, float(best.loss[0]), float(best.params[0]))
+    return result
 
 
 def _against(measured: dict[str, float], loss: float, params: float) -> dict[str, Any]:

@@ -99,10 +99,10 @@ class Job:
     def _refuse_other_type(self, trunk: str) -> None:
         """Raises `UserError` where a branch would be of another type than its trunk."""
         record = read_record(self.sweep.folder(trunk))
-        found = self.precision if record is None else record.settings.get("precision")
-        if found != self.precision:
-            where = self.sweep.folder(trunk)
-            raise UserError(f"its trunk {trunk} is in {found}, not {self.precision}; delete {where} to train it again")
+        recorded = self.precision if record is None else record.settings.get("precision")
+        if recorded != self.precision:
+            mend = f"delete {self.sweep.folder(trunk)} to train it again"
+            raise UserError(f"its trunk {trunk} is in {recorded}, not {self.precision}; {mend}")
 
     def _spawn(self, asked: dict[str, Any]) -> None:
         self._stdout = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
@@ -135,9 +135,9 @@ class Job:
     def _ended(self, status: int) -> None:
         if status == 0:
             self._stdout.seek(0)
-            found = json.loads(self._stdout.read())
-            if found["score"] is not None:  # no trunk
-                self.sweep.append(self._row(found["trained"], found["score"]))
+            answer = json.loads(self._stdout.read())
+            if answer["score"] is not None:  # no trunk
+                self.sweep.append(self._row(answer["trained"], answer["score"]))
             self.sweep.clear(self.run.name)
             self._close("done")
         elif self._stopping:

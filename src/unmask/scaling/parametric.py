@@ -123,8 +123,8 @@ class _Design:
         best = []
         for name in self.names:
             alone = _Design({name: self.points[name]}, self.with_e)
-            found, value_S = alone.problem.minimise(alone.starts(), np.log(self.points[name].loss_R))
-            best.append(found[np.argsort(value_S)])
+            solutions, value_S = alone.problem.minimise(alone.starts(), np.log(self.points[name].loss_R))
+            best.append(solutions[np.argsort(value_S)])
         pairs = []
         floors = [min(float(p.loss_R.min()) for p in self.points.values()) * share for share in SHARES_OF_E]
         for floor in [*floors, *(float(np.exp(b[0, 4])) for b in best if self.with_e)]:
@@ -140,15 +140,15 @@ class _Design:
         return self._own_starts(self.points[name], [min(floor / float(self.points[name].loss_R.min()), 0.98)])
 
     def _own_starts(self, points: Points, shares: tuple[float, ...] | list[float] = SHARES_OF_E) -> np.ndarray:
-        found = []
+        starts = []
         for share, of_a, alpha, beta in itertools.product(
             shares if self.with_e else (0.0,), SHARES_OF_A, EXPONENTS, EXPONENTS
         ):
             floor = share * float(points.loss_R.min())
             rest = float(points.loss_R.mean()) - floor
             start = [np.log(rest * of_a), alpha, np.log(rest * (1 - of_a)), beta]
-            found.append([*start, np.log(floor)] if self.with_e else start)
-        return np.array(found)
+            starts.append([*start, np.log(floor)] if self.with_e else start)
+        return np.array(starts)
 
     def law(self, name: str, theta: np.ndarray) -> Law:
         """Parameters [..., P] as a law of one objective."""

@@ -151,14 +151,14 @@ def part_summary(part: Part, own: list[PlannedRun], jobs: int) -> dict[str, Any]
     }
 
 
-def in_words(found: dict[str, Any]) -> str:
+def in_words(planned: dict[str, Any]) -> str:
     """Two tables: runs by grid point, and parts with their sums."""
     head = ("run", "N", "exact/6N", "D", "steps", "batch", "lr", "epochs", "seconds")
-    rows: list[tuple[str, ...]] = [head, *(_row(run) for run in found["runs"])]
+    rows: list[tuple[str, ...]] = [head, *(_row(run) for run in planned["runs"])]
     lines = _table(rows)
     lines.append("")
     parts: list[tuple[str, ...]] = [("part", "runs", "FLOPs exact", "by 6ND", "D most", "epochs", "hours", "")]
-    for part in found["parts"]:
+    for part in planned["parts"]:
         hours = "" if part["hours"] is None else f"{part['hours']:.2f}"
         epochs = "" if part["most_epochs"] is None else f"{part['most_epochs']:.2f}"
         note = "" if part["fitted"] else "not fitted"
@@ -166,20 +166,20 @@ def in_words(found: dict[str, Any]) -> str:
         parts.append((part["part"], str(part["runs"]), *sums, epochs, hours, note))
     lines += _table(parts)
     lines.append("")
-    compiled = sum(run["compile"] for run in found["runs"])
-    made = f"{found['precision']} ({compiled} compiled)"
+    compiled = sum(run["compile"] for run in planned["runs"])
+    made = f"{planned['precision']} ({compiled} compiled)"
     lines.append(
-        f"{len(found['runs'])} runs of context {found['context']}, vocabulary {found['vocab']}, in {made}, "
-        f"{found['jobs']} at a time x {found['threads']} threads; budgets by {found['flops_rule']} FLOPs"
+        f"{len(planned['runs'])} runs of context {planned['context']}, vocabulary {planned['vocab']}, in {made}, "
+        f"{planned['jobs']} at a time x {planned['threads']} threads; budgets by {planned['flops_rule']} FLOPs"
     )
-    if found["repeating"]:
-        there = f"{found['data_tokens']:,} tokens" if found["data_tokens"] else "their tokens"
-        lines.append(f"{len(found['repeating'])} run(s) see {there} more than once (epochs above 1)")
-    hours = (
-        "times are not measured; add --seconds 5" if found["hours"] is None else f"{found['hours']:.1f} hours in all"
-    )
-    lines.append(hours + ("" if found["out"] is None else f"; written to {found['out']}"))
-    for name, value in found["expected"].items():
+    if planned["repeating"]:
+        there = f"{planned['data_tokens']:,} tokens" if planned["data_tokens"] else "their tokens"
+        lines.append(f"{len(planned['repeating'])} run(s) see {there} more than once (epochs above 1)")
+    hours = "times are not measured; add --seconds 5"
+    if planned["hours"] is not None:
+        hours = f"{planned['hours']:.1f} hours in all"
+    lines.append(hours + ("" if planned["out"] is None else f"; written to {planned['out']}"))
+    for name, value in planned["expected"].items():
         lines.append(f"expected half-width (95%) of {name}: ±{value:.3g}")
     return "\n".join(lines)
 

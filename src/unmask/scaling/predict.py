@@ -35,10 +35,10 @@ def scale_predict(options: PredictOptions) -> dict[str, Any]:
     options.check()
     source = open_source(options.source)
     said: list[str] = []
-    found = _answers(source, options, FORMS[0], said)
+    answers = _answers(source, options, FORMS[0], said)
     missing: list[str] = []
     beside = _answers(source, options, "quokka", missing) if options.unique is not None else {}
-    if not found and not beside:
+    if not answers and not beside:
         raise UserError(said[0] if said else f"{source.name} has no objective; give --from another fit")
     for line in said:
         warnings.warn(line, stacklevel=2)
@@ -49,7 +49,7 @@ def scale_predict(options: PredictOptions) -> dict[str, Any]:
         "query": query,
         "from": source.name,
         "flops_rule": source.rule,
-        "objectives": found,
+        "objectives": answers,
         **({"quokka": beside} if options.unique is not None else {}),
         "warnings": said,
         "notes": notes,
@@ -58,7 +58,7 @@ def scale_predict(options: PredictOptions) -> dict[str, Any]:
 
 def _answers(source: Source, options: PredictOptions, form: str, said: list[str]) -> dict[str, dict[str, Any]]:
     """By objective; what is missing or far from the runs is added to `said`. Raises `UserError` for what is too far."""
-    found: dict[str, dict[str, Any]] = {}
+    answers: dict[str, dict[str, Any]] = {}
     for objective in source.objectives:
         try:
             answer = _answer(source, objective, options, form)
@@ -76,8 +76,8 @@ def _answers(source: Source, options: PredictOptions, form: str, said: list[str]
                 f"that is too far from the runs of {source.name} to say anything of {objective}; ask nearer"
             )
         said += _outside(source, objective, answer, options)
-        found[objective] = {name: _json(value) for name, value in answer.items()}
-    return found
+        answers[objective] = {name: _json(value) for name, value in answer.items()}
+    return answers
 
 
 def in_words(result: dict[str, Any]) -> str:

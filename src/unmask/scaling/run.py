@@ -83,6 +83,6 @@ def refuse_missing_type(chosen: list[PlannedRun], precision: str | None) -> None
         )
 
 
-def in_words(found: dict[str, Any]) -> str:
+def in_words(progress: dict[str, Any]) -> str:
     """The standing, for people."""
-    return standing_in_words(found)
+    return standing_in_words(progress)

@@ -155,12 +155,13 @@ class Runner:
         if not last and time.monotonic() - self._told < (1.0 if self._line.live else TELL_SECONDS):
             return
         self._told = time.monotonic()
-        found = standing(self.sweep)
+        progress = standing(self.sweep)
         try:
-            write_whole(self.sweep.path / PROGRESS, json.dumps({**found, "time": round(time.time())}, indent=1) + "\n")
+            text = json.dumps({**progress, "time": round(time.time())}, indent=1)
+            write_whole(self.sweep.path / PROGRESS, text + "\n")
         except UserError as error:
             say(str(error))
-        left = "" if found["hours_left"] is None else f", {found['hours_left']:.2f} h left"
-        failed = f", {found['failed']} failed" if found["failed"] else ""
-        hands = " | ".join(f"{one['name']} {100 * one['step'] / one['steps']:.0f}%" for one in found["in_hand"])
-        self._line.show(f"{found['done']}/{found['runs']} done{failed}{left} | {hands}", last=False)
+        left = "" if progress["hours_left"] is None else f", {progress['hours_left']:.2f} h left"
+        failed = f", {progress['failed']} failed" if progress["failed"] else ""
+        hands = " | ".join(f"{one['name']} {100 * one['step'] / one['steps']:.0f}%" for one in progress["in_hand"])
+        self._line.show(f"{progress['done']}/{progress['runs']} done{failed}{left} | {hands}", last=False)

@@ -57,8 +57,8 @@ class Scatter:
     def to_dict(self) -> dict[str, Any]:
         """JSON values, nats."""
         seed = self.seed if math.isfinite(self.seed) else None
-        found = {"residual": self.residual, "size": self.size, "point": self.point, "seed": seed}
-        return found | {"free": self.free, "seed_free": self.seed_free, "agrees": self.agrees}
+        fields = {"residual": self.residual, "size": self.size, "point": self.point, "seed": seed}
+        return fields | {"free": self.free, "seed_free": self.seed_free, "agrees": self.agrees}
 
 
 def scatter_of(runs: Runs, minima: Minima) -> Scatter | None:

@@ -46,10 +46,10 @@ def exclude(runs: Runs, conditions: Sequence[str]) -> tuple[Runs, list[LeftOut]]
 
 
 def _met(runs: Runs, part: str, words: str) -> np.ndarray:
-    found = CONDITION.fullmatch(part)
-    if found is None:
+    match = CONDITION.fullmatch(part)
+    if match is None:
         raise UserError(f"--exclude '{words}': '{part}' is no condition; write such as objective=mdm,flops<1e19")
-    name, sign, value = found.groups()
+    name, sign, value = match.groups()
     if name not in FIELDS:
         raise UserError(
             f"--exclude '{words}': there is no field '{name}'{nearest(name, FIELDS)}; one of {', '.join(FIELDS)}"

@@ -90,18 +90,18 @@ def read_fit(path: Path, option: str = "--from") -> dict[str, Any]:
         path = path / "fit.json"
     mend = "give the fit.json that unmask scale report writes" + (", paper or ours" if option == "--from" else "")
     try:
-        found = parse_json(path.read_text(encoding="utf-8"))
+        fit = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{option} {path} cannot be read: {error.strerror}; {mend}") from error
     except ValueError as error:
         raise UserError(f"{option} {path} cannot be read as JSON: {str(error).splitlines()[0]}; {mend}") from error
     if (
-        not isinstance(found, dict)
-        or not isinstance(found.get("approach2"), dict)
-        or not isinstance(found.get("gap"), list)
+        not isinstance(fit, dict)
+        or not isinstance(fit.get("approach2"), dict)
+        or not isinstance(fit.get("gap"), list)
     ):
         raise UserError(f"{option} {path} is no fit: it has no approach2 and gap; {mend}")
-    return found
+    return fit
 
 
 class PaperSource:
@@ -117,7 +117,7 @@ class PaperSource:
         for name in self.objectives:
             minima = paper_minima(name)
             values = {which: [getattr(m, which) for m in minima] for which in ("flops", "params", "tokens")}
-            self.ranges[name] = {which: (min(found), max(found)) for which, found in values.items()}
+            self.ranges[name] = {which: (min(ends), max(ends)) for which, ends in values.items()}
 
     def frontier(
         self, objective: str, flops: float, unique: float | None = None, form: str = FORMS[0]
@@ -128,11 +128,11 @@ class PaperSource:
 
     def reach(self, objective: str, loss: float) -> dict[str, Interval]:
         flops = paper_line(objective, "loss").inverse(loss)
-        found = {"flops": flops}
+        reached = {"flops": flops}
         for which in ("params", "tokens"):
             line = paper_line(objective, which)
-            found[which] = _wider(line.at(flops[0]), flops, line.exponent)
-        return found
+            reached[which] = _wider(line.at(flops[0]), flops, line.exponent)
+        return reached
 
     def loss(
         self, objective: str, params: float, tokens: float, unique: float | None = None, form: str = FORMS[0]

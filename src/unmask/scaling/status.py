@@ -27,13 +27,13 @@ def status(options: StatusOptions) -> dict[str, Any]:
 def standing(sweep: Sweep) -> dict[str, Any]:
     """JSON values: counts by state, what runs and how far it is, what failed and why, hours left at the plan's jobs."""
     states, rows, runs = sweep.states(), sweep.rows(), sweep.plan.runs
-    counts = {state: sum(found == state for found in states.values()) for state in STATES}
+    counts = {state: list(states.values()).count(state) for state in STATES}
     running: list[dict[str, Any]] = [
         {"name": run.name, "step": step_of_run(sweep.folder(run.name)), "steps": run.steps}
         for run in runs
         if states[run.name] == "running"
     ]
-    steps = {found["name"]: found["step"] for found in running}
+    steps = {one["name"]: one["step"] for one in running}
     shares = {run.name: share_done(run, steps[run.name]) for run in runs if run.name in steps}
     left = seconds_left(runs, states, rows, shares)
     of_trunks = sum(last_record(sweep.folder(run.name)).get("seconds", 0) for run in runs if run.is_trunk)
@@ -96,22 +96,22 @@ def last_record(folder: Path) -> dict[str, Any]:
         return {}
     for line in reversed(lines):
         try:
-            found = json.loads(line)
+            record = json.loads(line)
         except ValueError:
             continue
-        if isinstance(found, dict) and "step" in found:
-            return found
+        if isinstance(record, dict) and "step" in record:
+            return record
     return {}
 
 
-def in_words(found: dict[str, Any]) -> str:
+def in_words(progress: dict[str, Any]) -> str:
     """The same for people."""
-    left = "" if found["hours_left"] is None else f", {found['hours_left']:.2f} h left on {found['jobs']} jobs"
-    counts = ", ".join(f"{found[state]} {state}" for state in STATES if found[state] or state == "done")
-    lines = [f"{found['sweep']}: {found['runs']} runs: {counts}{left}"]
-    lines += [f"  running  {run['name']}  step {run['step']:,} of {run['steps']:,}" for run in found["in_hand"]]
-    lines += [f"  cut      {name}  (resumed by `unmask scale run`)" for name in found["cuts"]]
-    lines += [f"  failed   {name}  {reason}" for name, reason in found["failures"].items()]
-    if found["marked"]:
-        lines.append(f"  {len(found['marked'])} run(s) in another type than planned (`planned_type` in the results)")
+    left = "" if progress["hours_left"] is None else f", {progress['hours_left']:.2f} h left on {progress['jobs']} jobs"
+    counts = ", ".join(f"{progress[state]} {state}" for state in STATES if progress[state] or state == "done")
+    lines = [f"{progress['sweep']}: {progress['runs']} runs: {counts}{left}"]
+    lines += [f"  running  {run['name']}  step {run['step']:,} of {run['steps']:,}" for run in progress["in_hand"]]
+    lines += [f"  cut      {name}  (resumed by `unmask scale run`)" for name in progress["cuts"]]
+    lines += [f"  failed   {name}  {reason}" for name, reason in progress["failures"].items()]
+    if progress["marked"]:
+        lines.append(f"  {len(progress['marked'])} run(s) in another type than planned (`planned_type` in the results)")
     return "\n".join(lines)

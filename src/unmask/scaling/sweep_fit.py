@@ -172,12 +172,12 @@ def _approach3(
     """One fit of one form, its draws both ways, put into each objective it is of."""
     points: dict[str, Points] = {}
     for name, one in several.items():
-        found = points_of(one.runs, form)
-        if isinstance(found, str):
+        own = points_of(one.runs, form)
+        if isinstance(own, str):
             for other in several.values():
-                other.why[form] = found if len(several) == 1 else f"{name}: {found}"
+                other.why[form] = own if len(several) == 1 else f"{name}: {own}"
             return
-        points[name] = found
+        points[name] = own
     resampled = all(name in weights_SR for name in several)
     by_noise = all(name in noise_SR for name in several)
     by_runs = fit_laws(points, form, weights_SR=_of(weights_SR, several) if resampled else None)

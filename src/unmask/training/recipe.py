@@ -97,12 +97,12 @@ def old_names(cls: type, prefix: str = "") -> dict[str, str]:
 
 def group_types(cls: type) -> dict[str, type]:
     """The dataclasses among a class's fields."""
-    found = {}
+    groups = {}
     for name, kind in typing.get_type_hints(cls).items():
         parts = typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,)
         if group := next((part for part in parts if dataclasses.is_dataclass(part)), None):
-            found[name] = typing.cast(type, group)
-    return found
+            groups[name] = typing.cast(type, group)
+    return groups
 
 
 def build(cls: type, fields: dict[str, Any], where: str) -> Any:
@@ -134,13 +134,13 @@ def refuse_no_budget(given: dict[str, float]) -> None:
 def kinds(cls: type, prefix: str = "") -> dict[str, Any]:
     """The type of every key that is no group, by its dotted name."""
     names, groups = {one.name for one in dataclasses.fields(cls)}, group_types(cls)
-    found: dict[str, Any] = {}
+    by_key: dict[str, Any] = {}
     for name, kind in typing.get_type_hints(cls).items():
         if name in groups:
-            found |= kinds(groups[name], f"{prefix}{name}.")
+            by_key |= kinds(groups[name], f"{prefix}{name}.")
         elif name in names:
-            found[f"{prefix}{name}"] = kind
-    return found
+            by_key[f"{prefix}{name}"] = kind
+    return by_key
 
 
 def _unknown(name: str, where: str, hints: dict[str, Any]) -> str:

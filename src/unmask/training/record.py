@@ -139,13 +139,13 @@ def read_record(folder: Path) -> Record | None:
 
 def paths_of(settings: dict[str, Any]) -> dict[str, str]:
     """The paths among settings, by dotted key; those that are not given are left out."""
-    found = {}
+    paths = {}
     for name in PATHS:
         group, _, last = name.rpartition(".")
         value = ((settings.get(group) or {}) if group else settings).get(last)
         if isinstance(value, str) and value:
-            found[name] = value
-    return found
+            paths[name] = value
+    return paths
 
 
 def absolute(settings: dict[str, Any]) -> dict[str, Any]:

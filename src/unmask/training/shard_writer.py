@@ -47,7 +47,7 @@ class SummingWriter(FileSystemWriter):
                 if result.index.fqn == SUMS:
                     self.sums |= result.storage_data
         super().finish(metadata, [[r for r in rank if r.index.fqn != SUMS] for rank in results])
-        self.sums |= {name.removesuffix(".tmp"): found for name, found in self._streams.sums.items()}
+        self.sums |= {name.removesuffix(".tmp"): checksum for name, checksum in self._streams.sums.items()}
 
 
 class SummingFiles(FileSystem):

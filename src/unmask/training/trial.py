@@ -105,8 +105,8 @@ class Trial:
         tokens, began = 0, time.perf_counter()
         for count in range(1, sys.maxsize):
             batch = self._ahead.step(self._step)
-            found = self._engine.forward_backward(batch.parts, batch.divisor)
-            self._engine.update(self._recipe.optimizer.lr, apply=found.finite)
+            outcome = self._engine.forward_backward(batch.parts, batch.divisor)
+            self._engine.update(self._recipe.optimizer.lr, apply=outcome.finite)
             self._step += 1
             tokens += batch.n_tokens
             if count >= least and time.perf_counter() - began >= seconds:
@@ -160,7 +160,7 @@ class Crew:
 
     def answers(self, first: int = 0, within: float | None = None) -> list[tuple[float, float]] | None:
         """Tokens and seconds of each; None, and the way is stopped, where one failed or took too long."""
-        found, end = [], None if within is None else time.monotonic() + within
+        answers, end = [], None if within is None else time.monotonic() + within
         for pipe in self._pipes[first:]:
             try:
                 left = None if end is None else max(0.0, end - time.monotonic())
@@ -170,8 +170,8 @@ class Crew:
             if isinstance(answer, str):
                 self.stop(answer)
                 return None
-            found.append(answer)
-        return found
+            answers.append(answer)
+        return answers
 
     def stop(self, why: str) -> None:
         self.way.stopped = self.way.stopped or why
@@ -185,8 +185,8 @@ class Crew:
     def turn(self, index: int) -> None:
         """One turn of all its processes at the same time."""
         self.ask(TURN, WARM)
-        if (found := self.answers()) is not None:
-            self.way.rates[index] = sum(tokens / seconds for tokens, seconds in found)
+        if (answers := self.answers()) is not None:
+            self.way.rates[index] = sum(tokens / seconds for tokens, seconds in answers)
 
 
 def warm(crews: Sequence[Crew], at_once: int, within: float) -> None:
@@ -197,8 +197,8 @@ def warm(crews: Sequence[Crew], at_once: int, within: float) -> None:
             crew.start(1)
             crew.ask(0.0, WARM)
         for crew in part:
-            if (found := crew.answers(within=within)) is not None:
-                crew.way.compile_seconds = found[0][1] if crew.way.compile else 0.0
+            if (answers := crew.answers(within=within)) is not None:
+                crew.way.compile_seconds = answers[0][1] if crew.way.compile else 0.0
     for crew in crews:
         if crew.way.processes == 1 or crew.way.stopped:
             continue
@@ -268,8 +268,8 @@ def _behind(eager: Sequence[Crew], precision: str, threads: int) -> bool:
 
 
 def told(crews: Sequence[Crew]) -> str:
-    found = {crew.way.name: statistics.median(crew.way.rates.values()) for crew in crews if crew.way.rates}
-    return "tokens/s " + ", ".join(f"{name} {rate:,.0f}" for name, rate in found.items())
+    medians = {crew.way.name: statistics.median(crew.way.rates.values()) for crew in crews if crew.way.rates}
+    return "tokens/s " + ", ".join(f"{name} {rate:,.0f}" for name, rate in medians.items())
 
 
 def main() -> None:
@@ -284,8 +284,8 @@ def main() -> None:
     try:
         recipe: Recipe = build(Recipe, asked["recipe"], "")
         ways = [Way(**way) for way in asked["ways"]]
-        found = measure(recipe, ways, asked["seconds"], lambda text: answer(say=text))
-        answer(ways=[dataclasses.asdict(way) for way in found])
+        measured = measure(recipe, ways, asked["seconds"], lambda text: answer(say=text))
+        answer(ways=[dataclasses.asdict(way) for way in measured])
     except UserError as error:
         answer(error=str(error))
 

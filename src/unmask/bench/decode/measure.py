@@ -97,11 +97,10 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
 def said(options: DecodeBenchOptions) -> dict[str, Any]:
     """The arguments that a result depends on; a device and a type that are as always are not among them."""
     usual = {"device": "cpu", "dtype": ("fp32",)}
-    found = {k: v for k, v in dataclasses.asdict(options).items() if k not in ("out", "plot", "verify", "plugin")}
-    if not options.setting:
-        del found["setting"]
-    found["device"] = choose_device(options.device).type
-    return {k: v for k, v in found.items() if k not in usual or (tuple(v) if k == "dtype" else v) != usual[k]}
+    unsaid = ("out", "plot", "verify", "plugin", *(() if options.setting else ("setting",)))
+    settings = {k: v for k, v in dataclasses.asdict(options).items() if k not in unsaid}
+    settings["device"] = choose_device(options.device).type
+    return {k: v for k, v in settings.items() if k not in usual or (tuple(v) if k == "dtype" else v) != usual[k]}
 
 
 def open_models(options: DecodeBenchOptions, dtype: str) -> tuple[Model, Model | None, TokenData]:
@@ -113,8 +112,8 @@ def open_models(options: DecodeBenchOptions, dtype: str) -> tuple[Model, Model |
             what = {"mdm": "masked diffusion", "arm": "autoregressive"}[kind]
             raise UserError(f"{path} is no {what} model with a tokenizer; give one that is")
     data = TokenData(options.data, "validation")
-    for name, found in ((options.arm, arm.tokenizer if arm else None), (options.data, data.tokenizer())):
-        if found is not None and mdm.tokenizer is not None and found.hash != mdm.tokenizer.hash:
+    for name, tokenizer in ((options.arm, arm.tokenizer if arm else None), (options.data, data.tokenizer())):
+        if tokenizer is not None and mdm.tokenizer is not None and tokenizer.hash != mdm.tokenizer.hash:
             raise UserError(f"{name} has another tokenizer than {options.model}; tokens could not be compared")
     return mdm, arm, data
 
@@ -175,8 +174,8 @@ def cell(bench: Bench, prompt: int, length: int) -> dict[str, Any]:
     rows: dict[str, dict[str, Any]] = {}
     for number, (name, (writer, setting)) in enumerate(arms.items(), start=1):
         where = f"prompt {prompt}, length {length}, {number} of {len(arms)}"
-        if (found := quality(bench, writer, setting, pieces, prompt, length, where)) is not None:
-            rows[name] = {"setting": name, "kind": writer.kind, **setting.to_dict(), "quality": found, "speed": {}}
+        if (values := quality(bench, writer, setting, pieces, prompt, length, where)) is not None:
+            rows[name] = {"setting": name, "kind": writer.kind, **setting.to_dict(), "quality": values, "speed": {}}
     if not rows:
         raise UserError(f"every setting was refused, the first: {next(iter(bench.refused.values()))}")
     writers = {name: arms[name][0] for name in rows}
@@ -195,8 +194,8 @@ def quality(
     bench: Bench, writer: Writer, setting: Setting, pieces: list[list[int]], prompt: int, length: int, where: str
 ) -> dict[str, Any] | None:
     """Numbers of the samples an arm writes, its warm-up too; None where it refuses, which is noted."""
-    key, found = bench.known("quality", prompt, length, writer.name, setting.to_dict())
-    if found is None:
+    key, values = bench.known("quality", prompt, length, writer.name, setting.to_dict())
+    if values is None:
         say(f"bench: {where}: quality of {writer.name}")
         try:
             texts = written(writer, [piece[:prompt] for piece in pieces], length, bench.options.seed)
@@ -204,9 +203,9 @@ def quality(
             bench.refused[writer.name] = str(error)
             say(f"bench: {writer.name} is left out: {error}")
             return None
-        found = read(bench, pieces, texts, prompt)
-        bench.store.put(key, found)
-    return dict(found)
+        values = read(bench, pieces, texts, prompt)
+        bench.store.put(key, values)
+    return dict(values)
 
 
 def written(writer: Writer, prompts: list[list[int]], length: int, seed: int) -> list[list[int]]:
@@ -247,13 +246,13 @@ def speeds(
         for name in names:
             turns[name].append(known[name])
         say(f"bench: prompt {prompt}, length {length}, batch {batch}: round {index + 1} of {bench.options.rounds}")
-    rates = {name: np.array([t["tokens"] / t["seconds"] for t in found]) for name, found in turns.items()}
-    found = {name: summary(own, rates[name], rates.get(BASELINE)) for name, own in turns.items()}
+    rates = {name: np.array([t["tokens"] / t["seconds"] for t in measured]) for name, measured in turns.items()}
+    summaries = {name: summary(own, rates[name], rates.get(BASELINE)) for name, own in turns.items()}
     for dtype in bench.others:
         for name in [name for name in names if in_type(name, dtype, bench.options) in rates]:
             other = in_type(name, dtype, bench.options)
-            found[other]["over_first_dtype"] = spread(rates[other] / rates[name])
-    return found
+            summaries[other]["over_first_dtype"] = spread(rates[other] / rates[name])
+    return summaries
 
 
 def turn(writer: Writer, prompts: list[list[int]], length: int, seed: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from unmask.bench.kit.folders import check_folders
 from unmask.errors import UserError
 from unmask.model.generation_options import PluginOptions
 from unmask.model.placement_options import PlacementOptions, TypesOptions
-from unmask.options import NEEDED, Result, argument, option
+from unmask.options import NEEDED, argument, option
 
 MODEL = ("RUN", "a run, a checkpoint or a model folder")
 
@@ -25,6 +25,8 @@ class DecodeBenchOptions(TypesOptions, PluginOptions):
     Settings are measured in each type; the first one is the table's own. Lengths and prompts that exceed a model's
     context together are left out.
     """
+
+    does = "unmask.bench.decode.measure:bench_decode"
 
     model: str = argument(*MODEL)
     data: str = option(NEEDED, "prepared data; its validation split gives prompts", metavar="FOLDER")
@@ -61,16 +63,12 @@ class DecodeBenchOptions(TypesOptions, PluginOptions):
             raise UserError("--temperature: give at least one, each 0 or more", field="temperature")
         check_folders(self.out, self.plot)
 
-    def run(self) -> Result:
-        from unmask.bench.decode.measure import bench_decode, in_words
-
-        measured = bench_decode(self)
-        return Result(measured, in_words(measured))
-
 
 @dataclass(frozen=True)
 class TuneOptions(PlacementOptions, PluginOptions):
     """Picks rule, threshold and steps for a speed or quality target, and writes them into the model folder."""
+
+    does = "unmask.bench.decode.tune:tune"
 
     model: str = argument(*MODEL)
     target: Literal["speed", "quality"] = option("speed", "speed (of at least --min-quality), or quality (--min-speed)")
@@ -100,9 +98,3 @@ class TuneOptions(PlacementOptions, PluginOptions):
         choose_device(self.device)
         if (self.sweep is None) == (self.data is None):
             raise UserError("give either --data FOLDER, to measure, or --from FILE, of unmask bench decode")
-
-    def run(self) -> Result:
-        from unmask.bench.decode.tune import in_words, tune
-
-        tuned = tune(self)
-        return Result(tuned, in_words(tuned))

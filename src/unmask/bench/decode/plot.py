@@ -29,13 +29,13 @@ def plot(result: dict[str, Any], path: Path) -> None:
     grid = figure.subplots(2, len(columns), squeeze=False, sharex="col", height_ratios=(3, 2))
     for column, (cell, batch) in enumerate(columns):
         above, below = grid[0][column], grid[1][column]
-        found, real = points(cell, batch), cell["real_text"]
+        measured, real = points(cell, batch), cell["real_text"]
         entropy = real["entropy"]["value"]
-        _scatter(above, found, entropy, "bits")
-        _scatter(below, found, entropy, "entropy")
-        honest = front(found, entropy)
-        _name(above, found, honest, INK, joined=True)
-        _name(above, found, front(found, None) - honest, FAINT, joined=False)
+        _scatter(above, measured, entropy, "bits")
+        _scatter(below, measured, entropy, "entropy")
+        honest = front(measured, entropy)
+        _name(above, measured, honest, INK, joined=True)
+        _name(above, measured, front(measured, None) - honest, FAINT, joined=False)
         if "bits_per_byte" in real:
             above.axhline(real["bits_per_byte"]["value"], color=DASHED, linestyle="--", linewidth=1)
         below.axhline(entropy, color=DASHED, linestyle="--", linewidth=1, label="held-out text")
@@ -59,9 +59,9 @@ def plot(result: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _scatter(axes: Any, found: list[Point], entropy: float, value: str) -> None:
+def _scatter(axes: Any, measured: list[Point], entropy: float, value: str) -> None:
     for kind, colour in KIND_COLOURS.items():
-        own = [p for p in found if p.kind == kind and getattr(p, value) is not None]
+        own = [p for p in measured if p.kind == kind and getattr(p, value) is not None]
         if not own:
             continue
         x, y = [p.speed for p in own], [getattr(p, value) for p in own]
@@ -71,12 +71,12 @@ def _scatter(axes: Any, found: list[Point], entropy: float, value: str) -> None:
         axes.scatter(x, y, s=34, facecolors=faces, edgecolors=colour, label=LABELS[kind], zorder=3)
 
 
-def _name(axes: Any, found: list[Point], names: set[str], colour: str, joined: bool) -> None:
+def _name(axes: Any, measured: list[Point], names: set[str], colour: str, joined: bool) -> None:
     """Writes the names of some settings beside them, and joins these by steps."""
-    own = sorted((p for p in found if p.name in names), key=lambda p: p.speed)
+    own = sorted((p for p in measured if p.name in names), key=lambda p: p.speed)
     if joined and own:
         axes.step([p.speed for p in own], [p.bits for p in own], where="pre", color=colour, linewidth=1, alpha=0.6)
-    middle = sorted(p.speed for p in found)[len(found) // 2]
+    middle = sorted(p.speed for p in measured)[len(measured) // 2]
     for index, p in enumerate(own):
         # Towards the middle of the picture, and in turns above and below, so that neighbours stay legible.
         side, across = ("right", -5) if p.speed > 1.2 * middle else ("left", 5)

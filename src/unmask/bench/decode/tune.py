@@ -36,9 +36,9 @@ def tune(options: TuneOptions) -> dict[str, Any]:
     """Measures, picks and writes; the content of the file, and `path`, None where there is none (any more)."""
     folder = resolve(options.model)
     if options.show or options.reset:
-        found = remove_defaults(folder) if options.reset else read_file(folder)
-        whole = found if isinstance(found, dict) else {"options": {}, "measured": {}}
-        return {**whole, "path": str(folder / FILE) if isinstance(found, dict) else None, "removed": found is True}
+        file = remove_defaults(folder) if options.reset else read_file(folder)
+        whole = file if isinstance(file, dict) else {"options": {}, "measured": {}}
+        return {**whole, "path": str(folder / FILE) if isinstance(file, dict) else None, "removed": file is True}
     options.check()
     load_plugins(options.plugin)
     result = read_sweep(Path(options.sweep), folder) if options.sweep else sweep(options, folder)
@@ -112,7 +112,7 @@ def only_cell(result: dict[str, Any], options: TuneOptions) -> tuple[dict[str, A
     return cells[0], batch
 
 
-def pick(found: Sequence[Point], cell: dict[str, Any], options: TuneOptions) -> Point:
+def pick(measured: Sequence[Point], cell: dict[str, Any], options: TuneOptions) -> Point:
     """The setting for the target. Raises `UserError` where none was judged or none is good enough."""
     others = {
         row["setting"]
@@ -124,7 +124,7 @@ def pick(found: Sequence[Point], cell: dict[str, Any], options: TuneOptions) -> 
     entropy = cell["real_text"]["entropy"]["value"]
     judged = [
         (point, point.bits)
-        for point in found
+        for point in measured
         if point.kind == "mdm" and point.bits is not None and not point.flattered(entropy) and point.name not in others
     ]
     if not judged:

@@ -24,11 +24,11 @@ def plot(report: dict[str, Any], path: Path) -> None:
             (grid[0][column], "tokens_per_second", "tokens/s", 1.0),
             (grid[1][column], "matmul_peak_share", "% of matmul peak, needed FLOPs", 100.0),
         ):
-            found = [arm[key] for arm in arms.values()]
-            medians = [scale * value["median"] for value in found]
+            values = [arm[key] for arm in arms.values()]
+            medians = [scale * value["median"] for value in values]
             whiskers = [
-                [scale * (value["median"] - value["q1"]) for value in found],
-                [scale * (value["q3"] - value["median"]) for value in found],
+                [scale * (value["median"] - value["q1"]) for value in values],
+                [scale * (value["q3"] - value["median"]) for value in values],
             ]
             bars = axes.bar(list(arms), medians, yerr=whiskers, capsize=4, color=IN_TURN[: len(arms)], width=0.62)
             axes.bar_label(bars, fmt="{:,.0f}", padding=4)

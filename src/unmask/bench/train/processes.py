@@ -151,13 +151,13 @@ class Worker:
 
 def told(recipe: Any) -> dict[str, Any]:
     """A recipe's fields but for those that are as they would be anyway."""
-    found = {}
+    settings = {}
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)
         usual = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         if value != usual:
-            found[field.name] = told(value) if dataclasses.is_dataclass(value) else value
-    return found
+            settings[field.name] = told(value) if dataclasses.is_dataclass(value) else value
+    return settings
 
 
 def free_port() -> int:

@@ -78,13 +78,13 @@ def plugin(path: str | Path) -> Plugin:
     for kind, name in before.rules if before else ():
         del REGISTRIES[kind][name]
     try:
-        found = run(source, place, f"plug-in {file.name}")
+        rules = run(source, place, f"plug-in {file.name}")
     except BaseException:
         for kind, registry in REGISTRIES.items():
             registry.clear()
             registry.update(kept[kind])
         raise
-    FILES[file.name] = Plugin(file.name, sha256, place, found)
+    FILES[file.name] = Plugin(file.name, sha256, place, rules)
     return FILES[file.name]
 
 
@@ -106,14 +106,14 @@ def run(source: bytes, path: Path, who: str) -> tuple[Key, ...]:
         raise UserError(f"{who}: {error}", field="plugin") from error
     except (Exception, SystemExit) as error:
         raise UserError(f"{who} cannot be run: {raised(error, str(path))}; mend the file", field="plugin") from error
-    found = tuple(
+    keys = tuple(
         (kind, name) for kind, registry in REGISTRIES.items() for name in registry if (kind, name) not in known
     )
-    if not found:
+    if not keys:
         raise UserError(f"{who} registers nothing; give it a rule, such as @ORDERS.register(...)", field="plugin")
-    for key in found:
+    for key in keys:
         check_rule(*key, who)
-    return found
+    return keys
 
 
 def check_rule(kind: str, name: str, who: str) -> None:
@@ -142,7 +142,7 @@ def check_rule(kind: str, name: str, who: str) -> None:
 @functools.cache
 def installed() -> dict[str, Plugin]:
     """The rules of installed packages, imported at the first call. Raises `UserError` naming one that cannot be."""
-    found: dict[str, Plugin] = {}
+    packages: dict[str, Plugin] = {}
     for entry in importlib.metadata.entry_points(group=GROUP):
         name = entry.dist.name if entry.dist else entry.name
         who = f"package {name}"
@@ -162,8 +162,8 @@ def installed() -> dict[str, Plugin]:
             check_rule(*key, who)
         files = sorted({inspect.getfile(REGISTRIES[kind][rule]) for kind, rule in keys})
         sha256 = hashlib.sha256(b"".join(Path(file).read_bytes() for file in files)).hexdigest()
-        found[name] = Plugin(name, sha256, None, tuple(keys))
-    return found
+        packages[name] = Plugin(name, sha256, None, tuple(keys))
+    return packages
 
 
 # ------------------------------------------------------------------ what a result records

@@ -52,13 +52,13 @@ def guarded(made: Callable[..., Any], kind: str, hook: str, where: str) -> Calla
     @functools.wraps(made)
     def called(self: Any, *given: Any, **named: Any) -> Any:
         try:
-            found = made(self, *given, **named)
+            answer = made(self, *given, **named)
         except UserError:
             raise
         except Exception as error:
             raise UserError(f"{where} raised {raised(error, made.__code__.co_filename)}; mend the file") from error
-        check(found, kind, hook, sizes(given), where, given)
-        return found
+        check(answer, kind, hook, sizes(given), where, given)
+        return answer
 
     called.unguarded = made  # type: ignore[attr-defined]
     return called
@@ -74,52 +74,52 @@ def raised(error: BaseException, file: str) -> str:
 
 def sizes(given: tuple[Any, ...]) -> dict[str, int]:
     """What the letters stand for in a call."""
-    found: dict[str, int] = {}
+    size: dict[str, int] = {}
     for one in given:
         turn = one.turn if isinstance(one, Step) else one
         if isinstance(turn, Turn):
-            found |= {"R": len(turn.rows_R), "L": turn.open_RL.shape[1]}
+            size |= {"R": len(turn.rows_R), "L": turn.open_RL.shape[1]}
         elif isinstance(one, Answers):
-            found |= {"R": one.asked_RL.shape[0], "L": one.asked_RL.shape[1]}
+            size |= {"R": one.asked_RL.shape[0], "L": one.asked_RL.shape[1]}
         elif isinstance(one, Ranked):
-            found["K"] = one.open_RK.shape[1]
+            size["K"] = one.open_RK.shape[1]
         elif isinstance(one, Law):
-            found["N"] = len(one.logits_NV)
-    return found
+            size["N"] = len(one.logits_NV)
+    return size
 
 
-def check(found: Any, kind: str, hook: str, size: dict[str, int], where: str, given: tuple[Any, ...]) -> None:
+def check(answer: Any, kind: str, hook: str, size: dict[str, int], where: str, given: tuple[Any, ...]) -> None:
     """Raises `UserError` that begins with `where` for what is of another shape or kind than the hook's."""
     letters, holds = HOOKS[kind][hook]
     if letters:
-        check_tensor(found, letters, holds, size, where)
+        check_tensor(answer, letters, holds, size, where)
     elif hook == "before":
-        if not isinstance(found, Before):
-            raise UserError(f"{where} gave {described(found)}; give a Before")
+        if not isinstance(answer, Before):
+            raise UserError(f"{where} gave {described(answer)}; give a Before")
         for name, expected in BEFORE.items():
-            if (value := getattr(found, name)) is not None:
+            if (value := getattr(answer, name)) is not None:
                 check_tensor(value, *expected, size, f"{where}: {name}")
     elif hook == "after":
         for name, expected in AFTER.items():
             if (value := vars(given[0]).get(name)) is not None:
                 check_tensor(value, *expected, size, f"{where}: {name}")
-    elif hook == "at" and (isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found)):
-        raise UserError(f"{where} gave {described(found)}; give a number")
+    elif hook == "at" and not (type(answer) in (int, float) and math.isfinite(answer)):
+        raise UserError(f"{where} gave {described(answer)}; give a number")
 
 
-def check_tensor(found: Any, letters: str, holds: str, size: dict[str, int], where: str) -> None:
+def check_tensor(answer: Any, letters: str, holds: str, size: dict[str, int], where: str) -> None:
     shape = [size[letter] for letter in letters]
-    if not isinstance(found, torch.Tensor) or list(found.shape) != shape or not holds_right(found, holds):
-        raise UserError(f"{where} gave {described(found)}; give [{', '.join(letters)}] = {shape} of {holds}")
+    if not isinstance(answer, torch.Tensor) or list(answer.shape) != shape or not holds_right(answer, holds):
+        raise UserError(f"{where} gave {described(answer)}; give [{', '.join(letters)}] = {shape} of {holds}")
 
 
-def holds_right(found: torch.Tensor, holds: str) -> bool:
-    if found.dtype == torch.bool or holds == "bools":
-        return found.dtype == torch.bool and holds == "bools"
-    return not found.is_complex() and (holds == "numbers" or not found.is_floating_point())
+def holds_right(answer: torch.Tensor, holds: str) -> bool:
+    if answer.dtype == torch.bool or holds == "bools":
+        return answer.dtype == torch.bool and holds == "bools"
+    return not answer.is_complex() and (holds == "numbers" or not answer.is_floating_point())
 
 
-def described(found: Any) -> str:
-    if isinstance(found, torch.Tensor):
-        return f"{list(found.shape)} of {str(found.dtype).removeprefix('torch.')}"
-    return repr(found) if isinstance(found, int | float | None) else f"a {type(found).__name__}"
+def described(answer: Any) -> str:
+    if isinstance(answer, torch.Tensor):
+        return f"{list(answer.shape)} of {str(answer.dtype).removeprefix('torch.')}"
+    return repr(answer) if isinstance(answer, int | float | None) else f"a {type(answer).__name__}"

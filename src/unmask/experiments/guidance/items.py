@@ -132,11 +132,11 @@ def continuations(
 def starts(ids_T: np.ndarray, begins_V: np.ndarray, sizes: Sizes) -> list[int]:
     """Where continuations begin: at tokens that begin a word, so far apart that they do not overlap."""
     places = np.flatnonzero(begins_V[ids_T])
-    found, at = [], sizes.prompt
+    begins, at = [], sizes.prompt
     while (k := int(np.searchsorted(places, at))) < len(places) and places[k] + sizes.answer <= len(ids_T):
-        found.append(int(places[k]))
+        begins.append(int(places[k]))
         at = int(places[k]) + sizes.answer
-    return found
+    return begins
 
 
 def wrong_answers(parts: Sequence[Stretch], sizes: Sizes, most: int = 200) -> dict[str, list[list[int]]]:
@@ -153,8 +153,8 @@ def wrong_answers(parts: Sequence[Stretch], sizes: Sizes, most: int = 200) -> di
 def not_quoted(parts: Sequence[Stretch], learned: Sequence[str], tokenizer: Tokenizer) -> list[Stretch]:
     """Those that the training text does not hold, by the corpus' own measure: it quotes, and repeats itself."""
     texts = [tokenizer.decode([*one.prompt, *one.answer]) for one in parts]
-    found = quoted(texts, learned, WORDS) if parts else []
-    return [part for part, (known, n) in zip(parts, found, strict=True) if known <= LEAK_SHARE * n]
+    counts = quoted(texts, learned, WORDS) if parts else []
+    return [part for part, (known, n) in zip(parts, counts, strict=True) if known <= LEAK_SHARE * n]
 
 
 def headwords(pairs: Iterable[tuple[str, str]], tokenizer: Tokenizer, sizes: Sizes, counts: Counts) -> Pool:

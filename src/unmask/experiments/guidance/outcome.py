@@ -35,12 +35,12 @@ def figure(result: Mapping[str, Any]) -> str:
 
 
 def holds(result: Mapping[str, Any]) -> str:
-    found = {task: ways["unsupervised"] for task, ways in result["headline"].items()}
-    better = [task for task, one in found.items() if one["gain"]["low"] > 0]
-    worse = [task for task, one in found.items() if one["gain"]["high"] < 0]
-    explained = [task for task in better if found[task]["guided_less_pmi"]["low"] <= 0]
+    by_task = {task: ways["unsupervised"] for task, ways in result["headline"].items()}
+    better = [task for task, one in by_task.items() if one["gain"]["low"] > 0]
+    worse = [task for task, one in by_task.items() if one["gain"]["high"] < 0]
+    explained = [task for task in better if by_task[task]["guided_less_pmi"]["low"] <= 0]
     why = f"; PMI gains as much on {', '.join(explained)}" if explained else ""
-    if len(better) == len(found):
+    if len(better) == len(by_task):
         return f"yes: it gains on {', '.join(better)}{why}"
     if better:
         return f"in part: it gains on {', '.join(better)} alone{why}"

@@ -61,11 +61,11 @@ def credits(
         for answer in item.answers
     ]
     scored = guided_scores(model, pairs, scales, draws, seed, view)
-    found, start = [], 0
+    rows, start = [], 0
     for item in items:
         own = scored[start : (start := start + len(item.answers))]
-        found.append([credit(nats) for nats in by_column(own, scales)])
-    return np.array(found)
+        rows.append([credit(nats) for nats in by_column(own, scales)])
+    return np.array(rows)
 
 
 def by_column(scored: Sequence[GuidedScore], scales: Sequence[float]) -> list[list[float]]:

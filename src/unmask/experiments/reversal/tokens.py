@@ -73,8 +73,8 @@ def pieces_of(fields: dict[str, Any], word: str) -> list[str]:
     """The tokens, as the file spells them, of a word behind a space."""
     from tokenizers import Tokenizer as Inner
 
-    found: list[str] = Inner.from_str(json.dumps(fields)).encode(" " + word, add_special_tokens=False).tokens
-    return found
+    pieces: list[str] = Inner.from_str(json.dumps(fields)).encode(" " + word, add_special_tokens=False).tokens
+    return pieces
 
 
 def widened(network: Transformer, base: Tokenizer, tokenizer: Tokenizer) -> Transformer:

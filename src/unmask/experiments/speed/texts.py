@@ -71,31 +71,31 @@ class Shelf:
         """The store's, or written now. setting: with its temperature."""
         words = [gloss.word for gloss in glosses]
         key = request_key("texts", role, seed, setting.to_dict(), template, words)
-        if (found := self.store.get(key)) is None:
+        if (kept := self.store.get(key)) is None:
             prompts = [model.encode(self.plan.prompt(template, word)) for word in words]
             writer, rows = Writer(model, setting), []
             for first in range(0, len(prompts), ROWS_AT_ONCE):
                 rows += writer.generate(prompts[first : first + ROWS_AT_ONCE], self.plan.written, seed * 10_007 + first)
-            found = {"tokens": [list(row.tokens) for row in rows], "nfe": [row.nfe for row in rows]}
-            self.store.put(key, found)
-        return Written(found["tokens"], found["nfe"])
+            kept = {"tokens": [list(row.tokens) for row in rows], "nfe": [row.nfe for row in rows]}
+            self.store.put(key, kept)
+        return Written(kept["tokens"], kept["nfe"])
 
     def samples(self, model: Model, written: Written, template: str, glosses: Sequence[Gloss]) -> list[Sample]:
         """Texts behind what the judge reads before them."""
-        found = []
+        samples = []
         for gloss, tokens in zip(glosses, written.tokens, strict=True):
             prompt = model.encode(self.plan.prompt(template, gloss.word))
-            found.append(Sample(f"{gloss.word}:", model.decode_behind(prompt, tokens) or "", tokens))
-        return found
+            samples.append(Sample(f"{gloss.word}:", model.decode_behind(prompt, tokens) or "", tokens))
+        return samples
 
     def readings(self, samples: Sequence[Sample], judge: Judge) -> list[list[float]]:
         """(nats, the judge's tokens) of each; zeros of an empty text."""
         key = request_key("reading", judge.to_dict(), [[s.prompt, s.text] for s in samples])
-        if (found := self.store.get(key)) is None:
+        if (readings := self.store.get(key)) is None:
             said = iter(judge.read([(s.prompt, s.text) for s in samples if s.text]))
-            found = [list(next(said)[:2]) if sample.text else [0.0, 0.0] for sample in samples]
-            self.store.put(key, found)
-        return list(found)
+            readings = [list(next(said)[:2]) if sample.text else [0.0, 0.0] for sample in samples]
+            self.store.put(key, readings)
+        return list(readings)
 
     def cell(
         self,

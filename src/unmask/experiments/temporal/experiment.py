@@ -69,7 +69,7 @@ def run(settings: Settings) -> dict[str, Any]:
         for seed in (settings.seeds[: int(own["control_seeds"])] if name in CONTROLS else settings.seeds)
     ]
     runs = place.train({one.name: one.recipe for one in planned})
-    found: dict[str, Any] = {}
+    corpora: dict[str, Any] = {}
     for name in own["corpora"]:
         tests = read_tests(folders[name])
         pointed = {
@@ -77,8 +77,8 @@ def run(settings: Settings) -> dict[str, Any]:
             for one in planned
             if one.corpus == name
         }
-        found[name] = described(name, tests, [one for one in planned if one.corpus == name], pointed, own)
-    return {"headline": {name: one.pop("headline") for name, one in found.items()}, "corpora": found,
+        corpora[name] = described(name, tests, [one for one in planned if one.corpus == name], pointed, own)
+    return {"headline": {name: one.pop("headline") for name, one in corpora.items()}, "corpora": corpora,
             "times": place.times()}  # fmt: skip
 
 
@@ -167,10 +167,10 @@ def points(place: Workplace, one: Planned, folder: Path, tests: Sequence[Test], 
             scored = score_documents(load(path), [test.text for test in tests], own["windows"], own["draws"])
             return [None if s is None else [s.nats / BITS, s.n_bytes] for s in scored]
 
-        found = place.kept(f"{one.name}-{step}", score, weights=file_sha256(path / WEIGHTS))
+        rows = place.kept(f"{one.name}-{step}", score, weights=file_sha256(path / WEIGHTS))
         steps.append(step)
-        bits.append([np.nan if row is None else row[0] for row in found])
-        n_bytes = np.array([np.nan if row is None else row[1] for row in found])
+        bits.append([np.nan if row is None else row[0] for row in rows])
+        n_bytes = np.array([np.nan if row is None else row[1] for row in rows])
         flops.append(trained["flops"] * step / trained["steps"])
     if len(steps) < 2:
         raise UserError(f"{folder} has {len(steps)} of its {own['checkpoints']} checkpoints left; give another --out")

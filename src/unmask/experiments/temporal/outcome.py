@@ -27,8 +27,8 @@ def main_corpora(result: Mapping[str, Any]) -> list[str]:
 
 def difference(result: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     """Of all later text; None where no points could be compared."""
-    found: dict[str, Any] | None = result["headline"][name]["difference"].get(LATER)
-    return found
+    later: dict[str, Any] | None = result["headline"][name]["difference"].get(LATER)
+    return later
 
 
 def said(one: Mapping[str, Any], digits: int = 3) -> str:
@@ -45,14 +45,14 @@ def figure(result: Mapping[str, Any]) -> str:
 
 
 def holds(result: Mapping[str, Any]) -> str:
-    found = {name: difference(result, name) for name in main_corpora(result)}
-    if any(one is None for one in found.values()):
+    by_corpus = {name: difference(result, name) for name in main_corpora(result)}
+    if any(one is None for one in by_corpus.values()):
         return "not known: the two kinds have no loss in common"
-    below = [name for name, one in found.items() if one is not None and one["high"] < 0]
-    above = [name for name, one in found.items() if one is not None and one["low"] > 0]
-    if len(below) == len(found):
+    below = [name for name, one in by_corpus.items() if one is not None and one["high"] < 0]
+    above = [name for name, one in by_corpus.items() if one is not None and one["low"] > 0]
+    if len(below) == len(by_corpus):
         return "yes: the MDM lies below the ARM's line on later text"
-    if len(above) == len(found):
+    if len(above) == len(by_corpus):
         return "no: the MDM lies above the ARM's line on later text"
     if not below and not above:
         return "not seen: the intervals hold no difference"
