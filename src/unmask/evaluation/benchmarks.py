@@ -102,6 +102,7 @@ def evaluate(
     ours = [name for name in dict.fromkeys(tasks) if name in OWN]
     own_options = options_of(ours, own, limit, seed)
     harness = Harness([task for task in dict.fromkeys(tasks) if task not in OWN])  # all data must be there beforehand
+    from unmask.decoding.rules.plugins import given
     from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, write_result
     from unmask.model.folder import Model, load
     from unmask.provenance import versions
@@ -111,12 +112,14 @@ def evaluate(
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
         "model": {"path": str(model.path or ""), **model_facts(model)},
+        **given(),
         "versions": versions(),
         "limit": limit,
         "tasks": {},
     }
     partial = None if out is None else Path(f"{out}.partial.jsonl")
     shared = {"model": result["model"], "limit": limit, "method": method, "guidance": guidance, "draws": draws}
+    shared |= given()
     with RequestStore(partial, {**shared, "seed": seed, "until_se": until_se}) as store:
         for name in ours:
             say(f"eval: {name}")
@@ -251,6 +254,7 @@ def load_task(task: str) -> list[Any]:
 
 def entry(output: Any, task: str, lm: UnmaskLM, seconds: float) -> dict[str, Any]:
     """One task of the result: metrics with their standard errors over questions, protocol, and every question."""
+    from unmask.decoding.rules.plugins import given
     from unmask.model.placement import noted
 
     config, samples = output["configs"][task], output["samples"][task]
@@ -295,6 +299,7 @@ def entry(output: Any, task: str, lm: UnmaskLM, seconds: float) -> dict[str, Any
             "seed": lm.seed,
             "until_se": lm.protocol["until_se"],
             **noted(lm.model.dtype),
+            **(given() if config["output_type"] == "generate_until" else {}),
         },
         "tokens": sum(getattr(answer, "n_tokens", 0) for answer in answers),
         "contexts_cut": sum(getattr(answer, "dropped", 0) > 0 for answer in answers),

@@ -21,6 +21,7 @@ from typing import Any
 from unmask.data.records import read_records
 from unmask.data.shards import TokenData
 from unmask.decoding import generate
+from unmask.decoding.rules.plugins import used
 from unmask.errors import UserError, nearest
 from unmask.evaluation.generation_arguments import RULES
 from unmask.evaluation.generation_quality import (
@@ -120,6 +121,7 @@ def generation_task(model: Model, store: Store, options: GenerationOptions) -> d
             "length": length,
             "judge": judge.to_dict() if judge else None,
             "estimator": {"method": "written", "draws": 1, "decode": decode, "defaults": dict(model.defaults)},
+            **used({**model.defaults, **decode}),
             "guidance": float(decode.get("guidance", 0.0)),
             "seed": options.seed,
             "until_se": None,
@@ -211,7 +213,8 @@ def write(
 ) -> list[tuple[list[int], int]]:
     """(tokens up to the end of sequence, passes) behind each prompt; row i draws from (seed, i)."""
     eos_ids, options = model.eos_ids, {"eos": "stop", **decode}
-    keys = [request_key("generation", prompt, length, options, seed, i) for i, prompt in enumerate(prompts)]
+    rules = {**options, **used({**model.defaults, **options})}
+    keys = [request_key("generation", prompt, length, rules, seed, i) for i, prompt in enumerate(prompts)]
     missing = [i for i, key in enumerate(keys) if store.get(key) is None]
     for first in range(0, len(missing), ROWS_AT_ONCE):
         part = missing[first : first + ROWS_AT_ONCE]

@@ -29,6 +29,7 @@ except ImportError as missing:
     raise _UserError(MISSING) from missing
 
 from unmask.decoding import generate
+from unmask.decoding.rules.plugins import given
 from unmask.errors import UserError, nearest
 from unmask.evaluation.generation_arguments import Wanted, cut_before, fit, read_arguments
 from unmask.evaluation.harness import NO_TEMPLATE, tame, task_manager
@@ -144,6 +145,7 @@ class UnmaskLM(LM):
             "until_se": None if model.kind == "arm" else self.until_se,
             "greedy": self.greedy,
             **({"special_tokens": True} if self.special_tokens else {}),
+            **given(),
         }
         self.store = RequestStore(None if store is None else Path(store), self.protocol)
 

@@ -21,6 +21,7 @@ from typing import Any
 from unmask.bench.decode.measure import KIND, SCHEMA_VERSION, bench_decode
 from unmask.bench.decode.options import DecodeBenchOptions, TuneOptions
 from unmask.bench.decode.pareto import Point, points
+from unmask.decoding.rules.plugins import load_plugins, need, used
 from unmask.errors import UserError
 from unmask.files import file_sha256
 from unmask.model.defaults import FILE, read_file, remove_defaults, write_defaults
@@ -40,6 +41,7 @@ def tune(options: TuneOptions) -> dict[str, Any]:
         whole = file if isinstance(file, dict) else {"options": {}, "measured": {}}
         return {**whole, "path": str(folder / FILE) if isinstance(file, dict) else None, "removed": file is True}
     options.check()
+    load_plugins(options.plugin)
     result = read_sweep(Path(options.sweep), folder) if options.sweep else sweep(options, folder)
     cell, batch = only_cell(result, options)
     best = pick(points(cell, batch), cell, options)
@@ -64,7 +66,7 @@ def tune(options: TuneOptions) -> dict[str, Any]:
         "real_text": {name: value for name, value in cell["real_text"].items() if name != "shown"},
         "usual": None if usual is None else {"setting": USUAL, "speed": usual["speed"][batch]["tokens_per_second"]},
     }
-    path = write_defaults(folder, chosen, measured)
+    path = write_defaults(folder, chosen, measured, used(chosen).get("plugins"))
     return {"options": chosen, "measured": measured, "path": str(path), "removed": False}
 
 
@@ -77,7 +79,7 @@ def sweep(options: TuneOptions, folder: Path) -> dict[str, Any]:
             prompt=[] if options.prompt is None else [options.prompt],
             temperature=[options.temperature], rounds=options.rounds, only=options.only, gaps=0, seed=options.seed,
             threads=options.threads, out=options.out, verify=options.verify, device=options.device,
-            dtype=[options.dtype],
+            dtype=[options.dtype], plugin=options.plugin,
         )
     )  # fmt: skip
 
@@ -89,6 +91,7 @@ def read_sweep(path: Path, folder: Path) -> dict[str, Any]:
         raise UserError(f"{path} is no result of this version's unmask bench decode; give its --out FILE")
     if result["models"]["mdm"]["weights_sha256"] != file_sha256(folder / WEIGHTS):
         raise UserError(f"{path} was measured on other weights than those of {folder}; measure again with --data")
+    need(result.get("plugins"), path)
     return result
 
 

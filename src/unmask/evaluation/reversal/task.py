@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unmask.decoding.rules.plugins import used
 from unmask.errors import UserError, nearest
 from unmask.evaluation.exposure import refuse_read
 from unmask.evaluation.generation import read_decode
@@ -80,6 +81,7 @@ def reversal_task(model: Model, store: Store, options: ReversalOptions) -> dict[
             "items": request_key([item["hash"] for item in items]),
             "estimator": {"method": "written", "draws": 1, "decode": {"temperature": 0.0, **way}},
             "guidance": float(way.get("guidance", 0.0)), "seed": options.seed, "until_se": None, **noted(model.dtype),
+            **used({**model.defaults, **way}),
         },
         "items": items,
     }  # fmt: skip
@@ -89,7 +91,8 @@ def kept_answers(
     model: Model, store: Store, questions: Sequence[Question], length: int, way: dict[str, Any], seed: int
 ) -> list[dict[str, Any]]:
     """The answers, as they come into the store, so that a stopped evaluation goes on."""
-    keys = [request_key("reversal", question.prompt, question.answer, length, way, seed) for question in questions]
+    rules = {**way, **used({**model.defaults, **way})}
+    keys = [request_key("reversal", question.prompt, question.answer, length, rules, seed) for question in questions]
     missing = [i for i, key in enumerate(keys) if store.get(key) is None]
     for first in range(0, len(missing), BATCH):
         part = missing[first : first + BATCH]
