@@ -82,7 +82,7 @@ def run(
 ) -> Iterator[tuple[int, Replayed]]:
     """The replays of some pairs in one loop, an option's entries one a pair."""
     options = {**given, "length": [pair.n_tokens for pair in pairs]}
-    ready = prepare(model, [context(pair) for pair in pairs], options, trace=False, warn=False)
+    ready = prepare(model, [context(model, pair) for pair in pairs], options, trace=False, warn=False)
     loop, rows = joined(model, ready, rule)
     table, canvas = loop.canvas.table, loop.canvas
     if rule is not None:
@@ -100,9 +100,12 @@ def run(
         yield number, Replayed(nats_L, int(odds_B[row]), tokens_L, int(canvas.nfe_B[row]))
 
 
-def context(pair: Pair) -> list[int] | None:
+def context(model: Model, pair: Pair) -> list[int] | None:
     """As a prompt of `generate`, which puts the start of a document before an empty one itself."""
-    return pair.ids_T[: pair.start].tolist() if pair.prompt else [] if pair.start else None
+    given = pair.ids_T[: pair.start].tolist()
+    if not given:
+        return None
+    return [] if not pair.prompt and given == [model.start_id] else given
 
 
 def joined(model: Model, ready: Prepared, rule: Replay | None) -> tuple[Loop, list[int]]:
