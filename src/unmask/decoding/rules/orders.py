@@ -84,6 +84,7 @@ class Ancestral(Order):
     """The masks that a step unmasks: those whose pre-drawn time falls into it, or, where remasking gives new times,
     each with the turn's own share."""
 
+    chance = True
     own_quota = True
 
     def priority(self, turn: Turn, answers: Answers | None) -> torch.Tensor:
@@ -140,6 +141,8 @@ class Random(Order):
     """One random order of a row's positions; where remasking opens some of them again, a new one each step: under the
     old one what came first would, taken back, be the first to come again, and even under a new key of its own it would
     stand before masks that are left because theirs are low."""
+
+    chance = True
 
     def priority(self, turn: Turn, answers: Answers | None) -> torch.Tensor:
         return turn.keys_RL if turn.share_R is None else turn.uniforms(ORDERING)
