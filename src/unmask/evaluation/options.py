@@ -33,7 +33,9 @@ class ScoreOptions(PlacementOptions):
     window: int | None = option(None, "rolling: tokens a pass; by default the model's context")
     overlap: int | None = option(None, "rolling: context a later window begins with; 1")
     method: str = option("mc-fixed", ", ".join(METHODS))
-    order: str = option("left-to-right", "of chain-rule: left-to-right, right-to-left, random")
+    order: str = option(
+        "left-to-right", "of chain-rule: left-to-right, right-to-left, random; of a replayed decoder: its own"
+    )
     decode: str | None = option(None, "of methods that replay a decoder: its rules, such as 'quota: even, steps: 32'")
     guidance: float = option(0.0, "w of classifier-free guidance; 0: off")
     draws: int | None = option(None, "masks (128) or orders (8) to draw")
