@@ -2,6 +2,6 @@
 
 ORDER = "ancestral, first-hitting, confidence, margin, entropy, high-entropy, random, left-to-right, dilated"
 QUOTA = "paper, even, threshold:0.9, factor:1, entropy-bounded:0.1, klass"
-ELIGIBLE = "all, block:32"
+ELIGIBLE = "all, block:32, frontier:16"
 REVISE = "remdm-cap:0.008, remdm-rescale:0.015, remdm-conf, remdm-loop, p2:1, edit"
 GUIDANCE_SCHEDULE = "constant, linear, cosine, falling"
