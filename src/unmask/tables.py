@@ -41,23 +41,23 @@ def table(name: str) -> str:
     if name.startswith("rules "):
         return of_rules(name.removeprefix("rules "))
     cls = dict(every_verb())[name]
-    rows = [of_verb(one, elsewhere) for one, elsewhere in options(cls)]
+    rows = [of_verb(opt, elsewhere) for opt, elsewhere in options(cls)]
     return "\n".join(["| Option | Default | Meaning |", "|---|---|---|", *rows, "| `--json` | | the result as JSON |"])
 
 
-def of_verb(one: Option, elsewhere: bool) -> str:
-    name = f"`{one.flag}`" + (f", `--no-{one.flag[2:]}`" if one.both_ways else "")
-    if one.declared.place:
-        name = f"`{one.declared.metavar}`" + (" ..." if one.many else "")
-    silent = one.kind is bool and not one.both_ways
-    default = "must be given" if one.default is NEEDED else "" if silent else shown(one.default)
-    return f"| {name} | {default} | {escaped(one.declared.help)} |"
+def of_verb(opt: Option, elsewhere: bool) -> str:
+    name = f"`{opt.flag}`" + (f", `--no-{opt.flag[2:]}`" if opt.both_ways else "")
+    if opt.declared.place:
+        name = f"`{opt.declared.metavar}`" + (" ..." if opt.many else "")
+    silent = opt.kind is bool and not opt.both_ways
+    default = "must be given" if opt.default is NEEDED else "" if silent else shown(opt.default)
+    return f"| {name} | {default} | {escaped(opt.declared.help)} |"
 
 
-def of_generate(one: Option) -> str:
-    limits = ", ".join(one.choices) or one.range
-    only = " (MDM alone)" if one.name in OF_MASKED else ""
-    return f"| `{one.name}` | `{one.flag}` | {shown(one.default)} | {limits} | {escaped(one.declared.help)}{only} |"
+def of_generate(opt: Option) -> str:
+    limits = ", ".join(opt.choices) or opt.range
+    only = " (MDM alone)" if opt.name in OF_MASKED else ""
+    return f"| `{opt.name}` | `{opt.flag}` | {shown(opt.default)} | {limits} | {escaped(opt.declared.help)}{only} |"
 
 
 # ------------------------------------------------------------------ rules

@@ -94,10 +94,14 @@ def read_requests(
     installed()  # rules of packages
     columns = {name: per_row(name, options.get(name), rows) for name in DEFAULTS}
     quotas = [usual_quota] * rows if isinstance(usual_quota, str) else usual_quota
-    requests = []
+    requests: list[Request] = []
+    before: Any = None
     for row, quota in enumerate(quotas):
         given = {name: column[row] for name, column in columns.items() if column[row] is not None}
-        requests.append(read_request(kind, {**DEFAULTS, **own_defaults(own or {}, given), **given}, quota))
+        if (given, quota) != before:  # most rows ask for what the one before does
+            request = read_request(kind, {**DEFAULTS, **own_defaults(own or {}, given), **given}, quota)
+        requests.append(request)
+        before = (given, quota)
     return requests
 
 

@@ -41,7 +41,7 @@ from unmask.evaluation.self_bleu import self_bleu
 from unmask.model.folder import Model
 from unmask.model.placement import noted
 from unmask.settings import parse_yaml, read_yaml
-from unmask.statistics import mean, said
+from unmask.statistics import ci_text, mean
 from unmask.terminal import say
 
 SAMPLES = 256
@@ -260,18 +260,18 @@ def items(
     prompts: Sequence[Sequence[int]], samples: Sequence[Sample], readings: Sequence[Reading] | None
 ) -> list[dict[str, Any]]:
     """Every text, with the numbers that two results may be compared by; `perplexity` is its log-likelihood."""
-    said = iter(readings or ())
+    reading = iter(readings or ())
     rows = []
     for index, (prompt, sample) in enumerate(zip(prompts, samples, strict=True)):
-        one = {"id": index, "hash": request_key(list(prompt))[:16], "answer": sample.text, "tokens": len(sample.tokens)}
+        row = {"id": index, "hash": request_key(list(prompt))[:16], "answer": sample.text, "tokens": len(sample.tokens)}
         if sample.tokens and sample.text:
-            one["entropy"] = entropy(sample.tokens)
+            row["entropy"] = entropy(sample.tokens)
             if readings is not None:
-                nats, tokens, n_bytes = next(said)
-                one |= {"perplexity": -nats, "judge_tokens": tokens, "bytes": n_bytes}
+                nats, tokens, n_bytes = next(reading)
+                row |= {"perplexity": -nats, "judge_tokens": tokens, "bytes": n_bytes}
         if len(sample.tokens) >= REPETITION_N:
-            one["repetition"] = repetition(sample.tokens)
-        rows.append(one)
+            row["repetition"] = repetition(sample.tokens)
+        rows.append(row)
     return rows
 
 
@@ -284,5 +284,5 @@ def in_words(name: str, task: dict[str, Any]) -> str:
     for metric, figure in task["metrics"].items():
         real = task["reference"].get(metric)
         beside = "" if real is None else f"  reference {real['value']:.4f}"
-        lines.append(f"{name:<12} {metric:<14} {figure['value']:>10.4f}{said(figure['interval'])}{beside}")
+        lines.append(f"{name:<12} {metric:<14} {figure['value']:>10.4f}{ci_text(figure['interval'])}{beside}")
     return "\n".join(lines)

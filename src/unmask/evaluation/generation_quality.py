@@ -188,8 +188,8 @@ def infilled(
         part = slice(first, first + batch)
         filled += fill_gaps(model, pieces[part], starts[part], span, seed + first, **options)
     right, wholes = [], []
-    for piece, at, one in zip(pieces, starts, filled, strict=True):
-        tokens = list(one.tokens)
+    for piece, at, filling in zip(pieces, starts, filled, strict=True):
+        tokens = list(filling.tokens)
         right.append(sum(a == b for a, b in zip(piece[at : at + span], tokens, strict=False)) / span)
         wholes.append((model, [*piece[:at], *tokens, *piece[at + span :]], at))
     numbers = {"exact_match": mean([share == 1 for share in right]), "tokens_right": mean(right)}
@@ -199,7 +199,7 @@ def infilled(
         "span": span,
         "pieces": len(pieces),
         **{name: number.to_dict() for name, number in numbers.items()},
-        "nfe": float(np.mean([one.nfe for one in filled])),
+        "nfe": float(np.mean([filling.nfe for filling in filled])),
     }
 
 

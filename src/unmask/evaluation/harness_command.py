@@ -88,12 +88,12 @@ def place(parsed: argparse.Namespace, dtype: str | None) -> None:
     """Device and type of our model: from the command line `auto` and fp32 unless told. Raises `UserError`."""
     from unmask.model.placement import check_dtype, choose_device
 
-    told = dict(parsed.model_args or {})
+    arguments = dict(parsed.model_args or {})
     if dtype is not None:
-        if told.setdefault("dtype", dtype) != dtype:
-            raise UserError(f"--dtype is {dtype} and model_args has dtype={told['dtype']}; leave out one")
-        parsed.model_args = told
-    if parsed.device is None and "device" not in told:
+        if arguments.setdefault("dtype", dtype) != dtype:
+            raise UserError(f"--dtype is {dtype} and model_args has dtype={arguments['dtype']}; leave out one")
+        parsed.model_args = arguments
+    if parsed.device is None and "device" not in arguments:
         parsed.device = "auto"
-    choose_device(told.get("device", parsed.device))
-    check_dtype(told.get("dtype", "fp32"))
+    choose_device(arguments.get("device", parsed.device))
+    check_dtype(arguments.get("dtype", "fp32"))

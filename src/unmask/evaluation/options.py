@@ -83,7 +83,7 @@ class EvalOptions(PlacementOptions, PluginOptions):
 
         load_plugins(self.plugin)
         names = [name.strip() for name in self.tasks.split(",") if name.strip()]
-        given = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         del given["model"], given["tasks"], given["plugin"]
         evaluated = evaluate(self.model, names, **given)
         return Result(evaluated, in_words(evaluated))

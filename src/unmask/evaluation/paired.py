@@ -97,14 +97,7 @@ def paired(a: list[float], b: list[float]) -> dict[str, Any]:
     differences = [y - x for x, y in zip(a, b, strict=True)]
     mean = sum(differences) / n
     se = math.sqrt(sum((d - mean) ** 2 for d in differences) / (n - 1) / n) if n > 1 else None
-    return {
-        "a": sum(a) / n,
-        "b": sum(b) / n,
-        "difference": mean,
-        "se": se,
-        "interval": interval(mean, se, n),
-        "n": n,
-    }
+    return {"a": sum(a) / n, "b": sum(b) / n, "difference": mean, "se": se, "interval": interval(mean, se, n), "n": n}
 
 
 def read_result(path: str | Path) -> dict[str, Any]:

@@ -109,14 +109,14 @@ def isoflop_section(view: dict[str, Any]) -> str:
                     "yes" if curve["counts"] else escape(curve["why"]),
                 ]
             )
-    told = table(["", "budget", "runs", "N*", "D*", "L*, nats/token", "in the lines"], rows, numbers=(1, 2, 3, 4, 5))
+    lowest = table(["", "budget", "runs", "N*", "D*", "L*, nats/token", "in the lines"], rows, numbers=(1, 2, 3, 4, 5))
     reasons: dict[tuple[str, str], int] = {}
     for run in view["runs"]:
         if run["excluded"]:
             key = (run["objective"], run["excluded"])
             reasons[key] = reasons.get(key, 0) + 1
     gone = [[escape(name.upper()), str(n), escape(reason)] for (name, reason), n in reasons.items()]
-    return told + ("<h3>Left out</h3>" + table(["", "runs", "because"], gone, numbers=(1,)) if gone else "")
+    return lowest + ("<h3>Left out</h3>" + table(["", "runs", "because"], gone, numbers=(1,)) if gone else "")
 
 
 def frontier_section(fit: dict[str, Any], view: dict[str, Any]) -> str:
@@ -143,10 +143,10 @@ def frontier_section(fit: dict[str, Any], view: dict[str, Any]) -> str:
         *(["with all runs"] if every else []),
         "the paper's",
     ]
-    told = (
+    note = (
         '<p class="soft">The paper: ' + escape(PAPER) + ", by 6 N D. By runs: runs drawn anew instead of residuals.</p>"
     )
-    return table(head, rows, numbers=range(2, len(head))) + told if rows else ""
+    return table(head, rows, numbers=range(2, len(head))) + note if rows else ""
 
 
 def paper_exponent(name: str, key: str) -> str:
@@ -172,12 +172,12 @@ def approach3_section(fit: dict[str, Any]) -> str:
                 rows.append([escape(label), escape(name.upper()), *cells])
     if not rows:
         return ""
-    told = (
+    intro = (
         '<p class="soft">L(N, D) = E + A/N<sup>α</sup> + B/D<sup>β</sup>, Huber loss of log L. The bound of an MDM '
         "with exact conditionals is the entropy of the text, and so is an ARM's least loss: on that common floor "
         "one E rests.</p>"
     )
-    return section("Approach 3", told + table(["form", "", "E", "A", "B", "α", "β"], rows, numbers=(2, 3, 4, 5, 6)))
+    return section("Approach 3", intro + table(["form", "", "E", "A", "B", "α", "β"], rows, numbers=(2, 3, 4, 5, 6)))
 
 
 def residual_section(fit: dict[str, Any]) -> str:
@@ -188,11 +188,11 @@ def residual_section(fit: dict[str, Any]) -> str:
             continue
         cells = []
         for key in ("approach2", "approach3"):
-            said = entry[key]
-            cells.append("–" if said["loss"] is None else f"{said['loss']:.4f} ({said['error']:+.4f})")
+            predicted = entry[key]
+            cells.append("–" if predicted["loss"] is None else f"{predicted['loss']:.4f} ({predicted['error']:+.4f})")
         rows.append([escape(name.upper()), power(entry["flops"]), f"{entry['measured']['loss']:.4f}", *cells])
     head = ["", "largest budget", "measured L*", "approach 2 without it", "approach 3 without it"]
-    told = "<h3>Extrapolation tried out</h3>" + table(head, rows, numbers=(1, 2, 3, 4)) if rows else ""
+    html = "<h3>Extrapolation tried out</h3>" + table(head, rows, numbers=(1, 2, 3, 4)) if rows else ""
     stands = [
         [
             escape(row["objective"].upper()),
@@ -203,8 +203,8 @@ def residual_section(fit: dict[str, Any]) -> str:
         for row in fit["diagnostics"]
     ]
     if stands:
-        told += "<h3>What stands against the fit</h3>" + table(["", "budget", "", ""], stands, numbers=(1,))
-    return told
+        html += "<h3>What stands against the fit</h3>" + table(["", "budget", "", ""], stands, numbers=(1,))
+    return html
 
 
 def later_section(view: dict[str, Any]) -> str:
@@ -213,19 +213,19 @@ def later_section(view: dict[str, Any]) -> str:
         return ""
     rows = []
     for later in view["over"]:
-        for words, said in later["predicted"].items():
-            off = "–" if said["estimate"] is None else f"{later['loss'] - said['estimate']:+.4f}"
-            value = "–" if said["estimate"] is None else f"{said['estimate']:.4f}"
+        for words, predicted in later["predicted"].items():
+            off = "–" if predicted["estimate"] is None else f"{later['loss'] - predicted['estimate']:+.4f}"
+            value = "–" if predicted["estimate"] is None else f"{predicted['estimate']:.4f}"
             measured = f"{later['loss']:.4f}" + (f" ± {later['se']:.4f}" if later["se"] else "")
             place = f"N {power(later['params'])}, D {power(later['tokens'])}, C {power(later['flops'])}"
             words += "" if later["inside"] else "; extrapolated"
-            rows.append([escape(later["name"]), place, escape(words), value, bounds(said, ".4f"), measured, off])
-    told = (
+            rows.append([escape(later["name"]), place, escape(words), value, bounds(predicted, ".4f"), measured, off])
+    intro = (
         '<p class="soft">The loss of a run is that of its last validation, on other windows and draws than the sweep '
         "was scored by, and the difference holds that too.</p>"
     )
     head = ["run", "", "prediction", "nats/token", "95%", "measured", "difference"]
-    return section("A later run over the prediction", told + table(head, rows, numbers=(3, 4, 5, 6)))
+    return section("A later run over the prediction", intro + table(head, rows, numbers=(3, 4, 5, 6)))
 
 
 def missing_section(fit: dict[str, Any]) -> str:

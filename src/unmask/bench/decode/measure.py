@@ -29,6 +29,7 @@ from unmask.bench.decode.gaps import gaps
 from unmask.bench.decode.options import DecodeBenchOptions
 from unmask.bench.decode.settings import STOP, Setting, arm_settings, mdm_settings, read_setting
 from unmask.bench.decode.shared import BASELINE, Bench, chosen, in_type, shared_context
+from unmask.bench.decode.table import table as in_words
 from unmask.bench.kit.clock import timed
 from unmask.bench.kit.spread import spread
 from unmask.bench.kit.turns import moved
@@ -44,6 +45,7 @@ from unmask.model.placement import choose_device
 from unmask.provenance import machine, versions
 from unmask.terminal import say
 
+__all__ = ["bench_decode", "in_words"]
 SCHEMA_VERSION = 1
 KIND = "unmask-bench-decode"
 ROWS_AT_ONCE = 16  # while quality is measured; speed has its own batches
@@ -66,7 +68,7 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
-        "options": said(options),
+        "options": deciding(options),
         "models": {"mdm": model_facts(mdm), "arm": model_facts(arm) if arm else None},
         "data": {"folder": Path(options.data).name, "fingerprint": data.manifest.fingerprint, "split": data.split},
         "judge": judge.to_dict() if judge else None,
@@ -94,7 +96,7 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
     return result
 
 
-def said(options: DecodeBenchOptions) -> dict[str, Any]:
+def deciding(options: DecodeBenchOptions) -> dict[str, Any]:
     """The arguments that a result depends on; a device and a type that are as always are not among them."""
     usual = {"device": "cpu", "dtype": ("fp32",)}
     unsaid = ("out", "plot", "verify", "plugin", *(() if options.setting else ("setting",)))
@@ -285,10 +287,3 @@ def summary(turns: list[dict[str, Any]], rates: np.ndarray, baseline: np.ndarray
         "useful_tokens": tokens / float(np.sum([turn["rows"] for turn in turns])),
         "computed": float(np.mean(computed)) if computed else None,
     }
-
-
-def in_words(result: dict[str, Any]) -> str:
-    """The tables."""
-    from unmask.bench.decode.table import table
-
-    return table(result)

@@ -26,7 +26,7 @@ from unmask.errors import UserError
 from unmask.files import file_sha256, parse_json
 from unmask.model.defaults import FILE, read_file, remove_defaults, write_defaults
 from unmask.model.folder import WEIGHTS, resolve
-from unmask.statistics import said
+from unmask.statistics import ci_text
 
 TARGETS = ("speed", "quality")
 USUAL = "ancestral, L steps"  # what a model without defaults does
@@ -163,7 +163,7 @@ def in_words(result: dict[str, Any]) -> str:
             f"prompt {measured['prompt']}, length {measured['length']}, batch {measured['batch']}, "
             f"{measured['threads']} threads",
             f"  bits/byte {quality['bits_per_byte']['value']:.3f} (se {quality['bits_per_byte']['se']:.3f})"
-            f"{said(quality['bits_per_byte'].get('interval'), '.3f')}, perplexity "
+            f"{ci_text(quality['bits_per_byte'].get('interval'), '.3f')}, perplexity "
             f"{quality['perplexity']['value']:,.1f}, entropy {quality['entropy']['value']:.2f} (held-out text "
             f"{measured['real_text']['bits_per_byte']['value']:.3f}, {measured['real_text']['entropy']['value']:.2f})",
         ]

@@ -18,6 +18,7 @@ needs no other change. What its docstring says first, and the papers it names, a
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -71,6 +72,7 @@ class Rule:
     reads: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
+    @functools.cache
     def parameters(cls) -> dict[str, Parameter]:
         found = {field.name: field.metadata.get("parameter") for field in dataclasses.fields(cls)}
         return {name: parameter for name, parameter in found.items() if parameter is not None}

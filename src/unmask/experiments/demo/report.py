@@ -139,9 +139,9 @@ def infilling(summary: dict[str, Any]) -> str:
             canvas_rows([steps[-1] for steps in others], numbered=False),
         ]
     if samples["sentences"]:
-        told = "" if samples["phrases"] else f" The surest token is committed first. {legend()}"
+        how = "" if samples["phrases"] else f" The surest token is committed first. {legend()}"
         parts.append(
-            f'<h3>Held-out sentences</h3><p class="soft">Drawn by seed, some of their short words hidden.{told}</p>'
+            f'<h3>Held-out sentences</h3><p class="soft">Drawn by seed, some of their short words hidden.{how}</p>'
         )
     for sample in samples["sentences"]:
         parts.append(

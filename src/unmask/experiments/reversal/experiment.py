@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError
-from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, told
+from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, skipped_in_words
 from unmask.experiments import estimates
 from unmask.experiments.frame import Settings, experiment
 from unmask.experiments.reversal.asking import answers_of, choose, curve, try_ways
@@ -57,7 +57,7 @@ def run(settings: Settings) -> dict[str, Any]:
     for name in sets if bases else ():
         starts[name].append(material(place.out, settings.data, chosen, name, bases))
     for name in sets:
-        if line := told(starts[name][0].people.skipped):
+        if line := skipped_in_words(starts[name][0].people.skipped):
             say(f"{name}: {line}")
 
     everything = [one for name in sets for one in starts[name]]

@@ -1,0 +1,115 @@
+"""A decoder run over texts that are there already: by its own rules and its own loop, with the texts' tokens.
+
+    for item, replayed in replay(model, pairs, {"order": "margin", "steps": 16}):
+        replayed.nats_L, replayed.odds, replayed.passes
+
+Order, quota, eligibility and guidance choose positions as `generate` lets them, seeing what they would have seen; what
+is written there is the text (`decoding/rules/replay.py`). Rows share passes as those of `generate` do.
+
+Shapes: L scored tokens of a pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from unmask.decoding.generate import Prepared, prepare
+from unmask.decoding.loop import Loop
+from unmask.decoding.rules.registry import Chosen
+from unmask.decoding.rules.replay import NATS, ODDS, TEXT, Replay
+from unmask.likelihood.pairs import Pair
+from unmask.likelihood.passes import batch_size, check_finite
+from unmask.model.folder import Model
+
+
+@dataclass(frozen=True, eq=False)
+class Replayed:
+    """nats_L: -log p of each token where the rules came to it, 0 where they did not. odds: tokens of these that the
+    decoder, at temperature 0, would not have written. tokens_L: what stands there now. passes: of the network, a guided
+    one counted twice."""
+
+    nats_L: np.ndarray
+    odds: int
+    tokens_L: np.ndarray
+    passes: int
+
+
+def replay(
+    model: Model,
+    pairs: Sequence[Pair],
+    options: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+    batch_tokens: int | None = None,
+    strict: bool = False,
+    own: bool = False,
+) -> Iterator[tuple[int, Replayed]]:
+    """Each pair's number with its replay, the longest first; for masked diffusion models.
+
+    options: of `generate`, for all pairs or one mapping each; the model's own defaults do not count. strict: a pair is
+    left at the first token that the decoder would not have written. own: write the decoder's own tokens instead, which
+    is `generate`. Raises `UserError` as `generate` does.
+    """
+    each = [options] * len(pairs) if isinstance(options, Mapping) else list(options)
+    bare = replace(model, defaults={})
+    for batch in chunks(model, pairs, each, batch_tokens):
+        names = {name for item in batch for name in each[item]}
+        given = {name: [each[item].get(name) for item in batch] for name in names}
+        yield from run(bare, [pairs[item] for item in batch], given, batch, None if own else Replay(strict))
+
+
+def chunks(
+    model: Model, pairs: Sequence[Pair], each: Sequence[Mapping[str, Any]], batch_tokens: int | None
+) -> Iterator[list[int]]:
+    """Numbers of pairs whose rows one pass can hold, the longest first."""
+    room, batch = batch_size(model, batch_tokens), list[int]()
+    for item in sorted(range(len(pairs)), key=lambda i: -len(pairs[i].ids_T)):
+        views = 2 if each[item].get("guidance") else 1
+        if batch and len(pairs[batch[0]].ids_T) * (len(batch) + 1) * views > room:
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def run(
+    model: Model, pairs: Sequence[Pair], given: dict[str, Any], numbers: Sequence[int], rule: Replay | None
+) -> Iterator[tuple[int, Replayed]]:
+    """The replays of some pairs in one loop, an option's entries one a pair."""
+    options = {**given, "length": [pair.n_tokens for pair in pairs]}
+    ready = prepare(model, [context(pair) for pair in pairs], options, trace=False, warn=False)
+    loop, rows = joined(model, ready, rule)
+    table, canvas = loop.canvas.table, loop.canvas
+    if rule is not None:
+        text_BL = table.positions(TEXT, torch.int64)
+        for row, pair in zip(rows, pairs, strict=True):
+            text_BL[row, : len(pair.ids_T)] = torch.from_numpy(pair.ids_T)
+    while loop.step():
+        pass
+    nats_BL, odds_B = table.positions(NATS, torch.float64), table.rows(ODDS, torch.int64)
+    for number, row, pair in zip(numbers, rows, pairs, strict=True):
+        new = slice(pair.start, len(pair.ids_T))
+        nats_L = nats_BL[row, new].numpy().copy()
+        check_finite(model, nats_L)
+        tokens_L = canvas.tokens_BL[row, new].numpy().copy()
+        yield number, Replayed(nats_L, int(odds_B[row]), tokens_L, int(canvas.nfe_B[row]))
+
+
+def context(pair: Pair) -> list[int] | None:
+    """As a prompt of `generate`, which puts the start of a document before an empty one itself."""
+    return pair.ids_T[: pair.start].tolist() if pair.prompt else [] if pair.start else None
+
+
+def joined(model: Model, ready: Prepared, rule: Replay | None) -> tuple[Loop, list[int]]:
+    """A loop that the rows have joined, with their slots."""
+    requests = ready.requests
+    if rule is not None:
+        requests = [replace(request, revise=Chosen("replay", rule)) for request in requests]
+    loop = Loop(model.network, ready.stage.limits, ready.stage.endings)
+    loop.join(ready.rows_R, requests, ready.guidances)
+    return loop, ready.rows_R.tolist()
