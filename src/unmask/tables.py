@@ -10,6 +10,7 @@ quota`) and `<!-- end -->`; the page `options.md` has one of every verb. Help im
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -155,15 +156,18 @@ def verbs() -> Iterator[tuple[str, str]]:
 
 
 def main(folder: Path) -> None:
+    """Writes what has changed; names of rules first, and then the rest in a process that has them in its help."""
+    source = Path(rule_names.__file__)
+    if source.read_text(encoding="utf-8") != names_for_help():
+        write_whole(source, names_for_help())
+        print(source, flush=True)
+        subprocess.run([sys.executable, "-m", "unmask.tables", str(folder)], check=True)
+        return
     for path in sorted(folder.glob("*.md")):
         if path.name != PAGE and (text := path.read_text(encoding="utf-8")) != written(text):
             write_whole(path, written(text))
             print(path)
     write_whole(folder / PAGE, page())
-    source = Path(rule_names.__file__)
-    if source.read_text(encoding="utf-8") != names_for_help():
-        write_whole(source, names_for_help())
-        print(f"{source}; once more, since help and its tables have changed")
 
 
 if __name__ == "__main__":

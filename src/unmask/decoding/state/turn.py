@@ -79,6 +79,13 @@ class Turn:
         """A float64 uniform per new position, of this tick."""
         return row_uniforms(self.canvas, self.rows_R, stream + self.tick_R)
 
+    def random_tokens(self, stream: int) -> torch.Tensor:
+        """A uniformly random token for each new position [R, L], of this tick; never the mask."""
+        mask_id, size = self.canvas.mask_id, self.canvas.vocab_size
+        inside = mask_id < size
+        tokens_RL = (self.uniforms(stream) * (size - inside)).long()
+        return tokens_RL + (tokens_RL >= mask_id) if inside else tokens_RL
+
 
 def stream(name: str) -> int:
     """Noise of a rule's own, `turn.uniforms(stream("lean"))`: a number by the name, beyond the streams above."""
