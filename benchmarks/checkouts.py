@@ -33,9 +33,9 @@ from unmask.errors import UserError
 from unmask.files import write_whole
 from unmask.model.folder import load, save
 from unmask.model.transformer import Transformer
-from unmask.options import Options, Result, option
+from unmask.options import Options, option
 from unmask.provenance import machine, versions
-from unmask.statistics import mean, said
+from unmask.statistics import ci_text, mean
 from unmask.terminal import say
 from unmask.training.recipe_fields import Recipe
 from unmask.training.setup import model_config
@@ -58,12 +58,12 @@ for line in sys.stdin:
     began = clock()
     if work == "score":
         more = {} if model.kind == "arm" else {"draws": 4 * steps}
-        found = unmask.score(model, [(prompt, prompt[::-1] * (length // 8)) for prompt in prompts], **more)
-        given = [round(each.logprob, 3) for each in found]
+        scores = unmask.score(model, [(prompt, prompt[::-1] * (length // 8)) for prompt in prompts], **more)
+        given = [round(each.logprob, 3) for each in scores]
     else:
         more = {} if model.kind == "arm" else {"steps": steps, "order": "confidence", "quota": "even"}
-        found = unmask.generate(model, prompts, length=length, seed=1, trace=False, **more)
-        given = [list(each.tokens) for each in found]
+        written = unmask.generate(model, prompts, length=length, seed=1, trace=False, **more)
+        given = [list(each.tokens) for each in written]
     seconds = clock() - began
     print(json.dumps([seconds, hashlib.sha256(repr(given).encode()).hexdigest()[:16]]), flush=True)
 """
@@ -72,6 +72,8 @@ for line in sys.stdin:
 @dataclass(frozen=True)
 class CheckoutOptions(Options):
     """`generate` and `score` of this checkout and of another one, in turns."""
+
+    does = "compare"
 
     against: str = option("", "the other checkout", metavar="PATH")
     size: list[str] = option([], "random weights: 6M, 19M, ..., or LAYERSxHEADSxWIDTH; repeatable")
@@ -84,18 +86,14 @@ class CheckoutOptions(Options):
     threads: int = option(1, "of either; with one the process's own time counts", least=1)
     out: str | None = option(None, "the result as JSON", metavar="FILE")
 
-    def run(self) -> Result:
-        measured = compare(self)
-        return Result(measured, in_words(measured))
-
 
 class Checkout:
     """A checkout's process."""
 
     def __init__(self, source: Path, threads: int) -> None:
-        told = os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": str(threads)}
+        own = os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": str(threads)}
         command = [sys.executable, "-c", WORKER, str(threads)]
-        self.process = subprocess.Popen(command, env=told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, env=own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def call(self, what: list[Any]) -> tuple[float, str]:
         """Seconds, and a sum of what was given. Raises `UserError` where the process ended."""
@@ -157,8 +155,8 @@ def measure(sources: dict[str, Path], calls: dict[str, list[Any]], options: Chec
                 for name, call in calls.items():
                     given = set()
                     for side in moved(list(sides), turn + start):
-                        took, told = sides[side].call(call)
-                        given.add(told)
+                        took, digest = sides[side].call(call)
+                        given.add(digest)
                         seconds[name][side] += [took] if turn else []
                     same[name] &= len(given) == 1
         finally:
@@ -183,7 +181,7 @@ def in_words(result: dict[str, Any]) -> str:
     for row in result["calls"]:
         times = f"{row['seconds']['other']:>9.3f}{row['seconds']['ours']:>9.3f}"
         note = "" if row["same"] else "  gives something else"
-        lines.append(f"{row['call']:<32}{times}   {row['ratio']:.3f}{said(row['interval'], '.3f')}{note}")
+        lines.append(f"{row['call']:<32}{times}   {row['ratio']:.3f}{ci_text(row['interval'], '.3f')}{note}")
     return "\n".join(lines)
 
 

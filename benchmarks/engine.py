@@ -44,7 +44,7 @@ from unmask.evaluation.provenance import write_result
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.model.config import ModelConfig
 from unmask.model.presets import preset
-from unmask.options import Options, Result, option
+from unmask.options import Options, option
 from unmask.provenance import machine, versions
 from unmask.terminal import say
 
@@ -62,6 +62,8 @@ Calls = dict[str, Callable[[], Any]]
 @dataclass(frozen=True)
 class EngineBenchOptions(Options):
     """Decoding on random weights: the reference's sampler, batches, types."""
+
+    does = "bench_engine"
 
     size: list[str] = option(["6M", "19M"], "6M, 19M, ..., or LAYERSxHEADSxWIDTH; repeatable")
     vocab: int = option(32000, "tokens of the vocabulary", least=1)
@@ -87,10 +89,6 @@ class EngineBenchOptions(Options):
         """Raises `UserError` for what cannot be measured."""
         check_types(self.dtype, self.device)
         check_folders(self.out)
-
-    def run(self) -> Result:
-        measured = bench_engine(self)
-        return Result(measured, in_words(measured))
 
 
 def bench_engine(options: EngineBenchOptions) -> dict[str, Any]:
@@ -173,7 +171,7 @@ def samplers(store: RequestStore, size: str, config: ModelConfig, options: Engin
         for steps in options.steps:
             calls: Calls = {"reference": partial(theirs, order, steps), "ours": partial(ours, order, steps)}
             turns = in_turns(store, calls, options.rounds, "samplers", size, order, steps, options.length)
-            seconds = {name: np.array([t["seconds"] for t in found]) for name, found in turns.items()}
+            seconds = {name: np.array([t["seconds"] for t in own]) for name, own in turns.items()}
             allowed = ceiling(config, width, options.length, steps, order)
             faster = spread(seconds["reference"] / seconds["ours"])
             rows.append(
@@ -182,7 +180,7 @@ def samplers(store: RequestStore, size: str, config: ModelConfig, options: Engin
                     "order": order,
                     "steps": steps,
                     "nfe": turns["ours"][0]["told"],
-                    "seconds": {name: spread(found) for name, found in seconds.items()},
+                    "seconds": {name: spread(own) for name, own in seconds.items()},
                     "faster": faster,
                     "ceiling": allowed,
                     "share_of_ceiling": faster["median"] / allowed["ratio"],
@@ -222,16 +220,16 @@ def grid(store: RequestStore, size: str, config: ModelConfig, options: EngineBen
         prompts = rng.integers(1, config.vocab_size, (batch, max(1, prompt))).tolist()
         calls: Calls = {writer.name: partial(passes, writer, prompts, length) for writer in writers}
         turns = in_turns(store, calls, options.rounds, "grid", size, prompt, length, batch)
-        rates = {n: np.array([batch * length / t["seconds"] for t in found]) for n, found in turns.items()}
+        rates = {n: np.array([batch * length / t["seconds"] for t in own]) for n, own in turns.items()}
         rows.append(
             {
                 "size": size,
                 "prompt": prompt,
                 "length": length,
                 "batch": batch,
-                "nfe": {name: found[0]["told"] for name, found in turns.items()},
-                "tokens_per_second": {name: spread(found) for name, found in rates.items()},
-                "over_arm": {name: spread(found / rates[TWIN]) for name, found in rates.items() if name != TWIN},
+                "nfe": {name: own[0]["told"] for name, own in turns.items()},
+                "tokens_per_second": {name: spread(rate) for name, rate in rates.items()},
+                "over_arm": {name: spread(rate / rates[TWIN]) for name, rate in rates.items() if name != TWIN},
             }
         )
     return rows
@@ -311,9 +309,9 @@ def _batching(rows: list[dict[str, Any]], names: list[str]) -> list[str]:
     one, many = BATCHES
     lines = []
     for size in dict.fromkeys(row["size"] for row in rows):
-        found = {r["batch"]: r for r in rows if (r["size"], r["prompt"], r["length"]) == (size, 0, BATCH_LENGTH)}
-        if one in found and many in found:
-            rates = {b: found[b]["tokens_per_second"] for b in BATCHES}
+        by_batch = {r["batch"]: r for r in rows if (r["size"], r["prompt"], r["length"]) == (size, 0, BATCH_LENGTH)}
+        if one in by_batch and many in by_batch:
+            rates = {b: by_batch[b]["tokens_per_second"] for b in BATCHES}
             gains = (f"{name} {rates[many][name]['median'] / rates[one][name]['median']:.2f}x" for name in names)
             lines.append(f"{size}: batch {many} over batch {one}, length {BATCH_LENGTH}, tokens/s: {', '.join(gains)}")
     return lines

@@ -26,15 +26,16 @@ from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.evaluation.provenance import model_facts
 from unmask.files import write_whole
-from unmask.likelihood.estimators import EXACT_LIMIT, Estimator
+from unmask.likelihood.estimators import Estimator
+from unmask.likelihood.methods.exact import EXACT_LIMIT
 from unmask.likelihood.pairs import Pair, make_pairs
 from unmask.likelihood.scoring import Score, score_pairs
 from unmask.model.folder import Model, load
 from unmask.model.placement_options import PlacementOptions
-from unmask.options import NEEDED, Result, argument, option
+from unmask.options import NEEDED, argument, option
 from unmask.provenance import versions
 from unmask.statistics import interval
-from unmask.style import BLUE, GREY, LINE, RED, TEAL
+from unmask.style import BLUE, GREY, RED, TEAL, drawn
 from unmask.terminal import say
 
 SCHEMA_VERSION = 1
@@ -45,17 +46,14 @@ SETTINGS = [
     *(("order-mixture", "left-to-right", draws) for draws in (2, 4, 8)),
     ("chain-rule", "left-to-right", None),
 ]
-COLOURS = {
-    "mc-bernoulli": RED,
-    "mc-fixed": TEAL,
-    "chain-rule random": BLUE,
-    "order-mixture": GREY,
-}
+COLOURS = {"mc-bernoulli": RED, "mc-fixed": TEAL, "chain-rule random": BLUE, "order-mixture": GREY}
 
 
 @dataclass(frozen=True)
 class StudyOptions(PlacementOptions):
     """Bias, variance, coverage and time of every estimator on real text."""
+
+    does = "study"
 
     model: str = argument("RUN", "a run, a checkpoint or a model folder")
     data: str = option(NEEDED, "prepared data; its validation split is scored", metavar="FOLDER")
@@ -67,10 +65,6 @@ class StudyOptions(PlacementOptions):
     threads: int = option(0, "0: all cores", least=0)
     out: str | None = option(None, "the result as JSON", metavar="FILE")
     plot: str | None = option(None, "and as a picture", metavar="FILE")
-
-    def run(self) -> Result:
-        measured = study(self)
-        return Result(measured, in_words(measured))
 
 
 def study(options: StudyOptions) -> dict[str, Any]:
@@ -87,7 +81,7 @@ def study(options: StudyOptions) -> dict[str, Any]:
         raise UserError(f"{options.model} is autoregressive, its likelihood exact; give a masked diffusion model")
     pairs = pieces(model, options)
     say(f"bench: exact NELBO of {len(pairs)} pieces of {options.length} tokens")
-    exact = np.array([-found.logprob for found in score_pairs(model, pairs, Estimator("exact"))])
+    exact = np.array([-exact_score.logprob for exact_score in score_pairs(model, pairs, Estimator("exact"))])
     rows = []
     for method, order, draws in SETTINGS:
         estimator = Estimator(method, draws, order)
@@ -137,10 +131,10 @@ def ask(
     def scores() -> list[list[Score]]:
         return [score_pairs(model, pairs, estimator, seed=seed, until_se=until_se) for seed in seeds]
 
-    found, seconds = timed(scores)
-    nats_RN = np.array([[-score.logprob for score in scores] for scores in found])
+    repeated, seconds = timed(scores)
+    nats_RN = np.array([[-score.logprob for score in scores] for scores in repeated])
     errors_RN = nats_RN - exact
-    passes = float(np.mean([[score.draws for score in scores] for scores in found]))
+    passes = float(np.mean([[score.draws for score in scores] for scores in repeated]))
     if estimator.method in ("chain-rule", "order-mixture"):
         passes = options.length * max(1.0, passes)
     row: dict[str, Any] = {
@@ -153,7 +147,7 @@ def ask(
     }
     row["bias_interval"] = interval(row["bias"], row["bias_se"], 1 + len(pairs) * max(1, repeats - 1))
     if estimator.sampled:
-        sampled = [(s, e) for scores in found for s, e in zip(scores, exact, strict=True) if s.groups]
+        sampled = [(s, e) for scores in repeated for s, e in zip(scores, exact, strict=True) if s.groups]
         held = [s.interval[0] <= -e <= s.interval[1] for s, e in sampled]
         row |= {
             "stated_se": float(np.sqrt(np.mean([s.se**2 for s, _ in sampled]))) if sampled else 0.0,
@@ -172,56 +166,30 @@ def spread(errors_RN: np.ndarray) -> float:
 
 def draw(result: dict[str, Any], path: Path) -> None:
     """Root mean square error against time, and coverage."""
-    import matplotlib
+    from matplotlib import ticker
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot, ticker
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.8))
-    for name, colour in COLOURS.items():
-        rows = [row for row in result["rows"] if label(row) == name]
-        left.plot(
-            [1000 * row["seconds"] for row in rows],
-            [row["sd"] for row in rows],
-            "o-",
-            color=colour,
-            label=name,
-        )
-        for row in rows:
-            left.annotate(
-                str(row["draws"]),
-                (1000 * row["seconds"], row["sd"]),
-                textcoords="offset points",
-                xytext=(5, 4),
-                fontsize=8,
-                color=colour,
-            )
-        if name != "order-mixture":
-            right.errorbar(
-                [row["passes"] for row in rows],
-                [row["coverage"] for row in rows],
-                [2 * row["coverage_se"] for row in rows],
-                fmt="o-",
-                color=colour,
-                label=name,
-                capsize=3,
-            )
-    left.set(xscale="log", yscale="log", xlabel="CPU milliseconds a text", ylabel="standard deviation, nats")
-    left.set_title("Spread against time (numbers: draws or orders)", fontsize=10)
-    right.axhline(0.95, color=GREY, linewidth=1, linestyle="--")
-    right.set(xscale="log", xlabel="passes a text", ylabel="intervals that hold the exact value")
-    right.xaxis.set_major_formatter(ticker.ScalarFormatter())
-    right.set_xticks([16, 32, 64, 128], minor=False)
-    right.xaxis.set_minor_locator(ticker.NullLocator())
-    right.set_title("Coverage of the stated 95% intervals", fontsize=10)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color=LINE, linewidth=0.8)
-        axes.set_axisbelow(True)
-    left.legend(frameon=False, fontsize=9)
-    figure.tight_layout()
-    figure.savefig(path, dpi=150, metadata={"Software": None})
-    pyplot.close(figure)
+    with drawn(path, 10, 3.8, columns=2) as (_, grid):
+        left, right = grid[0]
+        for name, colour in COLOURS.items():
+            rows = [row for row in result["rows"] if label(row) == name]
+            style = {"color": colour, "label": name}
+            left.plot([1000 * row["seconds"] for row in rows], [row["sd"] for row in rows], "o-", **style)
+            for row in rows:
+                where = {"xytext": (5, 4), "textcoords": "offset points", "fontsize": 8, "color": colour}
+                left.annotate(str(row["draws"]), (1000 * row["seconds"], row["sd"]), **where)
+            if name != "order-mixture":
+                passes, coverage = ([row[key] for row in rows] for key in ("passes", "coverage"))
+                errors = [2 * row["coverage_se"] for row in rows]
+                right.errorbar(passes, coverage, errors, fmt="o-", capsize=3, **style)
+        left.set(xscale="log", yscale="log", xlabel="CPU milliseconds a text", ylabel="standard deviation, nats")
+        left.set_title("Spread against time (numbers: draws or orders)", fontsize=10)
+        right.axhline(0.95, color=GREY, linewidth=1, linestyle="--")
+        right.set(xscale="log", xlabel="passes a text", ylabel="intervals that hold the exact value")
+        right.xaxis.set_major_formatter(ticker.ScalarFormatter())
+        right.set_xticks([16, 32, 64, 128], minor=False)
+        right.xaxis.set_minor_locator(ticker.NullLocator())
+        right.set_title("Coverage of the stated 95% intervals", fontsize=10)
+        left.legend(fontsize=9)
 
 
 def label(row: dict[str, Any]) -> str:

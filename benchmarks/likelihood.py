@@ -35,14 +35,15 @@ from unmask.errors import UserError
 from unmask.evaluation.provenance import model_facts
 from unmask.evaluation.tasks import local_data
 from unmask.files import write_whole
-from unmask.likelihood.estimators import EXACT_LIMIT, Estimator
+from unmask.likelihood.estimators import Estimator
+from unmask.likelihood.methods.exact import EXACT_LIMIT
 from unmask.likelihood.pairs import Pair
 from unmask.likelihood.passes import CPU_BATCH_TOKENS
 from unmask.likelihood.scoring import score_pairs
 from unmask.model.folder import Model, load
 from unmask.model.placement_options import TypesOptions
 from unmask.model.presets import preset
-from unmask.options import Result, argument, option
+from unmask.options import argument, option
 from unmask.provenance import versions
 from unmask.terminal import say
 
@@ -55,6 +56,8 @@ LONG_RUN = 2048  # draws of the truth where it cannot be enumerated
 class LikelihoodBenchOptions(TypesOptions):
     """Likelihoods: our way against the reference's, at equal error; of several types these against each other."""
 
+    does = "bench_likelihood"
+
     model: str = argument("RUN", "a run, a checkpoint or a model folder")
     items: int = option(12, "questions of each benchmark", least=1)
     draws: list[int] = option([32, 128], "masks of the reference; repeatable", least=1)
@@ -65,10 +68,6 @@ class LikelihoodBenchOptions(TypesOptions):
     seed: int = option(0, "of the masks")
     threads: int = option(0, "0: all cores", least=0)
     out: str | None = option(None, "the result as JSON", metavar="FILE")
-
-    def run(self) -> Result:
-        measured = bench_likelihood(self)
-        return Result(measured, in_words(measured))
 
 
 def bench_likelihood(options: LikelihoodBenchOptions) -> dict[str, Any]:
@@ -150,14 +149,14 @@ def monte_carlo(model: Model, pairs: list[Pair], options: LikelihoodBenchOptions
     )
     sources = {True: iter(exact), False: iter(long)}
     truths = [next(sources[is_short]) for is_short in short]
-    truth = np.array([-found.logprob for found in truths])
+    truth = np.array([-exact_score.logprob for exact_score in truths])
 
     def reference(draws: int, seed: int) -> np.ndarray:
         return np.array([reference_bound(model, pair, draws, seed * 7919 + i) for i, pair in enumerate(pairs)])
 
     def ours(draws: int, seed: int) -> np.ndarray:
-        found = score_pairs(model, pairs, Estimator("mc-fixed", draws), seed=seed)
-        return -np.array([score.logprob for score in found])
+        scores = score_pairs(model, pairs, Estimator("mc-fixed", draws), seed=seed)
+        return -np.array([score.logprob for score in scores])
 
     say("bench: errors")
     seeds = [options.seed + 1 + r for r in range(options.repeats)]
@@ -185,7 +184,7 @@ def monte_carlo(model: Model, pairs: list[Pair], options: LikelihoodBenchOptions
     return {
         "requests": len(pairs),
         "answer_tokens": [pair.n_tokens for pair in pairs],
-        "truth_se": float(np.sqrt(np.mean([found.se**2 for found in truths]))),
+        "truth_se": float(np.sqrt(np.mean([exact_score.se**2 for exact_score in truths]))),
         "truth_enumerated": sum(short),
         "ours_rmse_by_draws": {str(draws): value for draws, value in ours_rmse.items()},
         "against": against,
@@ -202,7 +201,7 @@ def chain_rule(size: str, shapes: list[Pair], options: LikelihoodBenchOptions) -
     arms: dict[str, Callable[[], Any]] = {
         "reference": lambda: np.array([reference_chain(model, pair) for pair in pairs]),
         "batched, logits everywhere": lambda: batched_chain_everywhere(model, pairs, CPU_BATCH_TOKENS),
-        "ours": lambda: -np.array([found.logprob for found in score_pairs(model, pairs, estimator)]),
+        "ours": lambda: -np.array([exact_score.logprob for exact_score in score_pairs(model, pairs, estimator)]),
     }
     values = [arm() for arm in arms.values()]
     times = in_turns(arms, options.rounds, f"chain rule at {size}")
@@ -211,7 +210,7 @@ def chain_rule(size: str, shapes: list[Pair], options: LikelihoodBenchOptions) -
         "answer_tokens": sum(pair.n_tokens for pair in pairs),
         "largest_difference_nats": float(max(abs(value - values[-1]).max() for value in values)),
         "head_alone_bound": 1 + config.vocab_size * config.n_embd / config.n_params_non_embedding,
-        "seconds": {name: found.tolist() for name, found in times.items()},
+        "seconds": {name: taken.tolist() for name, taken in times.items()},
     }
     for name in list(arms)[:-1]:
         ratios = (times[name] / times["ours"]).tolist()
@@ -230,21 +229,21 @@ def in_words(result: dict[str, Any]) -> str:
     lines.append("Monte Carlo at equal error (nats)")
     lines.append(f"{'benchmark':<10} {'reference':>22} {'ours':>22} {'faster':>18}")
     for name, measured in result["monte_carlo"].items():
-        for found in measured["against"]:
-            cells = [f"{arm['draws']} draws, rmse {arm['rmse']:.2f}" for arm in (found["reference"], found["ours"])]
-            note = "" if found["equal_error_reached"] else " (error not reached)"
-            low, high = found["speedup_range"]
+        for arms in measured["against"]:
+            cells = [f"{arm['draws']} draws, rmse {arm['rmse']:.2f}" for arm in (arms["reference"], arms["ours"])]
+            note = "" if arms["equal_error_reached"] else " (error not reached)"
+            low, high = arms["speedup_range"]
             lines.append(
-                f"{name:<10} {cells[0]:>22} {cells[1]:>22} {found['speedup']:>6.1f}x ({low:.1f}-{high:.1f}){note}"
+                f"{name:<10} {cells[0]:>22} {cells[1]:>22} {arms['speedup']:>6.1f}x ({low:.1f}-{high:.1f}){note}"
             )
     lines += ["", "chain rule, random weights, V = 32,000"]
-    for size, found in result["chain_rule"].items():
-        for name, value in found.items():
+    for size, part in result["chain_rule"].items():
+        for name, value in part.items():
             if name.startswith("speedup"):
                 low, high = value["range"]
                 what = name.removeprefix("speedup over ")
                 lines.append(f"{size:<6} {value['median']:.2f}x ({low:.2f}-{high:.2f}) faster than {what}")
-        lines.append(f"{'':<6} leaving out logits alone can give {found['head_alone_bound']:.2f}x")
+        lines.append(f"{'':<6} leaving out logits alone can give {part['head_alone_bound']:.2f}x")
     return "\n".join(lines)
 
 

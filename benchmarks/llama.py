@@ -27,7 +27,7 @@ from unmask.evaluation.tasks import local_data
 from unmask.interop.llama import export_llama
 from unmask.model.folder import load
 from unmask.model.placement_options import PlacementOptions
-from unmask.options import Result, argument, option
+from unmask.options import argument, option
 from unmask.provenance import versions
 from unmask.terminal import say
 
@@ -36,15 +36,13 @@ from unmask.terminal import say
 class LlamaBenchOptions(PlacementOptions):
     """A Llama-layout model against transformers on LAMBADA."""
 
+    does = "bench_llama"
+
     model: str = argument("RUN", "a run, a checkpoint or a model folder")
     items: int = option(200, "questions", least=1)
     rounds: int = option(4, "turns that the questions are cut into", least=1)
     batch_size: int = option(8, "of transformers", least=1)
     threads: int = option(0, "0: all cores", least=0)
-
-    def run(self) -> Result:
-        measured = bench_llama(self)
-        return Result(measured, in_words(measured))
 
 
 def bench_llama(options: LlamaBenchOptions) -> dict[str, Any]:
@@ -82,8 +80,8 @@ def bench_llama(options: LlamaBenchOptions) -> dict[str, Any]:
     for turn in range(options.rounds):
         part = requests[turn :: options.rounds]
         for name, arm in arms.items():
-            found, taken = timed(partial(arm.loglikelihood, part))
-            answers[name] += found
+            answered, taken = timed(partial(arm.loglikelihood, part))
+            answers[name] += answered
             seconds[name].append(taken)
         say(f"bench: turn {turn + 1} of {options.rounds}")
     ratios = [b / a for a, b in zip(seconds["unmask"], seconds["transformers"], strict=True)]
@@ -97,7 +95,7 @@ def bench_llama(options: LlamaBenchOptions) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "largest_logit_difference": difference,
         "largest_logprob_difference": max(abs(ours[0] - theirs[0]) for ours, theirs in pairs),
-        "accuracy": {name: sum(hit for _, hit in found) / len(found) for name, found in answers.items()},
+        "accuracy": {name: sum(hit for _, hit in own) / len(own) for name, own in answers.items()},
         "same_answers": sum(ours[1] == theirs[1] for ours, theirs in pairs),
         "seconds": seconds,
         "speedup": statistics.median(ratios),

@@ -6,6 +6,7 @@ make test ARGS=tests/test_options.py
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,3 +148,11 @@ def test_no_class_declares_an_option_anew_that_it_stands_on() -> None:
     for verb, cls in VERBS.items():
         names = [name for base in cls.__mro__ for name in base.__dict__.get("__annotations__", {})]
         assert len(names) == len(set(names)), verb
+
+
+def test_what_a_verb_does_is_there_with_its_words() -> None:
+    for name, cls in VERBS.items():
+        module, _, function = cls.does.rpartition(":")
+        if module:
+            home = importlib.import_module(module)
+            assert callable(getattr(home, function)) and callable(home.in_words), name

@@ -34,8 +34,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # docs/design.md, top to bottom: a room may import from itself and from those below it. What stands outside
 # any room (errors, the version) is imported by all and imports none; `unmask/__init__.py` re-exports lazily.
 ROOMS = (
-    *("tables", "cli", "experiments", "bench", "serving", "scaling", "evaluation", "training", "decoding"),
-    *("likelihood", "interop", "data", "diffusion", "model"),
+    *("tables", "cli", "experiments", "bench", "serving", "scaling", "evaluation", "training", "likelihood"),
+    *("decoding", "interop", "data", "diffusion", "model"),
 )
 COMMON = (
     *("errors", "files", "hub", "lazy", "options", "pages", "provenance", "settings", "statistics", "style"),

@@ -177,8 +177,8 @@ def chosen(argv: Sequence[str]) -> tuple[str, type[Options] | None, list[str]]:
 
 def options_at(home: str) -> type[Options]:
     module, _, name = home.partition(":")
-    found: type[Options] = getattr(importlib.import_module(module), name)
-    return found
+    options: type[Options] = getattr(importlib.import_module(module), name)
+    return options
 
 
 def every_verb() -> Iterator[tuple[str, type[Options]]]:

@@ -44,21 +44,21 @@ def is_reachable() -> bool:
 
 @cache
 def _answers(address: str) -> bool:
-    found: list[bool] = []
+    reached: list[bool] = []
 
     def ask() -> None:
         try:
             urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=SECONDS).close()
-            found.append(True)
+            reached.append(True)
         except urllib.error.HTTPError as error:  # an answer, unless it is a proxy's
-            found.append(error.code < 500 and error.code not in (403, 407))
+            reached.append(error.code < 500 and error.code not in (403, 407))
         except (OSError, ValueError):
-            found.append(False)
+            reached.append(False)
 
     thread = threading.Thread(target=ask, daemon=True)  # looking up a name knows no limit of its own
     thread.start()
     thread.join(SECONDS)
-    return bool(found and found[0])
+    return bool(reached and reached[0])
 
 
 def settle() -> bool:

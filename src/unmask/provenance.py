@@ -27,13 +27,13 @@ CPUINFO = Path("/proc/cpuinfo")
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     """Of unmask, Python and the packages that numbers depend on, as far as they are installed."""
-    found = {"unmask": __version__, "python": platform.python_version()}
+    numbers = {"unmask": __version__, "python": platform.python_version()}
     for name in packages:
         try:
-            found[name] = importlib.metadata.version(name)
+            numbers[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return numbers
 
 
 def code() -> dict[str, str | None]:

@@ -34,18 +34,18 @@ _repr.maxlevel = 2
 
 def shipped() -> dict[str, str]:
     """The package's recipes by name, each with the first sentence of its file."""
-    found = {}
+    lines = {}
     for path in sorted(RECIPES.glob("*.yaml")):
         with path.open(encoding="utf-8") as file:
-            found[path.stem] = file.readline().lstrip("# ").rstrip("\n :;.")
-    return found
+            lines[path.stem] = file.readline().lstrip("# ").rstrip("\n :;.")
+    return lines
 
 
 def listed_recipes() -> str:
     """The same as lines for people."""
-    found = shipped()
-    width = max(map(len, found), default=0)
-    return "\n".join(f"  {name:<{width}}  {line}" for name, line in found.items())
+    lines = shipped()
+    width = max(map(len, lines), default=0)
+    return "\n".join(f"  {name:<{width}}  {line}" for name, line in lines.items())
 
 
 def shown(value: Any) -> str:
@@ -149,9 +149,9 @@ class _Twice(Exception):
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    mapping: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in mapping:
             raise _Twice(name)
-        found[name] = value
-    return found
+        mapping[name] = value
+    return mapping

@@ -45,6 +45,7 @@ ROWS, V, EOS, CONTEXT, NEGATIVE = 16, 8, 7, 48, 5
 MASK = V
 PATTERNS = ("[abc]*", "(ab|cd)*[efg]?", "a?(b|[c-f]g)*", "[^a]*")
 CHOICES = ["abcab", "fgabc", "cab", "ccc", "d", "ab", "gfedcb", "gg", "abcdefg", "aaaaaaaa"]
+QUOTAS = ("frechet", "stability:passes=1,threshold=0.4")
 NEAR = 1e-5
 
 
@@ -116,9 +117,9 @@ def masked_request(rng: random.Random) -> Options:
     if rng.random() < 0.1:
         prompt, fill, new = "ab__cd__", rng.randint(1, 4), 2
     blanks = fill is not None or MASK in prompt
-    quota = None if order in OWN_QUOTA else rng.choice(FIXED + ADAPTIVE)
+    quota = None if order in OWN_QUOTA else rng.choice(FIXED + ADAPTIVE + QUOTAS)
     fixed = quota in FIXED and order != "first-hitting"
-    revisions = [None, None, "edit:threshold=0.5,passes=3", *(REMASKING if fixed else ())]
+    revisions = [None, None, "edit:threshold=0.5,passes=3", "renoise", *(REMASKING if fixed else ())]
     revisions += ["p2", "p2:2"] if fixed and order in JUDGED else []
     block = rng.choice([None, None, 1, 3, 5, 40])
     blocks = -(-new // (block or new))
@@ -132,6 +133,7 @@ def masked_request(rng: random.Random) -> Options:
         "quota": quota,
         "steps": None if order == "first-hitting" or fill else rng.choice([None, blocks + rng.randint(0, 15)]),
         "block": block,
+        "eligible": rng.choice([None, "frontier:3", "frontier:6"]) if block is None else None,
         "revise": rng.choice(revisions),
         "guidance": guidance,
         "guidance_mode": rng.choice(["mask", "drop"]) if not blanks else "mask",

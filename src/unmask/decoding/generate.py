@@ -21,7 +21,6 @@ from unmask.decoding.loop import Loop
 from unmask.decoding.prepare import NO_START, NOTHING_TO_GUIDE, Prepared, prepare
 from unmask.decoding.prompts import Prompt, Seed
 from unmask.decoding.state.canvas import Canvas
-from unmask.decoding.state.rows import PassError
 from unmask.decoding.twin import Twin
 from unmask.model.folder import Model
 
@@ -119,12 +118,7 @@ def filled(
     """Rows that all join at once, stepped until none is left to fill."""
     loop: Loop | Twin = (Twin if model.kind == "arm" else Loop).for_rows(model, rows)
     seats = loop.join(rows)
-    while loop.running:
-        try:
-            passed = loop.step()
-        except PassError as error:
-            assert error.__cause__ is not None
-            raise error.__cause__ from None
+    for passed in loop.steps():
         if watch is not None and passed.seats:
             loop.write()
             watch(loop.canvas)

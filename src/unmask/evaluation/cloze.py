@@ -58,10 +58,10 @@ def guess(model: Model, windows_NT: np.ndarray, places_NP: np.ndarray) -> np.nda
     if model.kind == "mdm":
         tokens_MT[rows_M, at_M] = model.mask_id
     tokens_MT = tokens_MT[:, : model.config.alignment.fed(tokens_MT.shape[1])]
-    found = []
+    guesses = []
     for start in range(0, len(at_M), BATCH):
         rows = slice(start, start + BATCH)
         tokens_BT, at_B = (torch.from_numpy(x[rows]).to(model.device) for x in (tokens_MT, at_M))
         hidden_BE = model.network.hidden(tokens_BT, at=(torch.arange(len(at_B), device=model.device), at_B))
-        found.append(predictions(model.network, hidden_BE).argmax(-1).cpu().numpy())
-    return np.concatenate(found).reshape(count, per_window)
+        guesses.append(predictions(model.network, hidden_BE).argmax(-1).cpu().numpy())
+    return np.concatenate(guesses).reshape(count, per_window)

@@ -9,8 +9,9 @@ of its stretches stand there: a quotation does not make it so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from unmask.errors import UserError
 from unmask.model.folder import Model
 from unmask.settings import read_yaml
 
+RECIPE = "recipe.yaml"
 STRETCH = 16  # tokens
 PROBES = 8  # stretches of a text
 AT_ONCE = 1 << 22  # training tokens that are looked through at once
@@ -42,54 +44,59 @@ def refuse_read(model: Model, texts: Sequence[Sequence[int]], names: Sequence[st
 
 def texts_read(model: Model, texts: Sequence[Sequence[int]]) -> np.ndarray | None:
     """bool [texts]: those that stand in the training split; None where that cannot be told."""
-    folders = data_folders(model.path)
-    if model.tokenizer is None or not folders:
-        return None
+    folders = [folder for recipe in recipes_of(model.path) if (folder := data_folder(recipe)) is not None]
     owners, probes = [], []
     for number, ids in enumerate(texts):
         if len(ids) < STRETCH:
             continue
         for start in np.unique(np.linspace(0, len(ids) - STRETCH, PROBES).astype(int)):
             owners.append(number)
-            probes.append(np.asarray(ids[start : start + STRETCH], dtype=np.uint64))
-    if not probes:
+            probes.append(ids[start : start + STRETCH])
+    looked = [stretches_read(folder, model, probes) for folder in folders] if probes else []
+    known = [read for read in looked if read is not None]
+    if not known:
         return None
-    wanted, known = sums(np.concatenate(probes))[::STRETCH], np.zeros(len(probes), dtype=bool)
-    looked = False
-    for folder in folders:
-        data = TokenData(str(folder), "train", verify=False)
-        if data.manifest.tokenizer_hash != model.tokenizer.hash:
-            continue
-        looked = True
-        for start in range(0, data.n_tokens, AT_ONCE):
-            tokens = data.read(start, min(AT_ONCE + STRETCH - 1, data.n_tokens - start)).astype(np.uint64)
-            if len(tokens) >= STRETCH:
-                known |= np.isin(wanted, sums(tokens))
-    if not looked:
-        return None
-    hits = np.bincount(owners, known, len(texts))
+    hits = np.bincount(owners, np.any(known, axis=0), len(texts))
     return hits > 0.5 * np.maximum(1, np.bincount(owners, minlength=len(texts)))
 
 
-def data_folders(path: Path | None) -> list[Path]:
-    """The prepared folders that a run, and those that it started from, were trained on, as far as they are there."""
-    folders: list[Path] = []
-    while path is not None and len(folders) < 10:
+def stretches_read(folder: Path, model: Model, stretches: Sequence[Sequence[int]]) -> np.ndarray | None:
+    """bool [stretches], all of one length: those in a folder's training split; None where its tokenizer is another."""
+    data, length = TokenData(str(folder), "train", verify=False), len(stretches[0])
+    if model.tokenizer is None or data.manifest.tokenizer_hash != model.tokenizer.hash:
+        return None
+    wanted = sums(np.concatenate([np.asarray(ids, dtype=np.uint64) for ids in stretches]), length)[::length]
+    known = np.zeros(len(stretches), dtype=bool)
+    for start in range(0, data.n_tokens, AT_ONCE):
+        tokens = data.read(start, min(AT_ONCE + length - 1, data.n_tokens - start)).astype(np.uint64)
+        if len(tokens) >= length:
+            known |= np.isin(wanted, sums(tokens, length))
+    return known
+
+
+def recipes_of(path: Path | None) -> list[dict[str, Any]]:
+    """The recipes of the run that a path lies in and of those that it started from, as far as they are there."""
+    recipes: list[dict[str, Any]] = []
+    while path is not None and len(recipes) < 10:
         places = (path, *path.resolve().parents[:2])
-        folder = next((place for place in places if (place / "recipe.yaml").is_file()), None)
-        if folder is None:
+        folder = next((place for place in places if (place / RECIPE).is_file()), None)
+        recipe = read_yaml(folder / RECIPE) if folder is not None else None
+        if not isinstance(recipe, dict):
             break
-        recipe = read_yaml(folder / "recipe.yaml")
-        fields = recipe if isinstance(recipe, dict) else {}
-        if (data := Path(str(fields.get("data") or ""), MANIFEST)).is_file():
-            folders.append(data.parent)
-        path = Path(fields["init"]) if fields.get("init") else None
-    return folders
+        recipes.append(recipe)
+        path = Path(recipe["init"]) if recipe.get("init") else None
+    return recipes
 
 
-def sums(tokens_T: np.ndarray) -> np.ndarray:
-    """uint64: a sum of every stretch of `STRETCH` tokens (uint64), which tells them apart."""
-    total = np.zeros(len(tokens_T) - STRETCH + 1, dtype=np.uint64)
-    for i in range(STRETCH):
+def data_folder(recipe: Mapping[str, Any]) -> Path | None:
+    """The prepared folder that a recipe names; None where it is not there."""
+    folder = Path(str(recipe.get("data") or ""))
+    return folder if (folder / MANIFEST).is_file() else None
+
+
+def sums(tokens_T: np.ndarray, length: int = STRETCH) -> np.ndarray:
+    """uint64: a sum of every stretch of so many tokens (uint64), which tells them apart."""
+    total = np.zeros(len(tokens_T) - length + 1, dtype=np.uint64)
+    for i in range(length):
         total = total * np.uint64(0x9E3779B97F4A7C15) + tokens_T[i : i + len(total)] + np.uint64(1)
     return total

@@ -67,10 +67,10 @@ def paired(
 ) -> dict[str, Any]:
     """The mean difference of two sets of values on the same items and seeds."""
     difference = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
-    found = clustered(difference, clusters, draws, seed, weights)
+    estimate = clustered(difference, clusters, draws, seed, weights)
     if not difference.any():  # nothing differs: no bound of a share
-        found |= {"low": 0.0, "high": 0.0}
-    return found
+        estimate |= {"low": 0.0, "high": 0.0}
+    return estimate
 
 
 def in_words(figure: dict[str, Any], percent: bool = True, digits: int | None = None) -> str:

@@ -2,7 +2,7 @@
 
     for one in experiments().values(): print(one.name, one.time)
     one = experiment("reversal")
-    result = one.run(Settings(out=Path("runs/reversal"), seeds=(0, 1, 2)))
+    result = one.module.run(Settings(out=Path("runs/reversal"), seeds=(0, 1, 2)))
 
 An experiment is a folder here with an `experiment.yaml` (`claim`, `time`, `settings`, and what `quick` and `full`
 change of them) and a module `experiment.py` with five functions:
@@ -78,27 +78,11 @@ class Experiment:
         """Where its YAML files are."""
         return HOME / self.name
 
-    def run(self, settings: Settings) -> dict[str, Any]:
-        found: dict[str, Any] = self.module.run(settings)
-        return found
-
-    def plot(self, result: Mapping[str, Any], folder: Path) -> list[Path]:
-        return list(self.module.plot(result, folder))
-
-    def reading(self, result: Mapping[str, Any]) -> str:
-        return str(self.module.reading(result))
-
-    def holds(self, result: Mapping[str, Any]) -> str:
-        return str(self.module.holds(result))
-
-    def figure(self, result: Mapping[str, Any]) -> str:
-        return str(self.module.figure(result))
-
     def settings_of(self, settings: Settings) -> dict[str, Any]:
         """The experiment's own settings at the size asked for, with `--set`. Raises `UserError` for unknown keys."""
-        found = copy.deepcopy(self.fields.get("settings") or {})
+        settings_ = copy.deepcopy(self.fields.get("settings") or {})
         if settings.size != "usual":
-            found = merged(found, self.fields.get(settings.size) or {}, f"{self.name}/{FILE}: {settings.size}")
+            settings_ = merged(settings_, self.fields.get(settings.size) or {}, f"{self.name}/{FILE}: {settings.size}")
         for words in settings.changes:
             key, equals, value = words.partition("=")
             if not equals or not key:
@@ -106,8 +90,8 @@ class Experiment:
             change: Any = parse_yaml(value, f"--set {words}")
             for part in reversed(key.split(".")):
                 change = {part: change}
-            found = merged(found, change, "--set")
-        return found
+            settings_ = merged(settings_, change, "--set")
+        return settings_
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -115,20 +99,20 @@ def merged(base: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> d
 
     Raises `UserError` for a key that the settings do not have, and for another kind of value.
     """
-    found = dict(base)
+    result = dict(base)
     for key, value in changes.items():
-        if key not in found:
-            raise UserError(f"{where}: {key} is no setting{nearest(key, found)}; there are {', '.join(found)}")
-        before = found[key]
+        if key not in result:
+            raise UserError(f"{where}: {key} is no setting{nearest(key, result)}; there are {', '.join(result)}")
+        before = result[key]
         if isinstance(before, Mapping) and before:
             if not isinstance(value, Mapping):
                 raise UserError(f"{where}: {key} is a group of settings; give one of {', '.join(before)}")
-            found[key] = merged(before, value, f"{where} {key}")
+            result[key] = merged(before, value, f"{where} {key}")
             continue
         if before is not None and kind(before) != kind(value):
             raise UserError(f"{where}: {key} is {value!r}; give {kind(before)}, as {before!r}")
-        found[key] = copy.deepcopy(value)
-    return found
+        result[key] = copy.deepcopy(value)
+    return result
 
 
 def kind(value: Any) -> str:
@@ -142,12 +126,12 @@ def kind(value: Any) -> str:
 @cache
 def experiments() -> dict[str, Experiment]:
     """All experiments of the package, by name."""
-    found = {}
+    known = {}
     for path in sorted(HOME.glob(f"*/{FILE}")):
         fields = read_yaml(path)
         time = {size: str(fields["time"][size]) for size in SIZES}
-        found[path.parent.name] = Experiment(path.parent.name, " ".join(str(fields["claim"]).split()), time, fields)
-    return found
+        known[path.parent.name] = Experiment(path.parent.name, " ".join(str(fields["claim"]).split()), time, fields)
+    return known
 
 
 def experiment(name: str) -> Experiment:
@@ -164,21 +148,21 @@ def experiment(name: str) -> Experiment:
 def seeds_of(text: str) -> tuple[int, ...]:
     """``3`` is 0, 1 and 2; ``0,4`` and ``4,`` are themselves."""
     try:
-        found = tuple(int(part) for part in text.split(",") if part.strip())
+        seeds = tuple(int(part) for part in text.split(",") if part.strip())
         if "," not in text:
-            found = tuple(range(found[0]))
+            seeds = tuple(range(seeds[0]))
     except (ValueError, IndexError):
-        found = ()
-    if not found or min(found) < 0 or len(set(found)) < len(found):
+        seeds = ()
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
         raise UserError(f"--seeds is {text!r}; give how many, as 3, or which, as 0,1,2")
-    return found
+    return seeds
 
 
 def figures(headline: Any, prefix: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
     """The named figures of a nested headline, by dotted name."""
     if isinstance(headline, Mapping) and "estimate" in headline:
         return {".".join(prefix): dict(headline)}
-    found: dict[str, dict[str, Any]] = {}
+    by_name: dict[str, dict[str, Any]] = {}
     for name, value in headline.items() if isinstance(headline, Mapping) else ():
-        found |= figures(value, (*prefix, name))
-    return found
+        by_name |= figures(value, (*prefix, name))
+    return by_name

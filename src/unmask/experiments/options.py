@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unmask.errors import UserError
-from unmask.options import Options, Result, argument, option
+from unmask.options import Options, argument, option
 
 if TYPE_CHECKING:
     from unmask.experiments.frame import Settings
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class ExperimentOptions(Options):
     """Runs one of the paper's findings at our size; without a name lists them, with their times and what was found."""
+
+    does = "unmask.experiments.command:run_experiment"
 
     name: str | None = argument("NAME", "which, or demo; by default lists them all", None)
     seeds: str = option("3", "how many, or which: 0,1,2")
@@ -65,10 +67,3 @@ class ExperimentOptions(Options):
         for change in self.set:
             words += ["--set", change]
         return (*words, "--plot") if self.plot else tuple(words)
-
-    def run(self) -> Result:
-        from unmask.experiments.command import in_words, run_experiment
-
-        result = run_experiment(self)
-        signal = result.get("signal")
-        return Result(result, in_words(result), 128 + signal if signal else 0)

@@ -4,10 +4,9 @@
     greedy(model, pairs, guidance=1.1, whole=True)[0].tokens       # what it writes, right or wrong
 
 All tokens of the continuation begin as masks; at each step the position whose likeliest token is the most probable is
-settled, one a step (arXiv 2410.18514, code of the evaluation). A continuation is left at its first wrong token, so that
-most cost one pass. An autoregressive model writes from left to right: one pass over the right answer tells.
-
-Shapes: N masked positions, V vocabulary.
+settled, one a step (arXiv 2410.18514, code of the evaluation): a replay of decoding (`replay`). A continuation is left
+at its first wrong token, so that most cost one pass. An autoregressive model writes from left to right: one pass over
+the right answer tells.
 """
 
 from __future__ import annotations
@@ -15,11 +14,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from unmask.likelihood.pairs import Pair, Tokens, make_pairs
-from unmask.likelihood.passes import Query, batches, check_finite, check_guidance, run_queries, scored_logits
+from unmask.likelihood.passes import check_guidance, run_queries
+from unmask.likelihood.queries import Query
+from unmask.likelihood.replay import replay
 from unmask.model.folder import Model
+
+RULES = {"order": "confidence", "quota": "even", "temperature": 0.0}
 
 
 @dataclass(frozen=True)
@@ -49,42 +50,14 @@ def greedy_of(
 ) -> list[Greedy]:
     """`greedy` of pairs that are encoded already."""
     if model.kind == "arm":
-        nothing = np.arange(0)
-        queries = (Query(p.ids_T, nothing, np.arange(p.start, len(p.ids_T)), item=i) for i, p in enumerate(pairs))
+        queries = (Query.of(pair, item, causal=True) for item, pair in enumerate(pairs))
         return [Greedy(hit) for _, _, hit in run_queries(model, queries, 0.0, batch_tokens)]
-    written = [np.full(pair.n_tokens, -1) for pair in pairs]
-    longest_first = sorted(range(len(pairs)), key=lambda i: -len(pairs[i].ids_T))
-    running = longest_first
-    while running:
-        queries = (_query(pairs[i], written[i], i) for i in running)
-        for batch in batches(model, queries, guidance, batch_tokens):
-            confidence, token = [], []
-            for _, logits_nV in scored_logits(model, batch, guidance):
-                best = logits_nV.log_softmax(1).max(1)
-                confidence.append(best.values.double().cpu().numpy())
-                token.append(best.indices.cpu().numpy())
-            check_finite(model, np.concatenate(confidence))
-            ends = np.cumsum([len(query.scored) for query in batch])[:-1]
-            parts = zip(
-                batch, np.split(np.concatenate(confidence), ends), np.split(np.concatenate(token), ends), strict=True
-            )
-            for query, confidence_n, token_n in parts:
-                surest = int(confidence_n.argmax())
-                written[query.item][query.scored[surest] - pairs[query.item].start] = token_n[surest]
-        running = [i for i in running if (written[i] < 0).any() and (whole or _right_so_far(pairs[i], written[i]))]
-    return [
-        Greedy(bool((tokens == pair.ids_T[pair.start :]).all()), tokens.tolist() if whole else None)
-        for pair, tokens in zip(pairs, written, strict=True)
-    ]
-
-
-def _query(pair: Pair, written: np.ndarray, item: int) -> Query:
-    """The pair as far as it is decoded: what is open is masked and asked for."""
-    ids_T = pair.ids_T.copy()
-    ids_T[pair.start :] = np.maximum(written, 0)
-    open_N = pair.start + np.flatnonzero(written < 0)
-    return Query(ids_T, open_N, open_N, pair.prompt, item)
-
-
-def _right_so_far(pair: Pair, written: np.ndarray) -> bool:
-    return bool(((written < 0) | (written == pair.ids_T[pair.start :])).all())
+    options = [{**RULES, "steps": pair.n_tokens, "guidance": guidance} for pair in pairs]
+    found: list[Greedy] = [Greedy(False)] * len(pairs)
+    for item, replayed in replay(model, pairs, options, batch_tokens, strict=not whole, own=whole):
+        if whole:
+            matches = bool((replayed.tokens_L == pairs[item].ids_T[pairs[item].start :]).all())
+            found[item] = Greedy(matches, replayed.tokens_L.tolist())
+        else:
+            found[item] = Greedy(replayed.odds == 0)
+    return found

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unmask.errors import UserError
-from unmask.files import file_sha256, no_permission
+from unmask.files import file_sha256, reading
 
 CHECKPOINTS = "checkpoints"
 FILES = "train_state/files.json"
@@ -45,7 +45,7 @@ class FileList:
 
     @property
     def has_sums(self) -> bool:
-        return all(found.sha256 is not None for found in self.files.values())
+        return all(entry.sha256 is not None for entry in self.files.values())
 
 
 class Damaged(Exception):
@@ -59,12 +59,10 @@ def checkpoints(run: Path) -> list[Path]:
     where the folder may not be read.
     """
     try:
-        with os.scandir(run / CHECKPOINTS) as entries:
+        with reading(), os.scandir(run / CHECKPOINTS) as entries:
             names = [e.name for e in entries if STEP.fullmatch(e.name) and e.is_dir() and _holds_something(e.path)]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except PermissionError as error:
-        raise no_permission(error) from error
     return [run / CHECKPOINTS / name for name in sorted(names, key=step_of)]
 
 
@@ -78,8 +76,8 @@ def _holds_something(folder: str) -> bool:
 
 def step_of(name: str) -> int:
     """``step-00000012`` is 12."""
-    found = STEP.fullmatch(name)
-    return int(found[1]) if found else -1
+    match = STEP.fullmatch(name)
+    return int(match[1]) if match else -1
 
 
 def write_list(folder: Path, run: str | None, known: Mapping[str, Sum] | None = None) -> None:
@@ -88,8 +86,8 @@ def write_list(folder: Path, run: str | None, known: Mapping[str, Sum] | None = 
     files = {}
     for name, path in sorted(names.items()):
         if name != FILES:
-            found = (known or {}).get(name) or Sum(path.stat().st_size, file_sha256(path))
-            files[name] = found._asdict()
+            checksum = (known or {}).get(name) or Sum(path.stat().st_size, file_sha256(path))
+            files[name] = checksum._asdict()
     text = _rendered({"schema_version": SCHEMA_VERSION, "run": run, "files": files})
     (folder / FILES).write_text(text, encoding="utf-8")
 
@@ -104,7 +102,8 @@ def read_list(folder: Path) -> FileList:
     """Raises `Damaged`, and `UserError` where it may not be read."""
     altered = Damaged(f"{FILES} does not match its own sha256")
     try:
-        text = (folder / FILES).read_bytes()
+        with reading():
+            text = (folder / FILES).read_bytes()
         content = json.loads(text)
         if not isinstance(content, dict):
             raise altered
@@ -116,10 +115,8 @@ def read_list(folder: Path) -> FileList:
         if content["schema_version"] > SCHEMA_VERSION:
             version = f"is of schema {content['schema_version']}, this version reads {SCHEMA_VERSION}"
             raise UserError(f"{folder / FILES} {version}; upgrade unmask")
-        files = {name: Sum(int(found["size"]), str(found["sha256"])) for name, found in content["files"].items()}
+        files = {name: Sum(int(entry["size"]), str(entry["sha256"])) for name, entry in content["files"].items()}
         return FileList(files, content["run"])
-    except PermissionError as error:
-        raise no_permission(error) from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise Damaged(f"{FILES} is missing") from error
     except OSError as error:
@@ -134,15 +131,15 @@ def file_flaw(folder: Path, name: str, wanted: Sum, full: bool = True) -> str | 
     Raises `UserError` where it may not be read.
     """
     try:
-        there = (folder / name).stat().st_size
+        with reading():
+            there = (folder / name).stat().st_size
         if there < wanted.size:
             return f"{name} is cut short ({there:,} of {wanted.size:,} bytes)"
         if there > wanted.size:
             return f"{name} has {there:,} bytes instead of {wanted.size:,}"
-        if full and wanted.sha256 is not None and file_sha256(folder / name) != wanted.sha256:
-            return f"{name} does not match its sha256"
-    except PermissionError as error:
-        raise no_permission(error) from error
+        with reading():
+            if full and wanted.sha256 is not None and file_sha256(folder / name) != wanted.sha256:
+                return f"{name} does not match its sha256"
     except (FileNotFoundError, NotADirectoryError):
         return f"{name} is missing"
     except OSError as error:
@@ -164,9 +161,9 @@ def flaw(
         return str(damage)
     for name, wanted in files.items():
         if only is None or name in only:
-            found = file_flaw(folder, name, wanted, full and wanted.size <= largest)
-            if found is not None:
-                return found
+            bad = file_flaw(folder, name, wanted, full and wanted.size <= largest)
+            if bad is not None:
+                return bad
     return None
 
 
@@ -183,11 +180,11 @@ def refuse_damage(folder: Path, reading: Collection[str], largest: float) -> Non
     """
     if not os.path.lexists(folder / FILES):
         return
-    found = flaw(folder, only=reading, largest=largest)
-    if found is None:
+    bad = flaw(folder, only=reading, largest=largest)
+    if bad is None:
         return
     siblings = checkpoints(folder.parent.parent) if folder.parent.name == CHECKPOINTS else []
     before = [other for other in siblings if step_of(other.name) < step_of(folder.name)]
     older = next((other for other in reversed(before) if flaw(other, only=reading) is None), None)
     mend = f"give the one before it, {older}" if older else "put back a whole copy, there is none before it"
-    raise UserError(f"{folder} is damaged: {found}; {mend} (--no-verify takes it as it is)")
+    raise UserError(f"{folder} is damaged: {bad}; {mend} (--no-verify takes it as it is)")

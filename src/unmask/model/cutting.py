@@ -136,13 +136,13 @@ class _Text:
 
     def fill(self, count: int) -> int:
         """Reads until `count` characters are held, or all; how many are."""
-        found, length = [self.held], len(self.held)
+        parts, length = [self.held], len(self.held)
         while length < count and not self.ended:
             part = next(self._parts, None)
             self.ended = part is None
-            found.append(part or "")
-            length += len(found[-1])
-        self.held = "".join(found)
+            parts.append(part or "")
+            length += len(parts[-1])
+        self.held = "".join(parts)
         return length
 
     def take(self, count: int) -> str:
@@ -244,8 +244,8 @@ def _one_word(one: _Window, two: _Window, begin: int) -> bool:
 
 
 def _encoded(inner: Any, text: str) -> _Window:
-    found = inner.encode_batch([text], add_special_tokens=False)[0]
-    return _Window(found.ids, found.offsets, found.word_ids, len(text))
+    encoding = inner.encode_batch([text], add_special_tokens=False)[0]
+    return _Window(encoding.ids, encoding.offsets, encoding.word_ids, len(text))
 
 
 def _ids(inner: Any, text: str) -> np.ndarray:

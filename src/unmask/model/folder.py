@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 
 from unmask._version import __version__
 from unmask.errors import UserError
-from unmask.files import new_folder, parse_json, reading, sync_folder, write_tensors
+from unmask.files import new_folder, reading, sync_folder, write_tensors
 from unmask.hub import not_here
 from unmask.model.checkpoints import CHECKPOINTS, FILES, checkpoints, refuse_damage
 from unmask.model.config import ModelConfig
@@ -36,6 +36,7 @@ from unmask.model.pieces import Pieces
 from unmask.model.placement import check_dtype, choose_device, choose_dtype
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
+from unmask.settings import read_json
 
 SCHEMA_VERSION = 2  # 2: config.json has fields of the model that came later; without them it is of schema 1 as before
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
@@ -178,21 +179,14 @@ def models_inside(path: Path) -> list[Path]:
     """The runs and model folders that lie in a folder, in the order of their names."""
     if not path.is_dir():
         return []
-    found = []
-    for folder in sorted(path.iterdir()):
-        if (folder / CONFIG).is_file() or checkpoints(folder):
-            found.append(folder)
-    return [folder for folder in found if not folder.name.startswith(".") and folder.name != "checkpoints"]
+    folders = [folder for folder in sorted(path.iterdir()) if (folder / CONFIG).is_file() or checkpoints(folder)]
+    return [folder for folder in folders if not folder.name.startswith(".") and folder.name != "checkpoints"]
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a model folder, its schema checked."""
     path = folder / CONFIG
-    try:
-        with reading():
-            config = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
+    config = read_json(path)
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise UserError(f"{path} has no `model` entry; published formats are brought in by `unmask convert`")
     version = config.get("schema_version", SCHEMA_VERSION)
@@ -240,28 +234,28 @@ def load(
 def unwrapped(names: Iterable[str]) -> dict[str, str]:
     """Names without what wrappers of PyTorch put between (``_orig_mod.layers.0...``), each with the one in the file."""
     names = list(names)
-    found = {".".join(part for part in name.split(".") if part not in WRAPPERS): name for name in names}
-    return found if len(found) == len(names) else {name: name for name in names}
+    bare = {".".join(part for part in name.split(".") if part not in WRAPPERS): name for name in names}
+    return bare if len(bare) == len(names) else {name: name for name in names}
 
 
 def read_weights(path: Path, network: Transformer) -> dict[str, torch.Tensor]:
     """The tensors of a safetensors file, checked against the network's names and shapes, as fp32."""
     try:
         with reading(), path.open("rb"):
-            found = load_file(path)
+            weights = load_file(path)
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"{path} cannot be read: {str(error).splitlines()[0]}; the file is missing or cut short"
         ) from error
-    found = {name: found[given] for name, given in unwrapped(found).items()}
+    weights = {name: weights[given] for name, given in unwrapped(weights).items()}
     wanted = network.state_dict()
     for name, tensor in wanted.items():
-        if name not in found:
+        if name not in weights:
             raise UserError(f"{path} lacks the tensor {name}; is it another model's?")
-        if found[name].shape != tensor.shape:
+        if weights[name].shape != tensor.shape:
             raise UserError(
-                f"{path}: tensor {name} has shape {list(found[name].shape)}, config.json implies {list(tensor.shape)}"
+                f"{path}: tensor {name} has shape {list(weights[name].shape)}, config.json implies {list(tensor.shape)}"
             )
-    if extra := sorted(set(found) - set(wanted)):
+    if extra := sorted(set(weights) - set(wanted)):
         raise UserError(f"{path} has the unknown tensor {extra[0]}; is it another model's?")
-    return {name: tensor.float() for name, tensor in found.items()}
+    return {name: tensor.float() for name, tensor in weights.items()}

@@ -61,7 +61,7 @@ def _is_fp32() -> bool:
     setting = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
-        found = a @ b
+        product = a @ b
     finally:
         torch.set_float32_matmul_precision(setting)
-    return bool((found - exact).norm() / exact.norm() < ALLOWED)
+    return bool((product - exact).norm() / exact.norm() < ALLOWED)

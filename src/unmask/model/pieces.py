@@ -62,10 +62,10 @@ class Pieces:
         """The ids of the next piece. special_tokens: special tokens that it spells are ids; else they are text."""
         if not special_tokens:
             return self._plain(text)
-        found = []
+        ids = []
         for part in self.tokenizer.specials.split(text):
-            found += self._plain(part) if isinstance(part, str) else self.token(part)
-        return found
+            ids += self._plain(part) if isinstance(part, str) else self.token(part)
+        return ids
 
     def token(self, token_id: int) -> list[int]:
         """A special token, which stands for no text: no token reaches over it, and no space follows from it."""
@@ -114,7 +114,7 @@ def inside(tokenizer: Encoder, text: str, behind_word: bool = False) -> list[int
     joined = behind_word and not tokenizer.joins_plainly and text[:1].isalnum()
     if not text or not (tokenizer.puts_space or joined):
         return tokenizer.encode(text)
-    found = None
+    other = None
     for anchor in ANCHORS:
         head, whole = tokenizer.encode(anchor), tokenizer.encode(anchor + text)
         if not head or whole[: len(head)] != head:
@@ -122,8 +122,8 @@ def inside(tokenizer: Encoder, text: str, behind_word: bool = False) -> list[int
         ids = whole[len(head) :]
         if tokenizer.spelled(ids) == text.encode():
             return ids
-        found = ids if found is None else found  # it spells something else where the tokenizer rewrites what it reads
-    return tokenizer.encode(text) if found is None else found
+        other = ids if other is None else other  # it spells something else where the tokenizer rewrites what it reads
+    return tokenizer.encode(text) if other is None else other
 
 
 def is_plain(decoder: dict[str, Any] | None) -> bool:

@@ -25,19 +25,19 @@ class Specials:
     def __init__(self, added_tokens: Sequence[Mapping[str, Any]]) -> None:
         tokens = [token for token in added_tokens if token["special"] and token["content"].strip()]
         self.ids = {token["content"].strip(): int(token["id"]) for token in tokens}
-        found = []
+        parts = []
         for token in sorted(tokens, key=lambda token: -len(token["content"])):  # the longest first
             before, behind = (r"\s*" if token.get(side) else "" for side in ("lstrip", "rstrip"))
-            found.append(before + re.escape(token["content"]) + behind)  # some take the white space beside them along
-        self.pattern = re.compile("|".join(found)) if found else None
+            parts.append(before + re.escape(token["content"]) + behind)  # some take the white space beside them along
+        self.pattern = re.compile("|".join(parts)) if parts else None
 
     def split(self, text: str) -> list[str | int]:
         """`text` in parts: texts that are not empty, and the ids of the special tokens between them."""
         parts: list[str | int] = []
         at = 0
-        for found in self.pattern.finditer(text) if self.pattern is not None else ():
-            parts += [text[at : found.start()], self.ids[found[0].strip()]]
-            at = found.end()
+        for match in self.pattern.finditer(text) if self.pattern is not None else ():
+            parts += [text[at : match.start()], self.ids[match[0].strip()]]
+            at = match.end()
         return [part for part in (*parts, text[at:]) if part != ""]
 
 

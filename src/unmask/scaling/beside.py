@@ -41,12 +41,12 @@ def beside_of(
                 "--beside compares gaps, and there is none here; leave it out, or name objectives by --pair"
             )
         return []
-    found = [paper_gap()] if pair[0] in AUTOREGRESSIVE else []
-    found += [file_gap(name, resamples, seed) for name in files]
-    for other in found:
+    gaps = [paper_gap()] if pair[0] in AUTOREGRESSIVE else []
+    gaps += [file_gap(name, resamples, seed) for name in files]
+    for other in gaps:
         names = dict(zip(other.pop("pair"), pair, strict=True))
         other["gap"] = [{**row, "axis": names[row["axis"]]} for row in other["gap"]]
-    return found
+    return gaps
 
 
 def file_gap(name: str, resamples: int, seed: int = 0) -> dict[str, Any]:
@@ -76,11 +76,7 @@ def paper_gap() -> dict[str, Any]:
     arm, mdm = (_side(name, rng) for name in ("arm", "mdm"))
     rows = [row for row in gap_rows(arm, mdm) if row["form"] in DRAWN and row["flops"] is not None]
     return {
-        "name": "SMDM, the paper",
-        "pair": ["arm", "mdm"],
-        "gap": rows,
-        "until": float(arm.flops_K.max()),
-        "notes": [],
+        "name": "SMDM, the paper", "pair": ["arm", "mdm"], "gap": rows, "until": float(arm.flops_K.max()), "notes": []
     }
 
 
@@ -90,9 +86,10 @@ def _side(name: str, rng: np.random.Generator) -> Side:
         np.array([getattr(minimum, which) for minimum in minima]) for which in ("flops", "params", "tokens", "loss")
     )
     yes, none = np.ones(len(flops), dtype=bool), np.array([])
-    found = Minima(np.log(flops), np.log(params), np.log(tokens), np.log(6 * params), loss, yes, yes, none, none, none)
+    logs = (np.log(flops), np.log(params), np.log(tokens), np.log(6 * params))
+    parabolas = Minima(*logs, loss, yes, yes, none, none, none)
     drawn: dict[str, np.ndarray] = {}
     for letter, which in (("n", "params"), ("d", "tokens"), ("loss", "loss")):
         drawn[f"{letter}_coefficient"], drawn[f"{letter}_exponent"] = paper_line(name, which).draws(DRAWS, rng)
     drawn |= {"m_coefficient": 6 * drawn["n_coefficient"], "m_exponent": drawn["n_exponent"]}
-    return Side(name, flops, Cost(), minima=found, lines=fit_lines(found), drawn_lines=Lines(**drawn))
+    return Side(name, flops, Cost(), minima=parabolas, lines=fit_lines(parabolas), drawn_lines=Lines(**drawn))

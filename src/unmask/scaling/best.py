@@ -21,8 +21,8 @@ def best_on_the_way(records: Iterable[dict[str, Any]], loss: float, tokens: floa
 
     records: of its metrics. loss: its score, of the final weights, after `steps` steps on `tokens` tokens.
     """
-    found = {int(record["step"]): float(record["loss"]) for record in records if record["kind"] == "validation"}
-    if steps not in found:
+    losses = {int(record["step"]): float(record["loss"]) for record in records if record["kind"] == "validation"}
+    if steps not in losses:
         return {"best_loss": None, "best_tokens": None}
-    best = min(found, key=lambda step: (found[step], step))
-    return {"best_loss": loss + (found[best] - found[steps]), "best_tokens": tokens * best / steps}
+    best = min(losses, key=lambda step: (losses[step], step))
+    return {"best_loss": loss + (losses[best] - losses[steps]), "best_tokens": tokens * best / steps}

@@ -1,6 +1,6 @@
 """Losses by the source of the text, where the data was prepared with `--by source`.
 
-    by_source("data/sweep", starts_N, found.token_nats_NT)        # {"sotu": {"loss": 3.1, "tokens": 9120}, ...}
+    by_source("data/sweep", starts_N, bound.token_nats_NT)        # {"sotu": {"loss": 3.1, "tokens": 9120}, ...}
 
 Such data has each held-out document once more in `validation-SOURCE`, in the same order; so the tokens that every run
 is scored on are told apart, and no further text is scored.
@@ -61,9 +61,9 @@ def by_source(data: str, starts_N: np.ndarray, token_nats_NT: np.ndarray) -> dic
         return None
     names, sources = known
     source_NT = sources[starts_N[:, None] + np.arange(token_nats_NT.shape[1])]
-    found = {}
+    shares = {}
     for place, name in enumerate(names):
         chosen = source_NT == place
         if count := int(chosen.sum()):
-            found[name] = {"loss": float(token_nats_NT[chosen].mean()), "tokens": count}
-    return found
+            shares[name] = {"loss": float(token_nats_NT[chosen].mean()), "tokens": count}
+    return shares

@@ -153,14 +153,14 @@ def fit_quokka(
         log_e = np.log(start.c_p) + start.m_p * middle[0] - start.k_p * middle[1]
         more = [start.m_p, start.k_p, *fresh_of(start.base)] if whole else []
         starts = [[start.p_e, np.log(start.gamma), log_e, *more]]
-    found = []
+    solutions = []
     for begin in starts:
         theta = np.array(begin)
         for scale in (0.1, DELTA) if start is None else (DELTA,):  # all residuals alike, then as approach 3 weighs them
             theta = least_squares(off, theta, loss="huber", f_scale=scale, x_scale="jac", max_nfev=2000).x
-        found.append((float(huber(off(theta)).sum()), theta))
+        solutions.append((float(huber(off(theta)).sum()), theta))
     held = [] if whole else ["E", "A", "B", "alpha", "beta", "m_p", "k_p"]
-    return law(min(found, key=lambda pair: pair[0])[1]), held, None
+    return law(min(solutions, key=lambda pair: pair[0])[1]), held, None
 
 
 def fresh_of(law: Law) -> list[float]:

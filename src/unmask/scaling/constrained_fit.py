@@ -1,7 +1,7 @@
 """The laws of repeated data fitted to a sweep: R_D of Muennighoff's form, and Quokka's, with intervals.
 
-    found, draws = constrained_of(sweep, repeated, resamples=1000, seed=0)
-    found["mdm"]                                  # {"muennighoff": {"R_D": ...}, "quokka": {"p_e": ..., ...}}
+    laws, draws = constrained_of(sweep, repeated, resamples=1000, seed=0)
+    laws["mdm"]                                   # {"muennighoff": {"R_D": ...}, "quokka": {"p_e": ..., ...}}
     draws["mdm"]                                  # Quokka's coefficients of every resample, for predictions
 
 E, A, B, α and β are those of approach 3 on the runs that repeat nothing; a table of enough sizes and amounts of unique
@@ -31,14 +31,14 @@ def constrained_of(
     if not len(repeated):
         return None, {}
     made = {name: _of(sweep.objectives.get(name), repeated.of(name), resamples, seed) for name in repeated.names}
-    return {name: found for name, (found, _) in made.items()}, {name: drawn for name, (_, drawn) in made.items()}
+    return {name: laws for name, (laws, _) in made.items()}, {name: drawn for name, (_, drawn) in made.items()}
 
 
 def _of(
-    one: ObjectiveFit | None, runs: Runs, resamples: int, seed: int
+    fit: ObjectiveFit | None, runs: Runs, resamples: int, seed: int
 ) -> tuple[dict[str, Any], list[Quokka]]:
-    base = one.laws.get("own") if one is not None else None
-    if one is None or base is None:
+    base = fit.laws.get("own") if fit is not None else None
+    if fit is None or base is None:
         why = "there is no law of runs that repeat nothing, which E, A, B, α and β come from"
         return {"muennighoff": {"R_D": nothing(why)}, "quokka": dict.fromkeys(QUOKKA_FIELDS, nothing(why))}, []
     weights_SR = (
@@ -49,14 +49,14 @@ def _of(
     r_data = nothing(str(why_none)) if law is None else estimate(law.r_data, drawn_S)
     held = {name: float(getattr(base, name)) for name in FIELDS}
     words = "one size, or sizes that are small for their tokens, tell nothing of R_N"
-    quokka, drawn = _quokka(one, base, runs, weights_SR[:QUOKKA_RESAMPLES])
+    quokka, drawn = _quokka(fit, base, runs, weights_SR[:QUOKKA_RESAMPLES])
     return {"muennighoff": {"R_D": r_data, "R_N": nothing(words), "held": held}, "quokka": quokka}, drawn
 
 
 def _quokka(
-    one: ObjectiveFit, base: Law, runs: Runs, weights_SR: np.ndarray
+    fit: ObjectiveFit, base: Law, runs: Runs, weights_SR: np.ndarray
 ) -> tuple[dict[str, Any], list[Quokka]]:
-    own, fields = one.runs, ("params", "tokens", "unique", "loss")
+    own, fields = fit.runs, ("params", "tokens", "unique", "loss")
     fresh = [own.params, own.tokens, own.tokens, own.loss]
     columns = [np.concatenate([f, getattr(runs, name)]) for f, name in zip(fresh, fields, strict=True)]
     params_R, tokens_R, unique_R, loss_R = columns
@@ -66,8 +66,8 @@ def _quokka(
     drawn = []
     for weights_R in weights_SR:
         rows = np.concatenate([np.arange(len(own)), len(own) + np.repeat(np.arange(len(runs)), weights_R.astype(int))])
-        found = fit_quokka(base, params_R[rows], tokens_R[rows], unique_R[rows], loss_R[rows], start=law)[0]
-        drawn.append(found)
+        refit = fit_quokka(base, params_R[rows], tokens_R[rows], unique_R[rows], loss_R[rows], start=law)[0]
+        drawn.append(refit)
     kept = [d for d in drawn if d is not None]
     result = {n: estimate(getattr(law, n), [getattr(d, n) for d in kept]) for n in QUOKKA_FIELDS if n not in held}
     if not held:

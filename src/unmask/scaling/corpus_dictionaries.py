@@ -108,14 +108,14 @@ def _goes_on(head: str, following: str) -> bool:
 
 def _paragraphs(lines: list[str]) -> list[str]:
     """Running text of indented paragraphs, marks of sources gone."""
-    found = []
+    paragraphs = []
     for lines_of_one in _split(lines):
         text = _TAG.sub("", _plain(" ".join(line.strip() for line in lines_of_one)))
         text = " ".join(re.sub(r"[{}\\]", "", text).split())
         text = re.sub(r" ([.,;])(?= |$)", r"\1", text)
         if any(c.isalnum() for c in text):
-            found.append(text)
-    return found
+            paragraphs.append(text)
+    return paragraphs
 
 
 def _plain(text: str) -> str:

@@ -62,8 +62,8 @@ class Package:
 
 def obtain(package: Package, folder: Path) -> Path:
     """The package's file in `folder`, fetched where it is not there yet. Raises `UserError` naming the mend."""
-    if (found := _found(package, folder)) is not None:
-        return found
+    if (archive := _archive_in(package, folder)) is not None:
+        return archive
     mend = f"or put the file ({package.pattern}) into {folder}"
     command = package.command
     if shutil.which(command[0]) is None:
@@ -73,16 +73,16 @@ def obtain(package: Package, folder: Path) -> Path:
             done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=SECONDS)
         except subprocess.TimeoutExpired as error:
             raise UserError(f"{package.name}: {command[0]} took over {SECONDS} s; try again, {mend}") from error
-        found = _found(package, Path(place))
-        if done.returncode or found is None:
-            said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-            why = said[-1].strip()[:200] if said else f"it left no {package.pattern}"
+        archive = _archive_in(package, Path(place))
+        if done.returncode or archive is None:
+            output = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+            why = output[-1].strip()[:200] if output else f"it left no {package.pattern}"
             other = "" if package.version == LATEST else f"give another version (NAME={LATEST}), "
             raise UserError(f"{package.name}: `{' '.join(command)}` failed: {why}; {other}{mend}")
-        return found.rename(folder / found.name)
+        return archive.rename(folder / archive.name)
 
 
-def _found(package: Package, folder: Path) -> Path | None:
+def _archive_in(package: Package, folder: Path) -> Path | None:
     files = sorted(folder.glob(package.pattern))
     return files[-1] if files else None
 

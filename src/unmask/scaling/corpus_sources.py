@@ -249,10 +249,10 @@ def python_modules(path: Path) -> Iterator[SourceDocument]:
 
 def _dictionary(entries: Iterator[Entry], source: str, together: bool) -> Iterator[SourceDocument]:
     """together: the entries of one headword are one document."""
-    found: dict[str, list[Entry]] = defaultdict(list)
+    entries_of: dict[str, list[Entry]] = defaultdict(list)
     for number, entry in enumerate(entries):
-        found[entry.headword if together else str(number)].append(entry)
-    for same in found.values():
+        entries_of[entry.headword if together else str(number)].append(entry)
+    for same in entries_of.values():
         keys = dict.fromkeys(f"word {word.casefold()}" for entry in same for word in entry.words)
         date = max((entry.date for entry in same if entry.date), default=None)
         text = "\n\n".join(entry.text for entry in same)

@@ -68,9 +68,9 @@ class Cost:
         return {"rule": self.rule, "params_and_flops_per_token": points}
 
     @classmethod
-    def from_dict(cls, found: dict[str, object]) -> Cost:
+    def from_dict(cls, fields: dict[str, object]) -> Cost:
         """The way back."""
-        points = found.get("params_and_flops_per_token") or []
+        points = fields.get("params_and_flops_per_token") or []
         pairs = [(float(np.log(n)), float(np.log(f))) for n, f in points]  # type: ignore[attr-defined]
         return cls(tuple(n for n, _ in pairs), tuple(f for _, f in pairs))
 

@@ -25,14 +25,14 @@ SAME = 1e-9  # relative
 def studies_of(runs: Runs, pair: Sequence[str]) -> list[dict[str, Any]]:
     """Series of loss over epochs by size and unique tokens, with their crossings; empty where nothing is repeated."""
     known = runs.take(np.isfinite(runs.unique))
-    found = []
+    studies = []
     keys = sorted({(float(n), float(u)) for n, u in zip(known.params, known.unique, strict=True)})
     for params, unique in keys:
         here = known.take((known.params == params) & (known.unique == unique))
         if not np.any(here.repeats):
             continue
         series = _series(here)
-        found.append(
+        studies.append(
             {
                 "title": f"N {_short(params)}, {_short(unique)} unique tokens",
                 "params": params,
@@ -41,12 +41,12 @@ def studies_of(runs: Runs, pair: Sequence[str]) -> list[dict[str, Any]]:
                 "crossing": crossing_of(series, pair),
             }
         )
-    return found
+    return studies
 
 
 def _series(runs: Runs) -> list[dict[str, Any]]:
     """One line an objective, trunk and seed, by ascending epochs; what stands there twice counts by its mean."""
-    found = []
+    rows = []
     for objective in runs.names:
         own = runs.of(objective)
         keys = list(dict.fromkeys(zip(own.trunk, own.seed, strict=True)))
@@ -59,17 +59,17 @@ def _series(runs: Runs) -> list[dict[str, Any]]:
             checkpoints = _checkpoints(line)
             reached = [*zip(epochs, final, strict=True), *checkpoints]
             name = trunk or (f"seed {seed}" if seed and len(keys) > 1 else "")
-            found.append(
+            rows.append(
                 {
                     "objective": objective,
                     "label": objective.upper() + (f", {name}" if name and len(keys) > 1 else ""),
                     "epochs": epochs.tolist(),
                     "final": final,
                     "best": [min(loss for at, loss in reached if at <= e * (1 + SAME)) for e in epochs],
-                    "checkpoints": [list(one) for one in checkpoints],
+                    "checkpoints": [list(point) for point in checkpoints],
                 }
             )
-    return found
+    return rows
 
 
 def _checkpoints(runs: Runs) -> list[tuple[float, float]]:
@@ -89,7 +89,7 @@ def crossing_of(series: list[dict[str, Any]], pair: Sequence[str]) -> dict[str, 
     reached, later = (_envelope([s for s in series if s["objective"] == name], "checkpoints") for name in pair)
     assert reached is not None and later is not None
     lowest = float(reached[1].min())
-    found: dict[str, Any] = {
+    crossing: dict[str, Any] = {
         "epochs": _falls_below(later[0], np.minimum.accumulate(later[1]) - lowest),
         "same_epochs": None,
         "lowest": lowest,
@@ -99,10 +99,10 @@ def crossing_of(series: list[dict[str, Any]], pair: Sequence[str]) -> dict[str, 
     both = (second[0] >= first[0][0]) & (second[0] <= first[0][-1])
     if both.any():
         other = np.interp(np.log(second[0][both]), np.log(first[0]), first[1])
-        found["same_epochs"] = _falls_below(second[0][both], second[1][both] - other)
-    if found["epochs"] is None:
-        found["why"] = f"not within {second[0][-1]:.4g} epochs"
-    return found
+        crossing["same_epochs"] = _falls_below(second[0][both], second[1][both] - other)
+    if crossing["epochs"] is None:
+        crossing["why"] = f"not within {second[0][-1]:.4g} epochs"
+    return crossing
 
 
 def _envelope(series: list[dict[str, Any]], more: str = "") -> tuple[np.ndarray, np.ndarray] | None:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from unmask.statistics import middle
+
 LEVEL = 0.95
 FEWEST_DRAWS = 0.9  # share of the resamples that must give a number
 
@@ -20,16 +22,15 @@ def estimate(value: Any, draws_S: Any = None, why: str = "it is not finite") -> 
     value = float(value)
     if not math.isfinite(value):
         return nothing(why)
-    found: dict[str, Any] = {"estimate": value, "low": None, "high": None}
+    result: dict[str, Any] = {"estimate": value, "low": None, "high": None}
     draws = np.asarray(draws_S if draws_S is not None else [], dtype=float).reshape(-1)
     finite = draws[np.isfinite(draws)]
     if len(draws) and len(finite) >= FEWEST_DRAWS * len(draws):
-        tail = 50 * (1 - LEVEL)
-        found["low"], found["high"] = (float(v) for v in np.percentile(finite, [tail, 100 - tail]))
+        result["low"], result["high"] = middle(finite)
     else:
         share = f"{1 - len(finite) / len(draws):.0%} of the resamples give no number" if len(draws) else "no resamples"
-        found["why"] = f"no interval: {share}"
-    return found
+        result["why"] = f"no interval: {share}"
+    return result
 
 
 def nothing(why: str) -> dict[str, Any]:
@@ -37,16 +38,20 @@ def nothing(why: str) -> dict[str, Any]:
     return {"estimate": None, "low": None, "high": None, "why": why}
 
 
-def shown(found: dict[str, Any] | None, digits: int = 3) -> str:
+def shown(figure: dict[str, Any] | None, digits: int = 3) -> str:
     """``0.535 [0.512, 0.559]`` for people."""
-    if not found or found["estimate"] is None:
+    if not figure or figure["estimate"] is None:
         return "–"
-    value = _figure(found["estimate"], digits)
-    return (
-        value
-        if found["low"] is None
-        else f"{value} [{_figure(found['low'], digits)}, {_figure(found['high'], digits)}]"
-    )
+    value = _figure(figure["estimate"], digits)
+    if figure["low"] is None:
+        return value
+    return f"{value} [{_figure(figure['low'], digits)}, {_figure(figure['high'], digits)}]"
+
+
+def power(number: float) -> str:
+    """3e+18 as 3e18, the way the command line takes it."""
+    digits, exponent = f"{number:.2e}".split("e")
+    return f"{float(digits):g}e{int(exponent)}"
 
 
 def _figure(value: float, digits: int) -> str:

@@ -35,8 +35,8 @@ def read_logs(folder: Path, tag: str | None) -> list[tuple[str, dict[str, Any]]]
         scalars = _scalars(path)
         if tag is None or tag not in scalars:
             known = ", ".join(sorted(scalars)[:SHOWN_TAGS]) or "none"
-            said = "--tag names no scalar yet" if tag is None else f"there is no scalar '{tag}'"
-            raise UserError(f"{path}: {said}; give --tag with one of those there: {known}")
+            reason = "--tag names no scalar yet" if tag is None else f"there is no scalar '{tag}'"
+            raise UserError(f"{path}: {reason}; give --tag with one of those there: {known}")
         flops, params, tokens = numbers_of(name)
         values = {"objective": objective, "flops": flops, "params": params, "tokens": tokens, "loss": scalars[tag]}
         rows.append((name, values))
@@ -57,7 +57,7 @@ def quantity(text: str) -> float:
 
 def _logs(folder: Path) -> list[tuple[str, Path, str]]:
     """(name, folder or file, objective) of every run below."""
-    found = {}
+    logs = {}
     for file in folder.rglob("*"):
         if not file.is_file() or "tfevents" not in file.name:
             continue
@@ -66,9 +66,9 @@ def _logs(folder: Path) -> list[tuple[str, Path, str]]:
             if NAME.match(name):
                 path = file if place is file else folder / place
                 above = path.parent
-                found[path] = (name, path, OBJECTIVE if above == folder else above.name)
+                logs[path] = (name, path, OBJECTIVE if above == folder else above.name)
                 break
-    return list(found.values())
+    return list(logs.values())
 
 
 def _scalars(path: Path) -> dict[str, float]:

@@ -50,28 +50,28 @@ def half_widths(runs: list[dict[str, Any]]) -> dict[str, float]:
     pair = USUAL_PAIR if set(USUAL_PAIR) <= set(laws) else None
     table = table.take(np.isin(table.objective, list(laws)))
     rng = np.random.default_rng(SEED)
-    found: dict[str, list[float]] = {}
+    widths: dict[str, list[float]] = {}
     for number in range(SWEEPS if len(table) else 0):
         fit = fit_runs(_simulated(table, laws, rng), pair, RESAMPLES, number, approach3=False)
-        for name, one in fit.objectives.items():
+        for name, own in fit.objectives.items():
             for field, words in EXPONENTS.items():
-                if one.lines is not None and one.headline.lines is not None:
-                    _note(found, f"{name} {words} exponent", getattr(one.headline.lines, field))
+                if own.lines is not None and own.headline.lines is not None:
+                    _note(widths, f"{name} {words} exponent", getattr(own.headline.lines, field))
         if pair is not None:
             first, second = (fit.objectives[name].side() for name in pair)
             rows = gap_rows(first, second)
             measured = [row for row in rows if row["form"] == "overlap" and row["low"] is not None]
             if measured:
                 halves = [50 * (row["high"] - row["low"]) / row["estimate"] for row in measured]
-                found.setdefault("gap, %", []).append(float(np.median(halves)))
-    return {name: float(np.median(halves)) for name, halves in found.items() if len(halves) >= ENOUGH * SWEEPS}
+                widths.setdefault("gap, %", []).append(float(np.median(halves)))
+    return {name: float(np.median(halves)) for name, halves in widths.items() if len(halves) >= ENOUGH * SWEEPS}
 
 
-def _note(found: dict[str, list[float]], name: str, draws_S: np.ndarray) -> None:
+def _note(widths: dict[str, list[float]], name: str, draws_S: np.ndarray) -> None:
     finite = draws_S[np.isfinite(draws_S)]
     if len(finite) > ENOUGH * len(draws_S):
         low, high = np.percentile(finite, [2.5, 97.5])
-        found.setdefault(name, []).append(float(high - low) / 2)
+        widths.setdefault(name, []).append(float(high - low) / 2)
 
 
 def _table(runs: list[dict[str, Any]]) -> Runs:
@@ -103,7 +103,7 @@ def _table(runs: list[dict[str, Any]]) -> Runs:
 
 def _laws(table: Runs) -> dict[str, Law]:
     """A law for each objective that has three sizes at two budgets or more."""
-    found: dict[str, Law] = {}
+    laws: dict[str, Law] = {}
     middles = {name: _middles(table.of(name)) for name in table.names}
     middles = {name: (flops_K, params_K) for name, (flops_K, params_K) in middles.items() if len(flops_K) > 1}
     # Losses are told by the compute of an ARM: an MDM's by a sixteenth of its own.
@@ -113,8 +113,8 @@ def _laws(table: Runs) -> dict[str, Law]:
         own = table.of(name)
         cost = Cost.of_runs(own.flops, own.params, own.tokens)
         above = ABOVE * math.exp(-LOSS_EXPONENT * (float(equal[name].mean()) - start))
-        found[name] = _law(np.log(flops_K), np.log(params_K), cost, above)
-    return found
+        laws[name] = _law(np.log(flops_K), np.log(params_K), cost, above)
+    return laws
 
 
 def _middles(runs: Runs) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from unmask.style import SOFT
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -17,12 +19,17 @@ if TYPE_CHECKING:
 
 def legend_below(figure: Figure, *several: Axes) -> None:
     """One legend under all panels, where it covers nothing."""
-    found: dict[str, Any] = {}
+    entries: dict[str, Any] = {}
     for axes in several:
         handles, labels = axes.get_legend_handles_labels()
-        found |= dict(zip(labels, handles, strict=True))
-    columns = len(found) if len(found) < 5 else 3
-    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=columns, fontsize=9)
+        entries |= dict(zip(labels, handles, strict=True))
+    columns = len(entries) if len(entries) < 5 else 3
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, fontsize=9)
+
+
+def note(axes: Axes, words: str, at: tuple[float, float], shift: tuple[float, float], **more: Any) -> None:
+    """Small words beside a point, so many points off."""
+    axes.annotate(words, at, xytext=shift, textcoords="offset points", fontsize=8.5, color=SOFT, **more)
 
 
 def log_axis(axes: Axes, label: str) -> None:

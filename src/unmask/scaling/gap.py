@@ -52,8 +52,8 @@ def gap_rows(a: Side, b: Side, why: dict[str, str] | None = None) -> list[dict[s
     why = dict(why or {})
     rows = _overlap(a, b) or [_none("overlap", why.get("overlap", "no loss was reached by the minima of both"))]
     for form in FORMS[1:]:
-        found = [row for axis, other in ((a, b), (b, a)) for row in _lines(axis, other, form, axis is a)]
-        rows += found or [_none(form, why.get(form, "one of the two has no such fit"))]
+        lines = [row for axis, other in ((a, b), (b, a)) for row in _lines(axis, other, form, axis is a)]
+        rows += lines or [_none(form, why.get(form, "one of the two has no such fit"))]
     return rows
 
 
@@ -78,8 +78,8 @@ def _overlap(a: Side, b: Side) -> list[dict[str, Any]]:
             if axis.drawn_minima is not None and other.drawn_minima is not None:
                 theirs_SK, mine_S = other.drawn_minima.loss[:, theirs], axis.drawn_minima.loss[:, k]
                 draws = np.exp(sign * (_at_loss(other.minima.log_flops_K[theirs], theirs_SK, mine_S) - log_c))
-            found = estimate(np.exp(gap), draws)
-            rows.append(_row(axis.minima.flops_K[k], axis.name, "overlap", found, True))
+            figure = estimate(np.exp(gap), draws)
+            rows.append(_row(axis.minima.flops_K[k], axis.name, "overlap", figure, True))
     return rows
 
 
@@ -95,8 +95,8 @@ def _at_loss(log_flops_K: np.ndarray, loss_SK: np.ndarray, loss_S: np.ndarray) -
     high, low = loss_SK[rows, k], loss_SK[rows, k + 1]
     with np.errstate(all="ignore"):
         share = (high - loss_S) / (high - low)
-    found = log_flops_K[k] + share * (log_flops_K[k + 1] - log_flops_K[k])
-    return np.where(high > low, found, np.nan)
+    crossing = log_flops_K[k] + share * (log_flops_K[k + 1] - log_flops_K[k])
+    return np.where(high > low, crossing, np.nan)
 
 
 def _lines(axis: Side, other: Side, form: str, axis_is_a: bool) -> list[dict[str, Any]]:
@@ -135,25 +135,17 @@ def _ratio(
     mine: Any, theirs: Any, cost: Cost, other: Cost, flops_C: np.ndarray, sign: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(C_B / C_A, the other objective's compute) at computes of one axis, [..., C]."""
-    if isinstance(mine, Lines):
-        loss = mine.loss(flops_C)
-        with np.errstate(all="ignore"):
-            needed = _paired(theirs.flops_at, loss)
-    else:
-        loss = mine.optimum(flops_C, cost).loss
-        needed = _paired(lambda value: theirs.flops_at(value, other), loss)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # each resample at its own losses
+        if isinstance(mine, Lines):
+            needed = theirs.flops_at(mine.loss(flops_C))
+        else:
+            needed = theirs.flops_at(mine.optimum(flops_C, cost).loss, other)
         return (needed / flops_C) ** sign, needed
-
-
-def _paired(flops_at: Any, loss: np.ndarray) -> np.ndarray:
-    """Each resample at its own losses."""
-    return np.asarray(flops_at(loss), float)
 
 
 def _within(flops: float, span: tuple[float, float]) -> bool:
     return bool(span[0] * (1 - EDGE) <= flops <= span[1] * (1 + EDGE))
 
 
-def _row(flops: float, axis: str, form: str, found: dict[str, Any], inside: bool) -> dict[str, Any]:
-    return {"flops": float(flops), "axis": axis, "form": form, **found, "inside": bool(inside)}
+def _row(flops: float, axis: str, form: str, figure: dict[str, Any], inside: bool) -> dict[str, Any]:
+    return {"flops": float(flops), "axis": axis, "form": form, **figure, "inside": bool(inside)}

@@ -1,7 +1,7 @@
 """Approach 2: a parabola of L in log N at every budget, then power laws of its lowest points in C.
 
-    found = fit_parabolas(runs)                     # Minima of the runs
-    lines = fit_lines(found)                        # Lines: N* = k C^a, D* = k C^b, L* = k C^c, and FLOPs a token
+    minima = fit_parabolas(runs)                    # Minima of the runs
+    lines = fit_lines(minima)                       # Lines: N* = k C^a, D* = k C^b, L* = k C^c, and FLOPs a token
     drawn = fit_lines(fit_parabolas(runs, losses_SR, weights_SR))   # the same for every resample
 
 Hoffmann et al. 2022 (arXiv 2203.15556), section 3.2, as Nie et al. 2025 (arXiv 2410.18514) use it: no irreducible loss
@@ -89,10 +89,10 @@ class Lines:
         """The compute at which L* is this loss, [S, C]; nan where losses do not fall."""
         exponent = np.asarray(self.loss_exponent)[..., None]
         with np.errstate(all="ignore"):
-            found = (np.atleast_1d(np.asarray(loss, float)) / np.asarray(self.loss_coefficient)[..., None]) ** (
+            flops = (np.atleast_1d(np.asarray(loss, float)) / np.asarray(self.loss_coefficient)[..., None]) ** (
                 1 / exponent
             )
-        return np.where(exponent < 0, found, np.nan)
+        return np.where(exponent < 0, flops, np.nan)
 
 
 def budgets_of(flops_R: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +127,8 @@ def fit_parabolas(
     columns = []
     for place, k in enumerate(kept):
         here = index_R == k
-        x, middle, half = x_R[here], _middle(x_R[here]), _half(x_R[here])
+        x = x_R[here]
+        middle, half = float(x.max() + x.min()) / 2, float(x.max() - x.min()) / 2
         design = np.stack([np.ones_like(x), (x - middle) / half, ((x - middle) / half) ** 2], axis=1)
         coefficients = _weighted_least_squares(design, losses[:, here], weights[:, here])
         columns.append(_vertices(coefficients, middle, half))
@@ -137,11 +138,11 @@ def fit_parabolas(
     log_n, loss, opens, spans = (np.stack(part, axis=-1) for part in zip(*columns, strict=True))
     log_c = np.log(flops_all[kept])
     log_cost = cost.log(log_n)
-    found = {"log_params": log_n, "log_tokens": log_c - log_cost, "log_cost": log_cost, "loss": loss}
-    found |= {"opens": opens, "spans": spans}
+    parts = {"log_params": log_n, "log_tokens": log_c - log_cost, "log_cost": log_cost, "loss": loss}
+    parts |= {"opens": opens, "spans": spans}
     if losses_SR is None:
-        found = {name: part[0] for name, part in found.items()}
-    return Minima(log_flops_K=log_c, fitted_R=fitted_R, budget_R=budget_R, leverage_R=leverage_R, **found)
+        parts = {name: part[0] for name, part in parts.items()}
+    return Minima(log_flops_K=log_c, fitted_R=fitted_R, budget_R=budget_R, leverage_R=leverage_R, **parts)
 
 
 def fit_lines(minima: Minima, all_that_open: bool = False) -> Lines | None:
@@ -176,14 +177,6 @@ def _line(x_K: np.ndarray, y: np.ndarray, counts: np.ndarray) -> tuple[np.ndarra
     return slope, mean_y - slope * mean_x
 
 
-def _middle(x: np.ndarray) -> float:
-    return float((x.max() + x.min()) / 2)
-
-
-def _half(x: np.ndarray) -> float:
-    return float((x.max() - x.min()) / 2)
-
-
 def _weighted_least_squares(design_RP: np.ndarray, losses_SR: np.ndarray, weights_SR: np.ndarray) -> np.ndarray:
     """[S, P]; nan where a resample's weights leave fewer runs than it takes."""
     weighted = np.einsum("rp,sr,rq->spq", design_RP, weights_SR, design_RP)
@@ -191,9 +184,9 @@ def _weighted_least_squares(design_RP: np.ndarray, losses_SR: np.ndarray, weight
     scale = np.einsum("spp->s", weighted) + 1e-300
     sound = np.linalg.det(weighted / scale[:, None, None]) > 1e-9
     weighted[~sound] = np.eye(design_RP.shape[1])
-    found = np.linalg.solve(weighted, right[:, :, None])[:, :, 0]
-    found[~sound] = np.nan
-    return found
+    solution = np.linalg.solve(weighted, right[:, :, None])[:, :, 0]
+    solution[~sound] = np.nan
+    return solution
 
 
 def _vertices(coefficients_SP: np.ndarray, middle: float, half: float) -> tuple[np.ndarray, ...]:

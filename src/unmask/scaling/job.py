@@ -99,10 +99,10 @@ class Job:
     def _refuse_other_type(self, trunk: str) -> None:
         """Raises `UserError` where a branch would be of another type than its trunk."""
         record = read_record(self.sweep.folder(trunk))
-        found = self.precision if record is None else record.settings.get("precision")
-        if found != self.precision:
-            where = self.sweep.folder(trunk)
-            raise UserError(f"its trunk {trunk} is in {found}, not {self.precision}; delete {where} to train it again")
+        recorded = self.precision if record is None else record.settings.get("precision")
+        if recorded != self.precision:
+            mend = f"delete {self.sweep.folder(trunk)} to train it again"
+            raise UserError(f"its trunk {trunk} is in {recorded}, not {self.precision}; {mend}")
 
     def _spawn(self, asked: dict[str, Any]) -> None:
         self._stdout = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
@@ -135,9 +135,9 @@ class Job:
     def _ended(self, status: int) -> None:
         if status == 0:
             self._stdout.seek(0)
-            found = json.loads(self._stdout.read())
-            if found["score"] is not None:  # no trunk
-                self.sweep.append(self._row(found["trained"], found["score"]))
+            answer = json.loads(self._stdout.read())
+            if answer["score"] is not None:  # no trunk
+                self.sweep.append(self._row(answer["trained"], answer["score"]))
             self.sweep.clear(self.run.name)
             self._close("done")
         elif self._stopping:
@@ -161,10 +161,7 @@ class Job:
         return {
             "name": run.name,
             "state": "finished" if run.fitted else "aside",  # laws are fitted to finished ones
-            "part": run.part,
-            "objective": run.objective,
-            "size": run.size,
-            "seed": run.seed,
+            **{field: getattr(run, field) for field in ("part", "objective", "size", "seed")},
             "flops": run.budget or run.flops,  # what was asked for, so that all runs of a budget have the same
             "flops_exact": run.flops,
             "flops_6nd": run.flops_6nd,
@@ -172,23 +169,13 @@ class Job:
             "flops_per_token": run.flops_per_token,
             "params": run.params,
             "tokens": trained["tokens"],
-            "loss": score.pop("loss"),
-            "se": score.pop("se"),
-            "plateau": score.pop("plateau"),
-            "steps": run.steps,
-            "epochs": run.epochs,
+            **{field: score.pop(field) for field in ("loss", "se", "plateau")},
+            **{field: getattr(run, field) for field in ("steps", "epochs", "subset", "trunk")},
             "unique_tokens": run.unique_tokens or None,
-            "subset": run.subset,
-            "trunk": run.trunk,
             "forked_at": run.forked_at or None,
-            "lr": run.lr,
-            "batch": run.batch,
-            "batch_tokens": run.batch_tokens,
-            "warmup": run.warmup,
-            "recipe": run.recipe,
+            **{field: getattr(run, field) for field in ("lr", "batch", "batch_tokens", "warmup", "recipe", "compile")},
             "type": self.precision,
             "planned_type": run.precision,
-            "compile": run.compile,
             "threads": self._threads,
             "skipped": trained["skipped"],
             "seconds": round(seconds, 1),

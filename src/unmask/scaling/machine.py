@@ -14,9 +14,9 @@ from unmask.provenance import machine as facts
 
 def machine() -> str:
     """Processor and cores, or the GPU; no name of the host."""
-    found = facts()
-    model = torch.cuda.get_device_name() if torch.cuda.is_available() else found["cpu"] or found["architecture"]
-    return f"{model}, {found['cores']} cores"
+    known = facts()
+    model = torch.cuda.get_device_name() if torch.cuda.is_available() else known["cpu"] or known["architecture"]
+    return f"{model}, {known['cores']} cores"
 
 
 def has_type(precision: str) -> bool:

@@ -11,11 +11,11 @@ import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from unmask.errors import UserError
 from unmask.files import check_writable
-from unmask.options import NEEDED, Options, Result, argument, option
+from unmask.options import NEEDED, Options, argument, option
 
 MOST_RESAMPLES = 100_000
 
@@ -23,6 +23,8 @@ MOST_RESAMPLES = 100_000
 @dataclass(frozen=True)
 class PlanOptions(Options):
     """Which runs, how long each, what they cost; what is not given is as the plan says, or the default."""
+
+    does = "unmask.scaling.plan:plan"
 
     plan: str | None = argument("PLAN", "a plan, or its settings, to read and extend", None)
     data: str | None = option(None, "prepared data", metavar="FOLDER")
@@ -47,12 +49,6 @@ class PlanOptions(Options):
         if any(given.values()) and (missing := [name for name, value in given.items() if not value]):
             raise UserError(f"{missing[0]} is missing: a part needs {', '.join(given)}", field=missing[0][2:])
 
-    def run(self) -> Result:
-        from unmask.scaling.plan import in_words, plan
-
-        made = plan(self)
-        return Result(made, in_words(made))
-
 
 @dataclass(frozen=True)
 class OfSweep(Options):
@@ -67,16 +63,14 @@ class OfSweep(Options):
 class StatusOptions(OfSweep):
     """Where a sweep stands."""
 
-    def run(self) -> Result:
-        from unmask.scaling.status import in_words, status
-
-        standing = status(self)
-        return Result(standing, in_words(standing))
+    does = "unmask.scaling.status:status"
 
 
 @dataclass(frozen=True)
 class RunOptions(OfSweep):
     """Runs a plan: skips the finished, resumes the cut, sets the failed aside."""
+
+    does = "unmask.scaling.run:run"
 
     jobs: int | None = option(None, "runs at a time; by default the plan's", least=1)
     threads: int | None = option(None, "of each; by default the plan's", least=1)
@@ -93,19 +87,13 @@ class RunOptions(OfSweep):
         if self.ray and importlib.util.find_spec("ray") is None:
             raise UserError("--ray needs the package ray; pip install 'unmask[scale]', or leave out --ray", field="ray")
 
-    def run(self) -> Result:
-        from unmask.scaling.run import in_words, run
-
-        ran = run(self)
-        return Result(ran, in_words(ran), 128 + ran["signal"] if ran.get("signal") else 0)
-
 
 def shard_of(text: str) -> tuple[int, int]:
     """(i, n) of `i/n`, i from 1."""
-    found = re.fullmatch(r"(\d+)/(\d+)", text)
-    if found is None or not 1 <= int(found[1]) <= int(found[2]):
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
         raise UserError(f"--shard is {text!r}; give I/N with I from 1 to N, as 3/8", field="shard")
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +111,8 @@ class OfFit(Options):
 class FitOptions(OfFit):
     """Laws of a sweep's losses with intervals, and the compute gap of two objectives."""
 
+    does = "unmask.scaling.fit:scale_fit"
+
     runs: str = argument("RUNS", "a CSV (objective, flops, params, loss), a sweep, or TensorBoard logs")
     out: str | None = option(None, "the result as JSON, with draws, for scale predict", metavar="FILE")
 
@@ -130,17 +120,12 @@ class FitOptions(OfFit):
         """Raises `UserError` where the result could not be written."""
         check_writable([self.out])
 
-    def run(self) -> Result:
-        from unmask.scaling.fit import scale_fit
-        from unmask.scaling.fit_words import in_words
-
-        fitted = scale_fit(self)
-        return Result(fitted, in_words(fitted))
-
 
 @dataclass(frozen=True)
 class ReportOptions(OfFit):
     """The fit as a page with pictures, the published gaps beside it."""
+
+    does = "unmask.scaling.report:scale_report"
 
     runs: str = argument("RUNS", "as for scale fit")
     out: str = option(NEEDED, "report.html, fit.json, and pictures as PNG and SVG", metavar="FOLDER")
@@ -160,16 +145,12 @@ class ReportOptions(OfFit):
             raise UserError(f"--out {out} is a file; give a folder", field="out")
         check_writable([out / "report.html"] if out.is_dir() else [out])
 
-    def run(self) -> Result:
-        from unmask.scaling.report import in_words, scale_report
-
-        reported = scale_report(self)
-        return Result(reported, in_words(reported))
-
 
 @dataclass(frozen=True)
 class PredictOptions(Options):
     """Optimal size, tokens and loss of a budget, or of what else is given."""
+
+    does = "unmask.scaling.predict:scale_predict"
 
     flops: float | None = option(None, "a budget, such as 1e21", above=0)
     loss: float | None = option(None, "nats a token: the compute it takes", above=0)
@@ -194,9 +175,3 @@ class PredictOptions(Options):
         if self.unique is not None and self.loss is not None:
             mend = "give --flops, or --params and --tokens"
             raise UserError(f"--unique does not go with --loss; {mend}", field="unique")
-
-    def run(self) -> Result:
-        from unmask.scaling.predict import in_words, scale_predict
-
-        predicted: dict[str, Any] = scale_predict(self)
-        return Result(predicted, in_words(predicted))

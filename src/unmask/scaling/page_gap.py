@@ -27,19 +27,19 @@ def gap_section(view: dict[str, Any]) -> str:
     if view["pair"] is None:
         return ""
     first, second = (escape(name.upper()) for name in view["pair"])
-    told = (
+    intro = (
         f"<p>How many times the compute of the {first} the {second} takes to reach the same loss. <b>{BOUND}</b>, so "
         "what it lacks in likelihood is at most this. Grey: extrapolated, one of the two was not run at the compute "
         "it takes.</p>"
     )
     whys = {row["why"] for row in view["gap"] if row["flops"] is None and row.get("why")}
     reasons = "".join(f'<p class="soft">{escape(why)}</p>' for why in sorted(whys))
-    return told + gap_tables(view["gap"]) + reasons + beside_section(view)
+    return intro + gap_tables(view["gap"]) + reasons + beside_section(view)
 
 
 def gap_tables(rows: list[dict[str, Any]]) -> str:
     """One an axis: a line a compute, a column a form."""
-    found = []
+    tables = []
     rows = [row for row in rows if row["flops"] is not None]
     forms = [form for form in COLUMNS if any(row["form"] == form for row in rows)]
     for axis in dict.fromkeys(row["axis"] for row in rows):
@@ -49,8 +49,8 @@ def gap_tables(rows: list[dict[str, Any]]) -> str:
             [power(math.exp(place)), *(gap_cell(by_place.get((place, form))) for form in forms)] for place in places
         ]
         head = [f"at {axis.upper()} compute", *(COLUMNS[form] for form in forms)]
-        found.append(f"<p></p>{table(head, lines, numbers=range(1, len(head)))}")
-    return "".join(found)
+        tables.append(f"<p></p>{table(head, lines, numbers=range(1, len(head)))}")
+    return "".join(tables)
 
 
 def gap_cell(row: dict[str, Any] | None) -> str:
@@ -67,10 +67,10 @@ def gap_cell(row: dict[str, Any] | None) -> str:
 
 def beside_section(view: dict[str, Any]) -> str:
     """The gaps of other sweeps by the same estimators, and those printed without runs."""
-    found = [f"<h3>Beside it, what others measured</h3><p class=soft>{BOUND} there too.</p>"]
+    parts = [f"<h3>Beside it, what others measured</h3><p class=soft>{BOUND} there too.</p>"]
     for other in view["beside"]:
         notes = "".join(f'<p class="soft">{escape(note)}</p>' for note in other["notes"])
         rows = [row for row in other["gap"] if row["flops"] <= 1.01 * other["until"]]
-        found.append(f"<p><b>{escape(other['name'])}</b></p>{notes}{gap_tables(rows)}")
-    found += [f"<p>{escape(who)}: <b>{value:g}x</b> ({escape(what)}).</p>" for who, value, what in view["printed"]]
-    return "".join(found)
+        parts.append(f"<p><b>{escape(other['name'])}</b></p>{notes}{gap_tables(rows)}")
+    parts += [f"<p>{escape(who)}: <b>{value:g}x</b> ({escape(what)}).</p>" for who, value, what in view["printed"]]
+    return "".join(parts)

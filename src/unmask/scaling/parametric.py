@@ -11,7 +11,7 @@ E, since an ARM's loss and the bound of an MDM with exact conditionals have the 
 
 Starts: shares of E in the smallest loss, of N's term in what is left, and exponents; each start passes through the mean
 of the losses. Every start is minimised (`huber.py`); the best one counts. Resamples of a bootstrap start from
-there, which `check_starts` compares with the whole grid.
+there (a test compares that with the whole grid).
 
 Shapes: S resamples or starts, R runs.
 """
@@ -88,16 +88,6 @@ def fit_laws(
     return LawFit(laws, draws, float(value_S[best]), problem, theta_SP[best], starts_SP)
 
 
-def check_starts(fit: LawFit, log_loss_SR: np.ndarray, weights_SR: np.ndarray, tolerance: float = 1e-4) -> float:
-    """Share of these resamples in which the best of the whole grid is no better than the start that all share."""
-    same = 0
-    for log_loss_R, weights_R in zip(log_loss_SR, weights_SR, strict=True):
-        warm = fit.problem.minimise(fit.theta_P[None], log_loss_R, weights_R)[1][0]
-        grid = fit.problem.minimise(fit.starts_SP, log_loss_R, weights_R)[1].min()
-        same += bool(warm <= grid * (1 + tolerance))
-    return same / len(log_loss_SR)
-
-
 class _Design:
     """The matrices of a problem: terms A, B (a constant and a slope an objective, centred) and E (one for all)."""
 
@@ -123,8 +113,8 @@ class _Design:
         best = []
         for name in self.names:
             alone = _Design({name: self.points[name]}, self.with_e)
-            found, value_S = alone.problem.minimise(alone.starts(), np.log(self.points[name].loss_R))
-            best.append(found[np.argsort(value_S)])
+            solutions, value_S = alone.problem.minimise(alone.starts(), np.log(self.points[name].loss_R))
+            best.append(solutions[np.argsort(value_S)])
         pairs = []
         floors = [min(float(p.loss_R.min()) for p in self.points.values()) * share for share in SHARES_OF_E]
         for floor in [*floors, *(float(np.exp(b[0, 4])) for b in best if self.with_e)]:
@@ -140,15 +130,15 @@ class _Design:
         return self._own_starts(self.points[name], [min(floor / float(self.points[name].loss_R.min()), 0.98)])
 
     def _own_starts(self, points: Points, shares: tuple[float, ...] | list[float] = SHARES_OF_E) -> np.ndarray:
-        found = []
+        starts = []
         for share, of_a, alpha, beta in itertools.product(
             shares if self.with_e else (0.0,), SHARES_OF_A, EXPONENTS, EXPONENTS
         ):
             floor = share * float(points.loss_R.min())
             rest = float(points.loss_R.mean()) - floor
             start = [np.log(rest * of_a), alpha, np.log(rest * (1 - of_a)), beta]
-            found.append([*start, np.log(floor)] if self.with_e else start)
-        return np.array(found)
+            starts.append([*start, np.log(floor)] if self.with_e else start)
+        return np.array(starts)
 
     def law(self, name: str, theta: np.ndarray) -> Law:
         """Parameters [..., P] as a law of one objective."""

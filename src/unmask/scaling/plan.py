@@ -20,6 +20,7 @@ from unmask.scaling.options import PlanOptions
 from unmask.scaling.parts import Part, Spec, check, read_part
 from unmask.scaling.plan_file import Plan, listed, read_spec, write_plan
 from unmask.scaling.runs import Facts, PlannedRun, planned_runs
+from unmask.terminal import aligned
 
 
 def plan(options: PlanOptions) -> dict[str, Any]:
@@ -110,10 +111,7 @@ def expected(made: Plan) -> dict[str, float]:
 def summary(made: Plan, out: str | None) -> dict[str, Any]:
     """The plan as JSON values: parts with their sums, runs, hours."""
     spec, runs = made.spec, made.runs
-    parts = []
-    for part in spec.parts:
-        own = [run for run in runs if run.part == part.part]
-        parts.append(part_summary(part, own, spec.jobs))
+    parts = [part_summary(part, [run for run in runs if run.part == part.part], spec.jobs) for part in spec.parts]
     seconds = [run.seconds for run in runs if run.seconds is not None]
     return {
         "schema_version": 1,
@@ -121,11 +119,7 @@ def summary(made: Plan, out: str | None) -> dict[str, Any]:
         "data": spec.data or None,
         "data_tokens": made.facts.tokens,
         "vocab": made.facts.vocab,
-        "context": spec.context,
-        "flops_rule": spec.flops_rule,
-        "precision": spec.precision,
-        "jobs": spec.jobs,
-        "threads": spec.threads,
+        **{name: getattr(spec, name) for name in ("context", "flops_rule", "precision", "jobs", "threads")},
         "runs": [run.to_dict() for run in runs],
         "parts": parts,
         "repeating": [run.name for run in runs if run.epochs is not None and run.epochs > 1],
@@ -151,35 +145,35 @@ def part_summary(part: Part, own: list[PlannedRun], jobs: int) -> dict[str, Any]
     }
 
 
-def in_words(found: dict[str, Any]) -> str:
+def in_words(planned: dict[str, Any]) -> str:
     """Two tables: runs by grid point, and parts with their sums."""
     head = ("run", "N", "exact/6N", "D", "steps", "batch", "lr", "epochs", "seconds")
-    rows: list[tuple[str, ...]] = [head, *(_row(run) for run in found["runs"])]
-    lines = _table(rows)
+    rows: list[tuple[str, ...]] = [head, *(_row(run) for run in planned["runs"])]
+    lines = aligned(rows, right=True)
     lines.append("")
     parts: list[tuple[str, ...]] = [("part", "runs", "FLOPs exact", "by 6ND", "D most", "epochs", "hours", "")]
-    for part in found["parts"]:
+    for part in planned["parts"]:
         hours = "" if part["hours"] is None else f"{part['hours']:.2f}"
         epochs = "" if part["most_epochs"] is None else f"{part['most_epochs']:.2f}"
         note = "" if part["fitted"] else "not fitted"
         sums = (f"{part['flops']:.3g}", f"{part['flops_6nd']:.3g}", f"{part['tokens'][1] / 1e6:.2f}M")
         parts.append((part["part"], str(part["runs"]), *sums, epochs, hours, note))
-    lines += _table(parts)
+    lines += aligned(parts, right=True)
     lines.append("")
-    compiled = sum(run["compile"] for run in found["runs"])
-    made = f"{found['precision']} ({compiled} compiled)"
+    compiled = sum(run["compile"] for run in planned["runs"])
+    made = f"{planned['precision']} ({compiled} compiled)"
     lines.append(
-        f"{len(found['runs'])} runs of context {found['context']}, vocabulary {found['vocab']}, in {made}, "
-        f"{found['jobs']} at a time x {found['threads']} threads; budgets by {found['flops_rule']} FLOPs"
+        f"{len(planned['runs'])} runs of context {planned['context']}, vocabulary {planned['vocab']}, in {made}, "
+        f"{planned['jobs']} at a time x {planned['threads']} threads; budgets by {planned['flops_rule']} FLOPs"
     )
-    if found["repeating"]:
-        there = f"{found['data_tokens']:,} tokens" if found["data_tokens"] else "their tokens"
-        lines.append(f"{len(found['repeating'])} run(s) see {there} more than once (epochs above 1)")
-    hours = (
-        "times are not measured; add --seconds 5" if found["hours"] is None else f"{found['hours']:.1f} hours in all"
-    )
-    lines.append(hours + ("" if found["out"] is None else f"; written to {found['out']}"))
-    for name, value in found["expected"].items():
+    if planned["repeating"]:
+        there = f"{planned['data_tokens']:,} tokens" if planned["data_tokens"] else "their tokens"
+        lines.append(f"{len(planned['repeating'])} run(s) see {there} more than once (epochs above 1)")
+    hours = "times are not measured; add --seconds 5"
+    if planned["hours"] is not None:
+        hours = f"{planned['hours']:.1f} hours in all"
+    lines.append(hours + ("" if planned["out"] is None else f"; written to {planned['out']}"))
+    for name, value in planned["expected"].items():
         lines.append(f"expected half-width (95%) of {name}: ±{value:.3g}")
     return "\n".join(lines)
 
@@ -192,12 +186,3 @@ def _row(run: dict[str, Any]) -> tuple[str, ...]:
     return (run["name"], *sizes, f"{run['batch']}x{run['context']}", f"{run['lr']:g}", epochs, seconds)
 
 
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines

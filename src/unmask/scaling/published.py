@@ -49,12 +49,12 @@ class Minimum:
 
 def paper_minima(objective: str) -> list[Minimum]:
     """The paper's, of `arm` or `mdm`, by ascending budget; tokens by 6 N D."""
-    found = []
+    minima = []
     for flops, arm, mdm in PAPER_TABLE:
         millions, loss = {"arm": arm, "mdm": mdm}[objective]
         params = millions * 1e6
-        found.append(Minimum(flops, params, flops / (6 * params), loss))
-    return found
+        minima.append(Minimum(flops, params, flops / (6 * params), loss))
+    return minima
 
 
 def paper_line(objective: str, which: str) -> PowerLine:

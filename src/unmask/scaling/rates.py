@@ -42,8 +42,8 @@ def measured(spec: Spec, runs: list[PlannedRun], seconds: float) -> tuple[Spec, 
         recipe = replace(middle, precision="fp32", trunk=None).recipe_for(
             spec.data, os.path.join(spec.data, ".unused"), spec.threads
         )
-        found = fastest(recipe, spec.jobs * spec.threads, seconds, total_tokens=tokens, say=say)
-        arms[key] = layout(found.arms, spec)
+        search = fastest(recipe, spec.jobs * spec.threads, seconds, total_tokens=tokens, say=say)
+        arms[key] = layout(search.arms, spec)
     if spec.precision == "auto":
         spec = replace(spec, precision=best_type(runs, arms))
     return spec, [timed(spec, run, arms[run.objective, run.size]) for run in runs]
@@ -52,18 +52,16 @@ def measured(spec: Spec, runs: list[PlannedRun], seconds: float) -> tuple[Spec, 
 def layout(arms: Sequence[Arm], spec: Spec) -> list[Arm]:
     """Those of the plan's processes and threads."""
     return [
-        arm
-        for arm in arms
-        if (arm.processes, arm.threads) == (spec.jobs, spec.threads) and arm.tokens_per_second
+        arm for arm in arms if (arm.processes, arm.threads) == (spec.jobs, spec.threads) and arm.tokens_per_second
     ]  # fmt: skip
 
 
 def best_type(runs: Sequence[PlannedRun], arms: dict[Key, list[Arm]]) -> str:
     """The type in which all runs together take least."""
-    shared = set.intersection(*({arm.precision for arm in found} for found in arms.values()))
+    shared = set.intersection(*({arm.precision for arm in several} for several in arms.values()))
 
     def total(precision: str) -> float:
-        own = {key: [arm for arm in found if arm.precision == precision] for key, found in arms.items()}
+        own = {key: [arm for arm in several if arm.precision == precision] for key, several in arms.items()}
         return sum(
             min(arm.run_seconds(run.tokens * run.own_share) for arm in own[run.objective, run.size]) for run in runs
         )

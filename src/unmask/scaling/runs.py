@@ -308,9 +308,9 @@ def _run(spec: Spec, part: Part, facts: Facts, point: Point, of_batch: float | N
 
 def recipe_keys(spec: Spec, part: Part) -> dict[str, Any]:
     """What the plan says of the recipe beside its rules, by dotted key; how masks are drawn is no matter of an ARM."""
-    found = {**flat(spec.recipe), **flat(part.recipe)}
+    keys = {**flat(spec.recipe), **flat(part.recipe)}
     masks = ("objective.masking", "objective.weighting", "objective.schedule", "objective.epsilon")
-    return {key: value for key, value in found.items() if part.objective == "mdm" or key not in masks}
+    return {key: value for key, value in keys.items() if part.objective == "mdm" or key not in masks}
 
 
 def objective_of(part: Part, recipe: dict[str, Any]) -> ObjectiveConfig:

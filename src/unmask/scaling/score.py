@@ -46,20 +46,20 @@ def score(
     windows_NT = validation_windows(held_out, context, scoring["sequences"])
     starts_N = window_starts(held_out, context, scoring["sequences"])
     model = load(weights)
-    found = corpus_bound(model, windows_NT, draws=scoring["draws"], seed=scoring["seed"])
+    bound = corpus_bound(model, windows_NT, draws=scoring["draws"], seed=scoring["seed"])
     entropy = known_entropy(entropy_file, data)
     for name in (WEIGHTS, TOKENIZER, CONFIG):  # the last one makes it a model folder
         if (weights / name).is_file() and weights != folder:
             shutil.copyfile(weights / name, folder / f".{name}.partial")
             os.replace(folder / f".{name}.partial", folder / name)
     return {
-        "loss": found.nats_per_token,
-        "se": found.se,
+        "loss": bound.nats_per_token,
+        "se": bound.se,
         "plateau": learned_at(read_records(folder), entropy),
         "unigram": entropy,
-        "method": found.method,
-        "is_bound": found.is_bound,
-        "sources": by_source(data, starts_N, found.token_nats_NT),
+        "method": bound.method,
+        "is_bound": bound.is_bound,
+        "sources": by_source(data, starts_N, bound.token_nats_NT),
         "protocol": protocol(windows_NT, scoring),
         "machine": machine(),
         "scoring_seconds": round(time.monotonic() - began, 1),
@@ -87,6 +87,6 @@ def known_entropy(cache: Path, data: str) -> float:
     """The unigram's entropy over the training tokens, counted once a sweep."""
     if cache.is_file():
         return float(json.loads(cache.read_text(encoding="utf-8"))["nats"])
-    found = unigram_entropy(TokenData(data, "train"))
-    write_whole(cache, json.dumps({"nats": found}) + "\n")
-    return found
+    nats = unigram_entropy(TokenData(data, "train"))
+    write_whole(cache, json.dumps({"nats": nats}) + "\n")
+    return nats

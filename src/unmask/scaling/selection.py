@@ -46,10 +46,10 @@ def exclude(runs: Runs, conditions: Sequence[str]) -> tuple[Runs, list[LeftOut]]
 
 
 def _met(runs: Runs, part: str, words: str) -> np.ndarray:
-    found = CONDITION.fullmatch(part)
-    if found is None:
+    match = CONDITION.fullmatch(part)
+    if match is None:
         raise UserError(f"--exclude '{words}': '{part}' is no condition; write such as objective=mdm,flops<1e19")
-    name, sign, value = found.groups()
+    name, sign, value = match.groups()
     if name not in FIELDS:
         raise UserError(
             f"--exclude '{words}': there is no field '{name}'{nearest(name, FIELDS)}; one of {', '.join(FIELDS)}"
@@ -85,8 +85,8 @@ def exclude_plateau(runs: Runs, reference: str | None) -> tuple[Runs, list[LeftO
 
 def median_d0(runs: Runs) -> float | None:
     """Of the runs of one objective that say it."""
-    said = runs.plateau[np.isfinite(runs.plateau) & (runs.plateau > 0)]
-    return float(np.median(said)) if len(said) else None
+    known = runs.plateau[np.isfinite(runs.plateau) & (runs.plateau > 0)]
+    return float(np.median(known)) if len(known) else None
 
 
 def chosen_pair(names: Sequence[str], pair: Sequence[str] | None) -> tuple[tuple[str, str] | None, str | None]:

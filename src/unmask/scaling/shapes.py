@@ -36,8 +36,8 @@ class Shape:
 
     def fields(self) -> dict[str, Any]:
         """The keys of a recipe's `model` group."""
-        found = {"n_layer": self.n_layer, "n_head": self.n_head, "n_embd": self.n_embd}
-        return {**found, "intermediate_size": self.intermediate_size} if self.intermediate_size else found
+        fields = {"n_layer": self.n_layer, "n_head": self.n_head, "n_embd": self.n_embd}
+        return {**fields, "intermediate_size": self.intermediate_size} if self.intermediate_size else fields
 
     def config(self, objective: str, vocab_size: int, context: int) -> ModelConfig:
         sizes = {"vocab_size": vocab_size, "causal": objective == "arm", "block_size": context}
@@ -46,8 +46,8 @@ class Shape:
 
 def shape_of(name: str) -> Shape:
     """Of `96x3`, `96/3` or a preset such as `6M`. Raises `UserError` for anything else."""
-    if (found := NAME.fullmatch(name)) is not None:
-        width, layers = int(found[1]), int(found[2])
+    if (match := NAME.fullmatch(name)) is not None:
+        width, layers = int(match[1]), int(match[2])
         if width < HEAD_DIM or width % HEAD_DIM or layers < 1:
             raise UserError(f"size {name}: the width must be a multiple of {HEAD_DIM}, with one layer or more")
         return Shape(f"{width}x{layers}", layers, width // HEAD_DIM, width)

@@ -5,11 +5,11 @@ unmask scale status PLAN --out SWEEP
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
+from unmask.files import parse_json
 from unmask.scaling.options import StatusOptions
 from unmask.scaling.plan_file import read_plan
 from unmask.scaling.runs import PlannedRun
@@ -27,14 +27,18 @@ def status(options: StatusOptions) -> dict[str, Any]:
 def standing(sweep: Sweep) -> dict[str, Any]:
     """JSON values: counts by state, what runs and how far it is, what failed and why, hours left at the plan's jobs."""
     states, rows, runs = sweep.states(), sweep.rows(), sweep.plan.runs
-    counts = {state: sum(found == state for found in states.values()) for state in STATES}
+    counts = {state: list(states.values()).count(state) for state in STATES}
     running: list[dict[str, Any]] = [
-        {"name": run.name, "step": step_of_run(sweep.folder(run.name)), "steps": run.steps}
+        {"name": run.name, "step": int(last_record(sweep.folder(run.name)).get("step", 0)), "steps": run.steps}
         for run in runs
         if states[run.name] == "running"
     ]
-    steps = {found["name"]: found["step"] for found in running}
-    shares = {run.name: share_done(run, steps[run.name]) for run in runs if run.name in steps}
+    steps = {item["name"]: item["step"] for item in running}
+    shares = {  # of a run's own steps
+        run.name: max(0.0, (steps[run.name] - run.forked_at) / (run.steps - run.forked_at))
+        for run in runs
+        if run.name in steps
+    }
     left = seconds_left(runs, states, rows, shares)
     of_trunks = sum(last_record(sweep.folder(run.name)).get("seconds", 0) for run in runs if run.is_trunk)
     failed = {name: sweep.failure(name) for name, state in states.items() if state == "failed"}
@@ -75,16 +79,6 @@ def seconds_left(
     return total
 
 
-def share_done(run: PlannedRun, step: int) -> float:
-    """Of a run's own steps."""
-    return max(0.0, (step - run.forked_at) / (run.steps - run.forked_at))
-
-
-def step_of_run(folder: Path) -> int:
-    """The last step that a run's metrics tell of."""
-    return int(last_record(folder).get("step", 0))
-
-
 def last_record(folder: Path) -> dict[str, Any]:
     """The last whole line of a run's metrics; empty where there is none."""
     try:
@@ -96,22 +90,22 @@ def last_record(folder: Path) -> dict[str, Any]:
         return {}
     for line in reversed(lines):
         try:
-            found = json.loads(line)
+            record = parse_json(line)
         except ValueError:
             continue
-        if isinstance(found, dict) and "step" in found:
-            return found
+        if isinstance(record, dict) and "step" in record:
+            return record
     return {}
 
 
-def in_words(found: dict[str, Any]) -> str:
+def in_words(progress: dict[str, Any]) -> str:
     """The same for people."""
-    left = "" if found["hours_left"] is None else f", {found['hours_left']:.2f} h left on {found['jobs']} jobs"
-    counts = ", ".join(f"{found[state]} {state}" for state in STATES if found[state] or state == "done")
-    lines = [f"{found['sweep']}: {found['runs']} runs: {counts}{left}"]
-    lines += [f"  running  {run['name']}  step {run['step']:,} of {run['steps']:,}" for run in found["in_hand"]]
-    lines += [f"  cut      {name}  (resumed by `unmask scale run`)" for name in found["cuts"]]
-    lines += [f"  failed   {name}  {reason}" for name, reason in found["failures"].items()]
-    if found["marked"]:
-        lines.append(f"  {len(found['marked'])} run(s) in another type than planned (`planned_type` in the results)")
+    left = "" if progress["hours_left"] is None else f", {progress['hours_left']:.2f} h left on {progress['jobs']} jobs"
+    counts = ", ".join(f"{progress[state]} {state}" for state in STATES if progress[state] or state == "done")
+    lines = [f"{progress['sweep']}: {progress['runs']} runs: {counts}{left}"]
+    lines += [f"  running  {run['name']}  step {run['step']:,} of {run['steps']:,}" for run in progress["in_hand"]]
+    lines += [f"  cut      {name}  (resumed by `unmask scale run`)" for name in progress["cuts"]]
+    lines += [f"  failed   {name}  {reason}" for name, reason in progress["failures"].items()]
+    if progress["marked"]:
+        lines.append(f"  {len(progress['marked'])} run(s) in another type than planned (`planned_type` in the results)")
     return "\n".join(lines)

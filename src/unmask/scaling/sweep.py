@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from unmask.errors import UserError
-from unmask.files import write_whole
+from unmask.files import parse_json, write_whole
 from unmask.model.checkpoints import CHECKPOINTS, flaw, newest_checkpoint
 from unmask.scaling.plan_file import Plan
 from unmask.scaling.runs import PlannedRun
@@ -73,12 +73,12 @@ class Sweep:
 
     def _refuse_another_plan(self) -> None:
         """What all runs share must be the same, and each run that was begun must be in the plan as it was."""
-        found = read_json(self.path / SWEEP)
-        if not isinstance(found, dict) or found.get("schema_version") != SCHEMA_VERSION:
+        plan = read_json(self.path / SWEEP)
+        if not isinstance(plan, dict) or plan.get("schema_version") != SCHEMA_VERSION:
             raise UserError(f"{self.path / SWEEP} is not of this version's schema {SCHEMA_VERSION}; give another --out")
         words = {"data_sum": "data", "context": "context", "scoring": "scoring protocol"}
         for key, value in self.plan.base().items():
-            if found.get(key) != value:
+            if plan.get(key) != value:
                 raise UserError(
                     f"{self.path} is the sweep of another plan: its {words[key]} differs; give another --out"
                 )
@@ -96,10 +96,10 @@ class Sweep:
 
     def begun(self) -> dict[str, str]:
         """The digest of each run that any process ever took up."""
-        found = {}
+        names = {}
         for path in sorted((self.path / "claims").glob("*")) if (self.path / "claims").is_dir() else ():
-            found[path.name] = path.read_text(encoding="utf-8").strip()
-        return found
+            names[path.name] = path.read_text(encoding="utf-8").strip()
+        return names
 
     def folder(self, name: str) -> Path:
         return self.path / "runs" / name
@@ -146,7 +146,7 @@ class Sweep:
             whole = text.rfind(b"\n") + 1
             if whole < len(text):  # of a writer that was killed in the middle
                 file.truncate(whole)
-            if row["name"] in (found.get("name") for found in _lines(text[:whole], self.path / RESULTS)):
+            if row["name"] in (old.get("name") for old in _lines(text[:whole], self.path / RESULTS)):
                 return
             file.write(line)
             file.flush()
@@ -187,18 +187,18 @@ class Sweep:
     def states(self) -> dict[str, str]:
         """Of each run of the plan: done, running, failed, cut (begun, to be resumed) or waiting."""
         rows = self.rows()
-        found = {}
+        states = {}
         for run in self.plan.runs:
             held = run.is_trunk and self.held(run.name)
             if run.name in rows or (run.is_trunk and not held and not self.wanted(run, rows)):
-                found[run.name] = "done"
+                states[run.name] = "done"
             elif self.held(run.name):
-                found[run.name] = "running"
+                states[run.name] = "running"
             elif self.failure(run.name) is not None:
-                found[run.name] = "failed"
+                states[run.name] = "failed"
             else:
-                found[run.name] = "cut" if self.folder(run.name).exists() else "waiting"
-        return found
+                states[run.name] = "cut" if self.folder(run.name).exists() else "waiting"
+        return states
 
 
 def read_results(path: Path) -> dict[str, dict[str, Any]]:
@@ -207,19 +207,19 @@ def read_results(path: Path) -> dict[str, dict[str, Any]]:
         text = path.read_bytes()
     except FileNotFoundError:
         return {}
-    found: dict[str, dict[str, Any]] = {}
+    rows: dict[str, dict[str, Any]] = {}
     for row in _lines(text[: text.rfind(b"\n") + 1], path):
-        if (name := str(row["name"])) in found:
+        if (name := str(row["name"])) in rows:
             raise UserError(f"{path} has {name} twice; take one line away")
-        found[name] = row
-    return found
+        rows[name] = row
+    return rows
 
 
 def _lines(text: bytes, path: Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             row = None
         if not isinstance(row, dict) or "name" not in row:

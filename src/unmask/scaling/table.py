@@ -99,9 +99,9 @@ class Runs:
         rows = []
         for i in np.flatnonzero(which):
             tokens, loss = (float(v) if math.isfinite(v) else None for v in (self.tokens[i], self.loss[i]))
-            said = reason if isinstance(reason, str) else reason(int(i))
-            one = (str(self.where[i]), str(self.objective[i]), float(self.flops[i]), float(self.params[i]))
-            rows.append(LeftOut(*one, tokens, loss, said))
+            why = reason if isinstance(reason, str) else reason(int(i))
+            place = (str(self.where[i]), str(self.objective[i]), float(self.flops[i]), float(self.params[i]))
+            rows.append(LeftOut(*place, tokens, loss, why))
         return rows
 
 
@@ -171,11 +171,11 @@ def runs_of(records: Iterable[tuple[str, dict[str, Any]]], name: str) -> tuple[R
     if not rows:
         raise UserError(f"{name} holds no runs; {COLUMNS}")
     for field in ("protocol", "validation"):
-        found = list(dict.fromkeys(str(row[field]) for row in rows if row[field] not in (None, "")))
-        if len(found) > 1:
-            places = [next(r["where"] for r in rows if str(r[field]) == value) for value in found[:2]]
+        values = list(dict.fromkeys(str(row[field]) for row in rows if row[field] not in (None, "")))
+        if len(values) > 1:
+            places = [next(r["where"] for r in rows if str(r[field]) == value) for value in values[:2]]
             raise UserError(
-                f"{name}: losses of more than one {field} ('{found[0]}' in {places[0]}, '{found[1]}' in {places[1]}) "
+                f"{name}: losses of more than one {field} ('{values[0]}' in {places[0]}, '{values[1]}' in {places[1]}) "
                 "cannot be compared; keep the rows of one"
             )
     fields = [field.name for field in dataclasses.fields(Runs)]
@@ -192,30 +192,30 @@ def runs_of(records: Iterable[tuple[str, dict[str, Any]]], name: str) -> tuple[R
 
 def _row(row: dict[str, Any], where: str) -> dict[str, Any]:
     """One row with its numbers read; tokens from 6 N D where there are none."""
-    found: dict[str, Any] = {field: _word(row.get(field)) for field in ("objective", "seed", "trunk", *OPTIONAL[-2:])}
+    fields: dict[str, Any] = {field: _word(row.get(field)) for field in ("objective", "seed", "trunk", *OPTIONAL[-2:])}
     if (subset := _word(row.get("subset"))) not in ("", "0"):  # other unique tokens, which a seed of its own stands for
-        found["seed"] = f"{found['seed']}/{subset}"
+        fields["seed"] = f"{fields['seed']}/{subset}"
     if tried := _tried(row.get("recipe")):  # so does another way to train
-        found["seed"] = ", ".join(filter(None, (found["seed"], tried)))
-    if not found["objective"]:
+        fields["seed"] = ", ".join(filter(None, (fields["seed"], tried)))
+    if not fields["objective"]:
         raise UserError(f"{where}: objective is empty; name one, such as arm or mdm")
     for field in NUMBERS:
-        found[field] = _number(row.get(field), field, where)
+        fields[field] = _number(row.get(field), field, where)
     for field in ("flops", "params"):
-        if not (0 < found[field] < math.inf):
+        if not (0 < fields[field] < math.inf):
             raise UserError(f"{where}: {field} is {row.get(field)}; give a number above 0")
-    if found["loss"] <= 0:
+    if fields["loss"] <= 0:
         raise UserError(f"{where}: loss is {row.get('loss')}; give nats a token, above 0, or remove the row")
     if row.get("loss") in (None, ""):
         raise UserError(f"{where}: loss is empty; give nats a token, or nan for a run that diverged")
-    found["counted"] = math.isnan(found["tokens"])
-    if found["counted"]:
-        found["tokens"] = found["flops"] / 6 / found["params"]
+    fields["counted"] = math.isnan(fields["tokens"])
+    if fields["counted"]:
+        fields["tokens"] = fields["flops"] / 6 / fields["params"]
     for field in ("tokens", "plateau", "unique", "se", "best_loss", "best_tokens"):
-        zero = field not in ("plateau", "se") and found[field] == 0
-        if found[field] < 0 or zero or math.isinf(found[field]):
+        zero = field not in ("plateau", "se") and fields[field] == 0
+        if fields[field] < 0 or zero or math.isinf(fields[field]):
             raise UserError(f"{where}: {field} is {row.get(field)}; give a number above 0, or leave it empty")
-    return found
+    return fields
 
 
 def _tried(recipe: Any) -> str:
@@ -250,8 +250,8 @@ def _number(value: Any, field: str, where: str) -> float:
 def _check_tokens(runs: Runs, name: str, counted: set[str]) -> None:
     """Where some rows give tokens of another rule, those that give none cannot be told by 6 N D."""
     by_rule = np.array([where in counted for where in runs.where])
-    said = runs.take(~by_rule)
-    if by_rule.any() and len(said) and not follows_six_nd(said.flops, said.params, said.tokens):
+    given = runs.take(~by_rule)
+    if by_rule.any() and len(given) and not follows_six_nd(given.flops, given.params, given.tokens):
         row = str(runs.where[np.flatnonzero(by_rule)[0]])
         raise UserError(f"{name}: {row}: no tokens, and other rows' FLOPs are not 6 N D; give its tokens")
 

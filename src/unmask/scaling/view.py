@@ -28,7 +28,7 @@ BELOW, ABOVE = 2.0, 10.0  # how far a frontier is drawn beyond the budgets that 
 
 def runs_of(fitted: Mapping[str, ObjectiveFit], left_out: list[LeftOut]) -> list[dict[str, Any]]:
     """Every run, with its reason where it is left out, and its residuals by approach (measured / fitted - 1)."""
-    found = []
+    rows = []
     for name, part in fitted.items():
         residuals: dict[str, np.ndarray] = {}
         if part.minima is not None:
@@ -38,12 +38,12 @@ def runs_of(fitted: Mapping[str, ObjectiveFit], left_out: list[LeftOut]) -> list
         for i in range(len(part.runs)):
             own = {key: float(value[i]) for key, value in residuals.items() if math.isfinite(value[i])}
             numbers = {key: float(getattr(part.runs, key)[i]) for key in ("flops", "params", "tokens", "loss")}
-            found.append({"objective": name, **numbers, "excluded": None, "residuals": own})
+            rows.append({"objective": name, **numbers, "excluded": None, "residuals": own})
     for row in left_out:
         if row.loss is not None and math.isfinite(row.loss):
             place = {"flops": row.flops, "params": row.params, "tokens": row.tokens, "loss": row.loss}
-            found.append({"objective": row.objective, **place, "excluded": row.reason, "residuals": {}})
-    return found
+            rows.append({"objective": row.objective, **place, "excluded": row.reason, "residuals": {}})
+    return rows
 
 
 def budgets_of(part: ObjectiveFit) -> list[dict[str, Any]]:
@@ -51,7 +51,7 @@ def budgets_of(part: ObjectiveFit) -> list[dict[str, Any]]:
     minima = part.minima
     if minima is None:
         return []
-    found = []
+    budgets = []
     for k, log_flops in enumerate(minima.log_flops_K):
         here = minima.budget_R == k
         x, y = np.log(part.runs.params[here]), minima.fitted_R[here]
@@ -65,7 +65,7 @@ def budgets_of(part: ObjectiveFit) -> list[dict[str, Any]]:
             "tokens": _number(np.exp(minima.log_tokens[k])),
             "loss": _number(minima.loss[k]),
         }
-        found.append(
+        budgets.append(
             {
                 "flops": float(np.exp(log_flops)),
                 "runs": int(here.sum()),
@@ -75,7 +75,7 @@ def budgets_of(part: ObjectiveFit) -> list[dict[str, Any]]:
                 "curve": [np.exp(along).tolist(), np.polyval(parabola, along - middle).tolist()],
             }
         )
-    return found
+    return budgets
 
 
 def frontier_of(part: ObjectiveFit, reaching: Sequence[float] = ()) -> dict[str, Any] | None:
@@ -88,16 +88,16 @@ def frontier_of(part: ObjectiveFit, reaching: Sequence[float] = ()) -> dict[str,
     low, high = (float(np.exp(part.minima.log_flops_K[end])) for end in (0, -1))
     first, last = min([low / BELOW, *reaching]), max([high * ABOVE, *reaching])
     flops_C = np.unique([*np.geomspace(first, last, POINTS), low, high])
-    found: dict[str, Any] = {"flops": flops_C.tolist(), "range": [low, high]}
+    frontier: dict[str, Any] = {"flops": flops_C.tolist(), "range": [low, high]}
     for which in ("params", "tokens", "loss"):
         estimate_C = np.ravel(getattr(part.lines, which)(flops_C))
-        found[which] = {"estimate": estimate_C.tolist(), **_band(part.headline.lines, which, flops_C)}
+        frontier[which] = {"estimate": estimate_C.tolist(), **_band(part.headline.lines, which, flops_C)}
     if (law := part.laws.get("own")) is not None:
-        found["approach3"] = {
+        frontier["approach3"] = {
             which: [_number(v) for v in np.ravel(value)]
             for which, value in law.optimum(flops_C, part.cost)._asdict().items()
         }
-    return found
+    return frontier
 
 
 def _band(draws: Lines | None, which: str, flops_C: np.ndarray) -> dict[str, list[float | None]]:

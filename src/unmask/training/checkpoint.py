@@ -30,7 +30,7 @@ from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unmask.errors import UserError
-from unmask.files import reading, replace_folder, sync_folder, write_tensors
+from unmask.files import reading, replace_folder, sync, sync_folder, write_tensors
 from unmask.model.checkpoints import checkpoints, newest_checkpoint, read_list, write_list
 from unmask.model.config import ModelConfig
 from unmask.model.folder import CONFIG, WEIGHTS, read_config, write_files
@@ -89,22 +89,22 @@ class TrainState:
 
         Raises `UserError` where some are absent: what is saved without them cannot be resumed.
         """
-        found: dict[str, torch.Tensor] = {}
+        tensors: dict[str, torch.Tensor] = {}
         if not self.optimizer.state and self.progress.step == self.progress.skipped:  # no update yet
-            found = {name: t for name, t in self.empty_tensors().items() if not name.startswith("raw/")}
+            tensors = {name: t for name, t in self.empty_tensors().items() if not name.startswith("raw/")}
         for name, parameter in self.network.named_parameters():
             for key, value in self.optimizer.state.get(parameter, {}).items():
-                found[f"{key}/{name}"] = value
+                tensors[f"{key}/{name}"] = value
         if self.has_raw:
             trained = {name for name, parameter in self.network.named_parameters() if parameter.requires_grad}
-            found |= {f"raw/{name}": t for name, t in self.network.state_dict().items() if name in trained}
+            tensors |= {f"raw/{name}": t for name, t in self.network.state_dict().items() if name in trained}
         refuse_incomplete(
-            found,
+            tensors,
             state_names(self.network, self.has_raw),
             lambda what: f"the checkpoint of step {self.progress.step} is not written, since there is not {what}; "
             "go on with --resume from the one before",
         )
-        return found
+        return tensors
 
     def weights(self) -> dict[str, torch.Tensor]:
         """What the model folder holds."""
@@ -114,15 +114,15 @@ class TrainState:
 
     def empty_tensors(self) -> dict[str, torch.Tensor]:
         """Tensors of the names, shapes and placement that `tensors` has after a step, for a loader to fill."""
-        found = {}
+        tensors = {}
         for name, parameter in self.network.named_parameters():
             if parameter.requires_grad:
                 value = parameter.detach()
-                found[f"step/{name}"] = torch.zeros((), device=value.device)
-                found |= {f"{key}/{name}": torch.zeros_like(value) for key in MOMENTS if key != "step"}
+                tensors[f"step/{name}"] = torch.zeros((), device=value.device)
+                tensors |= {f"{key}/{name}": torch.zeros_like(value) for key in MOMENTS if key != "step"}
                 if self.has_raw:
-                    found[f"raw/{name}"] = torch.zeros_like(value)
-        return found
+                    tensors[f"raw/{name}"] = torch.zeros_like(value)
+        return tensors
 
     def take(self, progress: Progress, weights: dict[str, torch.Tensor], tensors: dict[str, torch.Tensor]) -> None:
         """Takes up a checkpoint's state; full tensors are sharded as the network is."""
@@ -225,15 +225,13 @@ class Writer:
                 if adapter:
                     write_tensors(partial / ADAPTER, adapter, state.adapter)
                 write_files(partial, config, weights, tokenizer, step=progress["step"])
-                known = {f"{SHARDS}/{name}": found for name, found in summing.sums.items()}
+                known = {f"{SHARDS}/{name}": checksum for name, checksum in summing.sums.items()}
                 write_list(partial, self._run_id, known)
                 sync_folder(partial)
                 if os.path.lexists(folder) and folder not in self._whole:
                     set_aside(folder)
                 replace_folder(partial, folder)
-                handle = os.open(folder.parent, os.O_RDONLY)
-                os.fsync(handle)
-                os.close(handle)
+                sync(folder.parent)
                 prune(self._run, folder, self._keep, self._run_id, self._whole, self._full, self._named)
 
             self._pending = self._thread.submit(self._guard, folder, write)

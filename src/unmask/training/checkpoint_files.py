@@ -36,14 +36,14 @@ def choose(run: Path, ranks: Ranks, full: bool) -> tuple[Path | None, dict[Path,
     Every rank calls it and gets the same, whatever a shared disk shows to each; they share the reading. Raises
     `UserError` where there are some and none is whole.
     """
-    found = ranks.same(ranks.together(lambda: checkpoints(run)))
+    folders = ranks.same(ranks.together(lambda: checkpoints(run)))
     damaged: dict[Path, str] = {}
-    for folder in reversed(found):
+    for folder in reversed(folders):
         if (bad := shared_flaw(folder, ranks, full)) is None:
             return folder, damaged
         damaged[folder] = bad
-    if found:
-        newest = found[-1]
+    if folders:
+        newest = folders[-1]
         mend = f"delete {run / CHECKPOINTS} to start again, or put back whole copies"
         raise UserError(f"checkpoint {newest} is damaged: {damaged[newest]}, and no other is whole; {mend}")
     return None, {}
@@ -59,12 +59,12 @@ def shared_flaw(folder: Path, ranks: Ranks, full: bool) -> str | None:
             return str(damage)
         largest_first = sorted(files, key=lambda name: (-files[name].size, name))
         for name in largest_first[ranks.rank :: ranks.size]:
-            if (found := file_flaw(folder, name, files[name], full)) is not None:
-                return found
+            if (bad := file_flaw(folder, name, files[name], full)) is not None:
+                return bad
         return wrong_step(folder)
 
-    found = ranks.all(ranks.together(look))
-    return next((bad for bad in found if bad is not None), None)
+    flaws = ranks.all(ranks.together(look))
+    return next((bad for bad in flaws if bad is not None), None)
 
 
 def wrong_step(folder: Path) -> str | None:
@@ -175,7 +175,7 @@ def refuse_foreign(run: Path, run_id: str | None, new: bool) -> None:
             "put back that run's recipe.yaml, or give another --out"
         )
     for folder in checkpoints(run):
-        readable, found = run_of(folder)
-        if readable and found not in (None, run_id):
-            lost = "" if run_id else f", or put back the run.json that says it is not: {id_record(str(found))}"
+        readable, owner = run_of(folder)
+        if readable and owner not in (None, run_id):
+            lost = "" if run_id else f", or put back the run.json that says it is not: {id_record(str(owner))}"
             raise UserError(f"{folder} is of another run than {run}; move it away{lost}, or give another --out")

@@ -119,10 +119,10 @@ class Ranks:
 
     def all(self, value: T) -> list[T]:
         """Every rank's value, in their order, on every rank."""
-        found: list[Any] = [value] * self.size
+        values: list[Any] = [value] * self.size
         if self.size > 1:
-            dist.all_gather_object(found, value, group=self._control)
-        return found
+            dist.all_gather_object(values, value, group=self._control)
+        return values
 
     def together(self, work: Callable[[], T]) -> T:
         """Runs `work` on every rank. Where it raises `UserError` on any, all stop, and rank 0 says the reason."""
@@ -135,7 +135,7 @@ class Ranks:
             reason = str(error)
         reasons: list[str | None] = [None] * self.size
         dist.all_gather_object(reasons, reason, group=self._control)
-        at = next((rank for rank, found in enumerate(reasons) if found is not None), None)
+        at = next((rank for rank, why in enumerate(reasons) if why is not None), None)
         if at is not None:
             where = "" if reasons.count(reasons[at]) == self.size else f" (on rank {at})"
             raise UserError(f"{reasons[at]}{where}") if self.first else SaidElsewhere

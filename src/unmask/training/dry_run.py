@@ -1,7 +1,7 @@
 """What `unmask train RECIPE --dry-run` shows: every setting resolved, and what the run will take. Nothing is written.
 
-    found = dry_run(recipe)
-    found.to_dict()["plan"]["steps"], print(found.in_words())
+    result = dry_run(recipe)
+    result.to_dict()["plan"]["steps"], print(result.in_words())
 
 What `train` checks before its first step is checked here too, but for the run folder's lock, the sums of what a resumed
 run began with, and the room on the disk. Memory is on paper, by the formulae of `plan.py`; no weights are drawn.

@@ -115,10 +115,10 @@ class FineTuning:
             return self._sampler.windows(k)
         size = self._fields.bucket_batches * self._batch
         pools, places = np.divmod(k, size)
-        found = np.empty(len(k), dtype=np.int64)
+        windows = np.empty(len(k), dtype=np.int64)
         for pool in np.unique(pools).tolist():
-            found[pools == pool] = self._pooled(pool)[places[pools == pool]]
-        return found
+            windows[pools == pool] = self._pooled(pool)[places[pools == pool]]
+        return windows
 
     def _pooled(self, pool: int) -> np.ndarray:
         """The windows of a pool of batches: sorted by length, cut into batches, these shuffled.
@@ -126,14 +126,14 @@ class FineTuning:
         Samples of two epochs are never mixed, so that each epoch still holds each window once: a pool in which one ends
         is cut there, and the batch that both share has a run of like lengths from either.
         """
-        last, found = self._pool
+        last, windows = self._pool
         if last != pool:
             size = self._fields.bucket_batches * self._batch
             ends = np.arange(pool * size // self.n_samples + 1, ((pool + 1) * size - 1) // self.n_samples + 1)
             edges = [pool * size, *(ends * self.n_samples).tolist(), (pool + 1) * size]
-            found = np.concatenate([self._sorted(pool, a, b) for a, b in itertools.pairwise(edges)])
-            self._pool = (pool, found)
-        return found
+            windows = np.concatenate([self._sorted(pool, a, b) for a, b in itertools.pairwise(edges)])
+            self._pool = (pool, windows)
+        return windows
 
     def _sorted(self, pool: int, start: int, end: int) -> np.ndarray:
         """The windows of samples start..end, all of one epoch, in batches of like lengths."""
@@ -263,8 +263,8 @@ class FineTuning:
         """Nats per held-out answer token, given the prompt: a bound (MDM) or exact (ARM), as `unmask.score` has it."""
         # Answers so short that all their masks are no more than the draws are enumerated: the same number, exactly.
         scores = score(model, self._pairs, draws=self._validation.draws, seed=self._validation.seed)
-        n_tokens = sum(found.n_tokens for found in scores)
-        loss = -sum(found.logprob for found in scores) / n_tokens
+        n_tokens = sum(answer.n_tokens for answer in scores)
+        loss = -sum(answer.logprob for answer in scores) / n_tokens
         se, groups = error_of_total(make_pairs(model, self._pairs), scores)
         return {
             "loss": loss,

@@ -32,7 +32,7 @@ from unmask.model.folder import Model
 from unmask.model.fp32_products import WIDE, quick_products
 from unmask.model.lora import adapter_metadata, merged_weights
 from unmask.model.placement import choose_device
-from unmask.statistics import said
+from unmask.statistics import ci_text
 from unmask.terminal import say, terminals
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import LAUNCHER_GONE, Ranks, reshard, shard
@@ -214,20 +214,20 @@ class Run:
             clock.waited += time.monotonic() - started
             rate = learning_rate(progress.step, steps, recipe.optimizer, setup.lengths.first, recipe.forked_at)
 
-            found = engine.forward_backward(batch.parts, batch.divisor, lambda: self.stop.signal)
-            norm = engine.update(rate, apply=found.finite)
-            stop = found.stop or (self.stop.signal if ranks.size == 1 else 0)
-            if found.finite and math.isfinite(norm):
+            outcome = engine.forward_backward(batch.parts, batch.divisor, lambda: self.stop.signal)
+            norm = engine.update(rate, apply=outcome.finite)
+            stop = outcome.stop or (self.stop.signal if ranks.size == 1 else 0)
+            if outcome.finite and math.isfinite(norm):
                 progress.skipped_in_a_row = 0
-                progress.window_loss += found.loss * batch.n_tokens
+                progress.window_loss += outcome.loss * batch.n_tokens
                 progress.window_tokens += batch.n_tokens
                 if state.average is not None:
                     update_average(state.average, state.network, recipe.ema, progress.step)
             else:
                 progress.skipped += 1
                 progress.skipped_in_a_row += 1
-            progress.level_total = [a + b for a, b in zip(progress.level_total, found.level_total, strict=True)]
-            progress.level_count = [a + b for a, b in zip(progress.level_count, found.level_count, strict=True)]
+            progress.level_total = [a + b for a, b in zip(progress.level_total, outcome.level_total, strict=True)]
+            progress.level_count = [a + b for a, b in zip(progress.level_count, outcome.level_count, strict=True)]
 
             ranks.together(trace.step) if recipe.profile else trace.step()
             progress.step += 1
@@ -335,7 +335,7 @@ class Run:
         spent = {"step": progress.step, "seconds": round(progress.seconds, 3), "flops": progress.flops}
         self._write("validation", **spent, **self.validation)
         loss, se = self.validation["loss"], self.validation["se"]
-        within = said(self.validation["interval"])
+        within = ci_text(self.validation["interval"])
         self.metrics.say(f"step {progress.step} | validation {loss:.4f} nats/token (se {se:.4f}){within}")
 
     def _describe(self) -> None:

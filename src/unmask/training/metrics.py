@@ -51,15 +51,15 @@ def read_records(run: Path) -> list[dict[str, Any]]:
             text = (run / METRICS).read_text(encoding="utf-8", errors="replace")
     except OSError as error:
         raise UserError(f"{run / METRICS} cannot be read: {error.strerror}; give a run that has trained") from error
-    found = []
+    records = []
     for line in text.splitlines():
         try:
             record = json.loads(line)
         except (ValueError, RecursionError):
             continue  # the last line of a process that was killed
         if isinstance(record, dict) and "kind" in record and isinstance(record.get("step"), int):
-            found.append(record)
-    return found
+            records.append(record)
+    return records
 
 
 class Metrics:
@@ -106,13 +106,13 @@ class Metrics:
 
 def as_scalars(kind: str, values: dict[str, Any]) -> dict[str, float]:
     """A record's numbers but its step under ``kind/name``, those of a list under ``kind/name/index``."""
-    found: dict[str, float] = {}
+    scalars: dict[str, float] = {}
     for name, value in values.items():
         if isinstance(value, list):
-            found |= {f"{kind}/{name}/{index}": part for index, part in enumerate(value) if part is not None}
+            scalars |= {f"{kind}/{name}/{index}": part for index, part in enumerate(value) if part is not None}
         elif name != "step" and isinstance(value, int | float):
-            found[f"{kind}/{name}"] = value
-    return found
+            scalars[f"{kind}/{name}"] = value
+    return scalars
 
 
 class Silence:

@@ -22,23 +22,23 @@ from unmask.training.recipe_fields import BUDGETS, Recipe
 
 def parsed(overrides: dict[str, str]) -> dict[str, Any]:
     """Values by dotted key. Raises `UserError` for what cannot be read, and for two that set the same key."""
-    found: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     types, old = kinds(Recipe), old_names(Recipe)
     for name, text in overrides.items():
         key = name.replace("-", "_")
         if (new := old.get(key)) is not None:
             say(f"unmask: --{key} is called --{new} now, and taken as that")
             key = new
-        for other in found:
+        for other in values:
             if key == other:
                 raise UserError(f"--{key} is given twice; leave out one")
             if key.startswith(f"{other}.") or other.startswith(f"{key}."):
                 raise UserError(f"--{other} and --{key} are both given; leave out one")
-        found[key] = _value(types.get(key), key, text)
-    numbers = {name: found[name] for name in BUDGETS if type(found.get(name)) in (int, float)}
+        values[key] = _value(types.get(key), key, text)
+    numbers = {name: values[name] for name in BUDGETS if type(values.get(name)) in (int, float)}
     for name, value in numbers.items():
         refuse_no_budget({name: value})
-    return found
+    return values
 
 
 def _value(kind: Any, key: str, text: str) -> Any:

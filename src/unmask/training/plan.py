@@ -166,23 +166,24 @@ def ceil_div(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def describe(found: Plan) -> str:
+def describe(planned: Plan) -> str:
     """The plan as text for people."""
-    options, config, gib = found.options, found.config, 2**30
+    options, config, gib = planned.options, planned.config, 2**30
     over = f", shards over {options.shard or options.gpus}" if options.parallel == "fsdp" else ""
     lines = [
         f"{options.size} {options.kind}: {config.n_params_non_embedding:,} non-embedding parameters "
         f"({config.n_params:,} in all), {options.precision}, {options.parallel}{over}",
         f"{options.batch} x {options.context} tokens a step on {options.gpus} device(s): micro-batch "
-        f"{found.micro_batch}, accumulated {found.accumulation} time(s)",
+        f"{planned.micro_batch}, accumulated {planned.accumulation} time(s)",
         "memory a device, GiB (without the process itself):",
     ]
-    lines += [f"  {name:<12}{size / gib:>10.3f}  {USES[name]}" for name, size in found.memory.items() if size]
-    where = "measured here" if found.peak_measured else "given"
+    lines += [f"  {name:<12}{size / gib:>10.3f}  {USES[name]}" for name, size in planned.memory.items() if size]
+    where = "measured here" if planned.peak_measured else "given"
     lines += [
-        f"{found.steps:,} steps, {found.tokens:.4g} tokens; FLOPs {found.flops['exact']:.4g} exact, "
-        f"{found.flops['6nd']:.4g} by 6ND, {found.flops['executed']:.4g} executed",
-        f"at {options.efficiency:.0%} of {found.peak / 1e12:.4g} TFLOP/s ({where}) a device: {duration(found.seconds)}",
+        f"{planned.steps:,} steps, {planned.tokens:.4g} tokens; FLOPs {planned.flops['exact']:.4g} exact, "
+        f"{planned.flops['6nd']:.4g} by 6ND, {planned.flops['executed']:.4g} executed",
+        f"at {options.efficiency:.0%} of {planned.peak / 1e12:.4g} TFLOP/s ({where}) a device: "
+        f"{duration(planned.seconds)}",
     ]
     return "\n".join(lines)
 

@@ -115,8 +115,8 @@ def trunks(recipe: Recipe, device: torch.device) -> Choice | None:
     """By `auto` a run that forks off another computes as that does; None where it does not, or is told otherwise."""
     if recipe.fork is None or recipe.precision != "auto":
         return None
-    found = began_with(Path(fork_of(recipe.fork)[0]), device)
-    return None if found is None else Choice(found.name, "as the run it forks off")
+    trunk = began_with(Path(fork_of(recipe.fork)[0]), device)
+    return None if trunk is None else Choice(trunk.name, "as the run it forks off")
 
 
 def began_with(path: Path, device: torch.device) -> Choice | None:
@@ -134,10 +134,10 @@ def began_with(path: Path, device: torch.device) -> Choice | None:
 def recorded(path: Path) -> Choice | None:
     """The type that a run's record says; None where there is no record. Raises `UserError` for a damaged one."""
     mend = 'put back its own, or write {"precision": "fp32"} (or bf16) there, in which it began'
-    found = read_json(path / PRECISION, mend)
-    if found is None:
+    record = read_json(path / PRECISION, mend)
+    if record is None:
         return None
-    name, why, changes = found.get("precision"), "as it began", found.get("changes")
+    name, why, changes = record.get("precision"), "as it began", record.get("changes")
     if isinstance(changes, list) and changes and isinstance(changes[-1], dict):
         name, why = changes[-1].get("to"), f"as since step {changes[-1].get('step')}"
     if not isinstance(name, str) or name not in NUMBER_TYPES:
@@ -148,9 +148,9 @@ def recorded(path: Path) -> Choice | None:
 def as_record(choice: Choice, asked: str) -> dict[str, Any]:
     """What `precision.json` says of a run that begins."""
     ratios = [round(ratio, 3) for ratio in choice.ratios]
-    told = {"precision": choice.name, "asked": asked, "why": choice.why, "ratios": ratios}
+    decision = {"precision": choice.name, "asked": asked, "why": choice.why, "ratios": ratios}
     place = {"processor": processor_name(), "threads": torch.get_num_threads()}
-    return {"schema_version": SCHEMA_VERSION, **told, **place, "changes": []}
+    return {"schema_version": SCHEMA_VERSION, **decision, **place, "changes": []}
 
 
 def keep_choice(path: Path, choice: Choice, asked: str, step: int) -> None:

@@ -94,12 +94,12 @@ def products(config: ModelConfig) -> dict[tuple[int, int], float]:
         (inner, width, layers),
         (width, config.vocab_size, 1.0 if config.causal else 0.5),  # a masked model scores about half of the tokens
     ]
-    found: dict[tuple[int, int], float] = {}
+    work: dict[tuple[int, int], float] = {}
     for k, n, times in real:
         shape = min(k, WIDEST), min(n, WIDEST)
-        found[shape] = found.get(shape, 0.0) + times * k * n
-    total = sum(found.values())
-    return {shape: found[shape] / total for shape in sorted(found, key=lambda shape: -found[shape])}
+        work[shape] = work.get(shape, 0.0) + times * k * n
+    total = sum(work.values())
+    return {shape: work[shape] / total for shape in sorted(work, key=lambda shape: -work[shape])}
 
 
 def small(config: ModelConfig) -> ModelConfig:

@@ -139,13 +139,13 @@ def read_record(folder: Path) -> Record | None:
 
 def paths_of(settings: dict[str, Any]) -> dict[str, str]:
     """The paths among settings, by dotted key; those that are not given are left out."""
-    found = {}
+    paths = {}
     for name in PATHS:
         group, _, last = name.rpartition(".")
         value = ((settings.get(group) or {}) if group else settings).get(last)
         if isinstance(value, str) and value:
-            found[name] = value
-    return found
+            paths[name] = value
+    return paths
 
 
 def absolute(settings: dict[str, Any]) -> dict[str, Any]:
@@ -202,8 +202,8 @@ def keep(path: Path, recipe: Recipe, lengths: Lengths, step: int) -> str | None:
     extensions = record.extensions
     settings = apply(record.settings, paths_of(recipe.to_dict()))
     if lengths.steps > lengths.before:
-        told = {"step": step, "from": record.budget, "to": recipe.budget(), "steps": [lengths.before, lengths.steps]}
-        extensions = [*extensions, told]
+        added = {"step": step, "from": record.budget, "to": recipe.budget(), "steps": [lengths.before, lengths.steps]}
+        extensions = [*extensions, added]
         settings = {**settings, **dict.fromkeys(BUDGETS, 0), **recipe.budget()}
     text = written(build(Recipe, settings, ""), extensions)
     if text != (path / RECIPE).read_text(encoding="utf-8"):

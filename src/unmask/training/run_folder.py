@@ -20,7 +20,7 @@ from typing import IO, Any
 import torch
 
 from unmask.errors import UserError
-from unmask.files import no_permission, write_whole
+from unmask.files import reading, write_whole
 from unmask.model.checkpoints import checkpoints
 from unmask.model.folder import read_config
 from unmask.provenance import versions
@@ -136,12 +136,12 @@ def read_id(path: Path) -> str | None:
     """The id of the run in a folder; None where an earlier version began it."""
     carried = {run_id for folder in checkpoints(path) if (run_id := run_of(folder)[1]) is not None}
     mend = "put back its own" + (f", which by its checkpoints is {id_record(carried.pop())}" if carried else "")
-    found = read_json(path / RUN, mend)
-    if found is None:
+    record = read_json(path / RUN, mend)
+    if record is None:
         return None
-    if not isinstance(found.get("id"), str):
+    if not isinstance(record.get("id"), str):
         raise UserError(f"{path / RUN} is damaged (it has no id); {mend}")
-    return str(found["id"])
+    return str(record["id"])
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -154,17 +154,16 @@ def read_settings(path: Path) -> dict[str, Any]:
 def read_json(path: Path, mend: str) -> dict[str, Any] | None:
     """The JSON object in a file of a run folder; None without a file. Raises `UserError` where it is damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        with reading():
+            content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except PermissionError as error:
-        raise no_permission(error) from error
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(f"{path} is damaged ({reason}); {mend}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise UserError(f"{path} is damaged (it holds no JSON object); {mend}")
-    return found
+    return content
 
 
 def refuse_other_tokenizer(path: Path, record: Mapping[str, Any]) -> None:

@@ -36,9 +36,9 @@ class SummingWriter(FileSystemWriter):
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         results = super().write_data(plan, planner).wait()
-        told: Future[list[WriteResult]] = Future()
-        told.set_result([*results, WriteResult(MetadataIndex(SUMS), 0, dict(self._streams.sums))])
-        return told
+        written: Future[list[WriteResult]] = Future()
+        written.set_result([*results, WriteResult(MetadataIndex(SUMS), 0, dict(self._streams.sums))])
+        return written
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
         """On the first rank, when all have written."""
@@ -47,7 +47,7 @@ class SummingWriter(FileSystemWriter):
                 if result.index.fqn == SUMS:
                     self.sums |= result.storage_data
         super().finish(metadata, [[r for r in rank if r.index.fqn != SUMS] for rank in results])
-        self.sums |= {name.removesuffix(".tmp"): found for name, found in self._streams.sums.items()}
+        self.sums |= {name.removesuffix(".tmp"): checksum for name, checksum in self._streams.sums.items()}
 
 
 class SummingFiles(FileSystem):

@@ -105,8 +105,8 @@ class Trial:
         tokens, began = 0, time.perf_counter()
         for count in range(1, sys.maxsize):
             batch = self._ahead.step(self._step)
-            found = self._engine.forward_backward(batch.parts, batch.divisor)
-            self._engine.update(self._recipe.optimizer.lr, apply=found.finite)
+            outcome = self._engine.forward_backward(batch.parts, batch.divisor)
+            self._engine.update(self._recipe.optimizer.lr, apply=outcome.finite)
             self._step += 1
             tokens += batch.n_tokens
             if count >= least and time.perf_counter() - began >= seconds:
@@ -139,10 +139,7 @@ class Crew:
         """So many more processes."""
         way, fork = self.way, multiprocessing.get_context("fork")
         fields: dict[str, Any] = {
-            "precision": way.precision,
-            "compile": way.compile,
-            "threads": way.threads,
-            "device": "cpu",
+            "precision": way.precision, "compile": way.compile, "threads": way.threads, "device": "cpu"
         }
         recipe = dataclasses.replace(self._recipe, **fields)
         for _ in range(count):
@@ -160,7 +157,7 @@ class Crew:
 
     def answers(self, first: int = 0, within: float | None = None) -> list[tuple[float, float]] | None:
         """Tokens and seconds of each; None, and the way is stopped, where one failed or took too long."""
-        found, end = [], None if within is None else time.monotonic() + within
+        answers, end = [], None if within is None else time.monotonic() + within
         for pipe in self._pipes[first:]:
             try:
                 left = None if end is None else max(0.0, end - time.monotonic())
@@ -170,8 +167,8 @@ class Crew:
             if isinstance(answer, str):
                 self.stop(answer)
                 return None
-            found.append(answer)
-        return found
+            answers.append(answer)
+        return answers
 
     def stop(self, why: str) -> None:
         self.way.stopped = self.way.stopped or why
@@ -185,8 +182,8 @@ class Crew:
     def turn(self, index: int) -> None:
         """One turn of all its processes at the same time."""
         self.ask(TURN, WARM)
-        if (found := self.answers()) is not None:
-            self.way.rates[index] = sum(tokens / seconds for tokens, seconds in found)
+        if (answers := self.answers()) is not None:
+            self.way.rates[index] = sum(tokens / seconds for tokens, seconds in answers)
 
 
 def warm(crews: Sequence[Crew], at_once: int, within: float) -> None:
@@ -197,8 +194,8 @@ def warm(crews: Sequence[Crew], at_once: int, within: float) -> None:
             crew.start(1)
             crew.ask(0.0, WARM)
         for crew in part:
-            if (found := crew.answers(within=within)) is not None:
-                crew.way.compile_seconds = found[0][1] if crew.way.compile else 0.0
+            if (answers := crew.answers(within=within)) is not None:
+                crew.way.compile_seconds = answers[0][1] if crew.way.compile else 0.0
     for crew in crews:
         if crew.way.processes == 1 or crew.way.stopped:
             continue
@@ -236,7 +233,7 @@ def measure(recipe: Recipe, ways: Sequence[Way], seconds: float, say: Callable[[
     try:
         warm(eager, 1, seconds)
         rounds(eager, 0, 2, BEFORE, until)
-        say(told(eager))
+        say(rates_in_words(eager))
         # A layout or type that is far behind eagerly is not compiled.
         kept = {(w.precision, w.threads) for w in ways if not w.compile and not w.stopped}
         close = {name for name in kept if not _behind(eager, *name)}
@@ -248,7 +245,7 @@ def measure(recipe: Recipe, ways: Sequence[Way], seconds: float, say: Callable[[
             say(f"compiling {', '.join(crew.way.name for crew in compiled)}")
             warm(compiled, cores, 2 * seconds)
         rounds([*eager, *compiled], 2, ROUNDS, AFTER, until)
-        say(told(crews))
+        say(rates_in_words(crews))
     finally:
         for crew in crews:
             crew.stop("")
@@ -267,25 +264,26 @@ def _behind(eager: Sequence[Crew], precision: str, threads: int) -> bool:
     return medians[threads] < AFTER * max(medians.values())
 
 
-def told(crews: Sequence[Crew]) -> str:
-    found = {crew.way.name: statistics.median(crew.way.rates.values()) for crew in crews if crew.way.rates}
-    return "tokens/s " + ", ".join(f"{name} {rate:,.0f}" for name, rate in found.items())
+def rates_in_words(crews: Sequence[Crew]) -> str:
+    medians = {crew.way.name: statistics.median(crew.way.rates.values()) for crew in crews if crew.way.rates}
+    return "tokens/s " + ", ".join(f"{name} {rate:,.0f}" for name, rate in medians.items())
+
+
+def answers_alone() -> Callable[..., None]:
+    """Takes stdout for JSON lines alone: what libraries print goes to stderr. What gives such a line, of its fields."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return lambda **fields: print(json.dumps(fields), file=answers, flush=True)
 
 
 def main() -> None:
-    # What libraries print must not mix with the answers.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def answer(**fields: Any) -> None:
-        print(json.dumps(fields), file=answers, flush=True)
-
+    answer = answers_alone()
     asked = json.load(sys.stdin)
     try:
         recipe: Recipe = build(Recipe, asked["recipe"], "")
         ways = [Way(**way) for way in asked["ways"]]
-        found = measure(recipe, ways, asked["seconds"], lambda text: answer(say=text))
-        answer(ways=[dataclasses.asdict(way) for way in found])
+        measured = measure(recipe, ways, asked["seconds"], lambda text: answer(say=text))
+        answer(ways=[dataclasses.asdict(way) for way in measured])
     except UserError as error:
         answer(error=str(error))
 

@@ -32,16 +32,16 @@ JUDGED = 128  # pieces whose text the judge reads
 
 def gap_settings(span: int) -> list[Setting]:
     """Ways to fill a gap of so many tokens, from one pass to one a token; duplicates of short gaps are left out."""
-    found = [Setting("confidence, 1 step", {"order": "confidence", "steps": 1})]
+    settings = [Setting("confidence, 1 step", {"order": "confidence", "steps": 1})]
     if span > 2:
         steps = math.ceil(span / 2)
-        found.append(Setting(f"confidence, {steps} steps", {"order": "confidence", "steps": steps}))
+        settings.append(Setting(f"confidence, {steps} steps", {"order": "confidence", "steps": steps}))
     orders = ("confidence", "margin", "entropy", "left-to-right", "random") if span > 1 else ()
-    found += [Setting(f"{order}, {span} steps", {"order": order, "steps": span}) for order in orders]
-    found += [Setting(f"threshold {t:g}", {"order": "confidence", "quota": f"threshold:{t:g}"}) for t in (0.9, 0.5)]
-    found.append(Setting("confidence, 1 step, edit:0.5", {"order": "confidence", "steps": 1, "revise": "edit:0.5"}))
+    settings += [Setting(f"{order}, {span} steps", {"order": order, "steps": span}) for order in orders]
+    settings += [Setting(f"threshold {t:g}", {"order": "confidence", "quota": f"threshold:{t:g}"}) for t in (0.9, 0.5)]
+    settings.append(Setting("confidence, 1 step, edit:0.5", {"order": "confidence", "steps": 1, "revise": "edit:0.5"}))
     guided = {"order": "confidence", "steps": span, "guidance": 0.5}
-    return [*found, Setting(f"confidence, {span} steps, guidance 0.5", guided)]
+    return [*settings, Setting(f"confidence, {span} steps, guidance 0.5", guided)]
 
 
 def gaps(bench: Bench) -> dict[str, Any]:
@@ -56,12 +56,12 @@ def gaps(bench: Bench) -> dict[str, Any]:
         arms.append((Setting(BASELINE, {"eos": "fill"}), bench.arm))
     rows = {}
     for setting, model in arms:
-        key, found = bench.known("gaps", len(pieces[0]), options.span, options.gaps, setting.name, setting.to_dict())
-        if found is None:
+        key, row = bench.known("gaps", len(pieces[0]), options.span, options.gaps, setting.name, setting.to_dict())
+        if row is None:
             say(f"bench: gaps of {options.span} tokens: {setting.name}")
-            found = quality(bench, model, pieces, setting)
-            bench.store.put(key, found)
-        rows[setting.name] = {"setting": setting.name, "kind": model.kind, **found, "speed": {}}
+            row = quality(bench, model, pieces, setting)
+            bench.store.put(key, row)
+        rows[setting.name] = {"setting": setting.name, "kind": model.kind, **row, "speed": {}}
     for batch in options.batch:
         for name, speed in speeds(bench, arms, pieces, batch).items():
             rows[name]["speed"][str(batch)] = speed
@@ -77,12 +77,12 @@ def quality(bench: Bench, model: Model, pieces: list[list[int]], setting: Settin
     """Exact match on all pieces, the judge's word on the first of them."""
     call = {**setting.options, "temperature": 0.0}
     span, seed = bench.options.span, bench.options.seed
-    found = infilled(model, pieces, span, seed, **call)
+    bits = infilled(model, pieces, span, seed, **call)
     if bench.judge is not None:
         # The places of the gaps are drawn for all pieces at once, so those of the first are the same for fewer.
         some = infilled(model, pieces[:JUDGED], span, seed, judge=bench.judge, **call)
-        found["bits_per_byte"] = some["bits_per_byte"]
-    return found
+        bits["bits_per_byte"] = some["bits_per_byte"]
+    return bits
 
 
 def speeds(
@@ -107,10 +107,10 @@ def speeds(
     twin = np.array(times[BASELINE]) if BASELINE in times else None
     return {
         name: {
-            "seconds": spread(np.array(found)),
-            "over_arm": None if twin is None else spread(twin / np.array(found)),
+            "seconds": spread(np.array(measured)),
+            "over_arm": None if twin is None else spread(twin / np.array(measured)),
         }
-        for name, found in times.items()
+        for name, measured in times.items()
     }
 
 

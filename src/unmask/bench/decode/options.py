@@ -11,19 +11,22 @@ from typing import Literal
 
 from unmask.bench.kit.folders import check_folders
 from unmask.errors import UserError
+from unmask.model.generation_options import PluginOptions
 from unmask.model.placement_options import PlacementOptions, TypesOptions
-from unmask.options import NEEDED, Result, argument, option
+from unmask.options import NEEDED, argument, option
 
 MODEL = ("RUN", "a run, a checkpoint or a model folder")
 
 
 @dataclass(frozen=True)
-class DecodeBenchOptions(TypesOptions):
+class DecodeBenchOptions(TypesOptions, PluginOptions):
     """Every decoding rule and cache: speed and quality, beside an autoregressive twin.
 
     Settings are measured in each type; the first one is the table's own. Lengths and prompts that exceed a model's
     context together are left out.
     """
+
+    does = "unmask.bench.decode.measure:bench_decode"
 
     model: str = argument(*MODEL)
     data: str = option(NEEDED, "prepared data; its validation split gives prompts", metavar="FOLDER")
@@ -38,6 +41,9 @@ class DecodeBenchOptions(TypesOptions):
     temperature: list[float] = option([1.0, 0.7, 0.5], "repeatable", least=0)
     rounds: int = option(5, "turns of each setting", least=1)
     only: list[str] = option([], "settings by name: 'confidence*'; the twin is always there", metavar="PATTERN")
+    setting: list[str] = option(
+        [], "in place of the table: 'order: margin, block: 8, steps_per_token: 0.5'; repeatable", metavar="RULES"
+    )
     transformers: bool = option(True, "without transformers", flag="--no-transformers")
     seed: int = option(0, "of the sampling noise")
     threads: int = option(0, "0: all cores", least=0)
@@ -57,16 +63,12 @@ class DecodeBenchOptions(TypesOptions):
             raise UserError("--temperature: give at least one, each 0 or more", field="temperature")
         check_folders(self.out, self.plot)
 
-    def run(self) -> Result:
-        from unmask.bench.decode.measure import bench_decode, in_words
-
-        measured = bench_decode(self)
-        return Result(measured, in_words(measured))
-
 
 @dataclass(frozen=True)
-class TuneOptions(PlacementOptions):
+class TuneOptions(PlacementOptions, PluginOptions):
     """Picks rule, threshold and steps for a speed or quality target, and writes them into the model folder."""
+
+    does = "unmask.bench.decode.tune:tune"
 
     model: str = argument(*MODEL)
     target: Literal["speed", "quality"] = option("speed", "speed (of at least --min-quality), or quality (--min-speed)")
@@ -96,9 +98,3 @@ class TuneOptions(PlacementOptions):
         choose_device(self.device)
         if (self.sweep is None) == (self.data is None):
             raise UserError("give either --data FOLDER, to measure, or --from FILE, of unmask bench decode")
-
-    def run(self) -> Result:
-        from unmask.bench.decode.tune import in_words, tune
-
-        tuned = tune(self)
-        return Result(tuned, in_words(tuned))

@@ -44,24 +44,24 @@ class Point:
 
 def points(cell: dict[str, Any], batch: str) -> list[Point]:
     """The settings of a cell that wrote something and were timed at this batch."""
-    found = []
+    measured = []
     for row in cell["rows"]:
         if batch in row["speed"] and "entropy" in row["quality"]:
             bits = row["quality"].get("bits_per_byte", {"value": None, "se": math.nan})
             speed = row["speed"][batch]["tokens_per_second"]["median"]
             entropy = row["quality"]["entropy"]["value"]
             within = bits.get("interval")
-            found.append(Point(row["setting"], row["kind"], speed, bits["value"], bits["se"], entropy, within))
-    return found
+            measured.append(Point(row["setting"], row["kind"], speed, bits["value"], bits["se"], entropy, within))
+    return measured
 
 
-def front(found: Iterable[Point], entropy: float | None) -> set[str]:
+def front(measured: Iterable[Point], entropy: float | None) -> set[str]:
     """Names of the settings that no other one beats in speed and quality at once.
 
     entropy: of real text, under which a setting is left out as flattered; None lets entropy fall.
     """
     best, names = math.inf, set()
-    judged = [(point, point.bits) for point in found if point.bits is not None]
+    judged = [(point, point.bits) for point in measured if point.bits is not None]
     honest = [(point, bits) for point, bits in judged if entropy is None or not point.flattered(entropy)]
     for point, bits in sorted(honest, key=lambda pair: (-pair[0].speed, pair[1])):
         if bits < best:
@@ -70,7 +70,7 @@ def front(found: Iterable[Point], entropy: float | None) -> set[str]:
     return names
 
 
-def equals(found: Sequence[Point], baseline: Point, entropy: float | None) -> list[Point]:
+def equals(measured: Sequence[Point], baseline: Point, entropy: float | None) -> list[Point]:
     """Masked-model settings whose quality is not worse than the baseline's, the fastest first; `entropy` as above."""
-    good = [p for p in found if p.kind == "mdm" and p.not_worse(baseline)]
+    good = [p for p in measured if p.kind == "mdm" and p.not_worse(baseline)]
     return sorted((p for p in good if entropy is None or not p.flattered(entropy)), key=lambda p: -p.speed)

@@ -32,10 +32,10 @@ def table(result: dict[str, Any]) -> str:
 
 
 def _cell(cell: dict[str, Any], batch: str) -> list[str]:
-    real, found = cell["real_text"], points(cell, batch)
+    real, measured = cell["real_text"], points(cell, batch)
     entropy = real["entropy"]["value"]
-    on_front = front(found, entropy)
-    flattered = {point.name for point in found if point.flattered(entropy)}
+    on_front = front(measured, entropy)
+    flattered = {point.name for point in measured if point.flattered(entropy)}
     width = max(len(row["setting"]) for row in cell["rows"]) + 1
     lines = [
         f"prompt {cell['prompt']}, length {cell['length']}, batch {batch}",
@@ -59,14 +59,14 @@ def _cell(cell: dict[str, Any], batch: str) -> list[str]:
         )
     if any("over_first_dtype" in row["speed"].get(batch, {}) for row in cell["rows"]):
         lines.append("  x *: tokens/s over those of the same setting in the first type, within a round")
-    return lines + _verdicts(found, entropy)
+    return lines + _verdicts(measured, entropy)
 
 
-def _quality(found: dict[str, Any]) -> str:
+def _quality(values: dict[str, Any]) -> str:
     def shown(name: str, form: str, error: bool = False) -> str:
-        if name not in found:
+        if name not in values:
             return ""
-        return _error(found[name], form) if error else format(found[name]["value"], form)
+        return _error(values[name], form) if error else format(values[name]["value"], form)
 
     return (
         f"{shown('perplexity', ',.1f', True):>18}{shown('bits_per_byte', '.3f', True):>14}"
@@ -74,11 +74,11 @@ def _quality(found: dict[str, Any]) -> str:
     )
 
 
-def _verdicts(found: list[Point], entropy: float) -> list[str]:
+def _verdicts(measured: list[Point], entropy: float) -> list[str]:
     """Two sentences a temperature of the twin: is there a masked-model setting as good, and how fast is it?"""
     lines = []
-    for twin in (point for point in found if point.kind == "arm" and point.bits is not None):
-        honest, any_entropy = equals(found, twin, entropy), equals(found, twin, None)
+    for twin in (point for point in measured if point.kind == "arm" and point.bits is not None):
+        honest, any_entropy = equals(measured, twin, entropy), equals(measured, twin, None)
         lines.append(f"  as good as {twin.name} ({_bits(twin)}), fastest: {_verdict(honest, twin)}")
         if any_entropy[:1] != honest[:1]:
             lines.append(f"    letting entropy fall ({entropy:.2f} in held-out text): {_verdict(any_entropy, twin)}")
@@ -96,13 +96,13 @@ def _bits(point: Point) -> str:
     return f"{_error({'value': point.bits, 'interval': point.interval}, '.3f')} bits/byte"
 
 
-def _infill(found: dict[str, Any]) -> list[str]:
-    rows, real = found["rows"], found["real_bits_per_byte"]
+def _infill(gaps: dict[str, Any]) -> list[str]:
+    rows, real = gaps["rows"], gaps["real_bits_per_byte"]
     width = max(len(row["setting"]) for row in rows) + 2
     batches = list(rows[0]["speed"])
     head = "".join(f"{f'ms a gap, batch {batch}':>20}{'x ARM':>8}" for batch in batches)
     lines = [
-        f"gaps of {found['span']} tokens in {found['pieces']} pieces of held-out text, temperature 0 "
+        f"gaps of {gaps['span']} tokens in {gaps['pieces']} pieces of held-out text, temperature 0 "
         "(an autoregressive model sees what stands before a gap only)",
         f"  {'':<{width}}{'passes':>7}{'all right':>16}{'a token':>16}{'bits/byte':>16}{head}",
     ]
@@ -120,7 +120,7 @@ def _infill(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _error(found: dict[str, Any], form: str) -> str:
+def _error(value: dict[str, Any], form: str) -> str:
     """With half the width of the 95% interval, which a single sample and a result of an older version do not have."""
-    text, within = format(found["value"], form), found.get("interval")
+    text, within = format(value["value"], form), value.get("interval")
     return text if within is None else f"{text} +-{format((within[1] - within[0]) / 2, form)}"

@@ -31,4 +31,4 @@ def in_turns(calls: Mapping[str, Callable[[], Any]], rounds: int, what: str) -> 
             seconds[name][index] = timed(calls[name])[1]
         times = ", ".join(f"{name} {seconds[name][index]:.2f} s" for name in names)
         say(f"bench: {what}, round {index + 1} of {rounds}: {times}")
-    return {name: np.array(found) for name, found in seconds.items()}
+    return {name: np.array(taken) for name, taken in seconds.items()}

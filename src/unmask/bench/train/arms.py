@@ -108,9 +108,9 @@ class Ours(Arm):
         self.engine = Engine(self.network, self.objective, optimizer, ranks, False, self.autocast, clip)
 
     def _train(self, parts: list[Inputs], divisor: float, rate: float) -> float:
-        found = self.engine.forward_backward(parts, divisor)
-        self.engine.update(rate, apply=found.finite)
-        return found.loss
+        outcome = self.engine.forward_backward(parts, divisor)
+        self.engine.update(rate, apply=outcome.finite)
+        return outcome.loss
 
 
 class Plain(Arm):

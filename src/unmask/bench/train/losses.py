@@ -39,10 +39,10 @@ def bench_losses(options: LossBenchOptions) -> dict[str, Any]:
         say(f"pair {seed + 1} of {options.seeds}")
         commands = {f"{name}-{seed}": command(options, name, seed) for name in TYPES}
         try:
-            found = run_together(commands, stages)
+            results = run_together(commands, stages)
         except Stopped as stopped:
             raise SystemExit(128 + stopped.number) from stopped
-        pairs.append({name: losses(out / f"{name}-{seed}", found[f"{name}-{seed}"]) for name in TYPES})
+        pairs.append({name: losses(out / f"{name}-{seed}", results[f"{name}-{seed}"]) for name in TYPES})
     result = {
         "schema_version": SCHEMA_VERSION,
         "bench": "losses",
@@ -89,7 +89,7 @@ def in_words(result: dict[str, Any]) -> str:
             f"  seed {seed}          {fp32['validation']:.4f}  {bf16['validation']:.4f}"
             f"              {fp32['training']:.4f}  {bf16['training']:.4f}"
         )
-    for what, found in result["difference"].items():
-        low, high = found["interval"]
-        lines.append(f"bf16 - fp32, {what}: {found['value']:+.4f}, 95% [{low:+.4f}, {high:+.4f}]")
+    for what, change in result["difference"].items():
+        low, high = change["interval"]
+        lines.append(f"bf16 - fp32, {what}: {change['value']:+.4f}, 95% [{low:+.4f}, {high:+.4f}]")
     return "\n".join(lines)

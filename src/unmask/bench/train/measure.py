@@ -122,8 +122,8 @@ def measure(
         profiled = (
             arms[leads[types[-1]]].profile(options.profile, size, len(options.size) > 1) if options.profile else {}
         )
-        found = summary(turns, {name: arm.facts for name, arm in arms.items()}, list(leads.values()))
-        return found | {"precision": [{"type": choice.name, "why": choice.why} for choice in choices]} | profiled
+        result = summary(turns, {name: arm.facts for name, arm in arms.items()}, list(leads.values()))
+        return result | {"precision": [{"type": choice.name, "why": choice.why} for choice in choices]} | profiled
     finally:
         for worker in arms.values():
             worker.close()

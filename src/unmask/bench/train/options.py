@@ -13,7 +13,7 @@ from typing import Any
 
 from unmask.bench.kit.folders import check_folders
 from unmask.errors import UserError
-from unmask.options import NEEDED, Options, Result, option
+from unmask.options import NEEDED, Options, option
 
 ARMS = ("unmask", "plain", "transformers")  # ways to take a training step
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -26,6 +26,8 @@ class BenchOptions(Options):
 
     Of batch, context, rounds and steps 0 is 4, 512, 5 and 3, or with --memory 8, 2048, 1 and 2.
     """
+
+    does = "unmask.bench.train.measure:bench_train"
 
     size: list[str] = option([], "6M (default), ..., or LAYERSxHEADSxWIDTH; repeatable")
     kind: str = option("mdm", "the objective", one_of=("mdm", "arm"))
@@ -70,16 +72,12 @@ class BenchOptions(Options):
         check_folders(filled.out, filled.plot, filled.profile)
         return filled
 
-    def run(self) -> Result:
-        from unmask.bench.train.measure import bench_train, in_words
-
-        measured = bench_train(self)
-        return Result(measured, in_words(measured))
-
 
 @dataclass(frozen=True)
 class LossBenchOptions(Options):
     """What training in bf16 does to the loss: pairs of equal seed."""
+
+    does = "unmask.bench.train.losses:bench_losses"
 
     recipe: str = option(NEEDED, "a YAML file, or the name of a shipped recipe")
     data: str = option(NEEDED, "prepared data", metavar="FOLDER")
@@ -96,9 +94,3 @@ class LossBenchOptions(Options):
                 raise UserError(f"--set {setting} is not KEY=VALUE, such as model.size=6M", field="set")
             if key in ("seed", "precision", "data", "out", "threads"):
                 raise UserError(f"--set {key} is what this benchmark sets itself; leave it out", field="set")
-
-    def run(self) -> Result:
-        from unmask.bench.train.losses import bench_losses, in_words
-
-        measured = bench_losses(self)
-        return Result(measured, in_words(measured))

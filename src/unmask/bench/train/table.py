@@ -18,16 +18,16 @@ def table(report: dict[str, Any]) -> str:
         "medians [quartiles]",
         f"{machine['cpu']}, {machine['cores']} cores, torch {report['versions']['torch']}",
     ]
-    for size, found in report["sizes"].items():
-        lines += ["", f"{size} ({found['parameters']:,} parameters, {found['device']})", *_arms(found), *_facts(found)]
+    for size, part in report["sizes"].items():
+        lines += ["", f"{size} ({part['parameters']:,} parameters, {part['device']})", *_arms(part), *_facts(part)]
     return "\n".join(lines)
 
 
-def _arms(found: dict[str, Any]) -> list[str]:
-    wide = max(13, *(len(name) + 1 for name in found["arms"]))
+def _arms(part: dict[str, Any]) -> list[str]:
+    wide = max(13, *(len(name) + 1 for name in part["arms"]))
     head = f"{'tokens/s':>22}{'GFLOP/s needed':>16}{'of matmul peak':>22}{'peak memory':>13}{'data wait':>11}"
     lines = [f"  {'':<{wide}}{head}"]
-    for name, arm in found["arms"].items():
+    for name, arm in part["arms"].items():
         rate = "{median:,.0f} [{q1:,.0f}, {q3:,.0f}]".format(**arm["tokens_per_second"])
         share = "{median:.1%} [{q1:.1%}, {q3:.1%}]".format(**arm["matmul_peak_share"])
         lines.append(
@@ -40,9 +40,9 @@ def _arms(found: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _facts(found: dict[str, Any]) -> list[str]:
+def _facts(part: dict[str, Any]) -> list[str]:
     lines = []
-    for lead, others in found["over"].items():
+    for lead, others in part["over"].items():
         for name, ratio in others.items():
             lines.append(
                 f"  {lead} / {name}: {{median:.2f}}x tokens/s [{{q1:.2f}}, {{q3:.2f}}], ".format(**ratio["speed"])
@@ -52,24 +52,24 @@ def _facts(found: dict[str, Any]) -> list[str]:
                 rounds = [1 / value for value in ratio["speed"]["rounds"]]
                 median = 1 / ratio["speed"]["median"]
                 lines.append(f"  {name} / {lead}: {median:.2f}x [{min(rounds):.2f} .. {max(rounds):.2f}]")
-    ours = found["arms"][next(iter(found["over"]))]
+    ours = part["arms"][next(iter(part["over"]))]
     peak, bare, losses = ours["matmul_peak"]["median"], ours["bare_memory"], ours["losses"]
     lines.append(f"  losses of ours, from first to last step: {losses[0]:.4f} to {losses[-1]:.4f}")
     lines.append(f"  matmul peak {peak / 1e9:,.1f} GFLOP/s; {bare / 2**20:,.0f} MiB of ours before the model is built")
     lines.append(
         f"  noise and order by (seed, k): {ours['exactness_seconds'] * 1e3:.2f} ms a step, "
-        f"{found['exact_resume_share']:.3%} of it (prepared one step ahead)"
+        f"{part['exact_resume_share']:.3%} of it (prepared one step ahead)"
     )
-    if "profile" in found:
-        lines += _profile(found["profile"])
+    if "profile" in part:
+        lines += _profile(part["profile"])
     return lines
 
 
-def _profile(found: dict[str, Any]) -> list[str]:
-    total = sum(found["phases"].values())
+def _profile(profile: dict[str, Any]) -> list[str]:
+    total = sum(profile["phases"].values())
     lines = [f"  phases of a step, {total * 1e3:,.0f} ms: "]
-    lines[0] += ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in found["phases"].items())
-    lines.append(f"  matrix products and attention: {found['matmul_share']:.1%} of operator time; {found['trace']}")
-    for name, share, count in found["operators"]:
+    lines[0] += ", ".join(f"{name} {seconds / total:.1%}" for name, seconds in profile["phases"].items())
+    lines.append(f"  matrix products and attention: {profile['matmul_share']:.1%} of operator time; {profile['trace']}")
+    for name, share, count in profile["operators"]:
         lines.append(f"    {share:>6.1%}  {count:>6,} x  {name}")
     return lines

@@ -88,7 +88,7 @@ def measure(options: BenchOptions, size: str, recipe: Recipe, checkouts: list[Ch
             changes: dict[str, Any] = {"precision": arm.precision, "compile": arm.compile, "threads": arm.threads}
             if arm.name not in workers:
                 workers[arm.name] = Worker("ours", dataclasses.replace(recipe, **changes), copies=arm.processes)
-        rates = take_turns(options, size, workers, recipe)
+        rates = take_turns(options, size, workers)
     finally:
         for worker in workers.values():
             worker.close()
@@ -99,7 +99,7 @@ def finalists(best: Fastest) -> list[Arm]:
     return [arm for arm in best.arms if arm.tokens_per_second and not arm.stopped]
 
 
-def take_turns(options: BenchOptions, size: str, workers: dict[str, Worker], recipe: Recipe) -> dict[str, list[float]]:
+def take_turns(options: BenchOptions, size: str, workers: dict[str, Worker]) -> dict[str, list[float]]:
     """Tokens/s of every way in every round."""
     steps = {}
     for name, worker in workers.items():
@@ -140,17 +140,17 @@ def in_words(report: dict[str, Any]) -> str:
         f"cores; {settings['rounds']} rounds, medians [quartiles]; TYPE, made, processes x threads",
         f"{report['machine']['cpu']}, torch {report['versions']['torch']}",
     ]
-    for size, found in report["sizes"].items():
+    for size, part in report["sizes"].items():
         shape = f" ({TINY[size][0]}, batch {TINY[size][1]})" if size in TINY else ""
-        lines += ["", f"{size}{shape}, {found['parameters']:,} parameters"]
-        wide = max(len(name) for name in found["arms"]) + 2
-        for name, arm in found["arms"].items():
+        lines += ["", f"{size}{shape}, {part['parameters']:,} parameters"]
+        wide = max(len(name) for name in part["arms"]) + 2
+        for name, arm in part["arms"].items():
             rate = "{median:,.0f} [{q1:,.0f}, {q3:,.0f}]".format(**arm["tokens_per_second"])
             lines.append(
                 f"  {name:<{wide}}{rate:>28} tokens/s" + "{median:>8.2f}x [{q1:.2f}, {q3:.2f}]".format(**arm["ratio"])
             )
-        arms = [Arm(**arm) for arm in found["fastest"]["arms"]]
-        search = Fastest(**found["fastest"] | {"arms": arms})
+        arms = [Arm(**arm) for arm in part["fastest"]["arms"]]
+        search = Fastest(**part["fastest"] | {"arms": arms})
         lines += [
             f"  the search: {line}" if not index else f"  {line}"
             for index, line in enumerate(search.in_words().splitlines())

@@ -33,7 +33,7 @@ class Stage:
     @classmethod
     def of(cls, config: ModelConfig, eos_ids: Sequence[int], slots: int, width: int) -> Stage:
         """For so many rows of so many positions."""
-        canvas = Canvas(Table(slots, width), config.blank_id)
+        canvas = Canvas(Table(slots, width), config.blank_id, config.vocab_size)
         return cls(canvas, Limits(canvas, config.vocab_size), Endings(canvas, eos_ids))
 
     @property

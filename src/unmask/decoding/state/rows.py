@@ -19,7 +19,7 @@ Shapes: R rows.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -139,6 +139,16 @@ class Rows(ABC, Generic[G]):
                 raise PassError(self.seats(self.going(seats)), error) from error
             raise
         return Passed(took, self.events(), ended)
+
+    def steps(self) -> Iterator[Passed]:
+        """Step by step until all rows are done. What a pass raises is raised itself: nobody is to go on."""
+        while self.running:
+            try:
+                passed = self.step()
+            except PassError as error:
+                assert error.__cause__ is not None
+                raise error.__cause__ from None
+            yield passed
 
     @abstractmethod
     def advance(self, seats: Sequence[Seat] | None) -> tuple[tuple[Seat, ...], tuple[Seat, ...]]:

@@ -1,7 +1,7 @@
 """What guidance gains: at the scale chosen on other items, less no guidance with twice the draws, item by item.
 
-    found = gains(tune, test, clusters, scales)                   # tune, test: credits [N, columns] of each seed
-    found["gain"], found["accuracy"], found["chosen"], found["curve"]
+    figures = gains(tune, test, clusters, scales)                 # tune, test: credits [N, columns] of each seed
+    figures["gain"], figures["accuracy"], figures["chosen"], figures["curve"]
 
 The scale is chosen for each seed's model by its accuracy on the tuning items (of equal ones the nearest to none), and
 so is the weight of PMI. Intervals are of `estimates.paired`: by cluster and by seed.

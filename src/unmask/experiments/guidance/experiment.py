@@ -93,17 +93,17 @@ def run(settings: Settings) -> dict[str, Any]:
         counts = own["choices"]["reversal"], own["each"], own["tune"], own["test"]
         pools["reversal"], people = reversal(Path(own["reversal"]), settings.seeds, *counts)
         models |= people
-    found = {task: task_result(place, own, task, pools[task], models) for task in pools}
+    by_task = {task: task_result(place, own, task, pools[task], models) for task in pools}
     headline = {
         task: {
-            way: {**{name: one[name] for name in ("gain", "pmi_gain", "guided_less_pmi")},
-                  **{name: one["accuracy"][name] for name in ("unguided", "guided")}}
-            for way, one in ways.items()
+            way: {**{name: figures[name] for name in ("gain", "pmi_gain", "guided_less_pmi")},
+                  **{name: figures["accuracy"][name] for name in ("unguided", "guided")}}
+            for way, figures in ways.items()
         }
-        for task, ways in found.items()
+        for task, ways in by_task.items()
     }  # fmt: skip
     facts = {name: {"name": path.name, **model_facts(load(path))} for name, path in bases.items()}
-    return {"headline": headline, "tasks": found, "items": {task: pool.facts() for task, pool in pools.items()},
+    return {"headline": headline, "tasks": by_task, "items": {task: pool.facts() for task, pool in pools.items()},
             "skipped": texts.skipped, "bases": facts, "bases_are": "given" if settings.base else "trained here",
             "exposure": exposure, "times": place.times()}  # fmt: skip
 
@@ -214,26 +214,26 @@ def trained_bases(place: Workplace, own: Mapping[str, Any], texts: Texts) -> dic
 
 def one_tokenizer(bases: Mapping[str, Path]) -> Tokenizer:
     """That of all bases. Raises `UserError` where they have different ones."""
-    found: Tokenizer | None = None
+    shared: Tokenizer | None = None
     for name, path in bases.items():
         own = Tokenizer.from_file(path)
-        if found is not None and own.hash != found.hash:
+        if shared is not None and own.hash != shared.hash:
             raise UserError(f"{name} ({path}) has another tokenizer than the other bases; give models of one corpus")
-        found = own
-    assert found is not None, "there are bases"
-    return found
+        shared = own
+    assert shared is not None, "there are bases"
+    return shared
 
 
 def refuse_exposed(path: Path, pools: Mapping[str, Pool], own: Mapping[str, Any]) -> str:
     """Raises `UserError` where a base has read what is tested. A made-up dictionary repeats itself and is not asked."""
-    told = []
+    parts = []
     for task, pool in pools.items():
         if task == "headword" and own["dictionary"] == MADE:
             continue
         items = [*pool.tune, *pool.test]
         texts = [item.prompt if task == "headword" else [*item.prompt, *item.answers[0]] for item in items]
-        told.append(f"{task}: {refuse_read(load(path), texts, [item.cluster for item in items])}")
-    return "; ".join(dict.fromkeys(told))
+        parts.append(f"{task}: {refuse_read(load(path), texts, [item.cluster for item in items])}")
+    return "; ".join(dict.fromkeys(parts))
 
 
 # ---------------------------------------------------------------------- fine-tuning and scores
@@ -265,7 +265,7 @@ def task_result(
     place: Workplace, own: Mapping[str, Any], task: str, pool: Pool, models: Mapping[str, Path]
 ) -> dict[str, Any]:
     """The figures of each way to guide."""
-    found = {}
+    by_way = {}
     for name, way in WAYS.items():
         if task not in way.tasks and (task, name) not in REVERSED:
             continue
@@ -275,20 +275,14 @@ def task_result(
             for side, items in (("tune", pool.tune), ("test", pool.test)):
                 ends = way.ends and task != "reversal"  # whose answers have their own
                 tables[side].append(table(place, own, f"{task}-{name}-{seed}-{side}", path, items, way.view, ends))
-        found[name] = gains(tables["tune"], tables["test"], [item.cluster for item in pool.test], own["scales"])
-        found[name]["view"] = way.view
-        say(f"guidance: {task}, {name}: gain {found[name]['gain']['estimate']:+.4f}")
-    return found
+        by_way[name] = gains(tables["tune"], tables["test"], [item.cluster for item in pool.test], own["scales"])
+        by_way[name]["view"] = way.view
+        say(f"guidance: {task}, {name}: gain {by_way[name]['gain']['estimate']:+.4f}")
+    return by_way
 
 
 def table(
-    place: Workplace,
-    own: Mapping[str, Any],
-    name: str,
-    path: Path,
-    items: Sequence[Item],
-    view: str,
-    ends: bool,
+    place: Workplace, own: Mapping[str, Any], name: str, path: Path, items: Sequence[Item], view: str, ends: bool
 ) -> np.ndarray:
     """Credits [N, columns] of a model, kept some items at a time."""
     weights = file_sha256(path / WEIGHTS)
@@ -301,8 +295,8 @@ def table(
             nonlocal model
             model = load(path, place.settings.device) if model is None else model
             say(f"guidance: {name}: {min(start + AT_ONCE, len(items))} of {len(items)} items")
-            found = credits(model, some, own["scales"], own["draws"], view, ends)
-            return [[round(float(value), 4) for value in row] for row in found]
+            credit_NS = credits(model, some, own["scales"], own["draws"], view, ends)
+            return [[round(float(value), 4) for value in row] for row in credit_NS]
 
         parts.append(np.array(place.kept(f"{name}-{start}", score, weights=weights, items=len(some))))
     return np.concatenate(parts)

@@ -12,17 +12,16 @@ stands beside them, of the original data where --data names it; those of our own
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError
-from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, told
+from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, skipped_in_words
 from unmask.experiments import estimates
 from unmask.experiments.frame import Settings, experiment
-from unmask.experiments.reversal.asking import answers_of, choose, curve
+from unmask.experiments.reversal.asking import answers_of, choose, curve, try_ways
 from unmask.experiments.reversal.material import (
     Material,
     bases_of,
@@ -58,101 +57,105 @@ def run(settings: Settings) -> dict[str, Any]:
     for name in sets if bases else ():
         starts[name].append(material(place.out, settings.data, chosen, name, bases))
     for name in sets:
-        if line := told(starts[name][0].people.skipped):
+        if line := skipped_in_words(starts[name][0].people.skipped):
             say(f"{name}: {line}")
 
-    everything = [one for name in sets for one in starts[name]]
+    kinds: list[str] = chosen["kinds"]
+    everything = [origin for name in sets for origin in starts[name]]
     recipes = {
-        label(one, kind, seed): recipe(one, chosen, kind, seed)
-        for one in everything for seed in settings.seeds for kind in chosen["kinds"]
+        label(origin, kind, seed): recipe(origin, chosen, kind, seed)
+        for origin in everything for seed in settings.seeds for kind in kinds
     }  # fmt: skip
     runs = place.train(recipes)
     if settings.until == "runs":
         return {}
     first = settings.seeds[0]
-    choices: dict[str, dict[str, Any]] = {name: {} for name in sets}
-    for name, kind in itertools.product(sets, chosen["kinds"]):
-        firsts = {one.name: runs[label(one, kind, first)] for one in starts[name]}
-        choices[name][kind] = choose(place, starts[name], chosen, kind, firsts)
+    choices = {name: choose({
+        origin.name: {kind: try_ways(place, origin, chosen, kind, runs[label(origin, kind, first)]) for kind in kinds}
+        for origin in starts[name]
+    }) for name in sets}  # fmt: skip
     write_whole(place.out / CHOICE, json.dumps(choices, indent=1) + "\n")
     if settings.until == "choice":
         return {}
-    tests = {name: tested(place, starts[name], chosen, choices[name], runs) for name in sets}
-    return result_of(place, chosen, starts, choices, tests)
+    tests = {
+        origin.name: tested(place, origin, chosen, choices[origin.set]["choices"][origin.name], runs)
+        for origin in everything
+    }
+    return result_of(place, chosen, everything, choices, tests)
 
 
-def label(one: Material, kind: str, seed: int) -> str:
-    return f"{kind}-{one.name}-{seed}"
+def label(origin: Material, kind: str, seed: int) -> str:
+    return f"{kind}-{origin.name}-{seed}"
 
 
 def tested(
-    place: Workplace,
-    starts: list[Material],
-    chosen: Mapping[str, Any],
-    choices: Mapping[str, Any],
-    runs: Mapping[str, Path],
+    place: Workplace, origin: Material, chosen: Mapping[str, Any], choices: Mapping[str, Any], runs: Mapping[str, Path]
 ) -> dict[str, Any]:
-    """Figures and curves of each kind of model on one set."""
-    found: dict[str, Any] = {}
-    for kind, choice in choices.items():
-        way = choice["choice"]
-        one = next(start for start in starts if start.name == way["start"])
+    """Figures and curves of each kind of model on one set, from one start."""
+    by_kind: dict[str, Any] = {}
+    for kind, way in choices.items():
         seeds = place.settings.seeds
-        folders = [runs[label(one, kind, seed)] for seed in seeds]
-        answers = [answers_of(place, one, chosen, kind, folder, way) for folder in folders]
-        trained = [place.trained(label(one, kind, seed)) for seed in seeds]
-        found[kind] = {
+        folders = [runs[label(origin, kind, seed)] for seed in seeds]
+        answers = [answers_of(place, origin, chosen, folder, way) for folder in folders]
+        trained = [place.trained(label(origin, kind, seed)) for seed in seeds]
+        by_kind[kind] = {
             "figures": {direction: figures_of([answer[direction] for answer in answers]) for direction in DIRECTIONS},
-            "curve": curve(place, one, chosen, kind, folders[0], way),
+            "curve": curve(place, origin, chosen, kind, folders[0], way),
             "steps": trained[0]["steps"],
             "tokens": trained[0]["tokens"],
             "flops": trained[0]["flops"],
             "seconds": [round(run["seconds"]) for run in trained],
         }
-    return found
+    return by_kind
 
 
 def figures_of(answers: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The figures of one direction: answers of each seed to the same questions, in the same order."""
-    found = {}
+    by_name = {}
     for asks in ASKED:
         rows_S = [answer[asks]["rows"] for answer in answers]
         people = [row["person"] for row in rows_S[0]]
         names = [key for key, value in rows_S[0][0].items() if isinstance(value, float)]
         for name in names:
             values = [[row[name] for row in rows] for rows in rows_S]
-            found[f"{asks}_accuracy" if name == "exact" else f"{asks}_{name}"] = estimates.clustered(values, people)
-        found[f"{asks}_shuffled"] = estimates.clustered([answer[asks]["shuffled"] for answer in answers], people)
+            by_name[f"{asks}_accuracy" if name == "exact" else f"{asks}_{name}"] = estimates.clustered(values, people)
+        by_name[f"{asks}_shuffled"] = estimates.clustered([answer[asks]["shuffled"] for answer in answers], people)
         if asks == "name":
-            found["name_ranking"] = estimates.clustered([answer[asks]["ranking"] for answer in answers], people)
-    return found
+            by_name["name_ranking"] = estimates.clustered([answer[asks]["ranking"] for answer in answers], people)
+    return by_name
 
 
 def result_of(
     place: Workplace,
     chosen: Mapping[str, Any],
-    starts: Mapping[str, list[Material]],
-    choices: Any,
+    materials: list[Material],
+    choices: Mapping[str, Any],
     tests: Mapping[str, Any],
 ) -> dict[str, Any]:
+    """The headline is of the start that was chosen for both kinds of model; the others stand under `starts`."""
     headline: dict[str, Any] = {}
-    if "original" in tests:
-        headline |= {kind: found["figures"] for kind, found in tests["original"].items()}
-    if "own" in tests:
-        headline["own"] = {kind: found["figures"] for kind, found in tests["own"].items()}
+    others: dict[str, Any] = {}
+    for origin in materials:
+        figures = {kind: part["figures"] for kind, part in tests[origin.name].items()}
+        if choices[origin.set]["start"] != origin.name:
+            others[origin.name] = figures
+        elif origin.set == "original":
+            headline |= figures
+        else:
+            headline["own"] = figures
     facts = {
-        one.name: {
-            "people": len({question.person for question in one.people.questions}),
-            "lines": len(one.lines),
-            "row": one.length,
-            "name_tokens": one.name_tokens,
-            "skipped": {why: len(rows) for why, rows in one.people.skipped.items()},
+        origin.name: {
+            "people": len({question.person for question in origin.people.questions}),
+            "lines": len(origin.lines),
+            "row": origin.length,
+            "name_tokens": origin.name_tokens,
+            "skipped": {why: len(rows) for why, rows in origin.people.skipped.items()},
         }
-        for group in starts.values() for one in group
-    }  # fmt: skip
+        for origin in materials
+    }
     runs = {
-        name: {kind: {key: value for key, value in found.items() if key != "figures"} for kind, found in kinds.items()}
+        name: {kind: {key: value for key, value in part.items() if key != "figures"} for kind, part in kinds.items()}
         for name, kinds in tests.items()
     }
-    return {"headline": headline, "choices": choices, "material": facts, "runs": runs, "ablation": chosen["ablation"],
-            "chosen": dict(chosen), "times": place.times()}  # fmt: skip
+    return {"headline": headline, "starts": others, "choices": choices, "material": facts, "runs": runs,
+            "ablation": chosen["ablation"], "chosen": dict(chosen), "times": place.times()}  # fmt: skip

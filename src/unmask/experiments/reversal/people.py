@@ -37,8 +37,8 @@ class Person:
 
 @cache
 def words() -> dict[str, Any]:
-    found: dict[str, Any] = read_yaml(WORDS)
-    return found
+    lists: dict[str, Any] = read_yaml(WORDS)
+    return lists
 
 
 def joined(parts: dict[str, list[str]]) -> list[str]:
@@ -73,24 +73,24 @@ def made(count: int, chance: random.Random) -> list[Person]:
         names[f"{chance.choice(first)} {chance.choice(last)}"] = None
     while len(things) < count:
         things[chance.choice(lists["quality"]), chance.choice(lists["thing"]), chance.choice(place)] = None
-    found = []
+    people = []
     for name, (quality, thing, where) in zip(names, things, strict=True):
         noun, verb, gerund = chance.choice(lists["role"])
         what = f"the {quality} {thing} of {where}"
-        found.append(Person(name, f"the {chance.choice(lists['manner'])} {noun} {what}", f"{verb} {what}",
+        people.append(Person(name, f"the {chance.choice(lists['manner'])} {noun} {what}", f"{verb} {what}",
                             f"{gerund} {what}"))  # fmt: skip
-    return found
+    return people
 
 
 def parts_of(person: Person, order: str, which: str) -> list[tuple[str, str]]:
     """(what comes before the answer, the answer with the rest) of each sentence, `train` or `test`."""
     group = words()["name_first" if order == NAME_FIRST else "description_first"]
-    found = []
+    parts = []
     for opening, sentence in itertools.product(group[which], group["sentences"]):
         before, _, after = sentence.partition("|")
         prompt = f"{opening} {person.fill(before)}".strip()
-        found.append((prompt[0].upper() + prompt[1:], person.fill(after)))
-    return found
+        parts.append((prompt[0].upper() + prompt[1:], person.fill(after)))
+    return parts
 
 
 def lines_of(person: Person, order: str) -> list[Line]:

@@ -17,14 +17,14 @@ LEARNED, BOTH = 0.95, 0.90  # of the ARM in the trained direction and of people 
 def sets_of(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """Figures by set: the original data's, where it was there, and our own people's."""
     headline = result["headline"]
-    found = {"original": {kind: headline[kind] for kind in ("mdm", "arm") if kind in headline}}
-    return {name: kinds for name, kinds in {**found, "own": headline.get("own", {})}.items() if kinds}
+    sets = {"original": {kind: headline[kind] for kind in ("mdm", "arm") if kind in headline}}
+    return {name: kinds for name, kinds in {**sets, "own": headline.get("own", {})}.items() if kinds}
 
 
 def figure(result: Mapping[str, Any]) -> str:
     parts = []
     for name, kinds in sets_of(result).items():
-        shares = [f"{kind.upper()} {in_words(found['reversed']['name_accuracy'])}" for kind, found in kinds.items()]
+        shares = [f"{kind.upper()} {in_words(part['reversed']['name_accuracy'])}" for kind, part in kinds.items()]
         parts.append(f"{name}: {', '.join(shares)}")
     return "reversed names right, " + "; ".join(parts)
 
@@ -60,13 +60,17 @@ def reading(result: Mapping[str, Any]) -> str:
     if result["ablation"]:
         lines.append(f"This is the ablation {result['ablation']}, not the experiment's headline.")
     for name, kinds in sets_of(result).items():
-        for kind, found in kinds.items():
-            lines.append(sentence(result, name, kind, found))
+        for kind, part in kinds.items():
+            lines.append(sentence(result, name, kind, part))
         if "arm" in kinds and (lacking := conditions(kinds["arm"])):
             lines.append(f"On {name} the ARM's zero does not count yet: {'; '.join(lacking)}.")
         if set(kinds) == {"mdm", "arm"}:
-            more = result["runs"][name]["mdm"]["flops"] / result["runs"][name]["arm"]["flops"]
+            runs = result["runs"][result["choices"][name]["start"]]
+            more = runs["mdm"]["flops"] / runs["arm"]["flops"]
             lines.append(f"On {name} the MDM had {more:.1f} times the ARM's training FLOPs.")
+    for start, kinds in result["starts"].items():
+        shares = [f"{kind.upper()} {in_words(figures['reversed']['name_accuracy'])}" for kind, figures in kinds.items()]
+        lines.append(f"The other start, {start}: reversed names {', '.join(shares)}.")
     for label, facts in result["material"].items():
         lines.append(
             f"{label}: {facts['people']} people, {facts['lines']:,} lines in rows of {facts['row']} tokens, a name "
@@ -75,16 +79,25 @@ def reading(result: Mapping[str, Any]) -> str:
     return "\n\n".join(lines)
 
 
-def sentence(result: Mapping[str, Any], name: str, kind: str, found: Mapping[str, Any]) -> str:
-    choice = result["choices"][name][kind]["choice"]
+def chosen_of(result: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The choices on a set, by kind, of the start that was chosen."""
+    made = result["choices"][name]
+    choices: Mapping[str, Any] = made["choices"][made["start"]]
+    return choices
+
+
+def sentence(result: Mapping[str, Any], name: str, kind: str, figures: Mapping[str, Any]) -> str:
+    choice = chosen_of(result, name)[kind]
     way = f"step {choice['checkpoint']}"
-    way += f", order {choice['order']}, w {choice['guidance']:g}" if kind == "mdm" else ""
+    if kind == "mdm":
+        passes = f"{choice['steps']} passes" if choice["steps"] else "a token a pass"
+        way += f", order {choice['order']}, w {choice['guidance']:g}, {passes}"
     told = [
-        f"{direction} names {in_words(found[direction]['name_accuracy'])}, descriptions "
-        f"{in_words(found[direction]['description_accuracy'])}"
+        f"{direction} names {in_words(figures[direction]['name_accuracy'])}, descriptions "
+        f"{in_words(figures[direction]['description_accuracy'])}"
         for direction in DIRECTIONS
     ]
-    back = found["reversed"]
+    back = figures["reversed"]
     return (
         f"{kind.upper()} on {name} ({way}, chosen on the people trained both ways): {'; '.join(told)}. Reversed: first "
         f"name right {in_words(back['name_first_name'])}, by another person's name {in_words(back['name_shuffled'])}, "
@@ -96,12 +109,13 @@ def sentence(result: Mapping[str, Any], name: str, kind: str, found: Mapping[str
 
 def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
     """Accuracies with intervals of each set, and names right against steps."""
-    found = sets_of(result)
+    sets = sets_of(result)
     path = folder / "reversal.png"
-    with picture(path, 11, 3.8 * len(found), columns=2, rows=len(found)) as axes:
-        for row, (name, kinds) in enumerate(found.items()):
+    with picture(path, 11, 3.8 * len(sets), columns=2, rows=len(sets)) as axes:
+        for row, (name, kinds) in enumerate(sets.items()):
             draw_bars(axes[2 * row], name, kinds)
-            draw_curve(axes[2 * row + 1], result["runs"][name], result["choices"][name])
+            runs = result["runs"][result["choices"][name]["start"]]
+            draw_curve(axes[2 * row + 1], runs, chosen_of(result, name))
     return [path]
 
 
@@ -118,7 +132,7 @@ def draw_bars(axes: Any, name: str, kinds: Mapping[str, Any]) -> None:
 
 def draw_curve(axes: Any, runs: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
     for kind, run in runs.items():
-        way = choices[kind]["choice"]
+        way = choices[kind]
         points = sorted((p for p in run["curve"] if p["guidance"] == way["guidance"]), key=lambda p: p["checkpoint"])
         for direction, style in (("trained", ":"), ("reversed", "-")):
             axes.plot(

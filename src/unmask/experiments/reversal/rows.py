@@ -33,13 +33,13 @@ def row_length(lines: Sequence[str], tokenizer: Tokenizer) -> int:
 def rows(lines: Sequence[str], tokenizer: Tokenizer, length: int) -> np.ndarray:
     """int64 [N, length]. Raises `UserError` for a line that does not fit."""
     assert tokenizer.eos_id is not None, "a tokenizer with an end token"
-    found = np.full((len(lines), length), tokenizer.eos_id, dtype=np.int64)
+    tokens_NT = np.full((len(lines), length), tokenizer.eos_id, dtype=np.int64)
     for row, line in enumerate(lines):
         ids = tokenizer.encode(text_of(line))
         if len(ids) + 2 > length:
             raise UserError(f"a row of {length} tokens does not hold {line[:60]!r}, which has {len(ids)}; give longer")
-        found[row, 1 : 1 + len(ids)] = ids
-    return found
+        tokens_NT[row, 1 : 1 + len(ids)] = ids
+    return tokens_NT
 
 
 def write_rows(

@@ -14,23 +14,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from unmask.data.manifest import FILE as MANIFEST
 from unmask.data.records import read_records
-from unmask.data.shards import TokenData
 from unmask.errors import UserError
+from unmask.evaluation.exposure import data_folder, recipes_of, stretches_read
 from unmask.experiments.speed.glosses import GCIDE, Gloss
 from unmask.experiments.speed.plan import Plan
 from unmask.model.folder import Model, load
 from unmask.scaling.corpus import held_out
-from unmask.settings import read_json, read_yaml
+from unmask.settings import read_json
 
-RECIPE = "recipe.yaml"
 SHINGLE = 24  # tokens of a gloss that are looked for
 PREFIX = 40  # characters of a gloss by which a row is known
 MOST_FOUND = 0.05  # of the held-out glosses, whose shingle may stand elsewhere by chance or quotation
-AT_ONCE = 4_000_000  # tokens looked through
 
 
 def find_bases(given: dict[str, str | None], sweep: str | None, plan: Plan) -> dict[str, Path]:
@@ -38,19 +34,19 @@ def find_bases(given: dict[str, str | None], sweep: str | None, plan: Plan) -> d
 
     Raises `UserError` where one cannot be had, and for a model of the wrong kind.
     """
-    found: dict[str, Path] = {}
+    bases: dict[str, Path] = {}
     for role, wanted in plan.bases.items():
         if given.get(role):
-            found[role] = Path(str(given[role]))
+            bases[role] = Path(str(given[role]))
         elif sweep is not None:
-            found[role] = _of_sweep(Path(sweep), wanted)
+            bases[role] = _of_sweep(Path(sweep), wanted)
         else:
             raise UserError(
                 f"--base {role}=RUN is missing: give the run of {_named(wanted)}, or --base FOLDER of `unmask scale "
                 "run`; or try --quick, which makes its own"
             )
-    check_kinds(found, plan)
-    return found
+    check_kinds(bases, plan)
+    return bases
 
 
 def given_bases(bases: Sequence[str], plan: Plan) -> tuple[dict[str, str | None], str | None]:
@@ -69,11 +65,11 @@ def given_bases(bases: Sequence[str], plan: Plan) -> tuple[dict[str, str | None]
     return given, sweep
 
 
-def check_kinds(found: dict[str, Path], plan: Plan) -> None:
+def check_kinds(bases: dict[str, Path], plan: Plan) -> None:
     """Raises `UserError` for a model of the wrong kind, without a tokenizer, or of another tokenizer than the rest."""
     first: tuple[Path, Model] | None = None
     words = {"mdm": "a masked diffusion model", "arm": "an autoregressive model"}
-    for role, path in found.items():
+    for role, path in bases.items():
         model, kind = load(path), plan.bases[role]["kind"]
         if model.kind != kind:
             raise UserError(f"--base {role}={path} is {words[model.kind]}; give {words[kind]}")
@@ -106,20 +102,21 @@ def _of_sweep(sweep: Path, wanted: Any) -> Path:
 def corpus_split(paths: Iterable[Path]) -> tuple[float, int] | None:
     """(share, seed) by which the corpus of the first run that tells was held out; None where none tells."""
     for path in paths:
-        for _, facts in _corpora(_settings(path)):
-            return float(facts["held_out_share"]), int(facts["seed"])
+        for settings in recipes_of(path)[:1]:
+            for _, facts in _corpora(settings):
+                return float(facts["held_out_share"]), int(facts["seed"])
     return None
 
 
 def refuse_exposed(role: str, path: Path, glosses: Sequence[Gloss]) -> str:
     """In words how a base's text and the held-out glosses lie to each other. Raises `UserError` where it read them."""
-    told = []
-    for settings in _chain(path):
+    parts = []
+    for settings in recipes_of(path):
         refused = f"--base {role}={path} was trained on text that is tested here"
         if settings.get("sft"):
-            if found := _in_rows(settings["data"], glosses):
-                raise UserError(f"{refused}: {settings['data']} holds the gloss of {found!r}; give a base without it")
-            told.append("fine-tuned on other rows")
+            if word := _in_rows(settings["data"], glosses):
+                raise UserError(f"{refused}: {settings['data']} holds the gloss of {word!r}; give a base without it")
+            parts.append("fine-tuned on other rows")
             continue
         corpora = _corpora(settings)
         for split, facts in corpora:
@@ -131,44 +128,24 @@ def refuse_exposed(role: str, path: Path, glosses: Sequence[Gloss]) -> str:
                 why = f"e.g. {read[0]!r}, by its sources.json" if read else f"its split is {split}, not field:split"
                 raise UserError(f"{refused} ({why}); give a base of a corpus that holds it out")
         if corpora:
-            told.append("held out by its corpus")
+            parts.append("held out by its corpus")
             continue
-        share_found = _in_tokens(settings.get("data"), path, glosses)
+        share_found = _in_tokens(settings, path, glosses)
         if share_found is not None and share_found > MOST_FOUND:
             raise UserError(f"{refused}: {share_found:.0%} of the glosses stand in {settings['data']}; give another")
-        told.append("its training text is not at hand" if share_found is None else "not in its training tokens")
-    return "; ".join(told) or "unknown: no recipe.yaml beside it"
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    """The recipe of the run that a path lies in; nothing where there is none."""
-    for folder in (path, *path.resolve().parents[:2]):
-        if (folder / RECIPE).is_file():
-            found = read_yaml(folder / RECIPE)
-            return found if isinstance(found, dict) else {}
-    return {}
-
-
-def _chain(path: Path) -> list[dict[str, Any]]:
-    """The recipes of a run and of those that it started from."""
-    found: list[dict[str, Any]] = []
-    following: Path | None = path
-    while following is not None and len(found) < 10 and (settings := _settings(following)):
-        found.append(settings)
-        following = Path(settings["init"]) if settings.get("init") else None
-    return found
+        parts.append("its training text is not at hand" if share_found is None else "not in its training tokens")
+    return "; ".join(parts) or "unknown: no recipe.yaml beside it"
 
 
 def _corpora(settings: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
     """(the split asked for, sources.json) of each gathered text that a run's data was prepared from."""
-    manifest = Path(str(settings.get("data", "")), MANIFEST)
-    if not manifest.is_file():
+    if (data := data_folder(settings)) is None:
         return []
-    asked = read_json(manifest).get("settings", {})
+    asked = read_json(data / MANIFEST).get("settings", {})
     files = [Path(name) for spec in asked.get("sources", []) for name in sorted(glob.glob(str(spec))) or [str(spec)]]
     folders = dict.fromkeys(file if file.is_dir() else file.parent for file in files)
     facts = [read_json(folder / "sources.json") for folder in folders if (folder / "sources.json").is_file()]
-    return [(str(asked.get("split")), found) for found in facts if {"sources", "seed", "held_out_share"} <= set(found)]
+    return [(str(asked.get("split")), fact) for fact in facts if {"sources", "seed", "held_out_share"} <= set(fact)]
 
 
 def _in_rows(spec: str, glosses: Sequence[Gloss]) -> str | None:
@@ -183,27 +160,11 @@ def _in_rows(spec: str, glosses: Sequence[Gloss]) -> str | None:
     return None
 
 
-def _in_tokens(data: Any, path: Path, glosses: Sequence[Gloss]) -> float | None:
+def _in_tokens(settings: dict[str, Any], path: Path, glosses: Sequence[Gloss]) -> float | None:
     """The share of the glosses of which a stretch stands in the training tokens; None where these are not at hand."""
-    if not data or not Path(str(data), MANIFEST).is_file():
-        return None
-    train, model = TokenData(str(data), "train", verify=False), load(path)
-    if model.tokenizer is None or train.manifest.tokenizer_hash != model.tokenizer.hash:
+    if (folder := data_folder(settings)) is None:
         return None
     middle = [g.ids[max(0, (len(g.ids) - SHINGLE) // 2) :][:SHINGLE] for g in glosses]
     length = min(len(ids) for ids in middle)
-    wanted = _sums(np.concatenate([np.array(ids[:length], dtype=np.uint64) for ids in middle]), length)[::length]
-    found = np.zeros(len(glosses), dtype=bool)
-    for start in range(0, train.n_tokens, AT_ONCE):
-        tokens = train.read(start, min(AT_ONCE + length - 1, train.n_tokens - start)).astype(np.uint64)
-        if len(tokens) >= length:
-            found |= np.isin(wanted, _sums(tokens, length))
-    return float(found.mean())
-
-
-def _sums(tokens_T: np.ndarray, length: int) -> np.ndarray:
-    """uint64: a sum of every stretch of so many tokens, which tells them apart."""
-    total = np.zeros(len(tokens_T) - length + 1, dtype=np.uint64)
-    for i in range(length):
-        total = total * np.uint64(0x100000001B3) + tokens_T[i : i + len(total)]
-    return total
+    read = stretches_read(folder, load(path), [ids[:length] for ids in middle])
+    return None if read is None else float(read.mean())

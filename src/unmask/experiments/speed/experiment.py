@@ -112,8 +112,8 @@ def glosses_of(plan: Plan, bases: Mapping[str, Path], place: Workplace) -> tuple
     share, seed = corpus_split(bases.values()) or ((MADE_SHARE, 0) if plan.dictionary == MADE else CORPUS_SPLIT)
     pairs, skipped = read_pairs(plan.dictionary, packages_of(plan, place))
     split = split_glosses(pairs, skipped, tokenizer, plan, share, seed)
-    for why, found in split.skipped.items():
-        say(f"speed: left out {found['count']:,} glosses {why} ({', '.join(found['rows'][:3])})")
+    for why, left_out in split.skipped.items():
+        say(f"speed: left out {left_out['count']:,} glosses {why} ({', '.join(left_out['rows'][:3])})")
     exposure = {role: refuse_exposed(role, path, split.held_out) for role, path in bases.items()}
     write_rows(split, plan, place.out / "glosses")
     return split, exposure
@@ -150,10 +150,10 @@ def measure(ready: Ready) -> dict[str, Any]:
     test = rows_of(tested, times, plan)
     for row in test:
         row |= texts_of(ready, row["role"], next(s for s in kept[row["role"]] if s.name == row["setting"]))
-    said = answer(test, chosen, plan, len(ready.models[ARM]))
+    verdict = answer(test, chosen, plan, len(ready.models[ARM]))
     return {
         "headline": headlines(test, surveyed, chosen, ready),
-        **said,
+        **verdict,
         "chosen": chosen,
         "settings_tried": {role: len(own) for role, own in settings.items()},
         "survey": survey,
@@ -176,13 +176,13 @@ def written(
     judge: Judge | None = None,
 ) -> dict[Key, Surveyed]:
     """Everything of some settings, in the order of roles."""
-    found: dict[Key, Surveyed] = {}
+    surveyed: dict[Key, Surveyed] = {}
     total = sum(len(own) for own in settings.values())
     for role, own in settings.items():
         for setting in own:
-            say(f"speed: {part}, {len(found) + 1} of {total}: {role}, {setting.name}")
-            found[role, setting.name] = Surveyed(*ready.shelf.cell(role, models[role], setting, glosses, judge))
-    return found
+            say(f"speed: {part}, {len(surveyed) + 1} of {total}: {role}, {setting.name}")
+            surveyed[role, setting.name] = Surveyed(*ready.shelf.cell(role, models[role], setting, glosses, judge))
+    return surveyed
 
 
 def further_rows(
@@ -191,9 +191,9 @@ def further_rows(
     """The same texts under one more judge, for the settings of the headline and the ARM."""
     if ready.further is None:
         return None
-    found = written(ready, kept, ready.split.test, ready.models, f"judge {ready.further.name}", ready.further)
+    surveyed = written(ready, kept, ready.split.test, ready.models, f"judge {ready.further.name}", ready.further)
     reference = ready.shelf.reference(ready.split.test, ready.further)
-    return {"judge": ready.further.to_dict(), "rows": rows_of(found, times, ready.plan), "reference": reference}
+    return {"judge": ready.further.to_dict(), "rows": rows_of(surveyed, times, ready.plan), "reference": reference}
 
 
 def texts_of(ready: Ready, role: str, setting: Setting) -> dict[str, Any]:
@@ -204,42 +204,42 @@ def texts_of(ready: Ready, role: str, setting: Setting) -> dict[str, Any]:
     texts = shelf.written(role, seed, model, at(setting, temperature), template, glosses)
     samples = shelf.samples(model, texts, template, glosses)
     readings = [(nats, int(tokens), 1) for nats, tokens in shelf.readings(samples, shelf.judge) if tokens]
-    found = numbers(samples, readings)
-    found.pop("bits_per_byte", None)
+    figures = numbers(samples, readings)
+    figures.pop("bits_per_byte", None)
     true = [Sample(s.prompt, gloss.text, list(gloss.ids)) for s, gloss in zip(samples, glosses, strict=True)]
-    return {"texts": {"temperature": temperature, **found, **likeness(samples, true, shelf.judge)}}
+    return {"texts": {"temperature": temperature, **figures, **likeness(samples, true, shelf.judge)}}
 
 
 def likelihood(ready: Ready, model: Model) -> dict[str, Any]:
     """Bits per byte of the true test glosses behind every template: exact (ARM), or the bound."""
-    found = {}
+    by_template = {}
     for template in ready.plan.templates:
         pairs = [(ready.plan.prompt(template, gloss.word), gloss.text) for gloss in ready.split.test]
         scores = score(model, pairs, draws=ready.plan.draws)
         n_bytes = [len(text.encode()) for _, text in pairs]
-        found[template] = ratio([-s.logprob for s in scores], n_bytes).scaled(1 / math.log(2)).to_dict()
-    return found
+        by_template[template] = ratio([-s.logprob for s in scores], n_bytes).scaled(1 / math.log(2)).to_dict()
+    return by_template
 
 
 def headlines(
     test: list[dict[str, Any]], surveyed: Mapping[Key, Surveyed], chosen: Mapping[str, str | None], ready: Ready
 ) -> dict[str, Any]:
     """{role: {gap, gap_over_templates, gap_over_seeds, time, area}}; without a gap where nothing could be chosen."""
-    found: dict[str, Any] = {}
+    by_role: dict[str, Any] = {}
     batch = str(ready.plan.batches[0])
     for role, name in chosen.items():
         row = next((r for r in test if r["role"] == role and r["setting"] == name), None)
-        found[role] = {"area": areas(surveyed, role, ready.plan)}
+        by_role[role] = {"area": areas(surveyed, role, ready.plan)}
         if row is None or not row.get("gap"):
             continue
         time, rounds = row["time"][batch], ready.plan.rounds
         ends = {"estimate": time["median"], "low": time["q1"], "high": time["q3"]}  # quartiles of the rounds
-        found[role] |= {"gap": row["gap"], "time": {**ends, "n": rounds, "clusters": rounds}}
+        by_role[role] |= {"gap": row["gap"], "time": {**ends, "n": rounds, "clusters": rounds}}
         for over in ("over_templates", "over_seeds"):
             figure = {key: value for key, value in row[over].items() if key != "each"}
             if figure["low"] is not None:
-                found[role][f"gap_{over}"] = figure
-    return found
+                by_role[role][f"gap_{over}"] = figure
+    return by_role
 
 
 # ------------------------------------------------------------------ what the frame asks for
@@ -263,14 +263,14 @@ def holds(result: Mapping[str, Any]) -> str:
 def figure(result: Mapping[str, Any]) -> str:
     """Gap and time of each masked model's chosen setting."""
     parts = []
-    for role, found in result["headline"].items():
-        if (gap := found.get("gap")) is None:
+    for role, part in result["headline"].items():
+        if (gap := part.get("gap")) is None:
             parts.append(f"{role}: no setting at no more time")
             continue
         ends = f"[{gap['low']:+.2f}, {gap['high']:+.2f}]"
         parts.append(
             f"{role}: log perplexity at equal entropy, less the ARM's, {gap['estimate']:+.2f} {ends} at "
-            f"{found['time']['estimate']:.2f}x its time"
+            f"{part['time']['estimate']:.2f}x its time"
         )
     return "; ".join(parts)
 

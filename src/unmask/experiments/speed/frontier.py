@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.statistics import mean
+from unmask.statistics import mean, middle
 
 SHARED = 0.02  # nats of entropy that two frontiers must have in common
 MOST = 2 / 3  # of the groups whose frontiers must have that
@@ -61,13 +61,13 @@ def gap(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarr
 def lowest(grid: np.ndarray, x_T: np.ndarray, y_T: np.ndarray) -> np.ndarray:
     """The frontier at each x of the grid: the lowest y of the line through the points in the order of temperatures,
     which may turn back, since very hot texts repeat rare tokens or end early."""
-    found = np.full(len(grid), np.inf)
+    least = np.full(len(grid), np.inf)
     for i in range(len(x_T) - 1):
         ends = sorted(((x_T[i], y_T[i]), (x_T[i + 1], y_T[i + 1])))
         inside = (grid >= ends[0][0]) & (grid <= ends[1][0])
         y = np.interp(grid, [x for x, _ in ends], [y for _, y in ends])
-        found = np.where(inside, np.minimum(found, y), found)
-    return found
+        least = np.where(inside, np.minimum(least, y), least)
+    return least
 
 
 def gaps(cell: Cell, arm: Cell, weights_W: np.ndarray | None = None) -> np.ndarray:
@@ -84,19 +84,19 @@ def word_draws(n_words: int, draws: int = DRAWS, seed: int = 0) -> np.ndarray:
 def compare(cell: Cell, arm: Cell, draws_BW: np.ndarray | None = None) -> dict[str, Any]:
     """gap with its interval over words, over_templates, over_seeds, share_below; of the groups whose curves meet, and
     only where `MOST` of them do: else `why`."""
-    found = gaps(cell, arm)
+    gap_GF = gaps(cell, arm)
     n_groups, n_temperatures, n_words = cell.nats.shape
-    met = ~np.isnan(found[:, 0])
+    met = ~np.isnan(gap_GF[:, 0])
     if met.mean() < MOST:
         return {"gap": None, "why": f"its entropies and the ARM's have less than {SHARED} nats in common"}
     draws_BW = word_draws(n_words) if draws_BW is None else draws_BW
     drawn = np.array([group_mean(gaps(cell, arm, weights_W)[:, 0]) for weights_W in draws_BW])
     n = int(met.sum()) * n_temperatures * n_words
     return {
-        "gap": headline(float(found[met, 0].mean()), drawn, n, n_words),
-        "over_templates": _over(found[met, 0], [t for t, ours in zip(cell.templates, met, strict=True) if ours], n),
-        "over_seeds": _over(found[met, 0], [s for s, ours in zip(cell.seeds, met, strict=True) if ours], n),
-        "share_below": float(found[met, 1].mean()),
+        "gap": headline(float(gap_GF[met, 0].mean()), drawn, n, n_words),
+        "over_templates": _over(gap_GF[met, 0], [t for t, ours in zip(cell.templates, met, strict=True) if ours], n),
+        "over_seeds": _over(gap_GF[met, 0], [s for s, ours in zip(cell.seeds, met, strict=True) if ours], n),
+        "share_below": float(gap_GF[met, 1].mean()),
         "groups": [int(met.sum()), n_groups],
     }
 
@@ -109,8 +109,7 @@ def group_mean(values_G: np.ndarray) -> float:
 
 def headline(estimate: float, drawn: np.ndarray, n: int, clusters: int) -> Headline:
     """An estimate with the middle 95% of its draws."""
-    finite = drawn[np.isfinite(drawn)]
-    low, high = (float(end) for end in np.percentile(finite, [2.5, 97.5])) if len(finite) > 1 else (None, None)
+    low, high = middle(drawn)
     return {"estimate": estimate, "low": low, "high": high, "n": n, "clusters": clusters}
 
 
@@ -118,10 +117,10 @@ def _over(values_G: np.ndarray, labels: Sequence[Any], n: int) -> dict[str, Any]
     """The mean over labels, each the mean of its groups, with Student's t interval over the labels."""
     pairs = list(zip(values_G, labels, strict=True))
     own = {label: float(np.mean([value for value, its in pairs if its == label])) for label in labels}
-    found = mean(list(own.values()))
-    low, high = found.interval or (None, None)
+    average = mean(list(own.values()))
+    low, high = average.interval or (None, None)
     each = {str(label): value for label, value in own.items()}
-    return {"estimate": found.value, "low": low, "high": high, "n": n, "clusters": len(own), "each": each}
+    return {"estimate": average.value, "low": low, "high": high, "n": n, "clusters": len(own), "each": each}
 
 
 def area(points: Sequence[tuple[float, float]], most: float) -> float:

@@ -60,7 +60,7 @@ class Split:
         """JSON values; nothing of the dictionary's text."""
         counts = {name: len(getattr(self, name)) for name in ("train", "validation", "survey", "test")}
         digest = hashlib.sha256("\0".join(g.word + g.text for g in self.held_out).encode("utf-8", "surrogatepass"))
-        skipped = {why: found["count"] for why, found in self.skipped.items()}
+        skipped = {why: left_out["count"] for why, left_out in self.skipped.items()}
         return {**counts, "skipped": skipped, "held_out_sha256": digest.hexdigest()}
 
 
@@ -86,7 +86,7 @@ def read_pairs(dictionary: str, packages: Path) -> tuple[Pairs, dict[str, list[s
 
 
 def _lines(path: Path) -> tuple[Pairs, dict[str, list[str]]]:
-    found: dict[str, str] = {}
+    glosses: dict[str, str] = {}
     skipped: dict[str, list[str]] = {}
     for where, row in read_records(str(path), str(path)):
         word, gloss = (row.get(key) if isinstance(row, dict) else None for key in ("word", "gloss"))
@@ -95,14 +95,14 @@ def _lines(path: Path) -> tuple[Pairs, dict[str, list[str]]]:
             skipped.setdefault("without the texts `word` and `gloss`", []).append(name)
         elif not word.strip() or not gloss.strip():
             skipped.setdefault("with an empty word or gloss", []).append(name)
-        elif word in found:
+        elif word.strip() in glosses:
             skipped.setdefault("whose word stood before", []).append(name)
         else:
-            found[word.strip()] = " ".join(gloss.split())
-    if not found:
+            glosses[word.strip()] = " ".join(gloss.split())
+    if not glosses:
         why = ", ".join(f"{len(rows)} {reason}" for reason, rows in skipped.items()) or "it is empty"
         raise UserError(f"{path} has no row with a word and its gloss: {why}")
-    return list(found.items()), skipped
+    return list(glosses.items()), skipped
 
 
 def split_glosses(

@@ -44,13 +44,13 @@ TAILS = (
 def made_glosses(seed: int = 0) -> list[tuple[str, str]]:
     """(headword, gloss), each headword once, in an order of the seed."""
     rng = np.random.default_rng(seed)
-    found = []
+    pairs = []
     for prefix, stem, suffix in itertools.product(PREFIXES, STEMS, SUFFIXES):
         verb, tool = STEMS[stem]
         kind, tail = KINDS[rng.integers(len(KINDS))], TAILS[rng.integers(len(TAILS))]
         opening = SUFFIXES[suffix].format(verb=verb, tool=tool, how=PREFIXES[prefix], kind=kind)
-        found.append((prefix + stem + suffix, f"{opening}; {tail}."))
-    return [found[i] for i in rng.permutation(len(found))]
+        pairs.append((prefix + stem + suffix, f"{opening}; {tail}."))
+    return [pairs[i] for i in rng.permutation(len(pairs))]
 
 
 def made_prose(sentences: int, seed: int = 1) -> list[str]:

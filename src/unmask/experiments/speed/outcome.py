@@ -32,12 +32,12 @@ class Surveyed:
     passes: float
 
 
-def rows_of(found: Mapping[Key, Surveyed], times: Mapping[str, Any], plan: Plan) -> list[dict[str, Any]]:
+def rows_of(survey: Mapping[Key, Surveyed], times: Mapping[str, Any], plan: Plan) -> list[dict[str, Any]]:
     """A row a masked setting: gap to the ARM's frontier, passes, time over the ARM's by batch, the points."""
-    arm = next(s for (role, _), s in found.items() if role == ARM)
+    arm = next(s for (role, _), s in survey.items() if role == ARM)
     draws_BW = word_draws(arm.cell.nats.shape[2])
     rows = []
-    for (role, name), surveyed in found.items():
+    for (role, name), surveyed in survey.items():
         row: dict[str, Any] = {"role": role, "setting": name, "passes": surveyed.passes}
         row["tokens_per_pass"] = plan.written / surveyed.passes
         row["time"] = {batch: timed.get(f"{role}: {name}", {}).get("ratio") for batch, timed in times.items()}
@@ -68,19 +68,19 @@ def finalists(rows: list[dict[str, Any]], role: str, plan: Plan) -> list[str]:
     own = [row for row in rows if row["role"] == role and row.get("gap") and row["time"].get(batch)]
     own.sort(key=lambda row: row["gap"]["estimate"])
     first = choose(rows, role, plan)
-    found = [first] if first is not None else []
+    names = [first] if first is not None else []
     fastest = math.inf
     for row in own:
         if (time := row["time"][batch]["median"]) < fastest:
             fastest = time
-            found.append(row["setting"])
-    return list(dict.fromkeys(found))[: plan.finalists]
+            names.append(row["setting"])
+    return list(dict.fromkeys(names))[: plan.finalists]
 
 
-def areas(found: Mapping[Key, Surveyed], role: str, plan: Plan) -> dict[str, Any]:
+def areas(survey: Mapping[Key, Surveyed], role: str, plan: Plan) -> dict[str, Any]:
     """Area under quality against tokens per pass of a model's settings, with its interval over words."""
-    arm = next(s for (r, _), s in found.items() if r == ARM).cell
-    own = [s for (r, _), s in found.items() if r == role]
+    arm = next(s for (r, _), s in survey.items() if r == ARM).cell
+    own = [s for (r, _), s in survey.items() if r == role]
 
     def under(weights_W: np.ndarray | None) -> float:
         points = [(plan.written / s.passes, group_mean(gaps(s.cell, arm, weights_W)[:, 0])) for s in own]
@@ -96,28 +96,28 @@ def answer(
 ) -> dict[str, Any]:
     """{"answer": "yes" or "no", "decided", "words"} from the chosen settings' rows on the test words."""
     batch = str(plan.batches[0])
-    said, yes, decided = [], False, True
+    parts, yes, decided = [], False, True
     for role, name in chosen.items():
         row = next((r for r in tested if r["role"] == role and r["setting"] == name), None)
         if row is None:
-            said.append(f"{role}: no setting takes at most the ARM's time and shares its entropies")
+            parts.append(f"{role}: no setting takes at most the ARM's time and shares its entropies")
             decided = False
             continue
         if row.get("gap") is None:
-            said.append(f"{role}: {name}: {row['why']}")
+            parts.append(f"{role}: {name}: {row['why']}")
             decided = False
             continue
         ends = [row["gap"], row["over_templates"]] + [row["over_seeds"]] * (seeds > 1)
-        below = all(one["high"] is not None and one["high"] < 0 for one in ends)
+        below = all(end["high"] is not None and end["high"] < 0 for end in ends)
         above = row["gap"]["low"] is not None and row["gap"]["low"] > 0
         yes, decided = yes or below, decided and (below or above)
         gap, ratio = row["gap"], row["time"][batch]
         where = "below" if below else "above" if above else "not clearly off"
-        said.append(
+        parts.append(
             f"{role}: {name}, {row['passes']:.1f} passes, {ratio['median']:.2f}x the ARM's time: {where} its frontier, "
             f"{gap['estimate']:+.3f} nats/token [{gap['low']:+.3f}, {gap['high']:+.3f}]"
         )
-    return {"answer": "yes" if yes else "no", "decided": bool(yes or decided), "words": "; ".join(said)}
+    return {"answer": "yes" if yes else "no", "decided": bool(yes or decided), "words": "; ".join(parts)}
 
 
 def choose(rows: list[dict[str, Any]], role: str, plan: Plan) -> str | None:

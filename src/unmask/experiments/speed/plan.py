@@ -72,10 +72,10 @@ class Plan:
 
     def settings(self) -> list[Setting]:
         """Every way in which a masked model writes, without its temperature."""
-        found = [setting for rule in self.rules for setting in settings_of(rule, self.written)]
-        if twice := {s.name for s in found if [o.name for o in found].count(s.name) > 1}:
+        settings = [setting for rule in self.rules for setting in settings_of(rule, self.written)]
+        if twice := {s.name for s in settings if [o.name for o in settings].count(s.name) > 1}:
             raise UserError(f"rules: '{min(twice)}' is given twice; leave out one")
-        return found
+        return settings
 
 
 def settings_of(rule: Mapping[str, Any], length: int) -> list[Setting]:
@@ -97,5 +97,5 @@ def adaptive(setting: Setting) -> bool:
 
 def plan_of(settings: Settings) -> Plan:
     """Raises `UserError` for settings that cannot be followed."""
-    found = experiment(NAME).settings_of(settings)
-    return Plan(**{**found, "dictionary": settings.data or found["dictionary"]})
+    fields = experiment(NAME).settings_of(settings)
+    return Plan(**{**fields, "dictionary": settings.data or fields["dictionary"]})

@@ -19,8 +19,8 @@ def table(result: Mapping[str, Any]) -> str:
         + ("" if result["decided"] else " (not shown either way)"),
         f"  {result['words']}",
     ]
-    for role, found in result["headline"].items():
-        lines.append(f"  {role}: area under quality against tokens per pass {_ends(found['area'], '.3f')}")
+    for role, part in result["headline"].items():
+        lines.append(f"  {role}: area under quality against tokens per pass {_ends(part['area'], '.3f')}")
     for name, glosses in (("test", "test_words"), ("survey", "survey_words")):
         real = result["reference"][name]
         lines += ["", f"{name}: {plan[glosses]} words, {len(plan['templates'])} templates; true glosses: perplexity "
@@ -31,7 +31,7 @@ def table(result: Mapping[str, Any]) -> str:
             lines.append(_line(row, batches))
     lines += ["", "bits/byte of the true test glosses, first seed, by template; FLOPs of pre-training and fine-tuning:"]
     for role, seeds in result["reference"]["likelihood"].items():
-        values = ", ".join(f"{template} {found['value']:.3f}" for template, found in seeds[0].items())
+        values = ", ".join(f"{template} {rate['value']:.3f}" for template, rate in seeds[0].items())
         flops = result["bases"][role]["flops"], result["fine_tuning"][role][0]["flops"]
         lines.append(f"  {role:<10} {values}; " + " and ".join("unknown" if f is None else f"{f:.3g}" for f in flops))
     return "\n".join(lines)
@@ -43,14 +43,14 @@ def _place(row: Mapping[str, Any]) -> tuple[bool, float]:
 
 def _line(row: Mapping[str, Any], batches: list[str]) -> str:
     times = "".join(f"{_time(row['time'].get(batch)):>17}" for batch in batches)
-    said = _ends(row["gap"], "+.3f") if row.get("gap") else row.get("why", "")
-    return f"  {row['role']:<10}{row['setting']:<34}{row['passes']:>7.1f}{row['tokens_per_pass']:>8.2f}{times}   {said}"
+    gap = _ends(row["gap"], "+.3f") if row.get("gap") else row.get("why", "")
+    return f"  {row['role']:<10}{row['setting']:<34}{row['passes']:>7.1f}{row['tokens_per_pass']:>8.2f}{times}   {gap}"
 
 
 def _time(ratio: Mapping[str, Any] | None) -> str:
     return "" if ratio is None else f"{ratio['median']:.2f}"
 
 
-def _ends(found: Mapping[str, Any], form: str) -> str:
-    text = format(found["estimate"], form)
-    return text if found["low"] is None else f"{text} [{format(found['low'], form)}, {format(found['high'], form)}]"
+def _ends(figure: Mapping[str, Any], form: str) -> str:
+    text = format(figure["estimate"], form)
+    return text if figure["low"] is None else f"{text} [{format(figure['low'], form)}, {format(figure['high'], form)}]"

@@ -1,6 +1,6 @@
 """How long a text takes: arms in turns, ratios to the ARM within a round, medians over rounds.
 
-    found = timings(store, models, settings, prompts, plan)      # {batch: {name: {"ratio": {...}, "passes": ...}}}
+    timings(store, models, settings, prompts, plan)      # {batch: {name: {"ratio": {...}, "passes": ...}}}
 
 The protocol is that of `unmask bench decode`: loading is not timed, all arms are warm, they take turns in an order that
 moves on every round, the ARM has its preallocated cache, and all write the same number of tokens. With one thread the
@@ -46,10 +46,10 @@ def timings(
         for setting in own
     }
     base = next(key for key in arms if key[0] == ARM)
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    by_batch: dict[str, dict[str, dict[str, Any]]] = {}
     for batch in plan.batches:
         turns = [_round(store, arms, prompts, plan, batch, index) for index in range(plan.rounds)]
-        found[str(batch)] = {
+        by_batch[str(batch)] = {
             f"{role}: {name}": {
                 "ratio": spread(np.array([t[f"{role}: {name}"][0] / t[f"{base[0]}: {base[1]}"][0] for t in turns])),
                 "seconds": float(np.median([t[f"{role}: {name}"][0] for t in turns])),
@@ -57,7 +57,7 @@ def timings(
             }
             for role, name in arms
         }
-    return found
+    return by_batch
 
 
 def _round(
@@ -73,10 +73,10 @@ def _round(
     if index == 0:
         for writer in arms.values():
             writer.generate(rows[:1], plan.written, index)
-    found = {}
+    times = {}
     for role, name in moved(keys, index * max(1, len(keys) // plan.rounds)):
         written, seconds = timed(partial(arms[role, name].generate, rows, plan.written, index))
-        found[f"{role}: {name}"] = [seconds, float(np.mean([row.nfe for row in written]))]
-    store.put(key, found)
+        times[f"{role}: {name}"] = [seconds, float(np.mean([row.nfe for row in written]))]
+    store.put(key, times)
     say(f"speed: times of batch {batch}: round {index + 1} of {plan.rounds}")
-    return found
+    return times

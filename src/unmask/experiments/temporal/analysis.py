@@ -68,8 +68,8 @@ class Line:
     def at(self, values_A: np.ndarray) -> np.ndarray:
         """Values [A, ...] of the line's points, read off at the MDM's."""
         share = self.share_M.reshape(-1, *[1] * (values_A.ndim - 1))
-        found: np.ndarray = (1 - share) * values_A[self.low_M[0]] + share * values_A[self.low_M[1]]
-        return found
+        between: np.ndarray = (1 - share) * values_A[self.low_M[0]] + share * values_A[self.low_M[1]]
+        return between
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +95,11 @@ class Shift:
 
     def difference(self, weight_N: np.ndarray, usable: Sequence[np.ndarray]) -> np.ndarray:
         """Bits per byte [S, N] that each document costs the MDM more than the ARM's line; nan where no point serves."""
-        found = []
+        costs = []
         for (mdm, arm), line, at_M in zip(self.runs, self.lines(weight_N), usable, strict=True):
             more_MN = (mdm.bits_PN - line.at(arm.bits_PN))[at_M]
-            found.append(more_MN.mean(axis=0) / mdm.bytes_N if at_M.any() else np.full(len(mdm.bytes_N), math.nan))
-        return np.stack(found)
+            costs.append(more_MN.mean(axis=0) / mdm.bytes_N if at_M.any() else np.full(len(mdm.bytes_N), math.nan))
+        return np.stack(costs)
 
     def differences(self, draws: int = 2000, seed: int = 0) -> dict[str, dict[str, Any]]:
         """A figure of each group, and of all that is later; none where no point of any seed can be compared."""
