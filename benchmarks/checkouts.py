@@ -35,7 +35,7 @@ from unmask.model.folder import load, save
 from unmask.model.transformer import Transformer
 from unmask.options import Options, option
 from unmask.provenance import machine, versions
-from unmask.statistics import mean, said
+from unmask.statistics import ci_text, mean
 from unmask.terminal import say
 from unmask.training.recipe_fields import Recipe
 from unmask.training.setup import model_config
@@ -91,9 +91,9 @@ class Checkout:
     """A checkout's process."""
 
     def __init__(self, source: Path, threads: int) -> None:
-        told = os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": str(threads)}
+        own = os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": str(threads)}
         command = [sys.executable, "-c", WORKER, str(threads)]
-        self.process = subprocess.Popen(command, env=told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, env=own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def call(self, what: list[Any]) -> tuple[float, str]:
         """Seconds, and a sum of what was given. Raises `UserError` where the process ended."""
@@ -155,8 +155,8 @@ def measure(sources: dict[str, Path], calls: dict[str, list[Any]], options: Chec
                 for name, call in calls.items():
                     given = set()
                     for side in moved(list(sides), turn + start):
-                        took, told = sides[side].call(call)
-                        given.add(told)
+                        took, digest = sides[side].call(call)
+                        given.add(digest)
                         seconds[name][side] += [took] if turn else []
                     same[name] &= len(given) == 1
         finally:
@@ -181,7 +181,7 @@ def in_words(result: dict[str, Any]) -> str:
     for row in result["calls"]:
         times = f"{row['seconds']['other']:>9.3f}{row['seconds']['ours']:>9.3f}"
         note = "" if row["same"] else "  gives something else"
-        lines.append(f"{row['call']:<32}{times}   {row['ratio']:.3f}{said(row['interval'], '.3f')}{note}")
+        lines.append(f"{row['call']:<32}{times}   {row['ratio']:.3f}{ci_text(row['interval'], '.3f')}{note}")
     return "\n".join(lines)
 
 

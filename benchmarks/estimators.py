@@ -35,7 +35,7 @@ from unmask.model.placement_options import PlacementOptions
 from unmask.options import NEEDED, argument, option
 from unmask.provenance import versions
 from unmask.statistics import interval
-from unmask.style import BLUE, GREY, LINE, RED, TEAL
+from unmask.style import BLUE, GREY, RED, TEAL, drawn
 from unmask.terminal import say
 
 SCHEMA_VERSION = 1
@@ -46,12 +46,7 @@ SETTINGS = [
     *(("order-mixture", "left-to-right", draws) for draws in (2, 4, 8)),
     ("chain-rule", "left-to-right", None),
 ]
-COLOURS = {
-    "mc-bernoulli": RED,
-    "mc-fixed": TEAL,
-    "chain-rule random": BLUE,
-    "order-mixture": GREY,
-}
+COLOURS = {"mc-bernoulli": RED, "mc-fixed": TEAL, "chain-rule random": BLUE, "order-mixture": GREY}
 
 
 @dataclass(frozen=True)
@@ -171,56 +166,30 @@ def spread(errors_RN: np.ndarray) -> float:
 
 def draw(result: dict[str, Any], path: Path) -> None:
     """Root mean square error against time, and coverage."""
-    import matplotlib
+    from matplotlib import ticker
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot, ticker
-
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.8))
-    for name, colour in COLOURS.items():
-        rows = [row for row in result["rows"] if label(row) == name]
-        left.plot(
-            [1000 * row["seconds"] for row in rows],
-            [row["sd"] for row in rows],
-            "o-",
-            color=colour,
-            label=name,
-        )
-        for row in rows:
-            left.annotate(
-                str(row["draws"]),
-                (1000 * row["seconds"], row["sd"]),
-                textcoords="offset points",
-                xytext=(5, 4),
-                fontsize=8,
-                color=colour,
-            )
-        if name != "order-mixture":
-            right.errorbar(
-                [row["passes"] for row in rows],
-                [row["coverage"] for row in rows],
-                [2 * row["coverage_se"] for row in rows],
-                fmt="o-",
-                color=colour,
-                label=name,
-                capsize=3,
-            )
-    left.set(xscale="log", yscale="log", xlabel="CPU milliseconds a text", ylabel="standard deviation, nats")
-    left.set_title("Spread against time (numbers: draws or orders)", fontsize=10)
-    right.axhline(0.95, color=GREY, linewidth=1, linestyle="--")
-    right.set(xscale="log", xlabel="passes a text", ylabel="intervals that hold the exact value")
-    right.xaxis.set_major_formatter(ticker.ScalarFormatter())
-    right.set_xticks([16, 32, 64, 128], minor=False)
-    right.xaxis.set_minor_locator(ticker.NullLocator())
-    right.set_title("Coverage of the stated 95% intervals", fontsize=10)
-    for axes in (left, right):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color=LINE, linewidth=0.8)
-        axes.set_axisbelow(True)
-    left.legend(frameon=False, fontsize=9)
-    figure.tight_layout()
-    figure.savefig(path, dpi=150, metadata={"Software": None})
-    pyplot.close(figure)
+    with drawn(path, 10, 3.8, columns=2) as (_, grid):
+        left, right = grid[0]
+        for name, colour in COLOURS.items():
+            rows = [row for row in result["rows"] if label(row) == name]
+            style = {"color": colour, "label": name}
+            left.plot([1000 * row["seconds"] for row in rows], [row["sd"] for row in rows], "o-", **style)
+            for row in rows:
+                where = {"xytext": (5, 4), "textcoords": "offset points", "fontsize": 8, "color": colour}
+                left.annotate(str(row["draws"]), (1000 * row["seconds"], row["sd"]), **where)
+            if name != "order-mixture":
+                passes, coverage = ([row[key] for row in rows] for key in ("passes", "coverage"))
+                errors = [2 * row["coverage_se"] for row in rows]
+                right.errorbar(passes, coverage, errors, fmt="o-", capsize=3, **style)
+        left.set(xscale="log", yscale="log", xlabel="CPU milliseconds a text", ylabel="standard deviation, nats")
+        left.set_title("Spread against time (numbers: draws or orders)", fontsize=10)
+        right.axhline(0.95, color=GREY, linewidth=1, linestyle="--")
+        right.set(xscale="log", xlabel="passes a text", ylabel="intervals that hold the exact value")
+        right.xaxis.set_major_formatter(ticker.ScalarFormatter())
+        right.set_xticks([16, 32, 64, 128], minor=False)
+        right.xaxis.set_minor_locator(ticker.NullLocator())
+        right.set_title("Coverage of the stated 95% intervals", fontsize=10)
+        left.legend(fontsize=9)
 
 
 def label(row: dict[str, Any]) -> str:

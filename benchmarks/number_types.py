@@ -142,7 +142,7 @@ def sampling_in_words(rows: list[dict[str, Any]]) -> list[str]:
             rates = ", ".join(f"{n} {rate['median']:,.0f}" for n, rate in row["tokens_per_second"].items())
             lines.append(
                 f"{row['size']:<8}{what:<12}{row['steps']:>5} steps, length {row['length']}, batch {row['batch']}: "
-                f"{name} {said(faster)} as fast; tokens/s {rates}"
+                f"{name} {ratio_text(faster)} as fast; tokens/s {rates}"
             )
     return lines
 
@@ -153,7 +153,7 @@ def likelihood_in_words(rows: list[dict[str, Any]]) -> list[str]:
         for name, faster in row["faster"].items():
             error = row["errors"][name]
             lines += [
-                f"{row['model']}, {row['method']}: {name} {said(faster)} as fast; {row['requests']} texts of "
+                f"{row['model']}, {row['method']}: {name} {ratio_text(faster)} as fast; {row['requests']} texts of "
                 f"{row['tokens'] / row['requests']:.1f} tokens, {row['nats_per_token']:.3f} nats/token",
                 f"    error in nats: of a text at most {error['largest_of_a_text']:.4f}, mean "
                 f"{error['mean_of_a_text']:.4f} (with its sign {error['bias_of_a_text']:+.4f}); per token at most "
@@ -162,5 +162,5 @@ def likelihood_in_words(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def said(faster: dict[str, float]) -> str:
+def ratio_text(faster: dict[str, float]) -> str:
     return "{median:.2f}x [{q1:.2f}, {q3:.2f}]".format(**faster)

@@ -7,6 +7,8 @@ UNMASK_TEST_DEVICE=cuda puts the models of decoding's and likelihood's tests the
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch and the hub client are imported anywhere: they read these once.
@@ -37,6 +39,23 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-frozen", action="store_true", help="write the files of tests/frozen anew")
+
+
+@pytest.fixture
+def no_plugins() -> Iterator[None]:
+    """None is loaded, and none outlives its test."""
+    from unmask.decoding.rules import REGISTRIES, plugins
+
+    kept, modules = {kind: dict(registry) for kind, registry in REGISTRIES.items()}, set(sys.modules)
+    yield
+    for kind, registry in REGISTRIES.items():
+        registry.clear()
+        registry.update(kept[kind])
+    plugins.FILES.clear()
+    plugins.installed.cache_clear()
+    for name in set(sys.modules) - modules:
+        if name.startswith(("plugin_", "their_rules")):
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from unmask.statistics import Estimate, error_of_sum, interval, mean, ratio, said, student_975
+from unmask.statistics import Estimate, ci_text, error_of_sum, interval, mean, ratio, student_975
 
 # scipy.stats.t.ppf(0.975, n), scipy 1.17
 KNOWN = {
@@ -84,4 +84,4 @@ def test_what_an_estimate_says() -> None:
     assert one.scaled(-2).interval == [pytest.approx(-4 - 25.4124, abs=1e-3), pytest.approx(-4 + 25.4124, abs=1e-3)]
     assert mean([1.0]).interval is None and Estimate(1.0, 0.0, 0).interval == [1.0, 1.0]
     assert interval(1.0, None, 0) is None
-    assert said([1.0, 2.5], ".1f") == ", 95% [1.0, 2.5]" and said(None) == said([2.0, 2.0]) == ""
+    assert ci_text([1.0, 2.5], ".1f") == ", 95% [1.0, 2.5]" and ci_text(None) == ci_text([2.0, 2.0]) == ""

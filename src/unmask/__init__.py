@@ -17,6 +17,7 @@ from unmask.lazy import lazily
 if TYPE_CHECKING:
     from unmask.decoding import Generation, generate
     from unmask.decoding.generate import infill
+    from unmask.decoding.rules.plugins import plugin
     from unmask.likelihood import Greedy, RollingScore, Score, greedy, rolling, score
     from unmask.model.config import ModelConfig
     from unmask.model.folder import Model, load
@@ -35,6 +36,7 @@ _HOMES = {
     "greedy": "unmask.likelihood",
     "infill": "unmask.decoding.generate",
     "load": "unmask.model.folder",
+    "plugin": "unmask.decoding.rules.plugins",
     "rolling": "unmask.likelihood",
     "score": "unmask.likelihood",
 }
@@ -53,6 +55,7 @@ __all__ = [
     "greedy",
     "infill",
     "load",
+    "plugin",
     "rolling",
     "score",
 ]

@@ -157,11 +157,16 @@ def cache_folder() -> Path:
 def sync_folder(folder: Path) -> None:
     """Forces a folder's files, then its entries, to disk."""
     for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        sync(path)
+
+
+def sync(path: Path) -> None:
+    """Forces a file, or a folder's entries, to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def clear_leftovers(target: Path) -> None:
@@ -203,18 +208,14 @@ def remove(path: Path) -> None:
             path.unlink()
 
 
-def no_permission(error: PermissionError) -> UserError:
-    """The line for something that is there and that this user may not read."""
-    return UserError(f"no permission to read {error.filename}; ask its owner, or check who may read it (chmod)")
-
-
 @contextlib.contextmanager
 def reading() -> Iterator[None]:
     """Calls a missing permission by its name: to the libraries that read tensors it is a file that is not there."""
     try:
         yield
     except PermissionError as error:
-        raise no_permission(error) from error
+        mend = "ask its owner, or check who may read it (chmod)"
+        raise UserError(f"no permission to read {error.filename}; {mend}") from error
 
 
 def replace_folder(partial: Path, folder: Path) -> None:

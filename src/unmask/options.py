@@ -82,7 +82,6 @@ class Option:
     declared: Declared
     many: bool = False
     pair: bool = False
-    may_be_none: bool = False
     choices: tuple[str, ...] = ()
 
     @property
@@ -109,8 +108,8 @@ class Option:
         shown = shown or (str(self.declared.metavar) if self.declared.place else self.flag)
         if value is None:
             return
-        for one in value if (self.many or self.pair) and isinstance(value, list | tuple) else [value]:
-            if reason := self._wrong(one):
+        for item in value if (self.many or self.pair) and isinstance(value, list | tuple) else [value]:
+            if reason := self._wrong(item):
                 raise UserError(f"{shown} {reason}", field=self.name)
 
     def _wrong(self, value: Any) -> str | None:
@@ -159,9 +158,9 @@ class Options:
 
     def __post_init__(self) -> None:
         of: Any = type(self)
-        for one in declared(of):
-            if one.declared.inner is None:
-                one.check(getattr(self, one.name), None if self.prefix is None else f"{self.prefix}{one.name}")
+        for opt in declared(of):
+            if opt.declared.inner is None:
+                opt.check(getattr(self, opt.name), None if self.prefix is None else f"{self.prefix}{opt.name}")
 
     @classmethod
     def epilog(cls) -> str | None:
@@ -193,16 +192,16 @@ class UnknownOption(UserError):
 
     def __init__(self, word: str, cls: type[Options], command: str, elsewhere: Sequence[str] = ()) -> None:
         self.word, self.cls, self.command = word.partition("=")[0], cls, command
-        told = f"unknown argument {self.word}{nearest(self.word, flags(cls))}"
+        text = f"unknown argument {self.word}{nearest(self.word, flags(cls))}"
         if elsewhere:
-            told = f"{self.word} is of {' and '.join(elsewhere)}, not of {command}"
-        super().__init__(f"{told}; see {command} --help", field=self.word)
+            text = f"{self.word} is of {' and '.join(elsewhere)}, not of {command}"
+        super().__init__(f"{text}; see {command} --help", field=self.word)
 
 
 @functools.cache
 def declared(cls: Any) -> tuple[Option, ...]:
     """The options of a class: its own, then those of the classes it stands on."""
-    hints, fields = typing.get_type_hints(cls), {one.name: one for one in dataclasses.fields(cls)}
+    hints, fields = typing.get_type_hints(cls), {field.name: field for field in dataclasses.fields(cls)}
     order = [name for base in cls.__mro__ for name in base.__dict__.get("__annotations__", {}) if name in fields]
     names = [name for name in dict.fromkeys(order) if "option" in fields[name].metadata]
     return tuple(_option(fields[name], hints[name]) for name in names)
@@ -213,7 +212,6 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
     default = field.default if made is dataclasses.MISSING else made()
     union = typing.get_origin(hint) in (types.UnionType, typing.Union)
     parts = typing.get_args(hint) if union else (hint,)
-    may_be_none = type(None) in parts
     hint = next(part for part in parts if part is not type(None))
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     many, pair = origin is list, origin is tuple
@@ -222,35 +220,35 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
         origin, inside = typing.get_origin(hint), typing.get_args(hint)
     choices = tuple(inside) if origin is Literal else field.metadata["option"].one_of
     kind = hint if hint in KINDS else str
-    return Option(field.name, kind, default, field.metadata["option"], many, pair, may_be_none, choices)
+    return Option(field.name, kind, default, field.metadata["option"], many, pair, choices)
 
 
 def options(cls: type) -> Iterator[tuple[Option, bool]]:
     """All options that a command line may give, and whether one's default stands elsewhere."""
-    for one in declared(cls):
-        if one.declared.inner is None:
-            yield one, False
+    for opt in declared(cls):
+        if opt.declared.inner is None:
+            yield opt, False
         else:
-            yield from ((inner, True) for inner in declared(one.declared.inner))
+            yield from ((inner, True) for inner in declared(opt.declared.inner))
 
 
 def flags(cls: type) -> list[str]:
     names = ["--json", "--help"]
-    for one, _ in options(cls):
-        names += [] if one.declared.place else [one.flag]
-        names += [f"--no-{one.flag[2:]}"] if one.both_ways else []
+    for opt, _ in options(cls):
+        names += [] if opt.declared.place else [opt.flag]
+        names += [f"--no-{opt.flag[2:]}"] if opt.both_ways else []
     return names
 
 
 def values(cls: type, given: argparse.Namespace) -> dict[str, Any]:
     """The fields of a class as they were given."""
     chosen = {}
-    for one in declared(cls):
-        if one.declared.inner is None:
-            chosen[one.name] = getattr(given, one.name)
+    for opt in declared(cls):
+        if opt.declared.inner is None:
+            chosen[opt.name] = getattr(given, opt.name)
         else:
-            inner = {each.name: getattr(given, each.name) for each in declared(one.declared.inner)}
-            chosen[one.name] = {name: value for name, value in inner.items() if value is not None}
+            inner = {each.name: getattr(given, each.name) for each in declared(opt.declared.inner)}
+            chosen[opt.name] = {name: value for name, value in inner.items() if value is not None}
     return chosen
 
 
@@ -293,37 +291,37 @@ def parser(cls: type[Options], command: str) -> Parser:
     """The parser of a command, such as `unmask score`."""
     made = Parser(command, cls.usage, cls.__doc__, cls.epilog(), formatter_class=Help, allow_abbrev=False)
     made.add_argument("--json", action="store_true", help="print the result as JSON")
-    for one, elsewhere in options(cls):
-        add(made, one, elsewhere)
+    for opt, elsewhere in options(cls):
+        add(made, opt, elsewhere)
     return made
 
 
-def add(made: Parser, one: Option, elsewhere: bool) -> None:
-    more: dict[str, Any] = {"of": one, "action": Store, "help": in_help(one), "metavar": one.declared.metavar}
-    names = [one.name] if one.declared.place else [one.flag]
-    needed = one.default is NEEDED
-    if not one.declared.place:
-        more |= {"dest": one.name, "required": needed}
-    if one.kind is bool:
-        names += [f"--no-{one.flag[2:]}"] if one.both_ways else []
+def add(made: Parser, opt: Option, elsewhere: bool) -> None:
+    more: dict[str, Any] = {"of": opt, "action": Store, "help": in_help(opt), "metavar": opt.declared.metavar}
+    names = [opt.name] if opt.declared.place else [opt.flag]
+    needed = opt.default is NEEDED
+    if not opt.declared.place:
+        more |= {"dest": opt.name, "required": needed}
+    if opt.kind is bool:
+        names += [f"--no-{opt.flag[2:]}"] if opt.both_ways else []
         more["nargs"] = 0
     else:
-        more |= {"type": one.read}
-        if one.declared.place:
-            more["nargs"] = {(True, True): "+", (True, False): "*", (False, False): "?"}.get((one.many, needed))
-        elif one.pair:
+        more |= {"type": opt.read}
+        if opt.declared.place:
+            more["nargs"] = {(True, True): "+", (True, False): "*", (False, False): "?"}.get((opt.many, needed))
+        elif opt.pair:
             more["nargs"] = 2
-    if one.choices and not one.declared.metavar:
-        more["metavar"] = "{" + ",".join(one.choices) + "}"
-    made.add_argument(*names, default=None if needed or elsewhere else one.default, **more)
+    if opt.choices and not opt.declared.metavar:
+        more["metavar"] = "{" + ",".join(opt.choices) + "}"
+    made.add_argument(*names, default=None if needed or elsewhere else opt.default, **more)
 
 
-def in_help(one: Option) -> str:
+def in_help(opt: Option) -> str:
     """Help with the default, where that says something."""
-    default = one.default
-    if one.both_ways and default is not None:
-        default = one.flag if default else f"--no-{one.flag[2:]}"
+    default = opt.default
+    if opt.both_ways and default is not None:
+        default = opt.flag if default else f"--no-{opt.flag[2:]}"
     elif isinstance(default, list | tuple):
         default = " ".join(map(str, default))
-    silent = default in (None, False, "", [], {}, NEEDED) or (one.kind is bool and not one.both_ways)
-    return one.declared.help.replace("%", "%%") + ("" if silent else f" (default: {default})").replace("%", "%%")
+    silent = default in (None, False, "", [], {}, NEEDED) or (opt.kind is bool and not opt.both_ways)
+    return opt.declared.help.replace("%", "%%") + ("" if silent else f" (default: {default})").replace("%", "%%")

@@ -97,8 +97,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[
 
     def cell(kind: str, column: int, content: str) -> str:
         name = "number" if column in numbers else "words"
-        told = f' data-name="{escape(head[column])}"' if stack and kind == "td" else ""
-        return f"<{kind} class={name}{told}>{content}</{kind}>"
+        name_of_column = f' data-name="{escape(head[column])}"' if stack and kind == "td" else ""
+        return f"<{kind} class={name}{name_of_column}>{content}</{kind}>"
 
     top = "".join(cell("th", i, escape(name)) for i, name in enumerate(head))
     body = "".join("<tr>" + "".join(cell("td", i, x) for i, x in enumerate(row)) + "</tr>" for row in rows)

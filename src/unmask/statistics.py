@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -84,6 +85,16 @@ def interval(value: float, se: float | None, groups: int) -> list[float] | None:
     return [value - half, value + half]
 
 
+def middle(draws: Any) -> tuple[float, float] | tuple[None, None]:
+    """The ends of the middle 95% of those draws that are finite; None where there are none."""
+    array = np.asarray(draws, dtype=np.float64).reshape(-1)
+    finite = array[np.isfinite(array)]
+    if not len(finite):
+        return None, None
+    low, high = np.percentile(finite, [2.5, 97.5])
+    return float(low), float(high)
+
+
 @cache
 def student_975(degrees: int) -> float:
     """The 97.5% point of Student's t: half the width of a 95% interval in standard errors."""
@@ -115,7 +126,7 @@ def _within(angle: float, degrees: int) -> float:
     return 2 / math.pi * (angle + inner) if odd else inner
 
 
-def said(low_high: Sequence[float] | None, form: str = ".4f") -> str:
+def ci_text(low_high: Sequence[float] | None, form: str = ".4f") -> str:
     """``, 95% [1.2000, 1.4000]`` for a line of text; nothing where there is no interval or it is a point."""
     if low_high is None or low_high[0] == low_high[1]:
         return ""

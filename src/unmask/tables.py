@@ -1,26 +1,33 @@
-"""The tables of options in the docs, made of their declarations.
+"""The tables of options and of decoding rules in the docs, made of their declarations; names of rules for help.
 
     python -m unmask.tables docs          # writes them anew between their marks; a test compares
 
-A table stands between `<!-- options: VERB -->` (or `recipe`, `generate`) and `<!-- end -->`; the page `options.md` has
-one of every verb.
+A table stands between `<!-- options: VERB -->` (or `recipe`, `generate`, or `rules` with their kind, such as `rules
+quota`) and `<!-- end -->`; the page `options.md` has one of every verb. Help imports no rule: it has their names from
+`model/rule_names.py`, which is written here too.
 """
 
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from unmask.cli import VERBS, every_verb
+from unmask.decoding.rules import REGISTRIES
 from unmask.files import write_whole
+from unmask.model import rule_names
 from unmask.model.generation_options import OF_MASKED, GenerationOptions
 from unmask.options import NEEDED, Option, declared, options
 from unmask.training.options import recipe_keys
 
 MARK = re.compile(r"<!-- options: ([\w -]+?) -->\n.*?<!-- end -->", re.S)
 PAGE = "options.md"
+PAPER = re.compile(r"arXiv (\d{4}\.\d{5})")
 
 
 def table(name: str) -> str:
@@ -31,24 +38,79 @@ def table(name: str) -> str:
     if name == "generate":
         head = ["| Option | Command line | Default | Range | Meaning |", "|---|---|---|---|---|"]
         return "\n".join([*head, *map(of_generate, declared(GenerationOptions))])
+    if name.startswith("rules "):
+        return of_rules(name.removeprefix("rules "))
     cls = dict(every_verb())[name]
-    rows = [of_verb(one, elsewhere) for one, elsewhere in options(cls)]
+    rows = [of_verb(opt) for opt, _ in options(cls)]
     return "\n".join(["| Option | Default | Meaning |", "|---|---|---|", *rows, "| `--json` | | the result as JSON |"])
 
 
-def of_verb(one: Option, elsewhere: bool) -> str:
-    name = f"`{one.flag}`" + (f", `--no-{one.flag[2:]}`" if one.both_ways else "")
-    if one.declared.place:
-        name = f"`{one.declared.metavar}`" + (" ..." if one.many else "")
-    silent = one.kind is bool and not one.both_ways
-    default = "must be given" if one.default is NEEDED else "" if silent else shown(one.default)
-    return f"| {name} | {default} | {escaped(one.declared.help)} |"
+def of_verb(opt: Option) -> str:
+    name = f"`{opt.flag}`" + (f", `--no-{opt.flag[2:]}`" if opt.both_ways else "")
+    if opt.declared.place:
+        name = f"`{opt.declared.metavar}`" + (" ..." if opt.many else "")
+    silent = opt.kind is bool and not opt.both_ways
+    default = "must be given" if opt.default is NEEDED else "" if silent else shown(opt.default)
+    return f"| {name} | {default} | {escaped(opt.declared.help)} |"
 
 
-def of_generate(one: Option) -> str:
-    limits = ", ".join(one.choices) or one.range
-    only = " (MDM alone)" if one.name in OF_MASKED else ""
-    return f"| `{one.name}` | `{one.flag}` | {shown(one.default)} | {limits} | {escaped(one.declared.help)}{only} |"
+def of_generate(opt: Option) -> str:
+    limits = ", ".join(opt.choices) or opt.range
+    only = " (MDM alone)" if opt.name in OF_MASKED else ""
+    return f"| `{opt.name}` | `{opt.flag}` | {shown(opt.default)} | {limits} | {escaped(opt.declared.help)}{only} |"
+
+
+# ------------------------------------------------------------------ rules
+
+
+def of_rules(kind: str) -> str:
+    """What the registered rules of a kind say of themselves: the first words of their docstrings, and the papers."""
+    rows = [of_rule(name, rule) for name, rule in REGISTRIES[kind].items()]
+    if kind == "statistic":
+        return "\n".join(["| `reads` | What it is | Source |", "|---|---|---|", *rows])
+    head = f"| `--{kind.replace('_', '-')}` | What it does | Parameters | Source |"
+    return "\n".join([head, "|---|---|---|---|", *rows])
+
+
+def of_rule(name: str, rule: Any) -> str:
+    words = (rule.__doc__ or "").partition("\n\n")[0]
+    papers = ", ".join(f"[{paper}](https://arxiv.org/abs/{paper})" for paper in dict.fromkeys(PAPER.findall(words)))
+    text = " ".join(re.sub(rf"\s*\({PAPER.pattern}\)", "", words).split()).rstrip(".")
+    cells = [f"`{name}`", escaped(text if text[1:2].isupper() else text[:1].lower() + text[1:])]
+    if hasattr(rule, "parameters"):
+        cells.append("; ".join(of_parameter(*item) for item in rule.parameters().items()))
+    return f"| {' | '.join([*cells, papers])} |"
+
+
+def of_parameter(name: str, parameter: Any) -> str:
+    limits = parameter.range.partition(" number ")[2].removeprefix("of ")
+    return f"`{name}` {parameter.default:g}, {'whole, ' * parameter.whole}{limits}"
+
+
+def names_for_help() -> str:
+    """The source of `model/rule_names.py`: every rule that an option names, with its number where it takes just one."""
+    lines = [f'"""{rule_names.__doc__}"""', ""]
+    for kind, registry in REGISTRIES.items():
+        if kind != "statistic":
+            words = ", ".join(map(as_written, registry, registry.values()))
+            line = f'{kind.upper()} = "{words}"'
+            lines.append(line if len(line) <= 120 else in_pieces(kind, words))
+    return "\n".join(lines) + "\n"
+
+
+def as_written(name: str, rule: Any) -> str:
+    values = [parameter.default for parameter in rule.parameters().values()]
+    return f"{name}:{values[0]:g}" if len(values) == 1 else name
+
+
+def in_pieces(kind: str, words: str) -> str:
+    """The same over several lines."""
+    pieces = textwrap.wrap(words, 100)
+    quoted = [f'    "{piece} "' for piece in pieces[:-1]] + [f'    "{pieces[-1]}"']
+    return "\n".join([f"{kind.upper()} = (", *quoted, ")"])
+
+
+# ------------------------------------------------------------------ pages
 
 
 def shown(default: object) -> str:
@@ -94,6 +156,13 @@ def verbs() -> Iterator[tuple[str, str]]:
 
 
 def main(folder: Path) -> None:
+    """Writes what has changed; names of rules first, and then the rest in a process that has them in its help."""
+    source = Path(rule_names.__file__)
+    if source.read_text(encoding="utf-8") != names_for_help():
+        write_whole(source, names_for_help())
+        print(source, flush=True)
+        subprocess.run([sys.executable, "-m", "unmask.tables", str(folder)], check=True)
+        return
     for path in sorted(folder.glob("*.md")):
         if path.name != PAGE and (text := path.read_text(encoding="utf-8")) != written(text):
             write_whole(path, written(text))

@@ -18,6 +18,8 @@ import sys
 import threading
 import time
 import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 LIVE_SECONDS = 0.1
@@ -99,6 +101,24 @@ class LiveLine:
         if _standing is self:
             _standing = None
             print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def on_signals(handle: Callable[[int, Any], object]) -> Iterator[None]:
+    """While open, SIGINT and SIGTERM call `handle`."""
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def aligned(rows: Sequence[Sequence[str]], right: bool = False) -> list[str]:
+    """Rows of cells as lines, columns as wide as they need; `right`: all but the first one to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [[f"{cell:{'>' if right and i else '<'}{widths[i]}}" for i, cell in enumerate(row)] for row in rows]
+    return ["  ".join(line).rstrip() for line in lines]
 
 
 def columns() -> int:

@@ -52,7 +52,7 @@ def test_none_among_the_entries_is_the_default(mdm: Model) -> None:
         ({"top_k": 0}, "top_k is 0"),
         ({"eos": "end"}, "eos is 'end'.*fill, truncate, stop, suppress"),
         ({"guidance_mode": "text"}, "guidance_mode is 'text'.*mask, drop"),
-        ({"guidance_schedule": "up"}, "guidance_schedule is 'up'"),
+        ({"guidance_schedule": "up"}, "guidance_schedule 'up' is unknown"),
         ({"guidance_interval": (0.5, 0.2)}, "guidance_interval is 0.5 to 0.2"),
         ({"guidance_interval": 1}, "guidance_interval is 1; give two noise levels"),
         ({"guidance": 1.0, "negative": [1] * 90, "length": 10}, "negative of prompt 0 has 90 tokens"),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from evaluation.judged import bytes_model
+from plugged import LAST, forget, sha256, write
 from unmask.cli import main
 from unmask.data.options import PrepareOptions
 from unmask.data.prepare import prepare
@@ -138,3 +140,37 @@ def test_the_command_needs_no_harness(place: Path, capsys: pytest.CaptureFixture
         main([*map(str, words), "--length", "8", "--prompt", "4", "--limit", "4", "--device", "cpu", "--json"])
     assert ended.value.code == 0
     assert json.loads(capsys.readouterr().out)["tasks"]["generation"]["n"] == 4
+
+
+@pytest.mark.usefixtures("no_plugins")
+def test_a_plug_in_is_recorded_and_asked_for_again(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = write(tmp_path, LAST), tmp_path / "g.json"
+
+    def run(*more: str | Path) -> tuple[int, str]:
+        forget()
+        words = ["eval", str(place / "mdm"), "--tasks", "generation", "--data", str(place / "data"), "--judge", "none"]
+        words += ["--length", "6", "--limit", "4", "--out", str(out), "--decode", "order: last, quota: even"]
+        with pytest.raises(SystemExit) as ended:
+            main([*words, *map(str, more)])
+        return int(ended.value.code or 0), capsys.readouterr().err
+
+    def stop(*given: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(generation, "read", stop)
+        assert run("--plugin", path)[0] == 130
+    partial = tmp_path / "g.json.partial.jsonl"
+    before = partial.read_text()
+    assert run() == (2, f"unmask: error: {partial} needs the plug-in mine.py; add --plugin mine.py\n")
+    source = path.read_text()
+    write(tmp_path, LAST + "# changed\n")
+    status, err = run("--plugin", path)
+    assert status == 2 and re.search(r"the plug-in mine.py of sha256 \w{12}, and this is \w{12}; give --plug", err)
+    assert partial.read_text() == before
+    path.write_text(source)
+    assert run("--plugin", path)[0] == 0
+    result, names = json.loads(out.read_text()), {"mine.py": sha256(path)}
+    assert result["plugins"] == names and result["tasks"]["generation"]["protocol"]["plugins"] == names

@@ -57,6 +57,8 @@ def run(*words: str | Path, cwd: Path, **settings: str) -> subprocess.CompletedP
         (["lm-eval", "ARGS", "--tasks", "gsm8j"], "task 'gsm8j' is unknown (did you mean 'gsm8k'?)"),
         (["lm-eval", "ARGS", "--tasks", "gsm8k", "--apply_chat_template"], "the model has no chat template"),
         (["lm-eval", "ARGS", "--tasks", "gsm8k", "--gen_kwargs", "wibble=3"], "generation_kwargs: 'wibble' is unknown"),
+        (["lm-eval", "ARGS", "--tasks", "gsm8k", "--plugin", "none.py"], "plug-in none.py cannot be read"),
+        (["lm-eval", "--model", "hf", "--tasks", "gsm8k", "--plugin", "none.py"], "--plugin concerns --model unmask"),
     ],
 )
 def test_bad_input_is_one_line_and_quick(arm: Path, tmp_path: Path, words: list[str], message: str) -> None:

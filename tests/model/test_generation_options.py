@@ -8,11 +8,7 @@ import re
 import unmask
 from unmask.decoding.options import DEFAULTS, read_request
 from unmask.decoding.passes.score import CACHES
-from unmask.decoding.rules.eligible import ELIGIBLE
-from unmask.decoding.rules.guidance import SCHEDULES
-from unmask.decoding.rules.orders import ORDERS
-from unmask.decoding.rules.quotas import QUOTAS
-from unmask.decoding.rules.revise import REVISIONS
+from unmask.decoding.rules import REGISTRIES
 from unmask.decoding.show.sample_options import SampleOptions
 from unmask.model.defaults import OPTIONS
 from unmask.model.generation_options import OF_MASKED, TABLE
@@ -36,10 +32,10 @@ def test_defaults_of_a_model_are_some_of_them() -> None:
 
 
 def test_every_registered_rule_is_named_in_the_help_and_no_other() -> None:
-    for name, registry in {"order": ORDERS, "quota": QUOTAS, "eligible": ELIGIBLE, "revise": REVISIONS}.items():
-        words = re.sub(r".*?: ", "", TABLE[name].declared.help, count=1).partition(";")[0]
-        assert {word.partition(":")[0] for word in words.split(", ")} == set(registry), name
-    assert set(TABLE["guidance_schedule"].choices) == set(SCHEDULES)
+    for name, registry in REGISTRIES.items():
+        if name != "statistic":
+            words = re.sub(r".*?: ", "", TABLE[name].declared.help, count=1).partition(";")[0]
+            assert {word.partition(":")[0] for word in words.split(", ")} == set(registry), name
     assert {"reuse", "prefix", "dual"} <= set(CACHES)
 
 

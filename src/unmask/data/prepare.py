@@ -13,16 +13,13 @@ appears when it is whole; asked for again, nothing is done. With several workers
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import os
-import platform
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from unmask._version import __version__
 from unmask.data.document import Document
 from unmask.data.encoding import encode_batches
 from unmask.data.labels import LabelledWriter
@@ -37,6 +34,7 @@ from unmask.data.split import TRAIN, VALIDATION, held_out_end
 from unmask.errors import UserError
 from unmask.model.cutting import plain_pieces
 from unmask.model.tokenizers import PIECE_CHARS, Tokenizer, bpe_size
+from unmask.provenance import versions
 
 NAMED_SKIPS = 20  # on stderr; the manifest names all
 AUTO_BYTES = 16_000_000  # text that is worth a process of its own
@@ -173,7 +171,7 @@ class _Writing:
             duplicates=tally.duplicates,
             empty=tally.empty,
             skipped=tally.skipped,
-            versions=_versions(),
+            versions=versions(("numpy", "tokenizers")),
         )
         with open(partial / MANIFEST_FILE, "w", encoding="utf-8") as file:
             file.write(manifest.to_json())
@@ -300,8 +298,3 @@ def _workers(asked: int, n_bytes: int | None) -> int:
         return asked
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return cores if n_bytes is None else max(1, min(cores, n_bytes // AUTO_BYTES))
-
-
-def _versions() -> dict[str, str]:
-    versions = {"unmask": __version__, "python": platform.python_version()}
-    return versions | {name: importlib.metadata.version(name) for name in ("numpy", "tokenizers")}

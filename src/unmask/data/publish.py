@@ -12,7 +12,6 @@ in it is, which goes when the folder has its name.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import shutil
@@ -20,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from unmask.errors import UserError
+from unmask.files import NO_ROOM, sync
 
 LOCK = ".lock"
 
@@ -48,16 +48,13 @@ def building(out: Path, *, replace: bool) -> Iterator[Path]:
                 partial.rename(out)
                 (out / LOCK).unlink(missing_ok=True)
                 shutil.rmtree(aside, ignore_errors=True)
-                _sync(out.parent)
+                with contextlib.suppress(OSError):  # the rename lasts through a power cut, where the file system can
+                    sync(out.parent)
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
     except OSError as error:
-        mend = (
-            "free some space"
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            else "choose a folder you may write"
-        )
+        mend = "free some space" if error.errno in NO_ROOM else "choose a folder you may write"
         raise UserError(f"cannot write {out}: {error.strerror or error}; {mend}, or give another --out") from error
 
 
@@ -105,13 +102,3 @@ def _clear(partial: Path) -> None:
             shutil.rmtree(path)
         elif path.name != LOCK:
             path.unlink()
-
-
-def _sync(folder: Path) -> None:
-    """Makes a rename last through a power cut, where the file system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

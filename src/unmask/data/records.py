@@ -23,7 +23,7 @@ LINES, ARRAY, VALUES = "lines", "array", "values"  # the ways to lay out JSON re
 PARQUET, ARROW = "parquet", "arrow"
 # name of the file or line, and why it is left out
 Skip = Callable[[str, str], None]
-Told = Callable[[int], None]  # bytes of the file read so far
+Advance = Callable[[int], None]  # bytes of the file read so far
 
 _LINE_NAMES = (".jsonl", ".ndjson", ".jsonlines")
 _SHORT = 16  # an error this near to the end of what was read may be of what was not
@@ -37,7 +37,7 @@ def read_records(
     *,
     columns: tuple[str, ...] = (),
     skip: Skip | None = None,
-    told: Told | None = None,
+    advance: Advance | None = None,
 ) -> Iterator[tuple[str, Any]]:
     """(where it stands, its value) of each record of a file; `where` follows the file's name in messages.
 
@@ -47,10 +47,10 @@ def read_records(
     """
     path, name = Path(path), str(path) if name is None else name
     if (kind := table_kind(path, name)) is not None:
-        yield from _table_records(path, name, kind, columns, told)
+        yield from _table_records(path, name, kind, columns, advance)
         return
     with OpenText(path, name) as file:
-        yield from json_records(file, json_kind(file, "") or LINES, skip, told)
+        yield from json_records(file, json_kind(file, "") or LINES, skip, advance)
 
 
 def table_kind(path: Path, name: str) -> str | None:
@@ -127,16 +127,16 @@ def _first_element(begin: str) -> dict[str, Any] | None:
 
 
 def json_records(
-    file: OpenText, kind: str, skip: Skip | None = None, told: Told | None = None
+    file: OpenText, kind: str, skip: Skip | None = None, advance: Advance | None = None
 ) -> Iterator[tuple[str, Any]]:
     """The records of an open file of JSON, as `read_records` gives them."""
-    yield from _line_records(file, skip, told) if kind == LINES else _value_records(file, kind == ARRAY, told)
+    yield from _line_records(file, skip, advance) if kind == LINES else _value_records(file, kind == ARRAY, advance)
 
 
-def _line_records(file: OpenText, skip: Skip | None, told: Told | None) -> Iterator[tuple[str, Any]]:
+def _line_records(file: OpenText, skip: Skip | None, advance: Advance | None) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(file.lines(), 1):
-        if told is not None:
-            told(file.done)
+        if advance is not None:
+            advance(file.done)
         if not line or line.isspace():
             continue
         where = f":{number}"
@@ -153,7 +153,7 @@ def _line_records(file: OpenText, skip: Skip | None, told: Told | None) -> Itera
         yield where, record
 
 
-def _value_records(file: OpenText, array: bool, told: Told | None) -> Iterator[tuple[str, Any]]:
+def _value_records(file: OpenText, array: bool, advance: Advance | None) -> Iterator[tuple[str, Any]]:
     """The elements of one array, or values one after another, decoded as they come."""
     text = _Ahead(file)
     number = 0
@@ -167,8 +167,8 @@ def _value_records(file: OpenText, array: bool, told: Told | None) -> Iterator[t
             return
         number += 1
         value = text.value()
-        if told is not None:
-            told(file.done)
+        if advance is not None:
+            advance(file.done)
         yield f" record {number}", value
         if array:
             text.comma = text.peek() == ","
@@ -250,7 +250,7 @@ class _Ahead:
 
 
 def _table_records(
-    path: Path, name: str, kind: str, columns: tuple[str, ...], told: Told | None
+    path: Path, name: str, kind: str, columns: tuple[str, ...], advance: Advance | None
 ) -> Iterator[tuple[str, Any]]:
     try:
         import pyarrow
@@ -263,8 +263,8 @@ def _table_records(
                 for record in batch.to_pylist():
                     row += 1
                     yield f":{row}", record
-                if told is not None:
-                    told(round(share * path.stat().st_size))
+                if advance is not None:
+                    advance(round(share * path.stat().st_size))
     except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
         what = "parquet" if kind == PARQUET else "Arrow"
         raise UserError(f"{name} is not a readable {what} file: {str(error).partition(chr(10))[0]}") from error

@@ -170,11 +170,11 @@ class _Unusable(Exception):
 
 
 def _reasons(skipped: dict[str, list[str]]) -> str:
-    told = []
+    parts = []
     for why, names in skipped.items():
         rows = list(dict.fromkeys(names))  # a row may have given two examples
-        told.append(f"{len(names):,} {why} ({', '.join(rows[:3])}{', ...' if len(rows) > 3 else ''})")
-    return ", ".join(told)
+        parts.append(f"{len(names):,} {why} ({', '.join(rows[:3])}{', ...' if len(rows) > 3 else ''})")
+    return ", ".join(parts)
 
 
 def _text(record: dict[str, Any], name: str) -> str:

@@ -86,17 +86,17 @@ class Corpus:
             self.position = before + size
 
     def _file_documents(self, part: FoundFile, skip: Skip, before: int) -> Iterator[Document]:
-        def told(done: int) -> None:
+        def advance(done: int) -> None:
             self.position = before + done
 
         if table_kind(part.path, part.name) is not None:
             columns = (self._field, self._date_field, *self._marks)
-            for where, record in read_records(part.path, part.name, columns=columns, told=told):
+            for where, record in read_records(part.path, part.name, columns=columns, advance=advance):
                 yield from self._record_document(record, part.name + where, skip)
             return
         with OpenText(part.path, part.name) as file:
             if (kind := json_kind(file, self._field)) is not None:
-                records = json_records(file, kind, skip, told)
+                records = json_records(file, kind, skip, advance)
                 begin = list(islice(records, 2))
                 if not self._is_settings(kind, begin, file):
                     for where, record in chain(begin, records):
@@ -116,13 +116,13 @@ class Corpus:
         if part.path not in self._known:
 
             def watched(done: int) -> None:
-                told(done)
+                advance(done)
                 if self.watch is not None:
                     self.watch()
 
             self._known[part.path] = facts(self._parts(part, watched))
             self.position = before
-        yield Document("", part.name, date, lambda: self._parts(part, told), self._known[part.path])
+        yield Document("", part.name, date, lambda: self._parts(part, advance), self._known[part.path])
 
     def _is_settings(self, kind: str, begin: list[tuple[str, Any]], file: OpenText) -> bool:
         """Whether a file called .json is one value that is no record, as programs keep their settings in: then text."""
@@ -138,10 +138,10 @@ class Corpus:
         self.tell(file.name, f"is {what}: read as plain text")
         return True
 
-    def _parts(self, part: FoundFile, told: Callable[[int], None]) -> Iterator[str]:
+    def _parts(self, part: FoundFile, advance: Callable[[int], None]) -> Iterator[str]:
         with OpenText(part.path, part.name) as file:
             for text in file.parts():
-                told(file.done)
+                advance(file.done)
                 yield text
 
     def _hub_documents(self, part: HubSet, skip: Skip) -> Iterator[Document]:

@@ -56,11 +56,11 @@ class SplitRule:
                 )
             return VALIDATION if document.date >= self.since else TRAIN
         if self.kind == "field":
-            said = document.marks.get(self.field)
-            if said not in SIDES:
-                what = f"no field '{self.field}'" if said is None else f"{str(said)[:40]!r} in '{self.field}'"
+            side = document.marks.get(self.field)
+            if side not in SIDES:
+                what = f"no field '{self.field}'" if side is None else f"{str(side)[:40]!r} in '{self.field}'"
                 raise UserError(f"--split field: {document.name} has {what}; it must be {' or '.join(SIDES)}")
-            return SIDES.index(said)
+            return SIDES.index(side)
         key = (self.seed % (1 << 64)).to_bytes(8, "little")
         draw = int.from_bytes(hashlib.blake2b(digest, key=key, digest_size=8).digest(), "little")
         return VALIDATION if draw < self.fraction * 2.0**64 else TRAIN

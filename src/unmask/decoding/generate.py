@@ -166,7 +166,7 @@ class Stage:
     @classmethod
     def of(cls, model: Model, slots: int, width: int) -> Stage:
         """For so many rows of so many positions."""
-        canvas = Canvas(Table(slots, width), model.config.blank_id)
+        canvas = Canvas(Table(slots, width), model.config.blank_id, model.config.vocab_size)
         return cls(canvas, Limits(canvas, model.config.vocab_size), Endings(canvas, model.eos_ids))
 
 

@@ -36,7 +36,6 @@ from unmask.model.transformer import Transformer
 Watch = Callable[[Canvas], object]
 
 
-@torch.inference_mode()
 def fill(
     network: Transformer,
     canvas: Canvas,
@@ -49,9 +48,10 @@ def fill(
     """Fills every open position of the canvas in place; one request, and guidance, per row."""
     loop = Loop(network, limits, endings)
     loop.join(canvas.rows, requests, guidances)
-    while loop.step():
-        if watch is not None:
-            watch(canvas)
+    with torch.inference_mode():
+        while loop.step():
+            if watch is not None:
+                watch(canvas)
 
 
 class Loop:

@@ -14,11 +14,14 @@ from typing import Any
 
 from unmask.decoding.passes.score import CACHES, Cache
 from unmask.decoding.rules.eligible import ELIGIBLE, Eligibility
+from unmask.decoding.rules.guidance import SCHEDULES
 from unmask.decoding.rules.orders import ORDERS, Order
+from unmask.decoding.rules.plugins import installed, need
 from unmask.decoding.rules.quotas import QUOTAS, Quota
 from unmask.decoding.rules.registry import Chosen, choose
 from unmask.decoding.rules.revise import REVISIONS, Revision
 from unmask.errors import UserError
+from unmask.model.defaults import Defaults
 from unmask.model.generation_options import OF_MASKED, TABLE
 
 # Options whose own value is a list, a pair or a mapping.
@@ -88,19 +91,28 @@ def read_requests(
 
     Raises `UserError`.
     """
+    installed()  # rules of packages
     columns = {name: per_row(name, options.get(name), rows) for name in DEFAULTS}
     quotas = [usual_quota] * rows if isinstance(usual_quota, str) else usual_quota
-    requests = []
+    requests: list[Request] = []
+    before: Any = None
     for row, quota in enumerate(quotas):
         given = {name: column[row] for name, column in columns.items() if column[row] is not None}
-        requests.append(read_request(kind, {**DEFAULTS, **own_defaults(own or {}, given), **given}, quota))
+        if (given, quota) != before:  # most rows ask for what the one before does
+            request = read_request(kind, {**DEFAULTS, **own_defaults(own or {}, given), **given}, quota)
+        requests.append(request)
+        before = (given, quota)
     return requests
 
 
 def own_defaults(own: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a model's own defaults that a row which names `given` falls back on."""
+    """Those of a model's own defaults that a row which names `given` falls back on. Raises `UserError` where their
+    rules are of a plug-in that is not loaded, or of another file of its name."""
     rules = any(given.get(name) is not None for name in RULES)
-    return {name: value for name, value in own.items() if name not in given and not (rules and name in RULES)}
+    left = {name: value for name, value in own.items() if name not in given and not (rules and name in RULES)}
+    if isinstance(own, Defaults) and any(name in RULES for name in left):
+        need(own.plugins, own.path)
+    return left
 
 
 def per_row(name: str, value: Any, rows: int) -> list[Any]:
@@ -133,6 +145,7 @@ def check_values(given: dict[str, Any]) -> None:
 def read_request(kind: str, given: dict[str, Any], usual_quota: str) -> Request:
     check_values(given)
     low, high = read_interval(given["guidance_interval"])
+    choose("guidance_schedule", SCHEDULES, given["guidance_schedule"])
     if given["threshold"] is not None:
         if given["quota"] is not None and str(given["quota"]).partition(":")[0] not in ("threshold", "klass"):
             raise UserError(f"threshold does not go with quota '{given['quota']}'; leave out one")

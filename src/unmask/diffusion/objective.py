@@ -113,12 +113,7 @@ class Objective:
         )
 
     def masks(
-        self,
-        seed: int,
-        k: np.ndarray,
-        lengths_B: np.ndarray,
-        context: int,
-        maskable_BT: np.ndarray | None = None,
+        self, seed: int, k: np.ndarray, lengths_B: np.ndarray, context: int, maskable_BT: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """mask_BT, the NELBO weight of each row's summed CE, and each row's mask probability.
 

@@ -39,7 +39,7 @@ from unmask.evaluation.harness import (
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.files import check_writable
 from unmask.hub import is_reachable
-from unmask.statistics import interval, said
+from unmask.statistics import ci_text, interval
 from unmask.terminal import say
 
 if TYPE_CHECKING:
@@ -102,6 +102,7 @@ def evaluate(
     ours = [name for name in dict.fromkeys(tasks) if name in OWN]
     own_options = options_of(ours, own, limit, seed)
     harness = Harness([task for task in dict.fromkeys(tasks) if task not in OWN])  # all data must be there beforehand
+    from unmask.decoding.rules.plugins import given
     from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, write_result
     from unmask.model.folder import Model, load
     from unmask.provenance import versions
@@ -111,12 +112,14 @@ def evaluate(
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
         "model": {"path": str(model.path or ""), **model_facts(model)},
+        **given(),
         "versions": versions(),
         "limit": limit,
         "tasks": {},
     }
     partial = None if out is None else Path(f"{out}.partial.jsonl")
     shared = {"model": result["model"], "limit": limit, "method": method, "guidance": guidance, "draws": draws}
+    shared |= given()
     with RequestStore(partial, {**shared, "seed": seed, "until_se": until_se}) as store:
         for name in ours:
             say(f"eval: {name}")
@@ -136,15 +139,15 @@ def evaluate(
 
 def options_of(names: Sequence[str], own: dict[str, Any], limit: int | None, seed: int) -> dict[str, Any]:
     """The options of each of our tasks. Raises `UserError` for one that none of the tasks asked for has."""
-    told = {key: value for key, value in own.items() if value is not None}
+    given = {key: value for key, value in own.items() if value is not None}
     chosen, used = {}, set[str]()
     for name in names:
         home, options, _ = OWN[name]
         made = getattr(importlib.import_module(home), options)
-        taken = {key: value for key, value in told.items() if key in made.__dataclass_fields__}
+        taken = {key: value for key, value in given.items() if key in made.__dataclass_fields__}
         chosen[name] = made(limit=limit, seed=seed, **taken)
         used |= taken.keys()
-    if idle := [key for key in told if key not in used]:
+    if idle := [key for key in given if key not in used]:
         raise UserError(f"--{idle[0]} is of the task {', '.join(OWN)}; add it to --tasks, or leave the option out")
     return chosen
 
@@ -243,21 +246,22 @@ def load_task(task: str) -> list[Any]:
         manager, spec = task_manager(), task
     with contextlib.redirect_stdout(sys.stderr), in_one_line(task):
         loaded = list(manager.load([spec])["tasks"].values())
-    for one in loaded:
-        if one.OUTPUT_TYPE == "generate_until":
-            read_arguments(dict(one.config.generation_kwargs or {}))
+    for task_object in loaded:
+        if task_object.OUTPUT_TYPE == "generate_until":
+            read_arguments(dict(task_object.config.generation_kwargs or {}))
     return loaded
 
 
 def entry(output: Any, task: str, lm: UnmaskLM, seconds: float) -> dict[str, Any]:
     """One task of the result: metrics with their standard errors over questions, protocol, and every question."""
+    from unmask.decoding.rules.plugins import given
     from unmask.model.placement import noted
 
     config, samples = output["configs"][task], output["samples"][task]
     values = {metric_name(name): value for name, value in output["results"][task].items() if "," in name}
     names = [name for name in values if "_stderr" not in name]
     items: dict[int, dict[str, Any]] = {}
-    told: list[Any] = []  # what is known of each answer: `Answer`, `RollingScore` as JSON, `Writing`
+    answers: list[Any] = []  # what is known of each answer: `Answer`, `RollingScore` as JSON, `Writing`
     for sample, own in zip(samples, answers_of(samples, config["output_type"], lm), strict=True):
         item = items.setdefault(sample["doc_id"], {"id": sample["doc_id"], "hash": sample["prompt_hash"][:16]})
         for name in sample["metrics"]:  # a sample a filter of the answers
@@ -265,7 +269,7 @@ def entry(output: Any, task: str, lm: UnmaskLM, seconds: float) -> dict[str, Any
                 item[metric_name(f"{name},{sample['filter']}")] = sample[name]
         if own is None:
             continue
-        told += own
+        answers += own
         if config["output_type"] == "generate_until":
             item["answer"] = sample["filtered_resps"]
         else:
@@ -295,11 +299,12 @@ def entry(output: Any, task: str, lm: UnmaskLM, seconds: float) -> dict[str, Any
             "seed": lm.seed,
             "until_se": lm.protocol["until_se"],
             **noted(lm.model.dtype),
+            **(given() if config["output_type"] == "generate_until" else {}),
         },
-        "tokens": sum(getattr(answer, "n_tokens", 0) for answer in told),
-        "contexts_cut": sum(getattr(answer, "dropped", 0) > 0 for answer in told),
-        "answers_in_pieces": sum(getattr(answer, "pieces", 1) > 1 for answer in told),
-        "texts_shortened": sum(getattr(answer, "length", 0) < getattr(answer, "wanted", 0) for answer in told),
+        "tokens": sum(getattr(answer, "n_tokens", 0) for answer in answers),
+        "contexts_cut": sum(getattr(answer, "dropped", 0) > 0 for answer in answers),
+        "answers_in_pieces": sum(getattr(answer, "pieces", 1) > 1 for answer in answers),
+        "texts_shortened": sum(getattr(answer, "length", 0) < getattr(answer, "wanted", 0) for answer in answers),
         "seconds": seconds,
         "items": list(items.values()),
     }
@@ -319,8 +324,8 @@ def answers_of(samples: list[dict[str, Any]], kind: str, lm: UnmaskLM) -> list[l
             # In the order in which they were asked, since equal questions are told apart by that.
             if written is None:
                 filtered = sample["filter"]
-                own = [one for one in samples if one["filter"] == filtered]
-                parts = [(p, r) for one in own for p, r in zip(one["arguments"], one["resps"], strict=True)]
+                own = [item for item in samples if item["filter"] == filtered]
+                parts = [(p, r) for item in own for p, r in zip(item["arguments"], item["resps"], strict=True)]
                 written = iter(lm.writings([(part[0], part[1]) for part, replies in parts for _ in replies]))
             known.append([next(written) for replies in sample["resps"] for _ in replies])
         elif kind == "loglikelihood_rolling":
@@ -372,7 +377,7 @@ def in_words(result: dict[str, Any]) -> str:
         for metric, figure in task["metrics"].items():
             se = "" if figure["se"] is None else f" (se {figure['se']:.4f})"
             lines.append(
-                f"{name:<12} {metric:<10} {figure['value']:.4f}{se}{said(figure.get('interval'))}  n {task['n']}, "
+                f"{name:<12} {metric:<10} {figure['value']:.4f}{se}{ci_text(figure.get('interval'))}  n {task['n']}, "
                 f"{task['task']} {task['split']}, {how}, guidance {task['protocol']['guidance']}"
             )
         if cut := task["contexts_cut"]:

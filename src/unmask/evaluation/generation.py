@@ -21,6 +21,7 @@ from typing import Any
 from unmask.data.records import read_records
 from unmask.data.shards import TokenData
 from unmask.decoding import generate
+from unmask.decoding.rules.plugins import used
 from unmask.errors import UserError, nearest
 from unmask.evaluation.generation_arguments import RULES
 from unmask.evaluation.generation_quality import (
@@ -40,7 +41,7 @@ from unmask.evaluation.self_bleu import self_bleu
 from unmask.model.folder import Model
 from unmask.model.placement import noted
 from unmask.settings import parse_yaml, read_yaml
-from unmask.statistics import mean, said
+from unmask.statistics import ci_text, mean
 from unmask.terminal import say
 
 SAMPLES = 256
@@ -120,6 +121,7 @@ def generation_task(model: Model, store: Store, options: GenerationOptions) -> d
             "length": length,
             "judge": judge.to_dict() if judge else None,
             "estimator": {"method": "written", "draws": 1, "decode": decode, "defaults": dict(model.defaults)},
+            **used({**model.defaults, **decode}),
             "guidance": float(decode.get("guidance", 0.0)),
             "seed": options.seed,
             "until_se": None,
@@ -211,7 +213,8 @@ def write(
 ) -> list[tuple[list[int], int]]:
     """(tokens up to the end of sequence, passes) behind each prompt; row i draws from (seed, i)."""
     eos_ids, options = model.eos_ids, {"eos": "stop", **decode}
-    keys = [request_key("generation", prompt, length, options, seed, i) for i, prompt in enumerate(prompts)]
+    rules = {**options, **used({**model.defaults, **options})}
+    keys = [request_key("generation", prompt, length, rules, seed, i) for i, prompt in enumerate(prompts)]
     missing = [i for i, key in enumerate(keys) if store.get(key) is None]
     for first in range(0, len(missing), ROWS_AT_ONCE):
         part = missing[first : first + ROWS_AT_ONCE]
@@ -257,18 +260,18 @@ def items(
     prompts: Sequence[Sequence[int]], samples: Sequence[Sample], readings: Sequence[Reading] | None
 ) -> list[dict[str, Any]]:
     """Every text, with the numbers that two results may be compared by; `perplexity` is its log-likelihood."""
-    said = iter(readings or ())
+    reading = iter(readings or ())
     rows = []
     for index, (prompt, sample) in enumerate(zip(prompts, samples, strict=True)):
-        one = {"id": index, "hash": request_key(list(prompt))[:16], "answer": sample.text, "tokens": len(sample.tokens)}
+        row = {"id": index, "hash": request_key(list(prompt))[:16], "answer": sample.text, "tokens": len(sample.tokens)}
         if sample.tokens and sample.text:
-            one["entropy"] = entropy(sample.tokens)
+            row["entropy"] = entropy(sample.tokens)
             if readings is not None:
-                nats, tokens, n_bytes = next(said)
-                one |= {"perplexity": -nats, "judge_tokens": tokens, "bytes": n_bytes}
+                nats, tokens, n_bytes = next(reading)
+                row |= {"perplexity": -nats, "judge_tokens": tokens, "bytes": n_bytes}
         if len(sample.tokens) >= REPETITION_N:
-            one["repetition"] = repetition(sample.tokens)
-        rows.append(one)
+            row["repetition"] = repetition(sample.tokens)
+        rows.append(row)
     return rows
 
 
@@ -281,5 +284,5 @@ def in_words(name: str, task: dict[str, Any]) -> str:
     for metric, figure in task["metrics"].items():
         real = task["reference"].get(metric)
         beside = "" if real is None else f"  reference {real['value']:.4f}"
-        lines.append(f"{name:<12} {metric:<14} {figure['value']:>10.4f}{said(figure['interval'])}{beside}")
+        lines.append(f"{name:<12} {metric:<14} {figure['value']:>10.4f}{ci_text(figure['interval'])}{beside}")
     return "\n".join(lines)

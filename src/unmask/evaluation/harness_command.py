@@ -27,7 +27,9 @@ def command(argv: list[str]) -> int:
     """
     harness_folder()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    words, dtype = without_dtype(argv)
+    words, types = without(argv, "--dtype", "give fp32, bf16 or auto")
+    words, plugins = without(words, "--plugin", "give a file with rules")
+    dtype = types[-1] if types else None
     given = any(word.partition("=")[0] == "--include_path" for word in words)
     if any(word.startswith("-") and word not in ("--help", "-h") for word in words) and not given:
         words += ["--include_path", str(TASKS)]
@@ -42,11 +44,17 @@ def command(argv: list[str]) -> int:
     if args.get("model") == "unmask":
         if args.get("apply_chat_template"):
             raise UserError(f"--apply_chat_template: {NO_TEMPLATE}")
+        if plugins:
+            from unmask.decoding.rules.plugins import load_plugins
+
+            load_plugins(plugins)
         if args.get("gen_kwargs"):
             read_arguments(args["gen_kwargs"])
         place(parsed, dtype)
     elif dtype is not None:
         raise UserError("--dtype concerns --model unmask; other models take it by --model_args")
+    elif plugins:
+        raise UserError("--plugin concerns --model unmask; leave it out")
     if isinstance(tasks := args.get("tasks"), list):
         folders = [Path(args["include_path"])] if args.get("include_path") else []
         check_names([name for entry in tasks for name in str(entry).split(",")], folders)
@@ -61,29 +69,31 @@ def command(argv: list[str]) -> int:
     return 0
 
 
-def without_dtype(argv: Sequence[str]) -> tuple[list[str], str | None]:
-    """The words without our own `--dtype`, which the harness does not know, and its value."""
-    words, dtype = [], None
+def without(argv: Sequence[str], ours: str, mend: str) -> tuple[list[str], list[str]]:
+    """The words without an option of ours, which the harness does not know, and its values."""
+    words, values = list[str](), list[str]()
     given = iter(argv)
     for word in given:
         name, equals, value = word.partition("=")
-        if name != "--dtype":
+        if name != ours:
             words.append(word)
-        elif not (dtype := value if equals else next(given, "")):
-            raise UserError("--dtype has no value; give fp32, bf16 or auto")
-    return words, dtype
+        elif value := value if equals else next(given, ""):
+            values.append(value)
+        else:
+            raise UserError(f"{ours} has no value; {mend}")
+    return words, values
 
 
 def place(parsed: argparse.Namespace, dtype: str | None) -> None:
     """Device and type of our model: from the command line `auto` and fp32 unless told. Raises `UserError`."""
     from unmask.model.placement import check_dtype, choose_device
 
-    told = dict(parsed.model_args or {})
+    arguments = dict(parsed.model_args or {})
     if dtype is not None:
-        if told.setdefault("dtype", dtype) != dtype:
-            raise UserError(f"--dtype is {dtype} and model_args has dtype={told['dtype']}; leave out one")
-        parsed.model_args = told
-    if parsed.device is None and "device" not in told:
+        if arguments.setdefault("dtype", dtype) != dtype:
+            raise UserError(f"--dtype is {dtype} and model_args has dtype={arguments['dtype']}; leave out one")
+        parsed.model_args = arguments
+    if parsed.device is None and "device" not in arguments:
         parsed.device = "auto"
-    choose_device(told.get("device", parsed.device))
-    check_dtype(told.get("dtype", "fp32"))
+    choose_device(arguments.get("device", parsed.device))
+    check_dtype(arguments.get("dtype", "fp32"))

@@ -29,6 +29,7 @@ except ImportError as missing:
     raise _UserError(MISSING) from missing
 
 from unmask.decoding import generate
+from unmask.decoding.rules.plugins import given
 from unmask.errors import UserError, nearest
 from unmask.evaluation.generation_arguments import Wanted, cut_before, fit, read_arguments
 from unmask.evaluation.harness import NO_TEMPLATE, tame, task_manager
@@ -144,6 +145,7 @@ class UnmaskLM(LM):
             "until_se": None if model.kind == "arm" else self.until_se,
             "greedy": self.greedy,
             **({"special_tokens": True} if self.special_tokens else {}),
+            **given(),
         }
         self.store = RequestStore(None if store is None else Path(store), self.protocol)
 
@@ -164,11 +166,11 @@ class UnmaskLM(LM):
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
         """An empty continuation has 0 nats, as the harness counts it."""
         answers = self.answers([request.args for request in requests])
-        told = tasks_of(requests)
+        tasks = tasks_of(requests)
         if cut := sum(answer.dropped > 0 for answer in answers):
-            self._tell(f"{told}{cut} of {len(answers)} contexts are cut on the left")
+            self._tell(f"{tasks}{cut} of {len(answers)} contexts are cut on the left")
         if pieces := sum(answer.pieces > 1 for answer in answers):
-            self._tell(f"{told}{pieces} of {len(answers)} continuations are scored in pieces")
+            self._tell(f"{tasks}{pieces} of {len(answers)} continuations are scored in pieces")
         return [(answer.logprob, answer.greedy) for answer in answers]
 
     def _tell(self, what: str) -> None:
@@ -231,7 +233,7 @@ class UnmaskLM(LM):
         for number, text in enumerate(texts):
             key = request_key("rolling", text)
             if self.store.get(key) is None and text_ids(self.model, text, self.special_tokens):
-                (one,) = rolling(
+                (score,) = rolling(
                     self.model,
                     [text],
                     method=None if self.model.kind == "arm" else self.estimator.method,
@@ -243,19 +245,19 @@ class UnmaskLM(LM):
                     special_tokens=self.special_tokens,
                     names=[f"loglikelihood_rolling request {number}"],
                 )
-                self.store.put(key, one.to_dict())
+                self.store.put(key, score.to_dict())
         kept = [self.store.get(request_key("rolling", text)) or {} for text in texts]
         return [
             Answer(
-                logprob=one.get("logprob", 0.0),
-                se=one.get("se", 0.0),
-                n_tokens=one.get("n_tokens", 0),
+                logprob=score.get("logprob", 0.0),
+                se=score.get("se", 0.0),
+                n_tokens=score.get("n_tokens", 0),
                 greedy=False,
                 dropped=0,
                 pieces=1,
-                groups=one.get("groups", 0),
+                groups=score.get("groups", 0),
             )
-            for one in kept
+            for score in kept
         ]
 
     # ------------------------------------------------------------------ generation
@@ -267,31 +269,31 @@ class UnmaskLM(LM):
         prompt, settings, and how often they were asked before in this call.
         """
         written = self.writings([request.args[:2] for request in requests])
-        cut = sum(one.dropped > 0 for one in written)
-        short = [one for one in written if one.length < one.wanted]
+        cut = sum(writing.dropped > 0 for writing in written)
+        short = [writing for writing in written if writing.length < writing.wanted]
         notes = [f"{cut} of {len(written)} prompts are cut on the left"] if cut else []
         if short:
-            least, most = min(one.length for one in short), max(one.wanted for one in short)
+            least, most = min(writing.length for writing in short), max(writing.wanted for writing in short)
             notes.append(f"{len(short)} of {len(written)} texts have at most {least} tokens where {most} are asked for")
         if notes:
             self._tell(f"{tasks_of(requests)}{', and '.join(notes)}{',' * bool(short)}")
-        return [one.text for one in written]
+        return [writing.text for writing in written]
 
     def writings(self, asked: list[tuple[str, dict[str, Any]]]) -> list[Writing]:
         """A `Writing` for each (prompt, generation arguments); those of the store are not written again."""
         wanted = [read_arguments(settings) for _, settings in asked]
         keys, before = [], Counter[str]()
         todo: dict[str, tuple[str, Wanted]] = {}
-        for (prompt, _), one in zip(asked, wanted, strict=True):
-            base = request_key("generate", prompt, one.key(), self.steps, self.decoding_order)
-            repeat = before[base] if one.sampled else 0
+        for (prompt, _), arguments in zip(asked, wanted, strict=True):
+            base = request_key("generate", prompt, arguments.key(), self.steps, self.decoding_order)
+            repeat = before[base] if arguments.sampled else 0
             before[base] += 1
             keys.append(request_key(base, repeat) if repeat else base)
             if self.store.get(keys[-1]) is None:
-                todo[keys[-1]] = (prompt, one)
+                todo[keys[-1]] = (prompt, arguments)
         alike: dict[str, list[str]] = {}
-        for key, (_, one) in todo.items():
-            alike.setdefault(request_key(one.key()), []).append(key)
+        for key, (_, arguments) in todo.items():
+            alike.setdefault(request_key(arguments.key()), []).append(key)
         with StatusLine(len(todo), "texts", shown=self.progress) as status:
             done = 0
             for group in alike.values():

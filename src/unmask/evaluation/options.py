@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from unmask.likelihood.methods import NAMES as METHODS
+from unmask.model.generation_options import PluginOptions
 from unmask.model.placement_options import PlacementOptions
 from unmask.options import NEEDED, Options, Result, argument, option
 
@@ -51,7 +52,7 @@ class ScoreOptions(PlacementOptions):
 
 
 @dataclass(frozen=True)
-class EvalOptions(PlacementOptions):
+class EvalOptions(PlacementOptions, PluginOptions):
     """Runs benchmarks through lm-evaluation-harness, by default with the paper's method and guidance for each."""
 
     model: str = argument(*MODEL)
@@ -81,11 +82,13 @@ class EvalOptions(PlacementOptions):
     out: str | None = option(None, "the result as JSON; a killed evaluation goes on", metavar="FILE")
 
     def run(self) -> Result:
+        from unmask.decoding.rules.plugins import load_plugins
         from unmask.evaluation.benchmarks import evaluate, in_words
 
+        load_plugins(self.plugin)
         names = [name.strip() for name in self.tasks.split(",") if name.strip()]
-        given = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
-        del given["model"], given["tasks"]
+        given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        del given["model"], given["tasks"], given["plugin"]
         evaluated = evaluate(self.model, names, **given)
         return Result(evaluated, in_words(evaluated))
 

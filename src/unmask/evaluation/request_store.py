@@ -4,7 +4,8 @@
         if (answer := store.get(key)) is None:
             store.put(key, answer := work())
 
-The first line holds the protocol; a file of another protocol is refused, with the first place where they differ. Later
+The first line holds the protocol; a file of another protocol is refused, with the first place where they differ, and
+one that was begun with a plug-in that is not loaded with the option to add. Later
 lines are {"key": ..., "answer": ...}; a last line that was cut short by a kill is dropped.
 """
 
@@ -81,6 +82,9 @@ class RequestStore:
                 if number:
                     self._answers[record["key"]] = record["answer"]
                 elif (where := first_difference(record, header)) is not None:
+                    from unmask.decoding.rules.plugins import need
+
+                    need(record["protocol"].get("plugins"), path)
                     raise UserError(
                         f"{path} holds results of another protocol, {where}; delete it, or give another file"
                     )

@@ -15,7 +15,7 @@ from unmask.evaluation.options import ScoreOptions
 from unmask.evaluation.status import StatusLine
 from unmask.likelihood import RollingScore, Score, rolling, score
 from unmask.model.folder import load
-from unmask.statistics import said
+from unmask.statistics import ci_text
 
 
 def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]:
@@ -54,20 +54,20 @@ def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]
 def in_words(results: list[tuple[str, Score | RollingScore]], greedy: bool = False) -> str:
     """A line for each text; `greedy` tells of the greedy decoder too."""
     lines = []
-    for text, one in results:
-        sign = "<=" if one.is_bound else "= "
-        per_byte = f"{one.bits_per_byte:.4f} bits/byte, " if one.bits_per_byte is not None else ""
-        method = one.method + (f" {one.order}" if one.method == "chain-rule" else "")
-        method += "".join(f" {name} {value}" for name, value in (one.decode or {}).items())
-        extra, within = "", said([-nats for nats in reversed(one.interval)], ".3f")
-        if isinstance(one, RollingScore):
-            extra = f", {one.windows} windows of {one.window} overlapping {one.overlap}"
+    for text, scored in results:
+        sign = "<=" if scored.is_bound else "= "
+        per_byte = f"{scored.bits_per_byte:.4f} bits/byte, " if scored.bits_per_byte is not None else ""
+        method = scored.method + (f" {scored.order}" if scored.method == "chain-rule" else "")
+        method += "".join(f" {name} {value}" for name, value in (scored.decode or {}).items())
+        extra, within = "", ci_text([-nats for nats in reversed(scored.interval)], ".3f")
+        if isinstance(scored, RollingScore):
+            extra = f", {scored.windows} windows of {scored.window} overlapping {scored.overlap}"
         elif greedy:
-            extra = ", greedy decoding writes it" if one.greedy else ", greedy decoding writes another"
-        extra += "" if one.dtype == "fp32" else f", {one.dtype}"
+            extra = ", greedy decoding writes it" if scored.greedy else ", greedy decoding writes another"
+        extra += "" if scored.dtype == "fp32" else f", {scored.dtype}"
         lines.append(
-            f"-log p {sign} {-one.logprob:.3f} nats (se {one.se:.3f}){within}, "
-            f"{one.nats_per_token:.4f} nats/token, "
-            f"{per_byte}{one.n_tokens} tokens, {method}{extra}: {text[:60]!r}"
+            f"-log p {sign} {-scored.logprob:.3f} nats (se {scored.se:.3f}){within}, "
+            f"{scored.nats_per_token:.4f} nats/token, "
+            f"{per_byte}{scored.n_tokens} tokens, {method}{extra}: {text[:60]!r}"
         )
     return "\n".join(lines)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
 import tempfile
 import threading
@@ -29,7 +28,7 @@ import psutil
 
 from unmask.errors import UserError
 from unmask.files import write_whole
-from unmask.terminal import LiveLine
+from unmask.terminal import LiveLine, on_signals
 
 SAMPLE_SECONDS = 0.1
 STEP_LINE = re.compile(r"step (\d+/\d+ \| loss [^|]+?) \| ([\d:]+ left)")
@@ -182,7 +181,8 @@ def run_together(commands: Mapping[str, Sequence[str]], stages: Stages, **facts:
     `facts`: what to note with a stage that ends well. A signal is passed on to all and raises `Stopped` once they
     have ended; where one fails the others are stopped (they save themselves), and its last line is the `UserError`.
     """
-    with Relay() as relay, Forward() as forward:
+    forward = Forward()
+    with Relay() as relay, on_signals(forward.note):
         children = [Child(name, command, relay) for name, command in commands.items()]
         forward.to(children)
         failed: Child | None = None
@@ -205,28 +205,18 @@ def run_together(commands: Mapping[str, Sequence[str]], stages: Stages, **facts:
 
 
 class Forward:
-    """While open, SIGINT and SIGTERM go on to the children, which save and end; a second one makes them end at once."""
+    """A signal goes on to the children, which save and end; a second one makes them end at once."""
 
     def __init__(self) -> None:
         self.signal = 0
         self._children: list[Child] = []
-        self._before: dict[int, Any] = {}
 
     def to(self, children: list[Child]) -> None:
         self._children = children
         if self.signal:  # it came while they were being started
             self._pass_on(self.signal)
 
-    def __enter__(self) -> Forward:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
         self._pass_on(number)
 

@@ -31,7 +31,7 @@ from unmask.likelihood.rolling import text_ids
 from unmask.likelihood.scoring import score_pairs
 from unmask.model.folder import Model
 from unmask.model.placement import noted
-from unmask.statistics import ratio, said
+from unmask.statistics import ci_text, ratio
 from unmask.terminal import say
 
 WINDOWS, DRAWS = 12, 8
@@ -185,30 +185,30 @@ def temporal_task(model: Model, store: Store, options: TemporalOptions) -> dict[
     if model.tokenizer is not None:
         known = refuse_read(model, [text_ids(model, d.text) for d in documents], [d.name for d in documents])
     scored = kept_scores(model, store, documents, options)
-    for document, one in zip(documents, scored, strict=True):
-        if one is None:
+    for document, score in zip(documents, scored, strict=True):
+        if score is None:
             skipped.add("too short to score", document.name)
     if skipped.rows:
         say(f"eval: temporal: left out {skipped}")
-    both = [(document, one) for document, one in zip(documents, scored, strict=True) if one is not None]
+    both = [(document, score) for document, score in zip(documents, scored, strict=True) if score is not None]
     if not both:
         raise UserError(f"{options.data} has no document to score: {skipped}; give longer texts")
     arm = model.kind == "arm"
     decades = sorted({document.decade for document, _ in both})
-    metrics = {"bits_per_byte": figure([one for _, one in both])}
+    metrics = {"bits_per_byte": figure([score for _, score in both])}
     for decade in decades:
-        metrics[f"{decade}s"] = figure([one for document, one in both if document.decade == decade])
+        metrics[f"{decade}s"] = figure([score for document, score in both if document.decade == decade])
     items = [
         {"id": number, "hash": request_key(document.text)[:16], "name": document.name, "year": document.year,
-         "nats": one.nats, "bytes": one.n_bytes, "tokens": one.n_tokens, "bits_per_byte": one.bits_per_byte}
-        for number, (document, one) in enumerate(both)
+         "nats": score.nats, "bytes": score.n_bytes, "tokens": score.n_tokens, "bits_per_byte": score.bits_per_byte}
+        for number, (document, score) in enumerate(both)
     ]  # fmt: skip
     return {
         "task": "temporal", "variant": "documents", "split": Path(options.data).stem, "source": Path(options.data).name,
         "n": len(items), "metrics": metrics, "skipped": skipped.to_dict(), "exposure": known,
         "protocol": {
             "task": "temporal", "version": VERSION, "fewshot": 0, "windows": options.windows,
-            "window": model.config.block_size - 1, "items": request_key([one["hash"] for one in items]),
+            "window": model.config.block_size - 1, "items": request_key([item["hash"] for item in items]),
             "estimator": {"method": "exact" if arm else "mc-fixed", "draws": 0 if arm else DRAWS},
             "guidance": 0.0, "seed": options.seed, "until_se": None, **noted(model.dtype),
         },
@@ -225,10 +225,10 @@ def kept_scores(
     for first in range(0, len(missing), AT_ONCE):
         part = missing[first : first + AT_ONCE]
         scored = score_documents(model, [documents[i].text for i in part], options.windows, DRAWS, options.seed)
-        for i, one in zip(part, scored, strict=True):
-            store.put(keys[i], [] if one is None else [one.nats, one.n_bytes, one.n_tokens])
+        for i, row in zip(part, scored, strict=True):
+            store.put(keys[i], [] if row is None else [row.nats, row.n_bytes, row.n_tokens])
         say(f"eval: temporal: {min(first + AT_ONCE, len(missing))} of {len(missing)} documents")
-    return [Scored(float(one[0]), int(one[1]), int(one[2])) if (one := store.get(key)) else None for key in keys]
+    return [Scored(float(row[0]), int(row[1]), int(row[2])) if (row := store.get(key)) else None for key in keys]
 
 
 def some_of_each(documents: Sequence[Dated], limit: int | None) -> list[Dated]:
@@ -244,7 +244,7 @@ def some_of_each(documents: Sequence[Dated], limit: int | None) -> list[Dated]:
 
 def figure(scored: Sequence[Scored]) -> dict[str, Any]:
     """Bits over bytes with the interval over documents (Monte Carlo error included, since documents differ by it)."""
-    bits = ratio([one.nats / math.log(2) for one in scored], [one.n_bytes for one in scored]).to_dict()
+    bits = ratio([score.nats / math.log(2) for score in scored], [score.n_bytes for score in scored]).to_dict()
     return {"value": bits["value"], "se": None if len(scored) < 2 else bits["se"], "interval": bits["interval"]}
 
 
@@ -255,7 +255,7 @@ def in_words(name: str, task: dict[str, Any]) -> str:
         decade = f"{item['year'] // 10 * 10}s"
         years[decade] = years.get(decade, 0) + 1
     lines = [f"{name}: {task['n']} documents of {task['source']}, {task['exposure']}"]
-    for metric, one in task["metrics"].items():
+    for metric, value in task["metrics"].items():
         n = years.get(metric, task["n"])
-        lines.append(f"{name:<12} {metric:<14} {one['value']:.4f}{said(one['interval'])}  n {n}")
+        lines.append(f"{name:<12} {metric:<14} {value['value']:.4f}{ci_text(value['interval'])}  n {n}")
     return "\n".join(lines)

@@ -34,28 +34,26 @@ def run_experiment(options: ExperimentOptions) -> dict[str, Any]:
     """
     if options.name is None:
         return {"experiments": listed(), "demo": {"about": ABOUT, "time": TIME}}
-    one = experiment(options.name)
+    chosen = experiment(options.name)
     settings = options.settings()
     from unmask.evaluation.stages import Stopped
 
     try:
-        outcome = one.run(settings)
+        outcome = chosen.module.run(settings)
     except Stopped as stopped:
-        return {"experiment": one.name, "out": str(settings.out), "signal": stopped.number}
+        return {"experiment": chosen.name, "out": str(settings.out), "signal": stopped.number}
     if "headline" not in outcome:  # told to stop on the way
-        return {"experiment": one.name, "out": str(settings.out), "until": settings.until, **outcome}
-    result = {**described(one, settings), **outcome}
+        return {"experiment": chosen.name, "out": str(settings.out), "until": settings.until, **outcome}
+    result = {**described(chosen, settings), **outcome}
     check_headline(result)
-    result |= {"figure": one.figure(result), "holds": one.holds(result), "reading": one.reading(result)}
-    pictures = []
-    if settings.plot:
-        pictures = [path.name for path in one.plot(result, settings.out)]
+    result |= {part: getattr(chosen.module, part)(result) for part in ("figure", "holds", "reading")}
+    pictures = [path.name for path in chosen.module.plot(result, settings.out)] if settings.plot else []
     write_whole(settings.out / RESULT, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     write_whole(settings.out / README, page(result, pictures))
     return {**result, "out": str(settings.out)}
 
 
-def described(one: Experiment, settings: Settings) -> dict[str, Any]:
+def described(chosen: Experiment, settings: Settings) -> dict[str, Any]:
     """What a result must carry to be had again."""
     from unmask.provenance import code, versions
     from unmask.scaling.machine import machine
@@ -63,15 +61,15 @@ def described(one: Experiment, settings: Settings) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
-        "experiment": one.name,
-        "claim": one.claim,
+        "experiment": chosen.name,
+        "claim": chosen.claim,
         "size": settings.size,
         "seeds": list(settings.seeds),
         "command": shlex.join(settings.command),
         "commit": code()["commit"],
         "versions": versions(),
         "machine": machine(),
-        "settings": one.settings_of(settings),
+        "settings": chosen.settings_of(settings),
     }
 
 
@@ -93,8 +91,8 @@ def page(result: Mapping[str, Any], pictures: Sequence[str]) -> str:
     for name, figure in figures(result["headline"]).items():
         bounds = f"{figure['low']:.4f} to {figure['high']:.4f}"
         lines.append(f"| `{name}` | {figure['estimate']:.4f} | {bounds} | {figure['n']:,} | {figure['clusters']:,} |")
-    told = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    lines += ["", f"Seeds {', '.join(map(str, result['seeds']))}; commit {result['commit'] or 'unknown'}; {told}."]
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    lines += ["", f"Seeds {', '.join(map(str, result['seeds']))}; commit {result['commit'] or 'unknown'}; {versions}."]
     return "\n".join(lines) + "\n"
 
 
@@ -102,19 +100,19 @@ def listed() -> list[dict[str, str]]:
     """Every experiment: name, claim, time, and what was found in the shipped result."""
     known = read_json(FOUND) if FOUND.is_file() else {}
     return [
-        {"name": one.name, "claim": one.claim, **{f"time_{size}": words for size, words in one.time.items()},
-         "found": known.get(one.name, "no result is shipped yet")}
-        for one in experiments().values()
+        {"name": entry.name, "claim": entry.claim, **{f"time_{size}": words for size, words in entry.time.items()},
+         "found": known.get(entry.name, "no result is shipped yet")}
+        for entry in experiments().values()
     ]  # fmt: skip
 
 
 def in_words(result: Mapping[str, Any]) -> str:
     if "experiments" in result:
         lines = []
-        for one in result["experiments"]:
-            lines += [f"{one['name']}: {one['claim']}"]
-            lines += [f"  time: {one['time_usual']}; --quick {one['time_quick']}; --full {one['time_full']}"]
-            lines += [f"  found: {one['found']}"]
+        for entry in result["experiments"]:
+            lines += [f"{entry['name']}: {entry['claim']}"]
+            lines += [f"  time: {entry['time_usual']}; --quick {entry['time_quick']}; --full {entry['time_full']}"]
+            lines += [f"  found: {entry['found']}"]
         lines += [f"demo: {result['demo']['about']}", f"  time: {result['demo']['time']}"]
         return "\n".join(lines)
     if "headline" not in result and result.get("until"):

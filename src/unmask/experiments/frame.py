@@ -2,7 +2,7 @@
 
     for one in experiments().values(): print(one.name, one.time)
     one = experiment("reversal")
-    result = one.run(Settings(out=Path("runs/reversal"), seeds=(0, 1, 2)))
+    result = one.module.run(Settings(out=Path("runs/reversal"), seeds=(0, 1, 2)))
 
 An experiment is a folder here with an `experiment.yaml` (`claim`, `time`, `settings`, and what `quick` and `full`
 change of them) and a module `experiment.py` with five functions:
@@ -77,22 +77,6 @@ class Experiment:
     def folder(self) -> Path:
         """Where its YAML files are."""
         return HOME / self.name
-
-    def run(self, settings: Settings) -> dict[str, Any]:
-        outcome: dict[str, Any] = self.module.run(settings)
-        return outcome
-
-    def plot(self, result: Mapping[str, Any], folder: Path) -> list[Path]:
-        return list(self.module.plot(result, folder))
-
-    def reading(self, result: Mapping[str, Any]) -> str:
-        return str(self.module.reading(result))
-
-    def holds(self, result: Mapping[str, Any]) -> str:
-        return str(self.module.holds(result))
-
-    def figure(self, result: Mapping[str, Any]) -> str:
-        return str(self.module.figure(result))
 
     def settings_of(self, settings: Settings) -> dict[str, Any]:
         """The experiment's own settings at the size asked for, with `--set`. Raises `UserError` for unknown keys."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from unmask.style import COLOURS, INK, STYLE
+from unmask.style import COLOURS, INK, drawn
 
 MDM, ARM, OTHER, SOFT = COLOURS["mdm"], COLOURS["arm"], COLOURS["xz"], COLOURS["unigram"]
 
@@ -18,18 +18,8 @@ MDM, ARM, OTHER, SOFT = COLOURS["mdm"], COLOURS["arm"], COLOURS["xz"], COLOURS["
 @contextmanager
 def picture(path: Path, width: float, height: float, columns: int = 1, rows: int = 1) -> Iterator[list[Any]]:
     """Axes in reading order; saved as PNG when the block ends well."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    with pyplot.rc_context(dict[Any, Any](STYLE)):
-        figure, axes = pyplot.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False)
-        try:
-            yield list(axes.flat)
-            figure.savefig(path, dpi=160, metadata={"Software": None})
-        finally:
-            pyplot.close(figure)
+    with drawn(path, width, height, rows, columns) as (_, grid):
+        yield list(grid.flat)
 
 
 def bars(axes: Any, names: list[str], figures: list[dict[str, Any]], colours: list[str], scale: float = 100) -> None:

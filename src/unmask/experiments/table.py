@@ -51,12 +51,12 @@ def results(folder: Path) -> dict[str, dict[str, Any]]:
 def table(by_name: Mapping[str, Mapping[str, Any]]) -> str:
     """The page; an experiment without a result has a row that says so."""
     rows = []
-    for name, one in experiments().items():
+    for name, entry in experiments().items():
         result = by_name.get(name)
         command = result["command"] if result else f"unmask experiment {name}"
         figure, holds = (result["figure"], result["holds"]) if result else ("not run yet", "")
         link = f"[{name}](../results/{name}/README.md): " if result else f"{name}: "
-        cells = [link + one.claim, f"`{command}`", figure, holds]
+        cells = [link + entry.claim, f"`{command}`", figure, holds]
         rows.append("| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in cells) + " |")
     return HEAD + "\n".join(rows) + "\n"
 
@@ -88,10 +88,10 @@ class TableOptions(Options):
             say(f"kept in {keep(run, self.results)}")
         kept = results(self.results)
         write_whole(self.page, table(kept))
-        said = {name: f"{result['figure']}; holds: {result['holds']}" for name, result in kept.items()}
+        figures = {name: f"{result['figure']}; holds: {result['holds']}" for name, result in kept.items()}
         if FOUND.is_relative_to(Path.cwd()):  # of this checkout
-            write_whole(FOUND, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
-        return Result(said, str(self.page))
+            write_whole(FOUND, json.dumps(figures, indent=1, ensure_ascii=False) + "\n")
+        return Result(figures, str(self.page))
 
 
 def main() -> int:

@@ -62,14 +62,14 @@ class Workplace:
     def kept(self, name: str, make: Callable[[], Any], **facts: Any) -> Any:
         """What `make` gives (JSON values), from a file where it was made before with the same facts."""
         path = self.out / KEPT / f"{name}.json"
-        told = json.loads(json.dumps(facts, sort_keys=True, default=str))
+        plain = json.loads(json.dumps(facts, sort_keys=True, default=str))
         if path.is_file():
             before = read_json(path)
-            if before["facts"] == told:
+            if before["facts"] == plain:
                 return before["value"]
         with self._stages.measure(name):
             value = make()
-        write_whole(path, json.dumps({"facts": told, "value": value}, ensure_ascii=False) + "\n")
+        write_whole(path, json.dumps({"facts": plain, "value": value}, ensure_ascii=False) + "\n")
         return read_json(path)["value"]
 
     def train(self, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Path]:
@@ -82,11 +82,11 @@ class Workplace:
         waiting = [name for name in recipes if not self.finished(name, recipes[name])]
         while waiting:
             now, waiting = waiting[: self.settings.jobs], waiting[self.settings.jobs :]
-            outcomes = run_together({one: self._command(one, recipes[one], folders[one]) for one in now}, self._stages)
-            for one, done in outcomes.items():
+            commands = {name: self._command(name, recipes[name], folders[name]) for name in now}
+            for name, done in run_together(commands, self._stages).items():
                 if done["step"] < done["steps"]:
-                    raise UserError(f"{folders[one]} ended at step {done['step']} of {done['steps']}; add --resume")
-                write_whole(self._marker(one), json.dumps({**done, "rows_sha256": rows_sum(recipes[one])}) + "\n")
+                    raise UserError(f"{folders[name]} ended at step {done['step']} of {done['steps']}; add --resume")
+                write_whole(self._marker(name), json.dumps({**done, "rows_sha256": rows_sum(recipes[name])}) + "\n")
         return folders
 
     def finished(self, name: str, recipe: Mapping[str, Any]) -> bool:
@@ -155,10 +155,10 @@ def refuse_other_start(run: Path, recipe: Mapping[str, Any], rows: str | None) -
 
 def refuse_other(before: Any, now: Mapping[str, Any], out: Path) -> None:
     """Raises `UserError` naming the first setting that differs."""
-    one, other = flat(dict(before)), flat(dict(now))
-    for key in dict.fromkeys([*other, *one]):
-        if one.get(key) != other.get(key):
-            was, this = one.get(key, "not set"), other.get(key, "not set")
+    begun, other = flat(dict(before)), flat(dict(now))
+    for key in dict.fromkeys([*other, *begun]):
+        if begun.get(key) != other.get(key):
+            was, this = begun.get(key, "not set"), other.get(key, "not set")
             name = key.removeprefix("settings.")
             raise UserError(f"{out} was begun with {name} {was!r}, not {this!r}; give another --out")
 

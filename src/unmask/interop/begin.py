@@ -26,15 +26,15 @@ def begin_token(path: str | Path, tokenizer: Tokenizer) -> int | None:
     Raises `UserError` for an `add_bos_token` without a `bos_token` that the vocabulary holds.
     """
     sides = side_files(Path(path) if Path(path).is_dir() else Path(path).parent)
-    told = declared(sides, "add_bos_token")
-    if told is True:
+    flag = declared(sides, "add_bos_token")
+    if flag is True:
         name = declared(sides, "bos_token")
         token = library(tokenizer).token_to_id(name) if isinstance(name, str) else None
         if token is None:
             raise UserError(f"{path}: add_bos_token is true, but its bos_token {name!r} is no token; mend either")
         return token
     before, _ = frame(tokenizer)
-    if told is False or not before:
+    if flag is False or not before:
         return None
     if len(before) > 1:
         names = ", ".join(tokenizer.token_text(token) for token in before)
@@ -73,7 +73,7 @@ def framed(tokenizer: Tokenizer, bos: int | None) -> str:
     if frame(tokenizer) != ([] if bos is None else [bos], []):
         old = fields.get("post_processor") or {}
         # What only moves offsets stays.
-        kept = [one for one in old.get("processors", [old]) if one.get("type") == "ByteLevel"]
+        kept = [processor for processor in old.get("processors", [old]) if processor.get("type") == "ByteLevel"]
         processors = kept if bos is None else [*kept, template(name_of(tokenizer, bos), bos)]
         several = {"type": "Sequence", "processors": processors}
         fields["post_processor"] = several if len(processors) > 1 else processors[0] if processors else None

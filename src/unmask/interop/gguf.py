@@ -71,14 +71,14 @@ def import_gguf(file: str | Path, out: str | Path, tokenizer: str | Path | None 
         reader = gguf.GGUFReader(file)
     except (ValueError, IndexError, OSError, KeyError) as error:
         raise UserError(f"{file} cannot be read as GGUF: {str(error).splitlines()[0]}; fetch it again") from error
-    told = {name: field.contents for name, field in reader.fields.items()}  # read where asked for
+    metadata = {name: field.contents for name, field in reader.fields.items()}  # read where asked for
 
     def field(name: str, default: Any = None) -> Any:
-        if name not in told:
+        if name not in metadata:
             if default is None:
                 raise UserError(f"{file} lacks the field {name}")
             return default
-        return told[name]()
+        return metadata[name]()
 
     architecture = field("general.architecture")
     if architecture != "llama":
@@ -116,8 +116,8 @@ def end_tokens(field: Any) -> list[int]:
     """The tokens that end a text or a turn, as llama.cpp stops at them: a field holds one, or a list."""
     tokens: list[int] = []
     for name in ("eos", "eot", "eom"):
-        told = field(f"tokenizer.ggml.{name}_token_id", -1)
-        tokens += told if isinstance(told, list) else [told]
+        value = field(f"tokenizer.ggml.{name}_token_id", -1)
+        tokens += value if isinstance(value, list) else [value]
     return list(dict.fromkeys(int(token) for token in tokens if token >= 0))
 
 

@@ -187,12 +187,12 @@ def read_fields(path: Path) -> dict[str, Any]:
     if kind != "llama":
         raise UserError(f"{path}: model_type is {kind!r}; only 'llama' has the backbone's architecture")
     for name, wanted in ONLY.items():
-        if (told := theirs.get(name, wanted)) != wanted:
-            raise UserError(f"{path}: {name} is {told!r}; the backbone has {wanted!r} only")
+        if (named := theirs.get(name, wanted)) != wanted:
+            raise UserError(f"{path}: {name} is {named!r}; the backbone has {wanted!r} only")
     rope = theirs.get("rope_parameters") or {}
     scaling = theirs.get("rope_scaling") or rope
-    if (told := scaling.get("rope_type", scaling.get("type", "default"))) != "default":
-        raise UserError(f"{path}: rotary embedding of type {told!r} is not supported; only the plain one is")
+    if (named := scaling.get("rope_type", scaling.get("type", "default"))) != "default":
+        raise UserError(f"{path}: rotary embedding of type {named!r} is not supported; only the plain one is")
     fields: dict[str, Any] = {}
     for name, (ours, default) in FIELDS.items():
         value = theirs.get(name)
@@ -208,10 +208,10 @@ def end_tokens(*files: Path) -> list[int]:
     transformers' `generate` ends at any."""
     tokens: list[int] = []
     for file in files:
-        told = read_object(file).get("eos_token_id") if file.is_file() else None
-        for token in told if isinstance(told, list) else [told]:
+        value = read_object(file).get("eos_token_id") if file.is_file() else None
+        for token in value if isinstance(value, list) else [value]:
             if token is not None and (not isinstance(token, int) or isinstance(token, bool)):
-                raise UserError(f"{file}: eos_token_id is {told!r}; it is a token id, or a list of them")
+                raise UserError(f"{file}: eos_token_id is {value!r}; it is a token id, or a list of them")
             tokens += [] if token is None else [token]
     return list(dict.fromkeys(tokens))
 

@@ -128,9 +128,9 @@ def read_dimensions(path: Path, vocab_size: int) -> dict[str, Any]:
     for name in REQUIRED:
         if name not in theirs:
             raise UserError(f"{path}: {name} is missing; needed are {', '.join(REQUIRED)}")
-    told = theirs.get("padded_vocab_size", theirs.get("vocab_size", vocab_size))
-    if told != vocab_size:
-        raise UserError(f"{path}: the vocabulary is {told}, the weights' head has {vocab_size} rows; is it another's?")
+    size = theirs.get("padded_vocab_size", theirs.get("vocab_size", vocab_size))
+    if size != vocab_size:
+        raise UserError(f"{path}: the vocabulary is {size}, the weights' head has {vocab_size} rows; is it another's?")
     if theirs.get("mask_id", vocab_size) != vocab_size:
         raise UserError(
             f"{path}: mask_id is {theirs['mask_id']}, in published weights it is the last row, {vocab_size}"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from unmask.errors import UserError
-from unmask.files import file_sha256, no_permission
+from unmask.files import file_sha256, reading
 
 CHECKPOINTS = "checkpoints"
 FILES = "train_state/files.json"
@@ -59,12 +59,10 @@ def checkpoints(run: Path) -> list[Path]:
     where the folder may not be read.
     """
     try:
-        with os.scandir(run / CHECKPOINTS) as entries:
+        with reading(), os.scandir(run / CHECKPOINTS) as entries:
             names = [e.name for e in entries if STEP.fullmatch(e.name) and e.is_dir() and _holds_something(e.path)]
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except PermissionError as error:
-        raise no_permission(error) from error
     return [run / CHECKPOINTS / name for name in sorted(names, key=step_of)]
 
 
@@ -104,7 +102,8 @@ def read_list(folder: Path) -> FileList:
     """Raises `Damaged`, and `UserError` where it may not be read."""
     altered = Damaged(f"{FILES} does not match its own sha256")
     try:
-        text = (folder / FILES).read_bytes()
+        with reading():
+            text = (folder / FILES).read_bytes()
         content = json.loads(text)
         if not isinstance(content, dict):
             raise altered
@@ -118,8 +117,6 @@ def read_list(folder: Path) -> FileList:
             raise UserError(f"{folder / FILES} {version}; upgrade unmask")
         files = {name: Sum(int(entry["size"]), str(entry["sha256"])) for name, entry in content["files"].items()}
         return FileList(files, content["run"])
-    except PermissionError as error:
-        raise no_permission(error) from error
     except (FileNotFoundError, NotADirectoryError) as error:
         raise Damaged(f"{FILES} is missing") from error
     except OSError as error:
@@ -134,15 +131,15 @@ def file_flaw(folder: Path, name: str, wanted: Sum, full: bool = True) -> str | 
     Raises `UserError` where it may not be read.
     """
     try:
-        there = (folder / name).stat().st_size
+        with reading():
+            there = (folder / name).stat().st_size
         if there < wanted.size:
             return f"{name} is cut short ({there:,} of {wanted.size:,} bytes)"
         if there > wanted.size:
             return f"{name} has {there:,} bytes instead of {wanted.size:,}"
-        if full and wanted.sha256 is not None and file_sha256(folder / name) != wanted.sha256:
-            return f"{name} does not match its sha256"
-    except PermissionError as error:
-        raise no_permission(error) from error
+        with reading():
+            if full and wanted.sha256 is not None and file_sha256(folder / name) != wanted.sha256:
+                return f"{name} does not match its sha256"
     except (FileNotFoundError, NotADirectoryError):
         return f"{name} is missing"
     except OSError as error:

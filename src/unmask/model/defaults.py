@@ -7,13 +7,15 @@ They are options of `generate`, which uses them where the caller names none; `st
 new tokens at 0.5, so that it holds for every length. They were measured on the weights beside them: a copied folder
 keeps them, while new weights (a later checkpoint, a fine-tuned or converted model) are saved without.
 
-Here only types are checked; which rules exist is decoding's to know.
+Here only types are checked; which rules exist is decoding's to know. Rules of a user's own files are named with the
+files' sha256 (`plugins`); nothing is imported because it stands there.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +37,19 @@ KINDS = {str: TEXT, int: WHOLE, float: NUMBER}
 OPTIONS = {name: KINDS[TABLE[name].kind] for name in (*RULES, "temperature", "top_p")} | {"steps_per_token": NUMBER}
 
 
+class Defaults(dict[str, Any]):
+    """Options, and the plug-ins {name: sha256} that their rules need."""
+
+    def __init__(self, options: Mapping[str, Any], plugins: Mapping[str, str], path: Path) -> None:
+        super().__init__(options)
+        self.plugins, self.path = dict(plugins), path
+
+
 def read_defaults(folder: Path) -> dict[str, Any]:
     """The options in a model folder's file; empty without one. Raises `UserError` naming the file and its field."""
     if (whole := read_file(folder)) is None:
         return {}
-    options: dict[str, Any] = whole["options"]
-    return options
+    return Defaults(whole["options"], whole.get("plugins", {}), folder / FILE)
 
 
 def read_file(folder: Path) -> dict[str, Any] | None:
@@ -58,6 +67,9 @@ def read_file(folder: Path) -> dict[str, Any] | None:
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= SCHEMA_VERSION:
         raise _bad(path, f"schema_version is {version!r}, this version reads {SCHEMA_VERSION}")
     check_options(whole["options"], path)
+    plugins = whole.get("plugins", {})
+    if not isinstance(plugins, dict) or not all(isinstance(sha256, str) for sha256 in plugins.values()):
+        raise _bad(path, f"plugins is {plugins!r}, which maps no names to sums")
     return whole
 
 
@@ -78,11 +90,14 @@ def check_options(options: dict[str, Any], path: Path) -> None:
         raise _bad(path, f"options.steps_per_token is {options['steps_per_token']!r}, which is not above 0")
 
 
-def write_defaults(folder: Path, options: dict[str, Any], measured: dict[str, Any]) -> Path:
-    """Writes the file atomically, replacing an older one; returns its path."""
+def write_defaults(
+    folder: Path, options: dict[str, Any], measured: dict[str, Any], plugins: Mapping[str, str] | None = None
+) -> Path:
+    """Writes the file atomically, replacing an older one; returns its path. plugins: {name: sha256}."""
     path = folder / FILE
     check_options(options, path)
     whole = {"schema_version": SCHEMA_VERSION, "kind": KIND, "unmask_version": __version__, "options": options}
+    whole |= {"plugins": dict(plugins)} if plugins else {}
     return write_whole(path, json.dumps({**whole, "measured": measured}, indent=1) + "\n")
 
 

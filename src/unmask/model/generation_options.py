@@ -3,8 +3,9 @@
     unmask sample RUN --order confidence --quota threshold:0.9 --ban "</s>"
     generate(model, prompts, order="confidence", quota="threshold:0.9", banned=["</s>"])
 
-No heavy import: help is shown from here. Names of rules stand in their registries (`decoding/rules`), those of caches
-in `passes/score.py`; what goes together is checked in `decoding/options.py`.
+No heavy import: help is shown from here. Names of rules stand in their registries (`decoding/rules`), of which
+`rule_names` is a copy for help, those of caches in `passes/score.py`; what goes together is checked in
+`decoding/options.py`.
 """
 
 from __future__ import annotations
@@ -12,14 +13,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from unmask.options import declared, option
+from unmask.model.rule_names import ELIGIBLE, GUIDANCE_SCHEDULE, ORDER, QUOTA, REVISE
+from unmask.options import Options, declared, option
 
-ORDERS = "ancestral, first-hitting, confidence, margin, entropy, high-entropy, random, left-to-right, dilated"
-QUOTAS = "paper, even, threshold:0.9, factor:1, entropy-bounded:0.1, klass"
-ELIGIBLE = "all, block:32"
-REVISIONS = "remdm-cap, remdm-rescale, remdm-conf, remdm-loop, p2, edit"
 MODES = Literal["mask", "drop"]
-SCHEDULES = Literal["constant", "linear", "cosine", "falling"]
 ENDS = Literal["fill", "truncate", "stop", "suppress"]
 
 
@@ -30,17 +27,17 @@ class GenerationOptions:
 
     length: int | None = option(None, "new tokens; by default 64 or what fits, with --fill none", least=0)
     steps: int | None = option(None, "denoising steps; by default one per new token, at most 128", least=1)
-    order: str = option("ancestral", f"which positions are committed: {ORDERS}")
-    quota: str | None = option(None, f"how many tokens a step commits: {QUOTAS}; by default paper")
+    order: str = option("ancestral", f"which positions are committed: {ORDER}")
+    quota: str | None = option(None, f"how many tokens a step commits: {QUOTA}; by default paper")
     threshold: float | None = option(None, "commit whatever is more probable; short for --quota")
     order_noise: float = option(0.0, "annealed randomness of the order", least=0)
     block: int | None = option(None, "tokens a block, blocks from left to right", least=1)
     eligible: str | None = option(None, f"where tokens may be written: {ELIGIBLE}; --block N is block:N")
-    revise: str | None = option(None, f"take tokens back: {REVISIONS}")
+    revise: str | None = option(None, f"take tokens back: {REVISE}")
     cache: str | None = option(None, "what is not run again: reuse, prefix, dual:4 (all, every 4 passes)")
     guidance: float = option(0.0, "w of classifier-free guidance; 0: off, one pass")
     guidance_mode: MODES = option("mask", "without the prompt: mask or drop it", metavar="MODE")
-    guidance_schedule: SCHEDULES = option("constant", "of w: constant, linear, cosine, falling", metavar="NAME")
+    guidance_schedule: str = option("constant", f"of w: {GUIDANCE_SCHEDULE}", metavar="NAME")
     guidance_interval: tuple[float, float] = option((0.0, 1.0), "of t where w acts", metavar=("LOW", "HIGH"))
     negative: str | None = option(None, "a prompt that guidance gets away from", metavar="TEXT")
     temperature: float = option(1.0, "0: always the likeliest token", least=0)
@@ -53,6 +50,13 @@ class GenerationOptions:
     pattern: str | None = option(None, "what the new text (or each gap) must match", metavar="REGEX")
     choices: list[str] | None = option(None, "one of these texts; repeatable", flag="--choice", metavar="TEXT")
     special_tokens: bool = option(False, "those a text spells (</s>) are ids")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PluginOptions(Options):
+    """Of what reads rules of decoding."""
+
+    plugin: list[str] = option([], "a file with rules of your own; repeatable (docs/plugins.md)", metavar="FILE")
 
 
 # An autoregressive model refuses these. It does without the rules of order, so that one call serves both kinds.

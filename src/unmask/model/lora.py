@@ -89,13 +89,13 @@ def load_adapter(network: Transformer, path: str | Path) -> None:
     """
     try:
         with reading(), open(path, "rb"), safe_open(path, "pt") as file:
-            told = file.metadata() or {}
+            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-    if told.get("format") != "unmask-lora":
+    if metadata.get("format") != "unmask-lora":
         raise UserError(f"{path} holds no adapters of unmask; give a checkpoint's adapter.safetensors")
-    add_adapters(network, LoRAFields(int(told["rank"]), float(told["alpha"]), told["targets"]), seed=0)
+    add_adapters(network, LoRAFields(int(metadata["rank"]), float(metadata["alpha"]), metadata["targets"]), seed=0)
     own = {name: t.shape for name, t in network.state_dict().items() if name.endswith((A, B))}
     if own != {name: t.shape for name, t in tensors.items()}:
         raise UserError(f"{path} is of another model than this one; its tensors have other names or shapes")

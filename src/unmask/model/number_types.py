@@ -23,10 +23,10 @@ TOLD = "UNMASK_PROCESSOR_BF16"  # in the environment
 
 def processor_has_bf16() -> bool:
     """Whether this processor has instructions for products in bf16. Raises `UserError` for a word it cannot read."""
-    if told := os.environ.get(TOLD):
-        if told not in ("0", "1"):
-            raise UserError(f"{TOLD} is {told!r}; give 1 or 0, or unset it")
-        return told == "1"
+    if setting := os.environ.get(TOLD):
+        if setting not in ("0", "1"):
+            raise UserError(f"{TOLD} is {setting!r}; give 1 or 0, or unset it")
+        return setting == "1"
     return any("bf16" in flag for flag in processor_flags())
 
 

@@ -62,9 +62,9 @@ def choose_device(name: str | torch.device | None, local_rank: int = 0) -> torch
 def check_dtype(name: str | torch.dtype) -> None:
     """Raises `UserError` for a type that no model is held in, which needs no device to be known."""
     if name not in NAMES and name not in NUMBER_TYPES.values():
-        said = str(name).removeprefix("torch.")
-        hint = nearest(OTHER_NAMES.get(said, said), NAMES)
-        raise UserError(f"dtype is {said!r}{hint}; give fp32, bf16 or auto")
+        plain = str(name).removeprefix("torch.")
+        hint = nearest(OTHER_NAMES.get(plain, plain), NAMES)
+        raise UserError(f"dtype is {plain!r}{hint}; give fp32, bf16 or auto")
 
 
 def choose_dtype(name: str | torch.dtype, device: torch.device, config: ModelConfig) -> torch.dtype:

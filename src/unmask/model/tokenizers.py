@@ -32,8 +32,7 @@ EOS = "<|endoftext|>"
 FILE = "tokenizer.json"
 # Where nothing says which token ends a sequence: the first of these names that the vocabulary holds.
 WELL_KNOWN_EOS = (
-    EOS, "</s>", "<|end_of_text|>", "<eos>", "<|eos|>", "<｜end▁of▁sentence｜>", "<|im_end|>", "[EOS]",
-    "[SEP]",
+    EOS, "</s>", "<|end_of_text|>", "<eos>", "<|eos|>", "<｜end▁of▁sentence｜>", "<|im_end|>", "[EOS]", "[SEP]"
 )  # fmt: skip
 
 # Longer texts are handed over in pieces: the library keeps hundreds of bytes for each token of one call.
@@ -132,10 +131,7 @@ class Tokenizer:
         inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
         inner.decoder = decoders.ByteLevel()
         trainer = trainers.BpeTrainer(
-            vocab_size=vocab_size,
-            special_tokens=[EOS],
-            initial_alphabet=_byte_characters(),
-            show_progress=False,
+            vocab_size=vocab_size, special_tokens=[EOS], initial_alphabet=_byte_characters(), show_progress=False
         )
         inner.train_from_iterator(training_pieces(texts, PIECE_CHARS, tell), trainer)
         return cls(inner.to_str())

@@ -76,11 +76,7 @@ def paper_gap() -> dict[str, Any]:
     arm, mdm = (_side(name, rng) for name in ("arm", "mdm"))
     rows = [row for row in gap_rows(arm, mdm) if row["form"] in DRAWN and row["flops"] is not None]
     return {
-        "name": "SMDM, the paper",
-        "pair": ["arm", "mdm"],
-        "gap": rows,
-        "until": float(arm.flops_K.max()),
-        "notes": [],
+        "name": "SMDM, the paper", "pair": ["arm", "mdm"], "gap": rows, "until": float(arm.flops_K.max()), "notes": []
     }
 
 

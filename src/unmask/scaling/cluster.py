@@ -28,6 +28,7 @@ from unmask.scaling.options import RunOptions
 from unmask.scaling.runner import PATIENCE, POLL_SECONDS, Runner
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.sweep import Sweep
+from unmask.terminal import on_signals
 
 CONNECT_SECONDS = 10.0
 ELSEWHERE = "elsewhere"  # the outcome of a run that others have in hand
@@ -50,8 +51,8 @@ class ClusterRunner(Runner):
         super().__exit__(*error)
         ray.shutdown()
 
-    def _begun(self, one: PlannedRun) -> Any:
-        return ClusterJob(self.sweep, one, self.threads, self.options.precision)
+    def _begun(self, run: PlannedRun) -> Any:
+        return ClusterJob(self.sweep, run, self.threads, self.options.precision)
 
 
 class ClusterJob:
@@ -90,8 +91,8 @@ class ClusterJob:
         except RayTaskError as error:
             self._fail(str(error.cause).strip().splitlines()[-1])
         except RayError as error:
-            said = (str(error).strip().splitlines() or [""])[0]
-            self._fail(f"its worker died {KILLS} times ({type(error).__name__}: {said})")
+            reason = (str(error).strip().splitlines() or [""])[0]
+            self._fail(f"its worker died {KILLS} times ({type(error).__name__}: {reason})")
 
     def _fail(self, reason: str) -> None:
         self.outcome, self.reason = "failed", reason
@@ -117,13 +118,9 @@ def work_on(sweep: Sweep, run: PlannedRun, threads: int, precision: str | None) 
         claim.close()
         return "done", ""
     job = Job(sweep, run, claim, threads, precision)
-    before = {number: signal.signal(number, lambda *_: job.stop(signal.SIGTERM)) for number in (2, 15)}
-    try:
+    with on_signals(lambda *_: job.stop(signal.SIGTERM)):
         while job.poll():
             time.sleep(POLL_SECONDS)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     return str(job.outcome), job.reason
 
 
@@ -155,8 +152,8 @@ def connect(threads: int) -> None:
             socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
         ray.init(log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # of many kinds: the network's, gRPC's, another version's
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"no Ray cluster answers at {where or 'this machine'} ({said}); look at RAY_ADDRESS") from error
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(f"no Ray cluster answers at {where or 'this machine'} ({why}); look at RAY_ADDRESS") from error
     most = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
     if most < threads:
         ray.shutdown()

@@ -35,10 +35,10 @@ def constrained_of(
 
 
 def _of(
-    one: ObjectiveFit | None, runs: Runs, resamples: int, seed: int
+    fit: ObjectiveFit | None, runs: Runs, resamples: int, seed: int
 ) -> tuple[dict[str, Any], list[Quokka]]:
-    base = one.laws.get("own") if one is not None else None
-    if one is None or base is None:
+    base = fit.laws.get("own") if fit is not None else None
+    if fit is None or base is None:
         why = "there is no law of runs that repeat nothing, which E, A, B, α and β come from"
         return {"muennighoff": {"R_D": nothing(why)}, "quokka": dict.fromkeys(QUOKKA_FIELDS, nothing(why))}, []
     weights_SR = (
@@ -49,14 +49,14 @@ def _of(
     r_data = nothing(str(why_none)) if law is None else estimate(law.r_data, drawn_S)
     held = {name: float(getattr(base, name)) for name in FIELDS}
     words = "one size, or sizes that are small for their tokens, tell nothing of R_N"
-    quokka, drawn = _quokka(one, base, runs, weights_SR[:QUOKKA_RESAMPLES])
+    quokka, drawn = _quokka(fit, base, runs, weights_SR[:QUOKKA_RESAMPLES])
     return {"muennighoff": {"R_D": r_data, "R_N": nothing(words), "held": held}, "quokka": quokka}, drawn
 
 
 def _quokka(
-    one: ObjectiveFit, base: Law, runs: Runs, weights_SR: np.ndarray
+    fit: ObjectiveFit, base: Law, runs: Runs, weights_SR: np.ndarray
 ) -> tuple[dict[str, Any], list[Quokka]]:
-    own, fields = one.runs, ("params", "tokens", "unique", "loss")
+    own, fields = fit.runs, ("params", "tokens", "unique", "loss")
     fresh = [own.params, own.tokens, own.tokens, own.loss]
     columns = [np.concatenate([f, getattr(runs, name)]) for f, name in zip(fresh, fields, strict=True)]
     params_R, tokens_R, unique_R, loss_R = columns

@@ -75,8 +75,8 @@ def obtain(package: Package, folder: Path) -> Path:
             raise UserError(f"{package.name}: {command[0]} took over {SECONDS} s; try again, {mend}") from error
         archive = _archive_in(package, Path(place))
         if done.returncode or archive is None:
-            said = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-            why = said[-1].strip()[:200] if said else f"it left no {package.pattern}"
+            output = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
+            why = output[-1].strip()[:200] if output else f"it left no {package.pattern}"
             other = "" if package.version == LATEST else f"give another version (NAME={LATEST}), "
             raise UserError(f"{package.name}: `{' '.join(command)}` failed: {why}; {other}{mend}")
         return archive.rename(folder / archive.name)

@@ -19,17 +19,17 @@ EDGE = 0.15  # of the range of sizes: a minimum that near to an end is hardly br
 
 def diagnostics_of(sweep: SweepFit) -> list[dict[str, Any]]:
     """In the order of objectives and budgets; empty where nothing stands against the fit."""
-    return [row for one in sweep.objectives.values() for row in (*_budgets(one), *_whole(one), *_strays(one))]
+    return [row for fit in sweep.objectives.values() for row in (*_budgets(fit), *_whole(fit), *_strays(fit))]
 
 
-def _row(one: ObjectiveFit, flops: float | None, problem: str, says: str) -> dict[str, Any]:
-    return {"objective": one.name, "flops": flops, "problem": problem, "says": says}
+def _row(fit: ObjectiveFit, flops: float | None, problem: str, says: str) -> dict[str, Any]:
+    return {"objective": fit.name, "flops": flops, "problem": problem, "says": says}
 
 
-def _budgets(one: ObjectiveFit) -> list[dict[str, Any]]:
+def _budgets(fit: ObjectiveFit) -> list[dict[str, Any]]:
     """Of each budget that was run at several sizes."""
     rows = []
-    minima, runs = one.minima, one.runs
+    minima, runs = fit.minima, fit.runs
     flops_K, index_R = budgets_of(runs.flops)
     repeated = minima is not None or 2 * len(flops_K) <= len(runs)
     shared = [k for k in range(len(flops_K)) if repeated and np.sum(index_R == k) > 1]
@@ -37,7 +37,7 @@ def _budgets(one: ObjectiveFit) -> list[dict[str, Any]]:
         sizes = np.unique(runs.params[index_R == k])
         if len(sizes) < FEWEST_SIZES:
             words = f"{len(sizes)} size(s), and a parabola takes {FEWEST_SIZES}; add sizes at this budget"
-            rows.append(_row(one, float(flops_K[k]), "too few sizes", words))
+            rows.append(_row(fit, float(flops_K[k]), "too few sizes", words))
     if minima is None:
         return rows
     for k, flops in enumerate(minima.flops_K):
@@ -45,40 +45,40 @@ def _budgets(one: ObjectiveFit) -> list[dict[str, Any]]:
         at = (minima.log_params[k] - x.min()) / (x.max() - x.min())
         if not minima.opens[k]:
             words = "the parabola opens downward: no minimum; left out of the lines"
-            rows.append(_row(one, float(flops), "opens the wrong way", words))
+            rows.append(_row(fit, float(flops), "opens the wrong way", words))
         elif not minima.spans[k]:
             side = "below the smallest" if at < 0 else "above the largest"
             words = f"the minimum lies {side} size; left out of the lines"
-            rows.append(_row(one, float(flops), "grid too narrow", words))
+            rows.append(_row(fit, float(flops), "grid too narrow", words))
         elif not EDGE <= at <= 1 - EDGE:
             words = f"the minimum is close to the {'smallest' if at < 0.5 else 'largest'} size; add sizes beyond"
-            rows.append(_row(one, float(flops), "grid too narrow", words))
+            rows.append(_row(fit, float(flops), "grid too narrow", words))
     return rows
 
 
-def _whole(one: ObjectiveFit) -> list[dict[str, Any]]:
+def _whole(fit: ObjectiveFit) -> list[dict[str, Any]]:
     rows = []
-    counted = 0 if one.minima is None else int(one.minima.counts.sum())
-    if one.lines is None:
-        rows.append(_row(one, None, "no lines", one.why.get("approach2", "it could not be fitted")))
+    counted = 0 if fit.minima is None else int(fit.minima.counts.sum())
+    if fit.lines is None:
+        rows.append(_row(fit, None, "no lines", fit.why.get("approach2", "it could not be fitted")))
     elif counted < FEW_BUDGETS:
         words = f"{counted} budgets give a line, and nothing tells whether it is one; add a budget"
-        rows.append(_row(one, None, "few budgets", words))
-    if one.scatter is not None and one.scatter.agrees is False:
+        rows.append(_row(fit, None, "few budgets", words))
+    if fit.scatter is not None and fit.scatter.agrees is False:
         words = (
-            f"runs scatter by {one.scatter.residual:.4f} nats about the parabolas, repeated seeds by "
-            f"{one.scatter.seed:.4f}: "
-            + ("sizes or settings differ by more than noise" if one.scatter.residual > one.scatter.seed else "few runs")
+            f"runs scatter by {fit.scatter.residual:.4f} nats about the parabolas, repeated seeds by "
+            f"{fit.scatter.seed:.4f}: "
+            + ("sizes or settings differ by more than noise" if fit.scatter.residual > fit.scatter.seed else "few runs")
         )
-        rows.append(_row(one, None, "scatter is not that of the seeds", words))
+        rows.append(_row(fit, None, "scatter is not that of the seeds", words))
     return rows
 
 
-def _strays(one: ObjectiveFit) -> list[dict[str, Any]]:
+def _strays(fit: ObjectiveFit) -> list[dict[str, Any]]:
     """Runs far from the parabolas, or where there are none from the law of approach 3."""
-    runs, law = one.runs, one.laws.get("own")
-    if one.minima is not None:
-        off_R = runs.loss - one.minima.fitted_R
+    runs, law = fit.runs, fit.laws.get("own")
+    if fit.minima is not None:
+        off_R = runs.loss - fit.minima.fitted_R
     elif law is not None:
         off_R = runs.loss - law.loss(runs.params, runs.tokens)
     else:
@@ -91,5 +91,5 @@ def _strays(one: ObjectiveFit) -> list[dict[str, Any]]:
             f"{runs.where[i]}: {runs.params[i]:.4g} parameters, loss {runs.loss[i]:.4f}, {off_R[i]:+.4f} from the fit "
             f"({abs(off_R[i]) / spread:.0f} times the scatter); did it diverge? --exclude leaves it out"
         )
-        rows.append(_row(one, float(runs.flops[i]), "a run strays", words))
+        rows.append(_row(fit, float(runs.flops[i]), "a run strays", words))
     return rows

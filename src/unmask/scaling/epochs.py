@@ -66,7 +66,7 @@ def _series(runs: Runs) -> list[dict[str, Any]]:
                     "epochs": epochs.tolist(),
                     "final": final,
                     "best": [min(loss for at, loss in reached if at <= e * (1 + SAME)) for e in epochs],
-                    "checkpoints": [list(one) for one in checkpoints],
+                    "checkpoints": [list(point) for point in checkpoints],
                 }
             )
     return rows

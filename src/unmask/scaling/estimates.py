@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from unmask.statistics import middle
+
 LEVEL = 0.95
 FEWEST_DRAWS = 0.9  # share of the resamples that must give a number
 
@@ -24,8 +26,7 @@ def estimate(value: Any, draws_S: Any = None, why: str = "it is not finite") -> 
     draws = np.asarray(draws_S if draws_S is not None else [], dtype=float).reshape(-1)
     finite = draws[np.isfinite(draws)]
     if len(draws) and len(finite) >= FEWEST_DRAWS * len(draws):
-        tail = 50 * (1 - LEVEL)
-        result["low"], result["high"] = (float(v) for v in np.percentile(finite, [tail, 100 - tail]))
+        result["low"], result["high"] = middle(finite)
     else:
         share = f"{1 - len(finite) / len(draws):.0%} of the resamples give no number" if len(draws) else "no resamples"
         result["why"] = f"no interval: {share}"
@@ -42,11 +43,15 @@ def shown(figure: dict[str, Any] | None, digits: int = 3) -> str:
     if not figure or figure["estimate"] is None:
         return "–"
     value = _figure(figure["estimate"], digits)
-    return (
-        value
-        if figure["low"] is None
-        else f"{value} [{_figure(figure['low'], digits)}, {_figure(figure['high'], digits)}]"
-    )
+    if figure["low"] is None:
+        return value
+    return f"{value} [{_figure(figure['low'], digits)}, {_figure(figure['high'], digits)}]"
+
+
+def power(number: float) -> str:
+    """3e+18 as 3e18, the way the command line takes it."""
+    digits, exponent = f"{number:.2e}".split("e")
+    return f"{float(digits):g}e{int(exponent)}"
 
 
 def _figure(value: float, digits: int) -> str:

@@ -35,8 +35,8 @@ def read_logs(folder: Path, tag: str | None) -> list[tuple[str, dict[str, Any]]]
         scalars = _scalars(path)
         if tag is None or tag not in scalars:
             known = ", ".join(sorted(scalars)[:SHOWN_TAGS]) or "none"
-            said = "--tag names no scalar yet" if tag is None else f"there is no scalar '{tag}'"
-            raise UserError(f"{path}: {said}; give --tag with one of those there: {known}")
+            reason = "--tag names no scalar yet" if tag is None else f"there is no scalar '{tag}'"
+            raise UserError(f"{path}: {reason}; give --tag with one of those there: {known}")
         flops, params, tokens = numbers_of(name)
         values = {"objective": objective, "flops": flops, "params": params, "tokens": tokens, "loss": scalars[tag]}
         rows.append((name, values))

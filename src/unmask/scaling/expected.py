@@ -53,10 +53,10 @@ def half_widths(runs: list[dict[str, Any]]) -> dict[str, float]:
     widths: dict[str, list[float]] = {}
     for number in range(SWEEPS if len(table) else 0):
         fit = fit_runs(_simulated(table, laws, rng), pair, RESAMPLES, number, approach3=False)
-        for name, one in fit.objectives.items():
+        for name, own in fit.objectives.items():
             for field, words in EXPONENTS.items():
-                if one.lines is not None and one.headline.lines is not None:
-                    _note(widths, f"{name} {words} exponent", getattr(one.headline.lines, field))
+                if own.lines is not None and own.headline.lines is not None:
+                    _note(widths, f"{name} {words} exponent", getattr(own.headline.lines, field))
         if pair is not None:
             first, second = (fit.objectives[name].side() for name in pair)
             rows = gap_rows(first, second)

@@ -10,6 +10,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from unmask.style import SOFT
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -23,6 +25,11 @@ def legend_below(figure: Figure, *several: Axes) -> None:
         entries |= dict(zip(labels, handles, strict=True))
     columns = len(entries) if len(entries) < 5 else 3
     figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=columns, fontsize=9)
+
+
+def note(axes: Axes, words: str, at: tuple[float, float], shift: tuple[float, float], **more: Any) -> None:
+    """Small words beside a point, so many points off."""
+    axes.annotate(words, at, xytext=shift, textcoords="offset points", fontsize=8.5, color=SOFT, **more)
 
 
 def log_axis(axes: Axes, label: str) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.pages import svg_of
-from unmask.scaling.figure_parts import legend_below, log_axis, new_figure, plain_ticks
+from unmask.scaling.estimates import power
+from unmask.scaling.figure_parts import legend_below, log_axis, new_figure, note, plain_ticks
 from unmask.scaling.gap_figure import gap_figure
 from unmask.style import COLOURS, INK, SOFT, STYLE
 
@@ -61,12 +62,6 @@ def colour_of(view: dict[str, Any], objective: str) -> str:
     return PALETTE[view["objectives"].index(objective) % len(PALETTE)]
 
 
-def power(number: float) -> str:
-    """3e+18 as 3e18, the way the command line takes it."""
-    digits, exponent = f"{number:.2e}".split("e")
-    return f"{float(digits):g}e{int(exponent)}"
-
-
 # ------------------------------------------------------------------ the pictures
 
 
@@ -84,15 +79,7 @@ def isoflop(view: dict[str, Any]) -> Figure:
         _points(axes, places, colour)
         for curve in curves:
             axes.plot(curve["curve"][0], curve["curve"][1], color=colour, linewidth=1.4, alpha=shades[curve["flops"]])
-            axes.annotate(
-                power(curve["flops"]),
-                (curve["curve"][0][-1], curve["curve"][1][-1]),
-                xytext=(5, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=8.5,
-                color=SOFT,
-            )
+            note(axes, power(curve["flops"]), (curve["curve"][0][-1], curve["curve"][1][-1]), (5, 0), va="center")
             if curve["counts"]:
                 axes.plot(curve["params"], curve["loss"], marker="*", markersize=12, color=INK, markeredgewidth=0)
         log_axis(axes, "size N, non-embedding parameters")
@@ -162,17 +149,8 @@ def repeated(view: dict[str, Any]) -> Figure:
         crossing = study["crossing"]
         if crossing["epochs"] is not None:
             axes.axvline(crossing["epochs"], color=SOFT, linewidth=1, linestyle=":")
-            axes.annotate(
-                f"cross at {crossing['epochs']:.3g} epochs",
-                (crossing["epochs"], 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(-4, -4),
-                textcoords="offset points",
-                ha="right",
-                va="top",
-                fontsize=8.5,
-                color=SOFT,
-            )
+            words, where = f"cross at {crossing['epochs']:.3g} epochs", (crossing["epochs"], 1)
+            note(axes, words, where, (-4, -4), xycoords=("data", "axes fraction"), ha="right", va="top")
         log_axis(axes, "epochs of the same tokens")
         axes.set_title(study["title"], loc="left", fontweight="bold", fontsize=10.5)
         axes.set_ylabel("held-out loss, nats/token")
@@ -237,19 +215,11 @@ def _later_run(axes: Axes, view: dict[str, Any], later: dict[str, Any], which: s
     colour = colour_of(view, later["objective"])
     if which == "loss":
         axes.plot(later["curve"]["flops"], later["curve"]["loss"], color=INK, linewidth=1, alpha=0.7)
-    axes.plot(
-        later["flops"],
-        later[which],
-        marker="X",
-        markersize=10,
-        linestyle="none",
-        color=INK,
-        markerfacecolor=colour,
-        label=f"later run: {later['name']}",
-    )
+    style: dict[str, Any] = {"color": INK, "markerfacecolor": colour, "label": f"later run: {later['name']}"}
+    axes.plot(later["flops"], later[which], marker="X", markersize=10, linestyle="none", **style)
 
 
 def _style() -> Any:
     import matplotlib
 
-    return matplotlib.rc_context(dict(STYLE))  # type: ignore[arg-type]
+    return matplotlib.rc_context(STYLE)

@@ -90,13 +90,13 @@ def fit_sweep(options: FitOptions) -> Fitted:
     kept, out = exclude_plateau(fresh, pair[0] if pair else "arm")
     with LiveLine() as line:
 
-        def told(text: str) -> None:
+        def show(text: str) -> None:
             line.show(f"fit | {text}, {options.resamples} resamples")
 
         if pair is not None and not set(pair) <= set(kept.names):
             gone = next(name for name in pair if name not in kept.names)
             pair, why = None, f"no run of {gone} is left: each has fewer than 4 x the plateau's tokens"
-        sweep = fit_runs(kept, pair, options.resamples, options.seed, told)
+        sweep = fit_runs(kept, pair, options.resamples, options.seed, show)
         with_all = fit_runs(fresh, pair, 0, options.seed) if out else None
         laws = constrained_of(sweep, repeated, options.resamples, options.seed)
     return Fitted(options, sweep, repeated, left_out + out, with_all, why, *laws)
@@ -107,7 +107,7 @@ def result_of(fitted: Fitted) -> dict[str, Any]:
     sweep, resamples = fitted.sweep, fitted.options.resamples
     left = dict.fromkeys(row.objective for row in fitted.left_out)
     gone = {name: f"every run of {name} is left out" for name in left if name not in sweep.objectives}
-    methods = dict.fromkeys(one.headline.method for one in sweep.objectives.values() if one.headline.method)
+    methods = dict.fromkeys(fit.headline.method for fit in sweep.objectives.values() if fit.headline.method)
     interval = f"{LEVEL:.0%}, {'; '.join(methods)}" if methods else "none"
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -119,16 +119,16 @@ def result_of(fitted: Fitted) -> dict[str, Any]:
         "flops_rule": sweep.runs.flops_rule,
         "excluded": [row.to_dict() for row in fitted.left_out],
         **parts_of(sweep, False, fitted.why_no_pair, gone),
-        "held_out": {name: held_out_of(one) for name, one in sweep.objectives.items()},
+        "held_out": {name: held_out_of(fit) for name, fit in sweep.objectives.items()},
         "scatter": {n: o.scatter.to_dict() if o.scatter else None for n, o in sweep.objectives.items()},
         "diagnostics": diagnostics_of(sweep),
         "run_level": parts_of(sweep, True, fitted.why_no_pair, gone) if resamples else None,
         "all_runs": None,
         "constrained": fitted.constrained,
         "repeated": studies_of(together(sweep.runs, fitted.repeated), sweep.pair or USUAL_PAIR),
-        "minima": {name: minima_of(one) for name, one in sweep.objectives.items()},
-        "ranges": {name: ranges_of(one.runs) for name, one in sweep.objectives.items()},
-        "cost": {name: one.cost.to_dict() for name, one in sweep.objectives.items()},
+        "minima": {name: minima_of(fit) for name, fit in sweep.objectives.items()},
+        "ranges": {name: ranges_of(fit.runs) for name, fit in sweep.objectives.items()},
+        "cost": {name: fit.cost.to_dict() for name, fit in sweep.objectives.items()},
         "note": BOUND,
     }
     if fitted.with_all is not None:
@@ -145,7 +145,7 @@ def parts_of(
     parts["approach2"] |= {name: no_lines(why) for name, why in gone.items()}
     for key, form in FORMS.items():
         several = sweep.objectives if form != "shared" else {n: sweep.objectives[n] for n in sweep.pair or ()}
-        entries = {name: law_of(one, form, run_level) for name, one in several.items()}
+        entries = {name: law_of(fit, form, run_level) for name, fit in several.items()}
         if form != "shared":
             entries |= {name: no_law(form, why) for name, why in gone.items()}
         parts[key] = entries or nothing(why_no_pair or "there is no pair")
@@ -153,23 +153,23 @@ def parts_of(
     return parts
 
 
-def lines_of(one: ObjectiveFit, run_level: bool) -> dict[str, Any]:
+def lines_of(fit: ObjectiveFit, run_level: bool) -> dict[str, Any]:
     """Approach 2 of one objective."""
     names = [f.name for f in dataclasses.fields(Lines)]
-    if one.lines is None:
-        return no_lines(one.why.get("approach2", "it could not be fitted"))
-    drawn = (one.run_level if run_level else one.headline).lines
-    return {name: estimate(getattr(one.lines, name), getattr(drawn, name) if drawn else None) for name in names}
+    if fit.lines is None:
+        return no_lines(fit.why.get("approach2", "it could not be fitted"))
+    drawn = (fit.run_level if run_level else fit.headline).lines
+    return {name: estimate(getattr(fit.lines, name), getattr(drawn, name) if drawn else None) for name in names}
 
 
-def law_of(one: ObjectiveFit, form: str, run_level: bool) -> dict[str, Any]:
+def law_of(fit: ObjectiveFit, form: str, run_level: bool) -> dict[str, Any]:
     """Approach 3 of one objective, and the exponents of its frontier between its smallest and largest budget."""
-    law = one.laws.get(form)
+    law = fit.laws.get(form)
     if law is None:
-        return no_law(form, one.why.get(form, "it could not be fitted"))
-    drawn = (one.run_level if run_level else one.headline).laws.get(form)
+        return no_law(form, fit.why.get(form, "it could not be fitted"))
+    drawn = (fit.run_level if run_level else fit.headline).laws.get(form)
     fields = {name: estimate(getattr(law, name), getattr(drawn, name) if drawn else None) for name in fields_of(form)}
-    own, of_draws = slopes(law, one), slopes(drawn, one) if drawn else {}
+    own, of_draws = slopes(law, fit), slopes(drawn, fit) if drawn else {}
     fields |= {name: estimate(own[name], of_draws.get(name)) for name in EXPONENTS}
     return fields | ({"D0": law.D0} if form == "excess" else {})
 
@@ -188,15 +188,15 @@ def no_law(form: str, why: str) -> dict[str, Any]:
     return {name: nothing(why) for name in (*fields_of(form), *EXPONENTS)} | {"why": why}
 
 
-def slopes(law: Law, one: ObjectiveFit) -> dict[str, Any]:
+def slopes(law: Law, fit: ObjectiveFit) -> dict[str, Any]:
     """Exponents in C of N*, FLOPs a token and D*, from the smallest budget to the largest."""
-    ends = np.array([one.flops_K.min(), one.flops_K.max()])
+    ends = np.array([fit.flops_K.min(), fit.flops_K.max()])
     if ends[0] == ends[1]:
         ends = ends * np.array([1.0, 10.0])
-    best = law.optimum(ends, one.cost)
+    best = law.optimum(ends, fit.cost)
     width = math.log(ends[1] / ends[0])
     with np.errstate(all="ignore"):
-        values = {"n_exponent": best.params, "m_exponent": one.cost(best.params), "d_exponent": best.tokens}
+        values = {"n_exponent": best.params, "m_exponent": fit.cost(best.params), "d_exponent": best.tokens}
         return {name: np.log(v[..., 1] / v[..., 0]) / width for name, v in values.items()}
 
 
@@ -212,10 +212,10 @@ def gap_of(sweep: SweepFit, run_level: bool, why_no_pair: str | None) -> list[di
     return gap_rows(a.side(run_level), b.side(run_level), why)
 
 
-def minima_of(one: ObjectiveFit) -> list[dict[str, Any]]:
+def minima_of(fit: ObjectiveFit) -> list[dict[str, Any]]:
     """Each budget's parabola: where it is lowest."""
     rows: list[dict[str, Any]] = []
-    minima, drawn = one.minima, one.headline.minima
+    minima, drawn = fit.minima, fit.headline.minima
     if minima is None:
         return rows
     for k, flops in enumerate(minima.flops_K):
@@ -242,12 +242,12 @@ def draws_of(fitted: Fitted) -> dict[str, Any]:
     for name, drawn in fitted.quokka_draws.items():
         draws["quokka"][name] = {n: _numbers([getattr(law, n) for law in drawn]) for n in QUOKKA_FIELDS}
         draws["quokka"][name] |= {n: _numbers([getattr(law.base, n) for law in drawn]) for n in FIELDS}
-    for name, one in fitted.sweep.objectives.items():
-        if one.headline.lines is not None:
+    for name, fit in fitted.sweep.objectives.items():
+        if fit.headline.lines is not None:
             names = [f.name for f in dataclasses.fields(Lines)]
-            draws["approach2"][name] = {n: _numbers(getattr(one.headline.lines, n)) for n in names}
+            draws["approach2"][name] = {n: _numbers(getattr(fit.headline.lines, n)) for n in names}
         for key, form in FORMS.items():
-            if (law := one.headline.laws.get(form)) is not None:
+            if (law := fit.headline.laws.get(form)) is not None:
                 draws[key][name] = {n: _numbers(getattr(law, n)) for n in FIELDS}
     return draws
 

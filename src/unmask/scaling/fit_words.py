@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from unmask.scaling.estimates import shown
+from unmask.scaling.held_out import predictions
+from unmask.terminal import aligned
 
 NONE = "–"
 SHOWN_REASONS = 12
@@ -32,12 +34,6 @@ def in_words(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns as wide as they need, words to the left."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-
-
 def _approach2(result: dict[str, Any]) -> list[str]:
     rows = [["approach 2: exponents in C of", "N*", "FLOPs a token", "D*", "L*"]]
     for name, entry in result["approach2"].items():
@@ -47,7 +43,7 @@ def _approach2(result: dict[str, Any]) -> list[str]:
             beside = result["run_level"]["approach2"][name]
             cells = [_interval(beside[f"{which}_exponent"]) for which in ("n", "m", "d")]
             rows.append(["    by run-level resamples", *cells, _interval(beside["loss_exponent"], 4)])
-    return _table(rows)
+    return aligned(rows)
 
 
 def _interval(figure: dict[str, Any], digits: int = 3) -> str:
@@ -63,13 +59,9 @@ def _approach3(result: dict[str, Any]) -> list[str]:
             if not isinstance(entry, dict) or "alpha" not in entry or entry["alpha"]["estimate"] is None:
                 continue
             cells = [shown(entry.get(field)) for field in ("E", "alpha", "beta", "n_exponent")]
-            sizes = [_short(entry[field]["estimate"]) for field in ("A", "B")]
+            sizes = [NONE if (n := entry[field]["estimate"]) is None else f"{n:.4g}" for field in ("A", "B")]
             rows.append([f"  {name}, {words}", *cells, *sizes])
-    return _table(rows) if len(rows) > 1 else ["approach 3: not fitted"]
-
-
-def _short(value: float | None) -> str:
-    return NONE if value is None else f"{value:.4g}"
+    return aligned(rows) if len(rows) > 1 else ["approach 3: not fitted"]
 
 
 def _gap(result: dict[str, Any]) -> list[str]:
@@ -84,7 +76,7 @@ def _gap(result: dict[str, Any]) -> list[str]:
             by_form = {row["form"]: row for row in mine if row["flops"] == flops}
             rows.append([f"  {flops:.3g}", *(_times(by_form.get(form)) for form in GAP_FORMS)])
         if len(rows) > 1:
-            lines += _table(rows)
+            lines += aligned(rows)
     reasons = dict.fromkeys(f"  {GAP_FORMS[r['form']]}: none; {r['why']}" for r in result["gap"] if r["axis"] is None)
     return lines + list(reasons)
 
@@ -102,14 +94,10 @@ def _times(row: dict[str, Any] | None) -> str:
 def _held_out(part: dict[str, Any]) -> list[str]:
     rows = [["held out: the largest budget, from those below", "measured L*", "approach 2", "approach 3"]]
     for name, entry in part.items():
-        if entry["flops"] is None:
-            continue
-        cells = [
-            NONE if entry[key]["loss"] is None else f"{entry[key]['loss']:.4f} ({entry[key]['error']:+.4f})"
-            for key in ("approach2", "approach3")
-        ]
-        rows.append([f"  {name} at {entry['flops']:.3g}", f"{entry['measured']['loss']:.4f}", *cells])
-    return ["", *_table(rows)] if len(rows) > 1 else []
+        if entry["flops"] is not None:
+            measured = f"{entry['measured']['loss']:.4f}"
+            rows.append([f"  {name} at {entry['flops']:.3g}", measured, *predictions(entry)])
+    return ["", *aligned(rows)] if len(rows) > 1 else []
 
 
 def _constrained(part: dict[str, Any]) -> list[str]:
@@ -117,7 +105,7 @@ def _constrained(part: dict[str, Any]) -> list[str]:
     for name, entry in part.items():
         quokka = entry["quokka"].get("best_epochs")
         rows.append([f"  {name}", shown(entry["muennighoff"]["R_D"], 1), shown(quokka, 0)])
-    return _table(rows)
+    return aligned(rows)
 
 
 def _repeated(studies: Sequence[dict[str, Any]]) -> list[str]:
@@ -130,7 +118,7 @@ def _repeated(studies: Sequence[dict[str, Any]]) -> list[str]:
                 losses = (f"{series[which][i]:.4f}" for which in ("final", "best"))
                 last = i == len(series["epochs"]) - 1
                 rows.append([f"  {study['title']}, {series['label']}", f"{epochs:.3g}", *losses, several * last])
-    return _table(rows)
+    return aligned(rows)
 
 
 def _against(result: dict[str, Any]) -> list[str]:

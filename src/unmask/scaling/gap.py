@@ -135,20 +135,12 @@ def _ratio(
     mine: Any, theirs: Any, cost: Cost, other: Cost, flops_C: np.ndarray, sign: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """(C_B / C_A, the other objective's compute) at computes of one axis, [..., C]."""
-    if isinstance(mine, Lines):
-        loss = mine.loss(flops_C)
-        with np.errstate(all="ignore"):
-            needed = _paired(theirs.flops_at, loss)
-    else:
-        loss = mine.optimum(flops_C, cost).loss
-        needed = _paired(lambda value: theirs.flops_at(value, other), loss)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # each resample at its own losses
+        if isinstance(mine, Lines):
+            needed = theirs.flops_at(mine.loss(flops_C))
+        else:
+            needed = theirs.flops_at(mine.optimum(flops_C, cost).loss, other)
         return (needed / flops_C) ** sign, needed
-
-
-def _paired(flops_at: Any, loss: np.ndarray) -> np.ndarray:
-    """Each resample at its own losses."""
-    return np.asarray(flops_at(loss), float)
 
 
 def _within(flops: float, span: tuple[float, float]) -> bool:

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from unmask.scaling.figure_parts import legend_below, log_axis, new_figure, plain_ticks
+from unmask.scaling.figure_parts import legend_below, log_axis, new_figure, note, plain_ticks
 from unmask.style import COLOURS, INK, SOFT
 
 if TYPE_CHECKING:
@@ -95,17 +95,8 @@ def _gap_others(axes: Axes, view: dict[str, Any], axis: str) -> None:
         _gap_beside(axes, other, axis, number)
     for who, value, _ in view["printed"]:
         axes.axhline(value, color=SOFT, linewidth=1, linestyle=":")
-        axes.annotate(
-            f"{who}: {value:g}x as printed",
-            (1, value),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, -3),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=8,
-            color=SOFT,
-        )
+        words, place = f"{who}: {value:g}x as printed", ("axes fraction", "data")
+        note(axes, words, (1, value), (0, -3), xycoords=place, ha="right", va="top")
 
 
 def _gap_beside(axes: Axes, other: dict[str, Any], axis: str, number: int) -> None:

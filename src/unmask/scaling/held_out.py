@@ -18,17 +18,17 @@ from unmask.scaling.parametric import fit_laws
 from unmask.scaling.sweep_fit import ObjectiveFit, points_of
 
 
-def held_out_of(one: ObjectiveFit) -> dict[str, Any]:
+def held_out_of(fit: ObjectiveFit) -> dict[str, Any]:
     """Null with its reason where three budgets are not there."""
-    minima = one.minima
+    minima = fit.minima
     if minima is None or minima.counts.sum() < 3:
         return {"flops": None, "why": "it takes three budgets whose minimum counts"}
     top = int(np.flatnonzero(minima.counts)[-1])
     flops = float(minima.flops_K[top])
-    runs = one.runs.take(one.runs.flops < flops * 0.99)
+    runs = fit.runs.take(fit.runs.flops < flops * 0.99)
     measured = {"loss": float(minima.loss[top]), "params": float(np.exp(minima.log_params[top]))}
     result: dict[str, Any] = {"flops": flops, "measured": measured}
-    lower = fit_parabolas(runs.flops, runs.params, runs.loss, one.cost)
+    lower = fit_parabolas(runs.flops, runs.params, runs.loss, fit.cost)
     lines = fit_lines(lower) if lower is not None else None
     if lines is None:
         result["approach2"] = {"loss": None, "why": "the budgets below do not give a line"}
@@ -38,7 +38,7 @@ def held_out_of(one: ObjectiveFit) -> dict[str, Any]:
     if isinstance(points, str):
         result["approach3"] = {"loss": None, "why": points}
     else:
-        best = fit_laws({one.name: points}).laws[one.name].optimum(flops, one.cost)
+        best = fit_laws({fit.name: points}).laws[fit.name].optimum(flops, fit.cost)
         result["approach3"] = _against(measured, float(best.loss[0]), float(best.params[0]))
     return result
 
@@ -53,3 +53,11 @@ def _against(measured: dict[str, float], loss: float, params: float) -> dict[str
         "params": params,
         "params_ratio": params / measured["params"],
     }
+
+
+def predictions(entry: dict[str, Any]) -> list[str]:
+    """What both approaches predicted, with the error, as text."""
+    return [
+        "–" if entry[key]["loss"] is None else f"{entry[key]['loss']:.4f} ({entry[key]['error']:+.4f})"
+        for key in ("approach2", "approach3")
+    ]

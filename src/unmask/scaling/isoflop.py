@@ -127,7 +127,8 @@ def fit_parabolas(
     columns = []
     for place, k in enumerate(kept):
         here = index_R == k
-        x, middle, half = x_R[here], _middle(x_R[here]), _half(x_R[here])
+        x = x_R[here]
+        middle, half = float(x.max() + x.min()) / 2, float(x.max() - x.min()) / 2
         design = np.stack([np.ones_like(x), (x - middle) / half, ((x - middle) / half) ** 2], axis=1)
         coefficients = _weighted_least_squares(design, losses[:, here], weights[:, here])
         columns.append(_vertices(coefficients, middle, half))
@@ -174,14 +175,6 @@ def _line(x_K: np.ndarray, y: np.ndarray, counts: np.ndarray) -> tuple[np.ndarra
     slope = (from_mean * y).sum(-1) / (from_mean * x_K).sum(-1)
     slope = np.where(total >= 2, slope, np.nan)
     return slope, mean_y - slope * mean_x
-
-
-def _middle(x: np.ndarray) -> float:
-    return float((x.max() + x.min()) / 2)
-
-
-def _half(x: np.ndarray) -> float:
-    return float((x.max() - x.min()) / 2)
 
 
 def _weighted_least_squares(design_RP: np.ndarray, losses_SR: np.ndarray, weights_SR: np.ndarray) -> np.ndarray:

@@ -62,11 +62,8 @@ class Law:
 
     def loss(self, params: Any, tokens: Any) -> np.ndarray:
         """Nats a token, [S, ...] for arrays of any shape that `params` and `tokens` have together."""
-        with _quiet():
-            params, tokens = np.asarray(params, float), np.asarray(tokens, float)
-            E, A, B, alpha, beta = self._columns(np.broadcast(params, tokens).ndim)
-            after = np.where(tokens > self.D0, tokens - self.D0, np.nan)
-            return E + A * params**-alpha + B * after**-beta
+        params, tokens = np.asarray(params, float), np.asarray(tokens, float)
+        return self._loss(params, tokens, np.broadcast(params, tokens).ndim)
 
     def optimum(self, flops: Any, cost: Cost) -> Point:
         """[S, C]: the best of all (N, D) with f(N) D = C."""
@@ -106,8 +103,11 @@ class Law:
     def _at(self, params: np.ndarray, tokens: np.ndarray) -> np.ndarray:
         """The loss where the draws' axis is there already, in front of those of the arguments."""
         draws = np.ndim(self.E)
+        return self._loss(params, tokens, max(params.ndim, tokens.ndim) - draws if draws else 0)
+
+    def _loss(self, params: np.ndarray, tokens: np.ndarray, trailing: int) -> np.ndarray:
         with _quiet():
-            E, A, B, alpha, beta = self._columns(max(params.ndim, tokens.ndim) - draws if draws else 0)
+            E, A, B, alpha, beta = self._columns(trailing)
             after = np.where(tokens > self.D0, tokens - self.D0, np.nan)
             return E + A * params**-alpha + B * after**-beta
 

@@ -7,11 +7,13 @@ Every number is a field of ``fit.json``; style and pictures are inline, and no n
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 from typing import Any
 
 from unmask._version import __version__
 from unmask.pages import page, section, table
+from unmask.scaling.held_out import predictions
 from unmask.scaling.page_gap import gap_section
 from unmask.scaling.page_parts import bounds, card, cell, known, picture, power, within
 from unmask.scaling.page_repeated import repeated_section
@@ -96,27 +98,15 @@ def isoflop_section(view: dict[str, Any]) -> str:
     rows = []
     for name in view["objectives"]:
         for curve in view["budgets"].get(name, []):
-            rows.append(
-                [
-                    escape(name.upper()),
-                    power(curve["flops"]),
-                    str(curve["runs"]),
-                    *(
-                        (power(curve["params"]), power(curve["tokens"]), f"{curve['loss']:.4f}")
-                        if curve["params"]
-                        else ("–",) * 3
-                    ),
-                    "yes" if curve["counts"] else escape(curve["why"]),
-                ]
-            )
-    told = table(["", "budget", "runs", "N*", "D*", "L*, nats/token", "in the lines"], rows, numbers=(1, 2, 3, 4, 5))
-    reasons: dict[tuple[str, str], int] = {}
-    for run in view["runs"]:
-        if run["excluded"]:
-            key = (run["objective"], run["excluded"])
-            reasons[key] = reasons.get(key, 0) + 1
+            least = ["–"] * 3
+            if curve["params"]:
+                least = [power(curve["params"]), power(curve["tokens"]), f"{curve['loss']:.4f}"]
+            counts = "yes" if curve["counts"] else escape(curve["why"])
+            rows.append([escape(name.upper()), power(curve["flops"]), str(curve["runs"]), *least, counts])
+    lowest = table(["", "budget", "runs", "N*", "D*", "L*, nats/token", "in the lines"], rows, numbers=(1, 2, 3, 4, 5))
+    reasons = Counter((run["objective"], run["excluded"]) for run in view["runs"] if run["excluded"])
     gone = [[escape(name.upper()), str(n), escape(reason)] for (name, reason), n in reasons.items()]
-    return told + ("<h3>Left out</h3>" + table(["", "runs", "because"], gone, numbers=(1,)) if gone else "")
+    return lowest + ("<h3>Left out</h3>" + table(["", "runs", "because"], gone, numbers=(1,)) if gone else "")
 
 
 def frontier_section(fit: dict[str, Any], view: dict[str, Any]) -> str:
@@ -134,19 +124,11 @@ def frontier_section(fit: dict[str, Any], view: dict[str, Any]) -> str:
                 other = (every["approach2"].get(name) or {}).get(key) or {}
                 cells.append("–" if other.get("estimate") is None else f"{other['estimate']:.4f}")
             rows.append([escape(name.upper()), label, *cells, paper_exponent(name, key)])
-    head = [
-        "",
-        "exponent in C of",
-        "approach 2",
-        "95%",
-        "95% by runs",
-        *(["with all runs"] if every else []),
-        "the paper's",
-    ]
-    told = (
+    head = ["", "exponent in C of", "approach 2", "95%", "95% by runs", *["with all runs"] * bool(every), "the paper's"]
+    note = (
         '<p class="soft">The paper: ' + escape(PAPER) + ", by 6 N D. By runs: runs drawn anew instead of residuals.</p>"
     )
-    return table(head, rows, numbers=range(2, len(head))) + told if rows else ""
+    return table(head, rows, numbers=range(2, len(head))) + note if rows else ""
 
 
 def paper_exponent(name: str, key: str) -> str:
@@ -172,39 +154,30 @@ def approach3_section(fit: dict[str, Any]) -> str:
                 rows.append([escape(label), escape(name.upper()), *cells])
     if not rows:
         return ""
-    told = (
+    intro = (
         '<p class="soft">L(N, D) = E + A/N<sup>α</sup> + B/D<sup>β</sup>, Huber loss of log L. The bound of an MDM '
         "with exact conditionals is the entropy of the text, and so is an ARM's least loss: on that common floor "
         "one E rests.</p>"
     )
-    return section("Approach 3", told + table(["form", "", "E", "A", "B", "α", "β"], rows, numbers=(2, 3, 4, 5, 6)))
+    return section("Approach 3", intro + table(["form", "", "E", "A", "B", "α", "β"], rows, numbers=(2, 3, 4, 5, 6)))
 
 
 def residual_section(fit: dict[str, Any]) -> str:
     """How far the fit without the largest budget misses it, and what stands against the fit."""
-    rows = []
-    for name, entry in fit["held_out"].items():
-        if entry["flops"] is None:
-            continue
-        cells = []
-        for key in ("approach2", "approach3"):
-            said = entry[key]
-            cells.append("–" if said["loss"] is None else f"{said['loss']:.4f} ({said['error']:+.4f})")
-        rows.append([escape(name.upper()), power(entry["flops"]), f"{entry['measured']['loss']:.4f}", *cells])
-    head = ["", "largest budget", "measured L*", "approach 2 without it", "approach 3 without it"]
-    told = "<h3>Extrapolation tried out</h3>" + table(head, rows, numbers=(1, 2, 3, 4)) if rows else ""
-    stands = [
-        [
-            escape(row["objective"].upper()),
-            "–" if row["flops"] is None else power(row["flops"]),
-            escape(row["problem"]),
-            escape(row["says"]),
-        ]
-        for row in fit["diagnostics"]
+    rows = [
+        [escape(name.upper()), power(entry["flops"]), f"{entry['measured']['loss']:.4f}", *predictions(entry)]
+        for name, entry in fit["held_out"].items()
+        if entry["flops"] is not None
     ]
+    head = ["", "largest budget", "measured L*", "approach 2 without it", "approach 3 without it"]
+    html = "<h3>Extrapolation tried out</h3>" + table(head, rows, numbers=(1, 2, 3, 4)) if rows else ""
+    stands = []
+    for row in fit["diagnostics"]:
+        budget = "–" if row["flops"] is None else power(row["flops"])
+        stands.append([escape(row["objective"].upper()), budget, escape(row["problem"]), escape(row["says"])])
     if stands:
-        told += "<h3>What stands against the fit</h3>" + table(["", "budget", "", ""], stands, numbers=(1,))
-    return told
+        html += "<h3>What stands against the fit</h3>" + table(["", "budget", "", ""], stands, numbers=(1,))
+    return html
 
 
 def later_section(view: dict[str, Any]) -> str:
@@ -213,19 +186,19 @@ def later_section(view: dict[str, Any]) -> str:
         return ""
     rows = []
     for later in view["over"]:
-        for words, said in later["predicted"].items():
-            off = "–" if said["estimate"] is None else f"{later['loss'] - said['estimate']:+.4f}"
-            value = "–" if said["estimate"] is None else f"{said['estimate']:.4f}"
+        for words, predicted in later["predicted"].items():
+            off = "–" if predicted["estimate"] is None else f"{later['loss'] - predicted['estimate']:+.4f}"
+            value = "–" if predicted["estimate"] is None else f"{predicted['estimate']:.4f}"
             measured = f"{later['loss']:.4f}" + (f" ± {later['se']:.4f}" if later["se"] else "")
             place = f"N {power(later['params'])}, D {power(later['tokens'])}, C {power(later['flops'])}"
             words += "" if later["inside"] else "; extrapolated"
-            rows.append([escape(later["name"]), place, escape(words), value, bounds(said, ".4f"), measured, off])
-    told = (
+            rows.append([escape(later["name"]), place, escape(words), value, bounds(predicted, ".4f"), measured, off])
+    intro = (
         '<p class="soft">The loss of a run is that of its last validation, on other windows and draws than the sweep '
         "was scored by, and the difference holds that too.</p>"
     )
     head = ["run", "", "prediction", "nats/token", "95%", "measured", "difference"]
-    return section("A later run over the prediction", told + table(head, rows, numbers=(3, 4, 5, 6)))
+    return section("A later run over the prediction", intro + table(head, rows, numbers=(3, 4, 5, 6)))
 
 
 def missing_section(fit: dict[str, Any]) -> str:

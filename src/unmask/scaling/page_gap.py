@@ -27,14 +27,14 @@ def gap_section(view: dict[str, Any]) -> str:
     if view["pair"] is None:
         return ""
     first, second = (escape(name.upper()) for name in view["pair"])
-    told = (
+    intro = (
         f"<p>How many times the compute of the {first} the {second} takes to reach the same loss. <b>{BOUND}</b>, so "
         "what it lacks in likelihood is at most this. Grey: extrapolated, one of the two was not run at the compute "
         "it takes.</p>"
     )
     whys = {row["why"] for row in view["gap"] if row["flops"] is None and row.get("why")}
     reasons = "".join(f'<p class="soft">{escape(why)}</p>' for why in sorted(whys))
-    return told + gap_tables(view["gap"]) + reasons + beside_section(view)
+    return intro + gap_tables(view["gap"]) + reasons + beside_section(view)
 
 
 def gap_tables(rows: list[dict[str, Any]]) -> str:

@@ -54,9 +54,9 @@ def crossing_in_words(crossing: dict[str, Any], pair: Sequence[str] | None) -> s
     first, second = (escape(name.upper()) for name in pair)
     lowest = f"the {first}'s lowest loss ({crossing['lowest']:.4f}, at {crossing['lowest_at']:.4g} epochs)"
     if crossing["epochs"] is None:
-        told = f"The {second} does not come below {lowest}: {escape(crossing['why'])}."
+        text = f"The {second} does not come below {lowest}: {escape(crossing['why'])}."
     else:
-        told = f"The {second} comes below {lowest} at {crossing['epochs']:.3g} epochs."
+        text = f"The {second} comes below {lowest} at {crossing['epochs']:.3g} epochs."
     if crossing["same_epochs"] is not None:
-        told += f" At equal epochs it is better from {crossing['same_epochs']:.3g} epochs on."
-    return f"{told} {BOUND}."
+        text += f" At equal epochs it is better from {crossing['same_epochs']:.3g} epochs on."
+    return f"{text} {BOUND}."

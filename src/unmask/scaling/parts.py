@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import types
 import typing
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +31,7 @@ from unmask.model.flops import FLOPS_RULES
 from unmask.scaling.rules import OBJECTIVES, Batch, LearningRate
 from unmask.scaling.shapes import shapes_of
 from unmask.settings import shown
+from unmask.training.recipe import checked
 from unmask.training.run_folder import flat
 
 SCHEMA_VERSION = 1
@@ -195,42 +195,8 @@ def _made(cls: type, fields: dict[str, Any], where: str) -> Any:
     required = [f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING]
     if missing := [name for name in required if name not in fields]:
         raise UserError(f"{where}{missing[0]} is missing")
-    made = {name: _value(hints[name], value, f"{where}{name}") for name, value in fields.items()}
-    for name in ("lr", "batch"):  # rules: an objective that is not named keeps its own
+    made = {name: checked(hints[name], value, f"{where}{name}", _made) for name, value in fields.items()}
+    for name, rule in (("lr", LearningRate), ("batch", Batch)):  # an objective that is not named keeps its own
         if cls is Spec and name in made:
-            made[name] = {**{key: hints_default(name) for key in OBJECTIVES}, **made[name]}
+            made[name] = {**{key: rule() for key in OBJECTIVES}, **made[name]}
     return cls(**made)
-
-
-def hints_default(name: str) -> LearningRate | Batch:
-    return LearningRate() if name == "lr" else Batch()
-
-
-def _value(kind: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise UserError(f"{where} is {shown(value)}; it must be a group of settings")
-        return _made(typing.cast(type, kind), value, f"{where}.")
-    if isinstance(kind, types.UnionType):
-        return None if value is None else _value(typing.get_args(kind)[0], value, where)
-    if typing.get_origin(kind) is list:
-        values = value if isinstance(value, list) else [value]
-        return [_value(typing.get_args(kind)[0], one, f"{where}.{i}") for i, one in enumerate(values)]
-    if typing.get_origin(kind) is dict:
-        if not isinstance(value, dict):
-            raise UserError(f"{where} is {shown(value)}; it must be a group of settings")
-        inner = typing.get_args(kind)[1]
-        return {str(k): v if inner is Any else _value(inner, v, f"{where}.{k}") for k, v in value.items()}
-    if kind is str and isinstance(value, str):
-        return value
-    if kind is bool and isinstance(value, bool):
-        return value
-    if kind in (int, float) and not isinstance(value, bool):
-        try:
-            number = float(value)  # YAML reads 1e13 (no dot) as text
-            if math.isfinite(number) and (kind is float or number == int(number)):
-                return kind(number)
-        except (TypeError, ValueError, OverflowError):
-            pass
-    names = {str: "text", bool: "true or false", int: "a whole number", float: "a finite number"}
-    raise UserError(f"{where} is {shown(value)}; give {names.get(kind, 'something else')}")

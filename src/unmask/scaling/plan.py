@@ -20,6 +20,7 @@ from unmask.scaling.options import PlanOptions
 from unmask.scaling.parts import Part, Spec, check, read_part
 from unmask.scaling.plan_file import Plan, listed, read_spec, write_plan
 from unmask.scaling.runs import Facts, PlannedRun, planned_runs
+from unmask.terminal import aligned
 
 
 def plan(options: PlanOptions) -> dict[str, Any]:
@@ -110,10 +111,7 @@ def expected(made: Plan) -> dict[str, float]:
 def summary(made: Plan, out: str | None) -> dict[str, Any]:
     """The plan as JSON values: parts with their sums, runs, hours."""
     spec, runs = made.spec, made.runs
-    parts = []
-    for part in spec.parts:
-        own = [run for run in runs if run.part == part.part]
-        parts.append(part_summary(part, own, spec.jobs))
+    parts = [part_summary(part, [run for run in runs if run.part == part.part], spec.jobs) for part in spec.parts]
     seconds = [run.seconds for run in runs if run.seconds is not None]
     return {
         "schema_version": 1,
@@ -121,11 +119,7 @@ def summary(made: Plan, out: str | None) -> dict[str, Any]:
         "data": spec.data or None,
         "data_tokens": made.facts.tokens,
         "vocab": made.facts.vocab,
-        "context": spec.context,
-        "flops_rule": spec.flops_rule,
-        "precision": spec.precision,
-        "jobs": spec.jobs,
-        "threads": spec.threads,
+        **{name: getattr(spec, name) for name in ("context", "flops_rule", "precision", "jobs", "threads")},
         "runs": [run.to_dict() for run in runs],
         "parts": parts,
         "repeating": [run.name for run in runs if run.epochs is not None and run.epochs > 1],
@@ -155,7 +149,7 @@ def in_words(planned: dict[str, Any]) -> str:
     """Two tables: runs by grid point, and parts with their sums."""
     head = ("run", "N", "exact/6N", "D", "steps", "batch", "lr", "epochs", "seconds")
     rows: list[tuple[str, ...]] = [head, *(_row(run) for run in planned["runs"])]
-    lines = _table(rows)
+    lines = aligned(rows, right=True)
     lines.append("")
     parts: list[tuple[str, ...]] = [("part", "runs", "FLOPs exact", "by 6ND", "D most", "epochs", "hours", "")]
     for part in planned["parts"]:
@@ -164,7 +158,7 @@ def in_words(planned: dict[str, Any]) -> str:
         note = "" if part["fitted"] else "not fitted"
         sums = (f"{part['flops']:.3g}", f"{part['flops_6nd']:.3g}", f"{part['tokens'][1] / 1e6:.2f}M")
         parts.append((part["part"], str(part["runs"]), *sums, epochs, hours, note))
-    lines += _table(parts)
+    lines += aligned(parts, right=True)
     lines.append("")
     compiled = sum(run["compile"] for run in planned["runs"])
     made = f"{planned['precision']} ({compiled} compiled)"
@@ -192,12 +186,3 @@ def _row(run: dict[str, Any]) -> tuple[str, ...]:
     return (run["name"], *sizes, f"{run['batch']}x{run['context']}", f"{run['lr']:g}", epochs, seconds)
 
 
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines

@@ -17,9 +17,11 @@ import warnings
 from typing import Any
 
 from unmask.errors import UserError
+from unmask.scaling.estimates import power
 from unmask.scaling.options import PredictOptions
 from unmask.scaling.published import BOUND, Interval
 from unmask.scaling.sources import FORMS, QUANTITIES, NotFitted, Source, open_source
+from unmask.terminal import aligned
 
 UNITS = {"flops": "FLOPs", "params": "parameters", "tokens": "tokens", "loss": "nats/token"}
 SHOWN = {"flops": "compute C", "params": "size N", "tokens": "tokens D", "loss": "loss, nats/token"}
@@ -34,16 +36,16 @@ def scale_predict(options: PredictOptions) -> dict[str, Any]:
     """
     options.check()
     source = open_source(options.source)
-    said: list[str] = []
-    answers = _answers(source, options, FORMS[0], said)
+    remarks: list[str] = []
+    answers = _answers(source, options, FORMS[0], remarks)
     missing: list[str] = []
     beside = _answers(source, options, "quokka", missing) if options.unique is not None else {}
     if not answers and not beside:
-        raise UserError(said[0] if said else f"{source.name} has no objective; give --from another fit")
-    for line in said:
+        raise UserError(remarks[0] if remarks else f"{source.name} has no objective; give --from another fit")
+    for line in remarks:
         warnings.warn(line, stacklevel=2)
     notes = [f"{BOUND}; intervals (95%) are of the line, and a run scatters about it", *source.notes]
-    notes += [line for line in missing if line not in said and "extrapolated" not in line]
+    notes += [line for line in missing if line not in remarks and "extrapolated" not in line]
     query = {name: value for name, value in vars(options).items() if name != "source" and value is not None}
     return {
         "query": query,
@@ -51,31 +53,31 @@ def scale_predict(options: PredictOptions) -> dict[str, Any]:
         "flops_rule": source.rule,
         "objectives": answers,
         **({"quokka": beside} if options.unique is not None else {}),
-        "warnings": said,
+        "warnings": remarks,
         "notes": notes,
     }
 
 
-def _answers(source: Source, options: PredictOptions, form: str, said: list[str]) -> dict[str, dict[str, Any]]:
+def _answers(source: Source, options: PredictOptions, form: str, remarks: list[str]) -> dict[str, dict[str, Any]]:
     """By objective; what is missing or far from the runs is added to `said`. Raises `UserError` for what is too far."""
     answers: dict[str, dict[str, Any]] = {}
     for objective in source.objectives:
         try:
             answer = _answer(source, objective, options, form)
         except NotFitted as error:
-            said.append(str(error))
+            remarks.append(str(error))
             continue
         except OverflowError:
             answer = {"flops": _exact(math.inf)}
         finite = all(math.isfinite(value[0]) for value in answer.values())
         if not finite and form == "quokka":  # so many repeats leave nothing of what was learnt
-            said.append(f"Quokka's law of {objective} gives no finite loss there")
+            remarks.append(f"Quokka's law of {objective} gives no finite loss there")
             continue
         if not finite:
             raise UserError(
                 f"that is too far from the runs of {source.name} to say anything of {objective}; ask nearer"
             )
-        said += _outside(source, objective, answer, options)
+        remarks += _outside(source, objective, answer, options)
         answers[objective] = {name: _json(value) for name, value in answer.items()}
     return answers
 
@@ -83,7 +85,7 @@ def _answers(source: Source, options: PredictOptions, form: str, said: list[str]
 def in_words(result: dict[str, Any]) -> str:
     """A row an objective."""
     query = ", ".join(
-        f"{value if name == 'loss' else _number(value)} {UNITS.get(name, 'unique tokens')}"
+        f"{value if name == 'loss' else power(value)} {UNITS.get(name, 'unique tokens')}"
         for name, value in result["query"].items()
     )
     rule = "6 N D" if result["flops_rule"] == "6nd" else "exact FLOPs"
@@ -95,10 +97,8 @@ def in_words(result: dict[str, Any]) -> str:
     for form, answers in by.items():
         for objective, values in answers.items():
             rows.append([objective + form, *(_cell(name, values[name]) for name in columns)])
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  " + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows]
-    notes = [f"  {note}" for note in result["notes"]]
-    return "\n".join([f"{query}, from {result['from']} ({rule}):", *lines, *notes])
+    lines = [f"  {line}" for line in (*aligned(rows), *result["notes"])]
+    return "\n".join([f"{query}, from {result['from']} ({rule}):", *lines])
 
 
 def _answer(source: Source, objective: str, options: PredictOptions, form: str) -> dict[str, Interval]:
@@ -128,8 +128,8 @@ def _outside(source: Source, objective: str, answer: dict[str, Interval], option
             far = (
                 f"{value / high:.3g} times the largest" if value > high else f"{low / value:.3g} times below the least"
             )
-            ran = f"{_number(low)} to {_number(high)}"
-            return [f"{objective}: {_number(value)} {UNITS[name]} is {far} of the fit's ({ran}): extrapolated"]
+            ran = f"{power(low)} to {power(high)}"
+            return [f"{objective}: {power(value)} {UNITS[name]} is {far} of the fit's ({ran}): extrapolated"]
     return []
 
 
@@ -140,25 +140,9 @@ def _json(value: Interval) -> dict[str, float | None]:
 
 def _cell(name: str, value: dict[str, float | None]) -> str:
     """4.17e9 [2.99e9, 5.82e9]."""
-    form = _loss if name == "loss" else _figure
-    if value["estimate"] is None:
-        return "-"
-    if value["low"] is None and value["high"] is None:
-        return form(value["estimate"])
-    low, high = ("-" if end is None else form(end) for end in (value["low"], value["high"]))
-    return f"{form(value['estimate'])} [{low}, {high}]"
-
-
-def _figure(value: float) -> str:
-    """4.00e9."""
-    return f"{value:.2e}".replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
-
-
-def _number(value: float) -> str:
-    """The same without zeros behind the point: 4e9."""
-    digits, exponent = f"{value:.2e}".split("e")
-    return f"{float(digits):g}e{int(exponent)}"
-
-
-def _loss(value: float) -> str:
-    return f"{value:.4f}"
+    form = ".4f" if name == "loss" else ".2e"
+    estimate, low, high = (
+        "-" if end is None else format(end, form).replace("e+0", "e").replace("e+", "e").replace("e-0", "e-")
+        for end in (value["estimate"], value["low"], value["high"])
+    )
+    return estimate if value["low"] is None and value["high"] is None else f"{estimate} [{low}, {high}]"

@@ -52,9 +52,7 @@ def measured(spec: Spec, runs: list[PlannedRun], seconds: float) -> tuple[Spec, 
 def layout(arms: Sequence[Arm], spec: Spec) -> list[Arm]:
     """Those of the plan's processes and threads."""
     return [
-        arm
-        for arm in arms
-        if (arm.processes, arm.threads) == (spec.jobs, spec.threads) and arm.tokens_per_second
+        arm for arm in arms if (arm.processes, arm.threads) == (spec.jobs, spec.threads) and arm.tokens_per_second
     ]  # fmt: skip
 
 

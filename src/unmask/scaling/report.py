@@ -18,7 +18,7 @@ from unmask.files import beside, write_whole
 from unmask.pages import inline_svg
 from unmask.scaling import figures
 from unmask.scaling.beside import beside_of, notes_of
-from unmask.scaling.estimates import estimate, nothing
+from unmask.scaling.estimates import estimate, nothing, power
 from unmask.scaling.fit import Fitted, draws_of, fit_sweep, result_of
 from unmask.scaling.later import read_later
 from unmask.scaling.options import ReportOptions
@@ -51,7 +51,7 @@ def in_words(result: dict[str, Any]) -> str:
     for row in result["fit"]["gap"]:
         if pair and row["form"] == "overlap" and row["estimate"] is not None and row["axis"] == pair[1]:
             ends = "" if row["low"] is None else f" [{row['low']:.1f}, {row['high']:.1f}]"
-            lines.append(f"  gap at {figures.power(row['flops'])} FLOPs of {row['axis']}: {row['estimate']:.1f}x{ends}")
+            lines.append(f"  gap at {power(row['flops'])} FLOPs of {row['axis']}: {row['estimate']:.1f}x{ends}")
     return "\n".join([*lines, f"  {BOUND}"])
 
 
@@ -61,14 +61,14 @@ def view_of(
     """What the pictures and the page show beside the fit's own JSON."""
     sweep = fitted.sweep
     reach = {name: [run["flops"] for run in later if run["objective"] == name] for name in sweep.objectives}
-    lines = {name: frontier_of(one, reach[name]) for name, one in sweep.objectives.items()}
+    lines = {name: frontier_of(own, reach[name]) for name, own in sweep.objectives.items()}
     return {
         "source": fit["runs"]["source"],
         "notes": notes_of(fit["runs"]["source"]),
         "objectives": list(sweep.objectives),
         "pair": fit["pair"],
         "runs": runs_of(sweep.objectives, fitted.left_out),
-        "budgets": {name: budgets_of(one) for name, one in sweep.objectives.items()},
+        "budgets": {name: budgets_of(own) for name, own in sweep.objectives.items()},
         "frontier": {name: line for name, line in lines.items() if line is not None},
         "gap": fit["gap"],
         "beside": beside,
@@ -84,21 +84,21 @@ def _predicted(fitted: Fitted, later: dict[str, Any]) -> dict[str, Any]:
     if later["objective"] not in objectives:
         there = ", ".join(objectives)
         raise UserError(f"--over {later['name']} is an {later['objective']}, and the fit has {there}; leave it out")
-    one: ObjectiveFit = objectives[later["objective"]]
-    said = {
-        "approach 2: the best loss of its compute": nothing(one.why.get("approach2", "no lines")),
-        "approach 3: of its size and tokens": nothing(one.why.get("own", "no law")),
+    own_fit: ObjectiveFit = objectives[later["objective"]]
+    predicted = {
+        "approach 2: the best loss of its compute": nothing(own_fit.why.get("approach2", "no lines")),
+        "approach 3: of its size and tokens": nothing(own_fit.why.get("own", "no law")),
     }
-    line, law = said
-    if one.lines is not None:
-        drawn = one.headline.lines
-        said[line] = estimate(one.lines.loss(later["flops"])[0], drawn.loss(later["flops"]) if drawn else None)
-    if (own := one.laws.get("own")) is not None:
+    line, law = predicted
+    if own_fit.lines is not None:
+        drawn = own_fit.headline.lines
+        predicted[line] = estimate(own_fit.lines.loss(later["flops"])[0], drawn.loss(later["flops"]) if drawn else None)
+    if (own := own_fit.laws.get("own")) is not None:
         place = (later["params"], later["tokens"])
-        draws = one.headline.laws.get("own")
-        said[law] = estimate(own.loss(*place), draws.loss(*place) if draws else None)
-    low, high = float(one.flops_K.min()), float(one.flops_K.max())
-    return {**later, "predicted": said, "inside": low <= later["flops"] <= high}
+        draws = own_fit.headline.laws.get("own")
+        predicted[law] = estimate(own.loss(*place), draws.loss(*place) if draws else None)
+    low, high = float(own_fit.flops_K.min()), float(own_fit.flops_K.max())
+    return {**later, "predicted": predicted, "inside": low <= later["flops"] <= high}
 
 
 def _write(out: Path, fit: dict[str, Any], view: dict[str, Any]) -> list[str]:

@@ -20,10 +20,10 @@ from unmask.scaling.options import RunOptions, shard_of
 from unmask.scaling.plan_file import Plan, read_plan
 from unmask.scaling.runner import Runner
 from unmask.scaling.runs import PlannedRun
-from unmask.scaling.status import in_words as standing_in_words
-from unmask.scaling.status import standing
+from unmask.scaling.status import in_words, standing
 from unmask.scaling.sweep import Sweep
 
+__all__ = ["in_words", "run"]
 
 def run(options: RunOptions) -> dict[str, Any]:
     """Works until all that is chosen is done, failed or in other hands; the standing, and the `signal` that ended it.
@@ -36,8 +36,8 @@ def run(options: RunOptions) -> dict[str, Any]:
         refuse_missing_type(chosen, options.precision)
     sweep = Sweep.open(options.out, plan)
     if options.retry:
-        for one in chosen:
-            sweep.forgive(one.name)
+        for planned in chosen:
+            sweep.forgive(planned.name)
     with runner_of(sweep, options) as runner:
         runner.work(chosen)
     return {**standing(sweep), "signal": runner.signal}
@@ -59,30 +59,25 @@ def choose(plan: Plan, options: RunOptions) -> list[PlannedRun]:
     chosen = plan.runs
     if options.only:
         for pattern in options.only:
-            if not any(_means(pattern, one) for one in chosen):
+            if not any(_means(pattern, planned) for planned in chosen):
                 raise UserError(f"--only {pattern} is no run and no part of {options.plan}; give a name, or 'arm-*'")
-        chosen = [one for one in chosen if any(_means(pattern, one) for pattern in options.only)]
+        chosen = [planned for planned in chosen if any(_means(pattern, planned) for pattern in options.only)]
     if options.shard is not None:
         i, n = shard_of(options.shard)
-        families = list(dict.fromkeys(one.trunk or one.name for one in chosen))[i - 1 :: n]
-        chosen = [one for one in chosen if (one.trunk or one.name) in families]
-    names = {one.name for one in chosen} | {one.trunk for one in chosen}
-    return [one for one in plan.runs if one.name in names]
+        families = list(dict.fromkeys(planned.trunk or planned.name for planned in chosen))[i - 1 :: n]
+        chosen = [planned for planned in chosen if (planned.trunk or planned.name) in families]
+    names = {planned.name for planned in chosen} | {planned.trunk for planned in chosen}
+    return [planned for planned in plan.runs if planned.name in names]
 
 
-def _means(pattern: str, one: PlannedRun) -> bool:
-    return fnmatch.fnmatchcase(one.name, pattern) or fnmatch.fnmatchcase(one.part, pattern)
+def _means(pattern: str, planned: PlannedRun) -> bool:
+    return fnmatch.fnmatchcase(planned.name, pattern) or fnmatch.fnmatchcase(planned.part, pattern)
 
 
 def refuse_missing_type(chosen: list[PlannedRun], precision: str | None) -> None:
-    wanted = {precision or one.precision for one in chosen}
+    wanted = {precision or planned.precision for planned in chosen}
     if lacking := [name for name in sorted(wanted) if not has_type(name)]:
         raise UserError(
             f"the plan trains in {lacking[0]}, which this processor does not have; add --precision fp32 to go on in "
             "fp32 (those rows are marked), or run it elsewhere"
         )
-
-
-def in_words(progress: dict[str, Any]) -> str:
-    """The standing, for people."""
-    return standing_in_words(progress)

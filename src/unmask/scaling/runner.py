@@ -11,7 +11,6 @@ import signal
 import time
 from collections import deque
 from types import FrameType
-from typing import Any
 
 from unmask.errors import UserError
 from unmask.files import write_whole
@@ -20,11 +19,10 @@ from unmask.scaling.options import RunOptions
 from unmask.scaling.runs import PlannedRun
 from unmask.scaling.status import standing
 from unmask.scaling.sweep import PROGRESS, Sweep
-from unmask.terminal import LiveLine, say
+from unmask.terminal import LiveLine, on_signals, say
 
 POLL_SECONDS, TELL_SECONDS = 0.2, 10.0
 PATIENCE = 60.0  # seconds that a run held by another process is waited for when nothing else is left
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Runner:
@@ -37,17 +35,15 @@ class Runner:
         self._running: list[Job] = []
         self._blocked: list[PlannedRun] = []  # branches whose trunk is not there yet
         self._line = LiveLine(TELL_SECONDS, live_seconds=1.0)
-        self._before: dict[int, Any] = {}
+        self._signals = on_signals(self._note)
         self._told = 0.0
 
     def __enter__(self) -> Runner:
-        for number in SIGNALS:
-            self._before[number] = signal.signal(number, self._note)
+        self._signals.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._signals.__exit__(None, None, None)
         for job in self._running:
             job.stop(signal.SIGTERM)
         self._line.clear()
@@ -85,53 +81,53 @@ class Runner:
 
     def _release(self, waiting: deque[PlannedRun]) -> None:
         """Branches whose trunk has come as far are next."""
-        ready = [one for one in self._blocked if self.sweep.ready(one)]
-        self._blocked = [one for one in self._blocked if one not in ready]
+        ready = [run for run in self._blocked if self.sweep.ready(run)]
+        self._blocked = [run for run in self._blocked if run not in ready]
         waiting.extendleft(reversed(ready))
 
-    def _waits(self, one: PlannedRun) -> bool:
+    def _waits(self, run: PlannedRun) -> bool:
         """Whether there is nothing to do yet for a run that belongs to a trunk."""
-        if one.is_trunk and not self.sweep.wanted(one):
-            self.sweep.clear(one.name)
+        if run.is_trunk and not self.sweep.wanted(run):
+            self.sweep.clear(run.name)
             return True
-        if one.trunk is None or self.sweep.ready(one):
+        if run.trunk is None or self.sweep.ready(run):
             return False
-        if self.sweep.failure(one.trunk) is None:
-            self._blocked.append(one)
+        if self.sweep.failure(run.trunk) is None:
+            self._blocked.append(run)
         else:
-            say(f"{one.name} is left out: its trunk {one.trunk} failed")
+            say(f"{run.name} is left out: its trunk {run.trunk} failed")
         return True
 
-    def _take(self, one: PlannedRun, elsewhere: list[PlannedRun]) -> None:
+    def _take(self, run: PlannedRun, elsewhere: list[PlannedRun]) -> None:
         """Starts a run unless it is done, failed or another's."""
-        if one.name in self.sweep.rows():
-            self.sweep.clear(one.name)
+        if run.name in self.sweep.rows():
+            self.sweep.clear(run.name)
             return
-        if self.sweep.failure(one.name) is not None or self._waits(one):
+        if self.sweep.failure(run.name) is not None or self._waits(run):
             return
         try:
-            job = self._begun(one)
+            job = self._begun(run)
         except UserError as error:
-            self.sweep.fail(one.name, str(error))
-            say(f"{one.name} failed: {error}")
+            self.sweep.fail(run.name, str(error))
+            say(f"{run.name} failed: {error}")
             return
         if job is None:
-            elsewhere.append(one)
+            elsewhere.append(run)
             return
         self._running.append(job)
         if self.signal:
             job.stop(signal.SIGTERM)
 
-    def _begun(self, one: PlannedRun) -> Job | None:
+    def _begun(self, run: PlannedRun) -> Job | None:
         """A run taken up; None where another process has it, or had it until now. Raises `UserError`."""
-        claim = self.sweep.claim(one)
+        claim = self.sweep.claim(run)
         if claim is None:
             return None
         try:
-            if one.name in self.sweep.rows():  # done by another since
+            if run.name in self.sweep.rows():  # done by another since
                 claim.close()
                 return None
-            return Job(self.sweep, one, claim, self.threads, self.options.precision)
+            return Job(self.sweep, run, claim, self.threads, self.options.precision)
         except UserError:
             claim.close()
             raise
@@ -163,5 +159,5 @@ class Runner:
             say(str(error))
         left = "" if progress["hours_left"] is None else f", {progress['hours_left']:.2f} h left"
         failed = f", {progress['failed']} failed" if progress["failed"] else ""
-        hands = " | ".join(f"{one['name']} {100 * one['step'] / one['steps']:.0f}%" for one in progress["in_hand"])
+        hands = " | ".join(f"{run['name']} {100 * run['step'] / run['steps']:.0f}%" for run in progress["in_hand"])
         self._line.show(f"{progress['done']}/{progress['runs']} done{failed}{left} | {hands}", last=False)

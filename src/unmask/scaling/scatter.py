@@ -74,7 +74,8 @@ def scatter_of(runs: Runs, minima: Minima) -> Scatter | None:
     within = runs.loss[inside] - mean_P[index]
     seed_free = int(len(index) - len(counts))
     seed_variance = float((within**2).sum() / seed_free) if seed_free else math.nan
-    left = _left_over(_parabolas(points))  # [P, P]: takes the parabolas out
+    parabolas = _parabolas(points)
+    left = np.eye(len(parabolas)) - _projector(parabolas)  # [P, P]: takes them out
     free = round(float(np.trace(left)))
     if free < FEWEST:
         return None
@@ -125,10 +126,6 @@ def _parabolas(points: np.ndarray) -> np.ndarray:
     x_P = x_P - x_P.mean()
     powers = np.stack([np.ones_like(x_P), x_P, x_P**2], axis=1)
     return np.concatenate([powers * (budget_P == k)[:, None] for k in np.unique(budget_P)], axis=1)
-
-
-def _left_over(design: np.ndarray) -> np.ndarray:
-    return np.eye(len(design)) - _projector(design)
 
 
 def _projector(design: np.ndarray) -> np.ndarray:

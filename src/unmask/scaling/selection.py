@@ -85,8 +85,8 @@ def exclude_plateau(runs: Runs, reference: str | None) -> tuple[Runs, list[LeftO
 
 def median_d0(runs: Runs) -> float | None:
     """Of the runs of one objective that say it."""
-    said = runs.plateau[np.isfinite(runs.plateau) & (runs.plateau > 0)]
-    return float(np.median(said)) if len(said) else None
+    known = runs.plateau[np.isfinite(runs.plateau) & (runs.plateau > 0)]
+    return float(np.median(known)) if len(known) else None
 
 
 def chosen_pair(names: Sequence[str], pair: Sequence[str] | None) -> tuple[tuple[str, str] | None, str | None]:

@@ -27,6 +27,7 @@ from unmask.scaling.cost import Cost
 from unmask.scaling.isoflop import Lines
 from unmask.scaling.law import FIELDS, Law, Point
 from unmask.scaling.published import PAPER, Interval, paper_line, paper_minima
+from unmask.statistics import middle
 
 OURS = Path(__file__).with_name("ours.json")
 QUANTITIES = ("params", "tokens", "loss")
@@ -181,7 +182,7 @@ class FitSource:
         if unique is not None:
             law, drawn = self._repeated(objective, form)
             cost = self.costs[objective]
-            points = [optimum(one, flops, unique, cost) for one in (law, *drawn)]
+            points = [optimum(each, flops, unique, cost) for each in (law, *drawn)]
             return {which: _middle([getattr(p, which) for p in points]) for which in QUANTITIES}
         lines, draws = self._lines(objective)
         return {which: _interval(methodcaller(which, flops), lines, draws) for which in QUANTITIES}
@@ -205,7 +206,7 @@ class FitSource:
     ) -> Interval:
         if unique is not None:
             repeated, drawn = self._repeated(objective, form)
-            return _middle([float(one.loss(params, tokens, unique)) for one in (repeated, *drawn)])
+            return _middle([float(each.loss(params, tokens, unique)) for each in (repeated, *drawn)])
         law, draws = self._law(objective)
         return _interval(methodcaller("loss", params, tokens), law, draws)
 
@@ -297,22 +298,9 @@ def _spread(value: dict[str, float], n: int) -> list[float]:
 
 def _middle(values: list[Any]) -> Interval:
     """The first one, and the middle 95% of the others."""
-    first, *drawn = (float(v) for v in values)
-    finite = [v for v in drawn if math.isfinite(v)]
-    if not finite:
-        return first, None, None
-    low, high = np.percentile(finite, [2.5, 97.5])
-    return first, float(low), float(high)
+    return float(values[0]), *middle(values[1:])
 
 
 def _interval(of: Callable[[Any], np.ndarray], law: Any, draws: Any) -> Interval:
     """The value of a law, and the middle 95% of those of its draws."""
-    estimate = float(np.ravel(of(law))[0])
-    if draws is None:
-        return estimate, None, None
-    drawn = np.ravel(of(draws))
-    drawn = drawn[np.isfinite(drawn)]
-    if not len(drawn):
-        return estimate, None, None
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return estimate, float(low), float(high)
+    return float(np.ravel(of(law))[0]), *middle([] if draws is None else of(draws))

@@ -5,11 +5,11 @@ unmask scale status PLAN --out SWEEP
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
+from unmask.files import parse_json
 from unmask.scaling.options import StatusOptions
 from unmask.scaling.plan_file import read_plan
 from unmask.scaling.runs import PlannedRun
@@ -29,12 +29,16 @@ def standing(sweep: Sweep) -> dict[str, Any]:
     states, rows, runs = sweep.states(), sweep.rows(), sweep.plan.runs
     counts = {state: list(states.values()).count(state) for state in STATES}
     running: list[dict[str, Any]] = [
-        {"name": run.name, "step": step_of_run(sweep.folder(run.name)), "steps": run.steps}
+        {"name": run.name, "step": int(last_record(sweep.folder(run.name)).get("step", 0)), "steps": run.steps}
         for run in runs
         if states[run.name] == "running"
     ]
-    steps = {one["name"]: one["step"] for one in running}
-    shares = {run.name: share_done(run, steps[run.name]) for run in runs if run.name in steps}
+    steps = {item["name"]: item["step"] for item in running}
+    shares = {  # of a run's own steps
+        run.name: max(0.0, (steps[run.name] - run.forked_at) / (run.steps - run.forked_at))
+        for run in runs
+        if run.name in steps
+    }
     left = seconds_left(runs, states, rows, shares)
     of_trunks = sum(last_record(sweep.folder(run.name)).get("seconds", 0) for run in runs if run.is_trunk)
     failed = {name: sweep.failure(name) for name, state in states.items() if state == "failed"}
@@ -75,16 +79,6 @@ def seconds_left(
     return total
 
 
-def share_done(run: PlannedRun, step: int) -> float:
-    """Of a run's own steps."""
-    return max(0.0, (step - run.forked_at) / (run.steps - run.forked_at))
-
-
-def step_of_run(folder: Path) -> int:
-    """The last step that a run's metrics tell of."""
-    return int(last_record(folder).get("step", 0))
-
-
 def last_record(folder: Path) -> dict[str, Any]:
     """The last whole line of a run's metrics; empty where there is none."""
     try:
@@ -96,7 +90,7 @@ def last_record(folder: Path) -> dict[str, Any]:
         return {}
     for line in reversed(lines):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:
             continue
         if isinstance(record, dict) and "step" in record:

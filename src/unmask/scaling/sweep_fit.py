@@ -32,7 +32,7 @@ from unmask.scaling.table import Runs
 RESIDUALS, RUNS = "residual bootstrap about the parabolas", "run-level bootstrap"
 FEWEST_SHARED = 0.5  # of the runs that lie in a budget of three sizes or more
 FEWEST_RUNS, FEWEST_SIZES = 6, 3  # that five parameters are fitted to
-Told = Callable[[str], None]
+Show = Callable[[str], None]
 
 
 @dataclass
@@ -85,82 +85,78 @@ def fit_runs(
     pair: tuple[str, str] | None,
     resamples: int,
     seed: int = 0,
-    told: Told | None = None,
+    show: Show | None = None,
     approach3: bool = True,
 ) -> SweepFit:
-    """Fits all that can be; `resamples` of 0 gives no intervals. `told` is called with what is being done."""
-    told = told or (lambda _: None)
+    """Fits all that can be; `resamples` of 0 gives no intervals. `show` is called with what is being done."""
+    show = show or (lambda _: None)
     objectives = {}
     noise_SR: dict[str, np.ndarray] = {}
     weights_SR: dict[str, np.ndarray] = {}
     for place, name in enumerate(runs.names):
-        told(f"{name}: approach 2")
-        one = _approach2(name, runs.of(name))
+        show(f"{name}: approach 2")
+        fit = _approach2(name, runs.of(name))
         if resamples:
             rng = np.random.default_rng([seed, place])
-            noise, why = residual_noise(one.runs, one.minima, resamples, rng)
+            noise, why = residual_noise(fit.runs, fit.minima, resamples, rng)
             if noise is None:
-                one.why["residuals"] = str(why)
+                fit.why["residuals"] = str(why)
             else:
                 noise_SR[name] = noise
-            weights_SR[name] = run_weights(one.runs, resamples, rng)
-        _draw_lines(one, noise_SR.get(name), weights_SR.get(name))
-        objectives[name] = one
-    for name, one in objectives.items() if approach3 else ():
+            weights_SR[name] = run_weights(fit.runs, resamples, rng)
+        _draw_lines(fit, noise_SR.get(name), weights_SR.get(name))
+        objectives[name] = fit
+    for name, fit in objectives.items() if approach3 else ():
         for form in ("own", "no_e", "excess"):
-            told(f"{name}: approach 3, {form}")
-            _approach3({name: one}, form, noise_SR, weights_SR)
+            show(f"{name}: approach 3, {form}")
+            _approach3({name: fit}, form, noise_SR, weights_SR)
     if pair is not None and approach3:
-        told("approach 3, shared E")
+        show("approach 3, shared E")
         _approach3({name: objectives[name] for name in pair}, "shared", noise_SR, weights_SR)
     return SweepFit(runs, objectives, pair, resamples)
 
 
 def _approach2(name: str, runs: Runs) -> ObjectiveFit:
     cost = Cost.of_runs(runs.flops, runs.params, runs.tokens)
-    one = ObjectiveFit(name, runs, cost, budgets_of(runs.flops)[0])
-    one.minima = fit_parabolas(runs.flops, runs.params, runs.loss, cost)
-    if one.minima is not None and np.mean(one.minima.budget_R >= 0) < FEWEST_SHARED:
-        one.minima = None  # budgets that are near to each other by chance
-    if one.minima is None:
-        one.why["approach2"] = (
-            f"budgets are not repeated ({len(runs)} runs at {len(one.flops_K)}); it takes three sizes at each"
+    fit = ObjectiveFit(name, runs, cost, budgets_of(runs.flops)[0])
+    fit.minima = fit_parabolas(runs.flops, runs.params, runs.loss, cost)
+    if fit.minima is not None and np.mean(fit.minima.budget_R >= 0) < FEWEST_SHARED:
+        fit.minima = None  # budgets that are near to each other by chance
+    if fit.minima is None:
+        fit.why["approach2"] = (
+            f"budgets are not repeated ({len(runs)} runs at {len(fit.flops_K)}); it takes three sizes at each"
         )
-        return one
-    one.scatter = scatter_of(runs, one.minima)
-    one.lines = fit_lines(one.minima)
-    if one.lines is None:
-        one.why["approach2"] = (
+        return fit
+    fit.scatter = scatter_of(runs, fit.minima)
+    fit.lines = fit_lines(fit.minima)
+    if fit.lines is None:
+        fit.why["approach2"] = (
             f"a line needs two budgets whose parabola opens upward inside the sizes run, and there are "
-            f"{int(one.minima.counts.sum())}"
+            f"{int(fit.minima.counts.sum())}"
         )
-    return one
+    return fit
 
 
-def _draw_lines(one: ObjectiveFit, noise_SR: np.ndarray | None, weights_SR: np.ndarray | None) -> None:
+def _draw_lines(fit: ObjectiveFit, noise_SR: np.ndarray | None, weights_SR: np.ndarray | None) -> None:
     """Approach 2 on every resample, both ways."""
-    if one.minima is None or weights_SR is None:
+    if fit.minima is None or weights_SR is None:
         return
-    runs = one.runs
+    runs = fit.runs
     ways = {RUNS: (np.broadcast_to(runs.loss, weights_SR.shape), weights_SR)}
     if noise_SR is not None:
-        middle_R = np.where(one.minima.budget_R >= 0, one.minima.fitted_R, runs.loss)
+        middle_R = np.where(fit.minima.budget_R >= 0, fit.minima.fitted_R, runs.loss)
         ways[RESIDUALS] = (np.maximum(middle_R + noise_SR, 1e-6), np.ones_like(noise_SR))
     for method, (losses_SR, weights) in ways.items():
-        minima = fit_parabolas(runs.flops, runs.params, runs.loss, one.cost, losses_SR, weights)
+        minima = fit_parabolas(runs.flops, runs.params, runs.loss, fit.cost, losses_SR, weights)
         assert minima is not None
         # A budget whose own minimum does not count is left out of every resample too.
-        kept = _only(minima, one.minima.counts)
-        lines = fit_lines(kept, all_that_open=method == RESIDUALS) if one.lines is not None else None
+        kept = replace(minima, opens=minima.opens & fit.minima.counts)
+        lines = fit_lines(kept, all_that_open=method == RESIDUALS) if fit.lines is not None else None
         drawn = Drawn(method, minima, lines)
         if method == RUNS:
-            one.run_level = drawn
+            fit.run_level = drawn
         if method == RESIDUALS or noise_SR is None:
-            one.headline = Drawn(method, drawn.minima, drawn.lines)
-
-
-def _only(minima: Minima, counts_K: np.ndarray) -> Minima:
-    return replace(minima, opens=minima.opens & counts_K)
+            fit.headline = Drawn(method, drawn.minima, drawn.lines)
 
 
 def _approach3(
@@ -171,8 +167,8 @@ def _approach3(
 ) -> None:
     """One fit of one form, its draws both ways, put into each objective it is of."""
     points: dict[str, Points] = {}
-    for name, one in several.items():
-        own = points_of(one.runs, form)
+    for name, fit in several.items():
+        own = points_of(fit.runs, form)
         if isinstance(own, str):
             for other in several.values():
                 other.why[form] = own if len(several) == 1 else f"{name}: {own}"
@@ -182,13 +178,13 @@ def _approach3(
     by_noise = all(name in noise_SR for name in several)
     by_runs = fit_laws(points, form, weights_SR=_of(weights_SR, several) if resampled else None)
     headline = fit_laws(points, form, noise_SR=_of(noise_SR, several)) if by_noise else by_runs
-    for name, one in several.items():
-        one.laws[form] = by_runs.laws[name]
-        one.values[form] = by_runs.value
+    for name, fit in several.items():
+        fit.laws[form] = by_runs.laws[name]
+        fit.values[form] = by_runs.value
         if resampled:
-            one.run_level.method, one.run_level.laws[form] = RUNS, by_runs.draws[name]
-            one.headline.laws[form] = headline.draws[name]
-            one.headline.method = one.headline.method or (RESIDUALS if by_noise else RUNS)
+            fit.run_level.method, fit.run_level.laws[form] = RUNS, by_runs.draws[name]
+            fit.headline.laws[form] = headline.draws[name]
+            fit.headline.method = fit.headline.method or (RESIDUALS if by_noise else RUNS)
 
 
 def _of(arrays: Mapping[str, np.ndarray], names: Mapping[str, ObjectiveFit]) -> dict[str, np.ndarray]:

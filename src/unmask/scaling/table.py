@@ -99,9 +99,9 @@ class Runs:
         rows = []
         for i in np.flatnonzero(which):
             tokens, loss = (float(v) if math.isfinite(v) else None for v in (self.tokens[i], self.loss[i]))
-            said = reason if isinstance(reason, str) else reason(int(i))
-            one = (str(self.where[i]), str(self.objective[i]), float(self.flops[i]), float(self.params[i]))
-            rows.append(LeftOut(*one, tokens, loss, said))
+            why = reason if isinstance(reason, str) else reason(int(i))
+            place = (str(self.where[i]), str(self.objective[i]), float(self.flops[i]), float(self.params[i]))
+            rows.append(LeftOut(*place, tokens, loss, why))
         return rows
 
 
@@ -250,8 +250,8 @@ def _number(value: Any, field: str, where: str) -> float:
 def _check_tokens(runs: Runs, name: str, counted: set[str]) -> None:
     """Where some rows give tokens of another rule, those that give none cannot be told by 6 N D."""
     by_rule = np.array([where in counted for where in runs.where])
-    said = runs.take(~by_rule)
-    if by_rule.any() and len(said) and not follows_six_nd(said.flops, said.params, said.tokens):
+    given = runs.take(~by_rule)
+    if by_rule.any() and len(given) and not follows_six_nd(given.flops, given.params, given.tokens):
         row = str(runs.where[np.flatnonzero(by_rule)[0]])
         raise UserError(f"{name}: {row}: no tokens, and other rows' FLOPs are not 6 N D; give its tokens")
 

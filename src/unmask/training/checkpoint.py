@@ -30,7 +30,7 @@ from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unmask.errors import UserError
-from unmask.files import reading, replace_folder, sync_folder, write_tensors
+from unmask.files import reading, replace_folder, sync, sync_folder, write_tensors
 from unmask.model.checkpoints import checkpoints, newest_checkpoint, read_list, write_list
 from unmask.model.config import ModelConfig
 from unmask.model.folder import CONFIG, WEIGHTS, read_config, write_files
@@ -231,9 +231,7 @@ class Writer:
                 if os.path.lexists(folder) and folder not in self._whole:
                     set_aside(folder)
                 replace_folder(partial, folder)
-                handle = os.open(folder.parent, os.O_RDONLY)
-                os.fsync(handle)
-                os.close(handle)
+                sync(folder.parent)
                 prune(self._run, folder, self._keep, self._run_id, self._whole, self._full, self._named)
 
             self._pending = self._thread.submit(self._guard, folder, write)

@@ -102,7 +102,7 @@ class Heartbeat:
         self._thread.start()
 
     def _run(self, store: Any) -> None:
-        told: float | None = None
+        asked_at: float | None = None
         beats: dict[int, tuple[int, float]] = {}
         while not self._done.wait(BEAT_SECONDS):
             if self._parent is not None and os.getppid() != self._parent and not self.orphaned:
@@ -114,9 +114,9 @@ class Heartbeat:
             try:
                 store.add(f"beat/{self._rank}", 1)
                 self._learn(store)
-                if told is None and (self._asked_to_stop() or self.orphaned):
-                    told = now
-                if told is not None:
+                if asked_at is None and (self._asked_to_stop() or self.orphaned):
+                    asked_at = now
+                if asked_at is not None:
                     for rank in range(self._size):
                         before, since = beats.get(rank, (-1, now))
                         beat = store.add(f"beat/{rank}", 0)

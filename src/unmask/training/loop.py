@@ -32,7 +32,7 @@ from unmask.model.folder import Model
 from unmask.model.fp32_products import WIDE, quick_products
 from unmask.model.lora import adapter_metadata, merged_weights
 from unmask.model.placement import choose_device
-from unmask.statistics import said
+from unmask.statistics import ci_text
 from unmask.terminal import say, terminals
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
 from unmask.training.distribution import LAUNCHER_GONE, Ranks, reshard, shard
@@ -335,7 +335,7 @@ class Run:
         spent = {"step": progress.step, "seconds": round(progress.seconds, 3), "flops": progress.flops}
         self._write("validation", **spent, **self.validation)
         loss, se = self.validation["loss"], self.validation["se"]
-        within = said(self.validation["interval"])
+        within = ci_text(self.validation["interval"])
         self.metrics.say(f"step {progress.step} | validation {loss:.4f} nats/token (se {se:.4f}){within}")
 
     def _describe(self) -> None:

@@ -84,8 +84,8 @@ def recipe_keys() -> Iterator[tuple[str, str, Any]]:
     from unmask.training.recipe_fields import Recipe
 
     def of(cls: type, prefix: str) -> Iterator[tuple[str, str, Any]]:
-        for one in declared(cls):
-            yield f"{prefix}{one.name}", one.declared.help, one.default
+        for key in declared(cls):
+            yield f"{prefix}{key.name}", key.declared.help, key.default
         for name, inner in group_types(cls).items():
             yield from of(inner, f"{prefix}{name}.")
 

@@ -148,9 +148,9 @@ def recorded(path: Path) -> Choice | None:
 def as_record(choice: Choice, asked: str) -> dict[str, Any]:
     """What `precision.json` says of a run that begins."""
     ratios = [round(ratio, 3) for ratio in choice.ratios]
-    told = {"precision": choice.name, "asked": asked, "why": choice.why, "ratios": ratios}
+    decision = {"precision": choice.name, "asked": asked, "why": choice.why, "ratios": ratios}
     place = {"processor": processor_name(), "threads": torch.get_num_threads()}
-    return {"schema_version": SCHEMA_VERSION, **told, **place, "changes": []}
+    return {"schema_version": SCHEMA_VERSION, **decision, **place, "changes": []}
 
 
 def keep_choice(path: Path, choice: Choice, asked: str, step: int) -> None:

@@ -15,6 +15,7 @@ import math
 import os
 import types
 import typing
+from collections.abc import Callable
 from typing import Any
 
 from unmask.data.sft_fields import SFTFields
@@ -89,7 +90,7 @@ def renamed(cls: type, fields: dict[str, Any], where: str, prefix: str = "") -> 
 
 def old_names(cls: type, prefix: str = "") -> dict[str, str]:
     """Dotted keys of older versions with those of today; a dotted one is of a group's."""
-    old = {f"{prefix}{one.declared.was}": f"{prefix}{one.name}" for one in declared(cls) if one.declared.was}
+    old = {f"{prefix}{key.declared.was}": f"{prefix}{key.name}" for key in declared(cls) if key.declared.was}
     for name, group in group_types(cls).items():
         old |= old_names(group, f"{prefix}{name}.")
     return old
@@ -107,7 +108,7 @@ def group_types(cls: type) -> dict[str, type]:
 
 def build(cls: type, fields: dict[str, Any], where: str) -> Any:
     """A (nested) dataclass from a mapping, each key and type checked."""
-    names = {one.name for one in dataclasses.fields(cls)}
+    names = {field.name for field in dataclasses.fields(cls)}
     hints = {name: kind for name, kind in typing.get_type_hints(cls).items() if name in names}
     values = {}
     for name, value in fields.items():
@@ -115,7 +116,7 @@ def build(cls: type, fields: dict[str, Any], where: str) -> Any:
             raise UserError(_unknown(str(name), where, hints))
         if name in BUDGETS and value is None and not where:
             continue  # as if it were not given
-        values[name] = _checked(hints[name], value, f"{where}{name}")
+        values[name] = checked(hints[name], value, f"{where}{name}", build)
     if cls is Recipe:
         refuse_no_budget({name: value for name, value in values.items() if name in BUDGETS})
     return cls(**values)
@@ -133,7 +134,7 @@ def refuse_no_budget(given: dict[str, float]) -> None:
 
 def kinds(cls: type, prefix: str = "") -> dict[str, Any]:
     """The type of every key that is no group, by its dotted name."""
-    names, groups = {one.name for one in dataclasses.fields(cls)}, group_types(cls)
+    names, groups = {field.name for field in dataclasses.fields(cls)}, group_types(cls)
     by_key: dict[str, Any] = {}
     for name, kind in typing.get_type_hints(cls).items():
         if name in groups:
@@ -153,25 +154,30 @@ def _unknown(name: str, where: str, hints: dict[str, Any]) -> str:
     close = [name] if name in elsewhere else difflib.get_close_matches(name, elsewhere, n=1)
     if close and (close == [name] or not own):
         meant = elsewhere[close[0]]
-        told = f"did you mean {' or '.join(meant)}?"
+        hint = f"did you mean {' or '.join(meant)}?"
         if close == [name] and len(meant) == 1:
-            told = f"{name} is {meant[0]} (--{meant[0]} VALUE)"
-        return f"{where}{name} is not a recipe key{group}; {told}"
+            hint = f"{name} is {meant[0]} (--{meant[0]} VALUE)"
+        return f"{where}{name} is not a recipe key{group}; {hint}"
     return f"{where}{name} is not a recipe key{group}{nearest(name, hints)}"
 
 
-def _checked(kind: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(kind):
+def checked(kind: Any, value: Any, where: str, group: Callable[[type, dict[str, Any], str], Any]) -> Any:
+    """A value from a settings file as its type; `group` makes a dataclass of a mapping. Raises `UserError`."""
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind) or origin is dict:
         if not isinstance(value, dict):
             raise UserError(f"{where} is {shown(value)}; it must be a group of settings")
-        return build(typing.cast(type, kind), value, f"{where}.")
+        if origin is not dict:
+            return group(typing.cast(type, kind), value, f"{where}.")
+        own = inside[1]
+        return {str(k): v if own is Any else checked(own, v, f"{where}.{k}", group) for k, v in value.items()}
     if isinstance(kind, types.UnionType):
         if value is None:
             return None
-        return _checked(next(option for option in typing.get_args(kind) if option is not type(None)), value, where)
-    if typing.get_origin(kind) is list:
+        return checked(next(option for option in inside if option is not type(None)), value, where, group)
+    if origin is list:
         values = value if isinstance(value, list) else [value]
-        return [_checked(typing.get_args(kind)[0], one, f"{where}.{i}") for i, one in enumerate(values)]
+        return [checked(inside[0], item, f"{where}.{i}", group) for i, item in enumerate(values)]
     if kind is str and isinstance(value, str):
         return value
     if kind is bool:

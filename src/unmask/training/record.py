@@ -202,8 +202,8 @@ def keep(path: Path, recipe: Recipe, lengths: Lengths, step: int) -> str | None:
     extensions = record.extensions
     settings = apply(record.settings, paths_of(recipe.to_dict()))
     if lengths.steps > lengths.before:
-        told = {"step": step, "from": record.budget, "to": recipe.budget(), "steps": [lengths.before, lengths.steps]}
-        extensions = [*extensions, told]
+        added = {"step": step, "from": record.budget, "to": recipe.budget(), "steps": [lengths.before, lengths.steps]}
+        extensions = [*extensions, added]
         settings = {**settings, **dict.fromkeys(BUDGETS, 0), **recipe.budget()}
     text = written(build(Recipe, settings, ""), extensions)
     if text != (path / RECIPE).read_text(encoding="utf-8"):

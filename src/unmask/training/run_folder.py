@@ -20,7 +20,7 @@ from typing import IO, Any
 import torch
 
 from unmask.errors import UserError
-from unmask.files import no_permission, write_whole
+from unmask.files import reading, write_whole
 from unmask.model.checkpoints import checkpoints
 from unmask.model.folder import read_config
 from unmask.provenance import versions
@@ -154,11 +154,10 @@ def read_settings(path: Path) -> dict[str, Any]:
 def read_json(path: Path, mend: str) -> dict[str, Any] | None:
     """The JSON object in a file of a run folder; None without a file. Raises `UserError` where it is damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with reading():
+            content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except PermissionError as error:
-        raise no_permission(error) from error
     except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(f"{path} is damaged ({reason}); {mend}") from error

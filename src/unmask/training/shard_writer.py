@@ -36,9 +36,9 @@ class SummingWriter(FileSystemWriter):
 
     def write_data(self, plan: SavePlan, planner: SavePlanner) -> Future[list[WriteResult]]:
         results = super().write_data(plan, planner).wait()
-        told: Future[list[WriteResult]] = Future()
-        told.set_result([*results, WriteResult(MetadataIndex(SUMS), 0, dict(self._streams.sums))])
-        return told
+        written: Future[list[WriteResult]] = Future()
+        written.set_result([*results, WriteResult(MetadataIndex(SUMS), 0, dict(self._streams.sums))])
+        return written
 
     def finish(self, metadata: Metadata, results: list[list[WriteResult]]) -> None:
         """On the first rank, when all have written."""

@@ -116,8 +116,8 @@ class Engine:
             loss += float(loss_sum.detach()) / self._ranks.size
             add_by_level(total, count, inputs.level_B, ce_B)
         sent = (0 if stop is None else stop()) or self._ranks.orphaned
-        told = [float(sent == number) for number in SIGNALS]
-        summed = self._ranks.sum(np.array([loss, *total, *count, *told], dtype=np.float64))
+        signals = [float(sent == number) for number in SIGNALS]
+        summed = self._ranks.sum(np.array([loss, *total, *count, *signals], dtype=np.float64))
         levels, counts, stops = np.split(summed[1:], [LEVEL_BUCKETS, 2 * LEVEL_BUCKETS])
         agreed = next((number for number, ranks in zip(SIGNALS, stops, strict=True) if ranks), 0)
         return Gathered(float(summed[0]), levels.tolist(), [int(c) for c in counts], agreed)

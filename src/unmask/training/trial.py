@@ -139,10 +139,7 @@ class Crew:
         """So many more processes."""
         way, fork = self.way, multiprocessing.get_context("fork")
         fields: dict[str, Any] = {
-            "precision": way.precision,
-            "compile": way.compile,
-            "threads": way.threads,
-            "device": "cpu",
+            "precision": way.precision, "compile": way.compile, "threads": way.threads, "device": "cpu"
         }
         recipe = dataclasses.replace(self._recipe, **fields)
         for _ in range(count):
@@ -236,7 +233,7 @@ def measure(recipe: Recipe, ways: Sequence[Way], seconds: float, say: Callable[[
     try:
         warm(eager, 1, seconds)
         rounds(eager, 0, 2, BEFORE, until)
-        say(told(eager))
+        say(rates_in_words(eager))
         # A layout or type that is far behind eagerly is not compiled.
         kept = {(w.precision, w.threads) for w in ways if not w.compile and not w.stopped}
         close = {name for name in kept if not _behind(eager, *name)}
@@ -248,7 +245,7 @@ def measure(recipe: Recipe, ways: Sequence[Way], seconds: float, say: Callable[[
             say(f"compiling {', '.join(crew.way.name for crew in compiled)}")
             warm(compiled, cores, 2 * seconds)
         rounds([*eager, *compiled], 2, ROUNDS, AFTER, until)
-        say(told(crews))
+        say(rates_in_words(crews))
     finally:
         for crew in crews:
             crew.stop("")
@@ -267,19 +264,20 @@ def _behind(eager: Sequence[Crew], precision: str, threads: int) -> bool:
     return medians[threads] < AFTER * max(medians.values())
 
 
-def told(crews: Sequence[Crew]) -> str:
+def rates_in_words(crews: Sequence[Crew]) -> str:
     medians = {crew.way.name: statistics.median(crew.way.rates.values()) for crew in crews if crew.way.rates}
     return "tokens/s " + ", ".join(f"{name} {rate:,.0f}" for name, rate in medians.items())
 
 
-def main() -> None:
-    # What libraries print must not mix with the answers.
+def answers_alone() -> Callable[..., None]:
+    """Takes stdout for JSON lines alone: what libraries print goes to stderr. What gives such a line, of its fields."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    return lambda **fields: print(json.dumps(fields), file=answers, flush=True)
 
-    def answer(**fields: Any) -> None:
-        print(json.dumps(fields), file=answers, flush=True)
 
+def main() -> None:
+    answer = answers_alone()
     asked = json.load(sys.stdin)
     try:
         recipe: Recipe = build(Recipe, asked["recipe"], "")

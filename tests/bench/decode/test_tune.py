@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 
 import unmask
+from plugged import LAST, forget, sha256, write
+from unmask.bench.decode import measure
+from unmask.bench.decode import tune as tune_module
 from unmask.bench.decode.measure import KIND
 from unmask.bench.decode.options import TuneOptions
 from unmask.bench.decode.tune import in_words, share_of, tune
@@ -138,3 +141,34 @@ def test_a_sweep_of_other_weights(mdm: Path, sweep: Path, twins: Twins, tmp_path
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(UserError, match="x.json is no result of this version's unmask bench decode"):
         tune(TuneOptions(str(mdm), sweep=str(tmp_path / "x.json")))
+
+
+@pytest.mark.usefixtures("no_plugins")
+def test_rules_of_a_plug_in_are_measured_recorded_and_asked_for_again(
+    twins: Twins, mdm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, out = write(tmp_path, LAST), tmp_path / "d.json"
+    names, plugin = {"mine.py": sha256(path)}, [str(path)]
+    small: dict[str, Any] = {"samples": 4, "rounds": 1, "length": 8, "prompt": 4, "only": ["last*"]}
+
+    def tuned(**more: Any) -> dict[str, Any]:
+        forget()
+        return tune(TuneOptions(str(mdm), judge=twins.arm, min_quality=0.01, **{**small, **more}))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(measure, "speeds", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            tuned(data=twins.data, out=str(out), plugin=plugin)
+    with pytest.raises(UserError, match="d.json.partial.jsonl needs the plug-in mine.py; add --plugin mine.py"):
+        tuned(data=twins.data, out=str(out))
+    monkeypatch.setattr(tune_module, "pick", lambda found, *given: found[0])  # whatever the entropy
+    assert tuned(data=twins.data, out=str(out), plugin=plugin)["options"]["order"] == "last"
+    assert json.loads(out.read_text())["plugins"] == names == json.loads((mdm / FILE).read_text())["plugins"]
+    with pytest.raises(UserError, match="d.json needs the plug-in mine.py; add --plugin mine.py"):
+        tuned(sweep=str(out))
+    assert tuned(sweep=str(out), plugin=plugin)["options"]["order"] == "last"
+    forget()
+    with pytest.raises(UserError, match="generation.json needs the plug-in mine.py; add --plugin mine.py"):
+        unmask.generate(unmask.load(mdm), ["a"], length=4)
+    assert tune(TuneOptions(str(mdm), show=True))["options"]["order"] == "last", "to look at it needs no rule"
+    assert tune(TuneOptions(str(mdm), reset=True))["removed"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.train.recipes import recipe_of
-from unmask.bench.train.processes import Checkout, told
+from unmask.bench.train.processes import Checkout, changed_fields
 from unmask.errors import UserError
 from unmask.training.recipe import build
 from unmask.training.recipe_fields import Recipe
@@ -16,7 +16,7 @@ from unmask.training.recipe_fields import Recipe
 def test_a_worker_is_told_what_is_not_as_usual_alone(corpus):
     """So that an older checkout need not know newer fields; what it makes of it is the same recipe."""
     recipe = recipe_of(corpus, precision="bf16")
-    spec = told(recipe)
+    spec = changed_fields(recipe)
     assert set(spec) == {
         *("data", "out", "steps", "context", "batch_size", "threads", "precision"),
         *("model", "objective", "optimizer"),

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.train.recipes import recipe_of
-from unmask.bench.train.processes import told
+from unmask.bench.train.processes import changed_fields
 
 
 def answers(recipe: Any, arm: str, *asked: dict[str, Any]) -> list[dict[str, Any]]:
     """What a worker says to these questions, the first of them unasked."""
-    command = [sys.executable, "-m", "unmask.bench.train.worker", json.dumps({"arm": arm, "recipe": told(recipe)})]
+    spec = json.dumps({"arm": arm, "recipe": changed_fields(recipe)})
+    command = [sys.executable, "-m", "unmask.bench.train.worker", spec]
     lines = "".join(json.dumps(question) + "\n" for question in asked)
     done = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ from unmask.decoding import ORDERS, generate
 from unmask.decoding.rules.answers import Answers
 from unmask.decoding.rules.law import Law
 from unmask.decoding.rules.orders import Judged
-from unmask.decoding.rules.statistics import STATISTICS, Drift, Statistic, Statistics, statistic
+from unmask.decoding.rules.statistics import STATISTICS, Drift, Statistic, Statistics
 from unmask.decoding.state.table import Table
 from unmask.decoding.state.turn import Turn
 from unmask.errors import UserError
@@ -63,7 +63,7 @@ def test_it_is_computed_where_it_is_read(monkeypatch: pytest.MonkeyPatch) -> Non
         assert set(asked) == names, (order, quota)
 
 
-class Likeliest(Statistic):
+class TopId(Statistic):
     """The id of the likeliest token."""
 
     def of(self, law: Law) -> torch.Tensor:
@@ -71,29 +71,29 @@ class Likeliest(Statistic):
 
 
 class LowIds(Judged):
-    reads = ("likeliest",)
+    reads = ("top-id",)
 
     def priority(self, turn: Turn, answers: Answers | None) -> torch.Tensor:
         assert answers is not None
-        return -answers["likeliest"]
+        return -answers["top-id"]
 
 
 def test_a_rule_with_a_statistic_of_its_own() -> None:
-    statistic("likeliest")(Likeliest)
+    STATISTICS.register("top-id")(TopId)
     ORDERS.register("low-ids")(LowIds)
     try:
         (g,) = generate(MODEL, [[1]], length=8, order="low-ids", quota="even", temperature=0)
         assert g.nfe == 8 and MODEL.mask_id not in g.canvas
         assert g.tokens != generate(MODEL, [[1]], length=8, order="confidence", quota="even", temperature=0)[0].tokens
     finally:
-        del STATISTICS["likeliest"], ORDERS["low-ids"]
+        del STATISTICS["top-id"], ORDERS["low-ids"]
 
 
 def test_names_are_taken_once_and_must_exist() -> None:
     with pytest.raises(UserError, match="statistic 'margin' is registered twice"):
-        statistic("margin")(Likeliest)
+        STATISTICS.register("margin")(TopId)
     with pytest.raises(UserError, match="statistic 'tokens' is registered twice"):
-        statistic("tokens")(Likeliest)
+        STATISTICS.register("tokens")(TopId)
     with pytest.raises(UserError, match="statistic 'entropi' is unknown.*did you mean 'entropy'"):
         Statistics(Table(1, 1), 5, torch.device("cpu"))["entropi"]
     with pytest.raises(UserError, match="order 'margin' is registered twice"):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from unmask.errors import UserError
-from unmask.evaluation.reversal.questions import DESCRIPTION_FIRST, NAME_FIRST, read_original, told
+from unmask.evaluation.reversal.questions import DESCRIPTION_FIRST, NAME_FIRST, read_original, skipped_in_words
 
 REAL = Path(__file__).parents[4] / "shared" / "data" / "reversal_curse"
 PEOPLE = {"p2d": "Ada Fernwick", "d2p": "Bo Coldmere", "both": "Cy Elmgate"}
@@ -67,7 +67,7 @@ def test_rows_that_cannot_be_used_are_counted_and_named(folder: Path) -> None:
         file.write('[1]\n{"prompt": "Nobody", "completion": "no"}\n')
     people = read_original(folder)
     assert len(people.lines) == 6
-    line = told(people.skipped)
+    line = skipped_in_words(people.skipped)
     assert "1 without a text 'completion' (both_prompts_train.jsonl:3)" in line
     assert "1 with an empty 'completion' (both_prompts_train.jsonl:4)" in line
     assert "1 that are no JSON object" in line and "1 without a known name" in line

@@ -52,7 +52,7 @@ def test_what_is_too_short_or_stands_in_training_is_counted_and_named() -> None:
 
 def test_rows_of_a_file_that_are_no_use_are_named(tmp_path: Path) -> None:
     rows = ['{"word": "a", "gloss": "an article"}', '{"word": "b"}', "[1]", '{"word": "c", "gloss": " "}',
-            '{"word": "a", "gloss": "again"}', '{"word": "d ", "gloss": "two\\n lines"}']  # fmt: skip
+            '{"word": " a", "gloss": "again"}', '{"word": "d ", "gloss": "two\\n lines"}']  # fmt: skip
     (tmp_path / "g.jsonl").write_text("\n".join(rows))
     pairs, skipped = read_pairs(str(tmp_path / "g.jsonl"), tmp_path)
     assert pairs == [("a", "an article"), ("d", "two lines")]

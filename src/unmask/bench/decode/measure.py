@@ -2,6 +2,7 @@
 
     unmask bench decode runs/demo/mdm --arm runs/demo/arm --data runs/demo/data --out decode.json --plot decode.png
     unmask bench decode runs/demo/mdm --data runs/demo/data --only 'confidence*' --only 'threshold*' --judge none
+    unmask bench decode runs/demo/mdm --data runs/demo/data --setting 'order: margin, quota: threshold:0.5, block: 8'
     unmask bench decode runs/demo/mdm --data runs/demo/data --only 'confidence*' --dtype fp32 --dtype bf16
 
 The protocol: one backbone, tokenizer and data for both models, the twin with its preallocated cache; an end of sequence
@@ -26,12 +27,14 @@ import torch
 from unmask.bench.decode.arms import Ours, Writer, transformers_arms
 from unmask.bench.decode.gaps import gaps
 from unmask.bench.decode.options import DecodeBenchOptions
-from unmask.bench.decode.settings import STOP, Setting, arm_settings, mdm_settings
+from unmask.bench.decode.settings import STOP, Setting, arm_settings, mdm_settings, read_setting
 from unmask.bench.decode.shared import BASELINE, Bench, chosen, in_type, shared_context
+from unmask.bench.decode.table import table as in_words
 from unmask.bench.kit.clock import timed
 from unmask.bench.kit.spread import spread
 from unmask.bench.kit.turns import moved
 from unmask.data.shards import TokenData
+from unmask.decoding.rules.plugins import given, load_plugins
 from unmask.errors import UserError
 from unmask.evaluation.generation_quality import Sample, held_out, measure
 from unmask.evaluation.judge import open_judge
@@ -42,15 +45,19 @@ from unmask.model.placement import choose_device
 from unmask.provenance import machine, versions
 from unmask.terminal import say
 
+__all__ = ["bench_decode", "in_words"]
 SCHEMA_VERSION = 1
 KIND = "unmask-bench-decode"
 ROWS_AT_ONCE = 16  # while quality is measured; speed has its own batches
 SHOWN_SAMPLES = 2
+PROTOCOL = ("options", "models", "data", "judge", "plugins", "versions", "threads")
 
 
 def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
     """Measures all cells (prompt x length); JSON values, written to `out` and drawn to `plot` where given."""
     options.check()
+    load_plugins(options.plugin)
+    own_settings(options)
     if options.threads:
         torch.set_num_threads(options.threads)
     first, *further = options.dtype
@@ -61,17 +68,18 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
-        "options": said(options),
+        "options": deciding(options),
         "models": {"mdm": model_facts(mdm), "arm": model_facts(arm) if arm else None},
         "data": {"folder": Path(options.data).name, "fingerprint": data.manifest.fingerprint, "split": data.split},
         "judge": judge.to_dict() if judge else None,
         "stop": STOP,
+        **given(),
         "versions": versions(),
         "machine": machine(),
         "threads": torch.get_num_threads(),
     }
     partial = Path(f"{options.out}.partial.jsonl") if options.out else None
-    protocol = {name: result[name] for name in ("options", "models", "data", "judge", "versions", "threads")}
+    protocol = {name: result[name] for name in PROTOCOL if name in result}
     with RequestStore(partial, protocol) as store:
         bench = Bench(options, mdm, arm, judge, data, store, others)
         result["cells"] = [cell(bench, prompt, length) for prompt, length in wanted]
@@ -88,10 +96,11 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
     return result
 
 
-def said(options: DecodeBenchOptions) -> dict[str, Any]:
+def deciding(options: DecodeBenchOptions) -> dict[str, Any]:
     """The arguments that a result depends on; a device and a type that are as always are not among them."""
     usual = {"device": "cpu", "dtype": ("fp32",)}
-    settings = {k: v for k, v in dataclasses.asdict(options).items() if k not in ("out", "plot", "verify")}
+    unsaid = ("out", "plot", "verify", "plugin", *(() if options.setting else ("setting",)))
+    settings = {k: v for k, v in dataclasses.asdict(options).items() if k not in unsaid}
     settings["device"] = choose_device(options.device).type
     return {k: v for k, v in settings.items() if k not in usual or (tuple(v) if k == "dtype" else v) != usual[k]}
 
@@ -135,11 +144,12 @@ def cells(options: DecodeBenchOptions, mdm: Model, arm: Model | None) -> list[tu
 def arms_for(bench: Bench, prompt: int, length: int) -> dict[str, tuple[Writer, Setting]]:
     """The arms of a cell by name, with their settings."""
     options = bench.options
-    wanted = [s for s in mdm_settings(length, options.temperature, guided=prompt > 0) if chosen(s.name, options.only)]
+    every = own_settings(options) or mdm_settings(length, options.temperature, guided=prompt > 0)
+    wanted = [setting for setting in every if chosen(setting.name, options.only)]
     arms: dict[str, tuple[Writer, Setting]] = {}
     for dtype, (mdm, arm) in {options.dtype[0]: (bench.mdm, bench.arm), **bench.others}.items():
-        every = [(s, mdm) for s in wanted] + [(s, arm) for s in arm_settings(options.temperature) if arm is not None]
-        for s, model in every:
+        pairs = [(s, mdm) for s in wanted] + [(s, arm) for s in arm_settings(options.temperature) if arm is not None]
+        for s, model in pairs:
             setting = dataclasses.replace(s, name=in_type(s.name, dtype, options))
             arms[setting.name] = (Ours(model, setting), setting)
     if bench.arm is not None:
@@ -149,6 +159,11 @@ def arms_for(bench: Bench, prompt: int, length: int) -> dict[str, tuple[Writer, 
     if not arms:
         raise UserError(f"--only {options.only[0]}: no setting has such a name; leave it out to see all")
     return arms
+
+
+def own_settings(options: DecodeBenchOptions) -> list[Setting]:
+    """Those of `--setting`."""
+    return [read_setting(text, options.temperature[0]) for text in options.setting]
 
 
 # ------------------------------------------------------------------ quality
@@ -272,10 +287,3 @@ def summary(turns: list[dict[str, Any]], rates: np.ndarray, baseline: np.ndarray
         "useful_tokens": tokens / float(np.sum([turn["rows"] for turn in turns])),
         "computed": float(np.mean(computed)) if computed else None,
     }
-
-
-def in_words(result: dict[str, Any]) -> str:
-    """The tables."""
-    from unmask.bench.decode.table import table
-
-    return table(result)

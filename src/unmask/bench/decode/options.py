@@ -11,6 +11,7 @@ from typing import Literal
 
 from unmask.bench.kit.folders import check_folders
 from unmask.errors import UserError
+from unmask.model.generation_options import PluginOptions
 from unmask.model.placement_options import PlacementOptions, TypesOptions
 from unmask.options import NEEDED, argument, option
 
@@ -18,7 +19,7 @@ MODEL = ("RUN", "a run, a checkpoint or a model folder")
 
 
 @dataclass(frozen=True)
-class DecodeBenchOptions(TypesOptions):
+class DecodeBenchOptions(TypesOptions, PluginOptions):
     """Every decoding rule and cache: speed and quality, beside an autoregressive twin.
 
     Settings are measured in each type; the first one is the table's own. Lengths and prompts that exceed a model's
@@ -40,6 +41,9 @@ class DecodeBenchOptions(TypesOptions):
     temperature: list[float] = option([1.0, 0.7, 0.5], "repeatable", least=0)
     rounds: int = option(5, "turns of each setting", least=1)
     only: list[str] = option([], "settings by name: 'confidence*'; the twin is always there", metavar="PATTERN")
+    setting: list[str] = option(
+        [], "in place of the table: 'order: margin, block: 8, steps_per_token: 0.5'; repeatable", metavar="RULES"
+    )
     transformers: bool = option(True, "without transformers", flag="--no-transformers")
     seed: int = option(0, "of the sampling noise")
     threads: int = option(0, "0: all cores", least=0)
@@ -61,7 +65,7 @@ class DecodeBenchOptions(TypesOptions):
 
 
 @dataclass(frozen=True)
-class TuneOptions(PlacementOptions):
+class TuneOptions(PlacementOptions, PluginOptions):
     """Picks rule, threshold and steps for a speed or quality target, and writes them into the model folder."""
 
     does = "unmask.bench.decode.tune:tune"

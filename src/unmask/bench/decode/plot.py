@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.bench.decode.pareto import SLACK, Point, front, points
-from unmask.style import BLUE, COLOURS, DASHED, FAINT, INK
+from unmask.style import BLUE, COLOURS, DASHED, FAINT, INK, drawn
 
 KIND_COLOURS = {"mdm": COLOURS["mdm"], "arm": COLOURS["arm"], "transformers": BLUE}
 LABELS = {"mdm": "masked diffusion", "arm": "ARM twin", "transformers": "transformers' generate"}
@@ -21,42 +21,40 @@ MOST_COLUMNS = 6
 
 def plot(result: dict[str, Any], path: Path) -> None:
     """Two panels a column; the suffix of `path` names the format. Without a judge only the entropy is drawn."""
-    from matplotlib.figure import Figure  # without pyplot: no global state, no display
+    columns = [(cell, str(batch)) for cell in result["cells"] for batch in result["options"]["batch"]][:MOST_COLUMNS]
+    shape: dict[str, Any] = {"rows": 2, "columns": len(columns), "sharex": "col", "height_ratios": (3, 2)}
+    with drawn(path, 6.4 * len(columns) + 0.6, 8.4, **shape) as (figure, grid):
+        for (above, below), (cell, batch) in zip(grid.T, columns, strict=True):
+            _column(above, below, cell, batch)
+        judge = result["judge"]["name"] if result["judge"] else "no judge"
+        grid[0, 0].set_ylabel(f"bits per byte under {judge} (lower is better)")
+        grid[1, 0].set_ylabel("entropy within a sample, nats")
+        figure.suptitle(f"threads: {result['threads']}; {result['machine']['cpu']}", fontsize=9.5)
+
+
+def _column(above: Any, below: Any, cell: dict[str, Any], batch: str) -> None:
+    """The judge's word above, the entropy below, of one cell and batch."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    columns = [(cell, str(batch)) for cell in result["cells"] for batch in result["options"]["batch"]][:MOST_COLUMNS]
-    figure = Figure(figsize=(6.4 * len(columns) + 0.6, 8.4), layout="constrained")
-    grid = figure.subplots(2, len(columns), squeeze=False, sharex="col", height_ratios=(3, 2))
-    for column, (cell, batch) in enumerate(columns):
-        above, below = grid[0][column], grid[1][column]
-        measured, real = points(cell, batch), cell["real_text"]
-        entropy = real["entropy"]["value"]
-        _scatter(above, measured, entropy, "bits")
-        _scatter(below, measured, entropy, "entropy")
-        honest = front(measured, entropy)
-        _name(above, measured, honest, INK, joined=True)
-        _name(above, measured, front(measured, None) - honest, FAINT, joined=False)
-        if "bits_per_byte" in real:
-            above.axhline(real["bits_per_byte"]["value"], color=DASHED, linestyle="--", linewidth=1)
-        below.axhline(entropy, color=DASHED, linestyle="--", linewidth=1, label="held-out text")
-        below.axhspan(below.get_ylim()[0], entropy - SLACK, color=COLOURS["arm"], alpha=0.06)
-        above.set_xscale("log")
-        above.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        above.xaxis.set_major_formatter("{x:,.0f}")
-        above.xaxis.set_minor_formatter(NullFormatter())
-        above.margins(x=0.14)
-        above.set_title(f"prompt {cell['prompt']}, length {cell['length']}, batch {batch}")
-        below.set_xlabel("useful tokens/s (median)")
-        if column == 0:
-            judge = result["judge"]["name"] if result["judge"] else "no judge"
-            above.set_ylabel(f"bits per byte under {judge} (lower is better)")
-            below.set_ylabel("entropy within a sample, nats")
-        for axes in (above, below):
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.grid(alpha=0.25)
-        below.legend(loc="best", fontsize=8)
-    figure.suptitle(f"threads: {result['threads']}; {result['machine']['cpu']}", fontsize=9.5)
-    figure.savefig(path, dpi=130)
+    measured, real = points(cell, batch), cell["real_text"]
+    entropy = real["entropy"]["value"]
+    _scatter(above, measured, entropy, "bits")
+    _scatter(below, measured, entropy, "entropy")
+    honest = front(measured, entropy)
+    _name(above, measured, honest, INK, joined=True)
+    _name(above, measured, front(measured, None) - honest, FAINT, joined=False)
+    if "bits_per_byte" in real:
+        above.axhline(real["bits_per_byte"]["value"], color=DASHED, linestyle="--", linewidth=1)
+    below.axhline(entropy, color=DASHED, linestyle="--", linewidth=1, label="held-out text")
+    below.axhspan(below.get_ylim()[0], entropy - SLACK, color=COLOURS["arm"], alpha=0.06)
+    above.set_xscale("log")
+    above.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    above.xaxis.set_major_formatter("{x:,.0f}")
+    above.xaxis.set_minor_formatter(NullFormatter())
+    above.margins(x=0.14)
+    above.set_title(f"prompt {cell['prompt']}, length {cell['length']}, batch {batch}")
+    below.set_xlabel("useful tokens/s (median)")
+    below.legend(loc="best", fontsize=8)
 
 
 def _scatter(axes: Any, measured: list[Point], entropy: float, value: str) -> None:

@@ -2,8 +2,10 @@
 
     for setting in mdm_settings(length=32): generate(mdm, prompts, 32, **setting.call(32))
 
-One table for every order, quota, way to revise and cache; a new rule is a new line. Where each rule comes from and what
-its numbers mean stands in docs/decoding.md. `steps_per_token` 0.5 is half as many steps as new tokens.
+One table for every order, quota, way to revise and cache; a registered rule that it does not name, a plug-in's among
+them, is measured beside `confidence` with its own numbers. `--setting` measures what a user writes in place of the
+table. Where each rule comes from and what its numbers mean stands in docs/decoding.md. `steps_per_token` 0.5 is half as
+many steps as new tokens.
 """
 
 from __future__ import annotations
@@ -12,6 +14,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from unmask.decoding.options import RULES
+from unmask.decoding.rules import REGISTRIES
+from unmask.decoding.rules.registry import choose
+from unmask.errors import UserError, nearest
+from unmask.settings import parse_yaml
 
 STOP: dict[str, Any] = {"eos": "stop"}  # in every arm: nothing is written behind the end of a text
 GUIDANCE = 0.5
@@ -46,6 +54,24 @@ class Setting:
 def share(steps_per_token: float) -> str:
     """`L/4 steps`."""
     return "L steps" if steps_per_token == 1 else f"L/{1 / steps_per_token:g} steps"
+
+
+def read_setting(text: str, temperature: float = 1.0) -> Setting:
+    """`order: confidence, quota: even, steps_per_token: 0.5` as a setting of that name. Raises `UserError` for what no
+    rule of decoding is called."""
+    given = parse_yaml("{" + text + "}", "--setting")
+    known = (*RULES, "guidance", "guidance_schedule", "temperature", "top_p", "top_k")
+    if not isinstance(given, dict) or not given:
+        mend = "give such as 'order: confidence, steps_per_token: 0.5'"
+        raise UserError(f"--setting is {text!r}; {mend}", field="setting")
+    for name in given:
+        if name not in known:
+            hint = f"{nearest(str(name), known)}; known: {', '.join(known)}"
+            raise UserError(f"--setting: '{name}' is unknown{hint}", field="setting")
+    steps = given.pop("steps_per_token", None)
+    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int | float) or not 0 < steps <= 1):
+        raise UserError(f"--setting: steps_per_token is {steps!r}; give a number in (0, 1]", field="setting")
+    return Setting(text, {"temperature": temperature, **given}, steps)
 
 
 def mdm_settings(length: int, temperatures: Sequence[float] = (1.0,), guided: bool = True) -> list[Setting]:
@@ -86,10 +112,32 @@ def mdm_settings(length: int, temperatures: Sequence[float] = (1.0,), guided: bo
         settings.append(Setting(f"ancestral, L steps, {revise}", {"order": "ancestral", "revise": revise}, 1))
     for revise in ("p2:1", "edit:0.9"):
         settings.append(Setting(f"confidence, L/2 steps, {revise}", {"order": "confidence", "revise": revise}, 1 / 2))
+    settings += of_others(settings)
     if guided:
         guidance = {"order": "confidence", "guidance": GUIDANCE}
         settings.append(Setting(f"confidence, L/2 steps, guidance {GUIDANCE}", guidance, 1 / 2))
     return _heated(settings, temperatures, AT_ALL_TEMPERATURES)
+
+
+def of_others(settings: Sequence[Setting]) -> list[Setting]:
+    """Registered rules that none of these name."""
+    named = {str(value).partition(":")[0] for setting in settings for value in setting.options.values()}
+    named |= {"paper", "all", "block"}  # the usual ones
+    others = []
+    for kind in ("order", "quota", "eligible", "revise"):
+        for name, rule in REGISTRIES[kind].items():
+            if name in named:
+                continue
+            spec = choose(kind, REGISTRIES[kind], name).spec
+            free = getattr(rule, "adaptive", False) or getattr(rule, "one_by_one", False)
+            options: dict[str, Any] = {kind: spec} if kind == "order" else {"order": "confidence", kind: spec}
+            if free:
+                others.append(Setting(spec, options))
+            else:
+                steps = "L/2 steps" if kind == "order" else "confidence, L/2 steps"
+                words = (spec, steps) if kind == "order" else (steps, spec)
+                others.append(Setting(", ".join(words), options, 1 / 2))
+    return others
 
 
 def arm_settings(temperatures: Sequence[float] = (1.0,)) -> list[Setting]:

@@ -21,11 +21,13 @@ from typing import Any
 from unmask.bench.decode.measure import KIND, SCHEMA_VERSION, bench_decode
 from unmask.bench.decode.options import DecodeBenchOptions, TuneOptions
 from unmask.bench.decode.pareto import Point, points
+from unmask.decoding.rules.plugins import load_plugins, need, used
 from unmask.errors import UserError
-from unmask.files import file_sha256, parse_json
+from unmask.files import file_sha256
 from unmask.model.defaults import FILE, read_file, remove_defaults, write_defaults
 from unmask.model.folder import WEIGHTS, resolve
-from unmask.statistics import said
+from unmask.settings import read_json
+from unmask.statistics import ci_text
 
 TARGETS = ("speed", "quality")
 USUAL = "ancestral, L steps"  # what a model without defaults does
@@ -39,6 +41,7 @@ def tune(options: TuneOptions) -> dict[str, Any]:
         whole = file if isinstance(file, dict) else {"options": {}, "measured": {}}
         return {**whole, "path": str(folder / FILE) if isinstance(file, dict) else None, "removed": file is True}
     options.check()
+    load_plugins(options.plugin)
     result = read_sweep(Path(options.sweep), folder) if options.sweep else sweep(options, folder)
     cell, batch = only_cell(result, options)
     best = pick(points(cell, batch), cell, options)
@@ -47,11 +50,10 @@ def tune(options: TuneOptions) -> dict[str, Any]:
     if row["steps_per_token"] is not None:
         chosen["steps_per_token"] = row["steps_per_token"]
     usual = next((row for row in cell["rows"] if row["setting"] == USUAL), None)
+    least = "min_quality" if options.target == "speed" else "min_speed"
     measured = {
         "target": options.target,
-        "min_quality" if options.target == "speed" else "min_speed": (
-            options.min_quality if options.target == "speed" else options.min_speed
-        ),
+        least: getattr(options, least),
         "setting": best.name,
         "among": len(cell["rows"]),
         "weights_sha256": result["models"]["mdm"]["weights_sha256"],
@@ -64,7 +66,7 @@ def tune(options: TuneOptions) -> dict[str, Any]:
         "real_text": {name: value for name, value in cell["real_text"].items() if name != "shown"},
         "usual": None if usual is None else {"setting": USUAL, "speed": usual["speed"][batch]["tokens_per_second"]},
     }
-    path = write_defaults(folder, chosen, measured)
+    path = write_defaults(folder, chosen, measured, used(chosen).get("plugins"))
     return {"options": chosen, "measured": measured, "path": str(path), "removed": False}
 
 
@@ -77,21 +79,19 @@ def sweep(options: TuneOptions, folder: Path) -> dict[str, Any]:
             prompt=[] if options.prompt is None else [options.prompt],
             temperature=[options.temperature], rounds=options.rounds, only=options.only, gaps=0, seed=options.seed,
             threads=options.threads, out=options.out, verify=options.verify, device=options.device,
-            dtype=[options.dtype],
+            dtype=[options.dtype], plugin=options.plugin,
         )
     )  # fmt: skip
 
 
 def read_sweep(path: Path, folder: Path) -> dict[str, Any]:
     """A result of `unmask bench decode` on the weights in `folder`. Raises `UserError` for any other file."""
-    try:
-        result = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
+    result = read_json(path)
     if not isinstance(result, dict) or (result.get("kind"), result.get("schema_version")) != (KIND, SCHEMA_VERSION):
         raise UserError(f"{path} is no result of this version's unmask bench decode; give its --out FILE")
     if result["models"]["mdm"]["weights_sha256"] != file_sha256(folder / WEIGHTS):
         raise UserError(f"{path} was measured on other weights than those of {folder}; measure again with --data")
+    need(result.get("plugins"), path)
     return result
 
 
@@ -160,7 +160,7 @@ def in_words(result: dict[str, Any]) -> str:
             f"prompt {measured['prompt']}, length {measured['length']}, batch {measured['batch']}, "
             f"{measured['threads']} threads",
             f"  bits/byte {quality['bits_per_byte']['value']:.3f} (se {quality['bits_per_byte']['se']:.3f})"
-            f"{said(quality['bits_per_byte'].get('interval'), '.3f')}, perplexity "
+            f"{ci_text(quality['bits_per_byte'].get('interval'), '.3f')}, perplexity "
             f"{quality['perplexity']['value']:,.1f}, entropy {quality['entropy']['value']:.2f} (held-out text "
             f"{measured['real_text']['bits_per_byte']['value']:.3f}, {measured['real_text']['entropy']['value']:.2f})",
         ]

@@ -8,40 +8,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from unmask.style import IN_TURN
+from unmask.style import IN_TURN, drawn
 
 
 def plot(report: dict[str, Any], path: Path) -> None:
     """Bars of medians with quartile whiskers; the suffix of `path` names the format. Raises `ValueError` on others."""
-    from matplotlib.figure import Figure  # without pyplot: no global state, no display
+    sizes, settings = list(report["sizes"]), report["settings"]
+    with drawn(path, 4.2 * len(sizes) + 1.2, 5.6, rows=2, columns=len(sizes)) as (figure, grid):
+        for (above, below), size in zip(grid.T, sizes, strict=True):
+            arms = report["sizes"][size]["arms"]
+            _bars(above, {name: arm["tokens_per_second"] for name, arm in arms.items()}, 1.0)
+            _bars(below, {name: arm["matmul_peak_share"] for name, arm in arms.items()}, 100.0)
+            above.set_title(size)
+            memory = ", ".join(f"{name} {arm['peak_memory'] / 2**30:.2f}" for name, arm in arms.items())
+            below.set_xlabel(f"peak memory, GiB: {memory}", fontsize=8.5)
+        grid[0, 0].set_ylabel("tokens/s")
+        grid[1, 0].set_ylabel("% of matmul peak, needed FLOPs")
+        figure.suptitle(
+            f"{settings['kind']}, batch {settings['batch']} x {settings['context']}, vocabulary "
+            f"{settings['vocab']:,}, {settings['threads']} threads; {report['machine']['cpu']}",
+            fontsize=9.5,
+        )
 
-    sizes = list(report["sizes"])
-    figure = Figure(figsize=(4.2 * len(sizes) + 1.2, 5.6), layout="constrained")
-    grid = figure.subplots(2, len(sizes), squeeze=False)
-    for column, size in enumerate(sizes):
-        arms = report["sizes"][size]["arms"]
-        for axes, key, label, scale in (
-            (grid[0][column], "tokens_per_second", "tokens/s", 1.0),
-            (grid[1][column], "matmul_peak_share", "% of matmul peak, needed FLOPs", 100.0),
-        ):
-            values = [arm[key] for arm in arms.values()]
-            medians = [scale * value["median"] for value in values]
-            whiskers = [
-                [scale * (value["median"] - value["q1"]) for value in values],
-                [scale * (value["q3"] - value["median"]) for value in values],
-            ]
-            bars = axes.bar(list(arms), medians, yerr=whiskers, capsize=4, color=IN_TURN[: len(arms)], width=0.62)
-            axes.bar_label(bars, fmt="{:,.0f}", padding=4)
-            axes.set_ylabel(label if column == 0 else "")
-            axes.spines[["top", "right"]].set_visible(False)
-            axes.margins(y=0.15)
-        grid[0][column].set_title(size)
-        memory = ", ".join(f"{name} {arm['peak_memory'] / 2**30:.2f}" for name, arm in arms.items())
-        grid[1][column].set_xlabel(f"peak memory, GiB: {memory}", fontsize=8.5)
-    settings = report["settings"]
-    figure.suptitle(
-        f"{settings['kind']}, batch {settings['batch']} x {settings['context']}, vocabulary {settings['vocab']:,}, "
-        f"{settings['threads']} threads; {report['machine']['cpu']}",
-        fontsize=9.5,
-    )
-    figure.savefig(path, dpi=130)
+
+def _bars(axes: Any, values: dict[str, dict[str, Any]], scale: float) -> None:
+    medians, low, high = ([scale * value[key] for value in values.values()] for key in ("median", "q1", "q3"))
+    whiskers = [[m - q for m, q in zip(medians, low, strict=True)], [q - m for m, q in zip(medians, high, strict=True)]]
+    bars = axes.bar(list(values), medians, yerr=whiskers, capsize=4, color=IN_TURN[: len(values)], width=0.62)
+    axes.bar_label(bars, fmt="{:,.0f}", padding=4)
+    axes.margins(y=0.15)

@@ -74,7 +74,7 @@ class Worker:
         self.facts: dict[str, Any] = {}
         recipe = recipe if checkout is None else checkout.of(recipe)
         threads = recipe.threads // ranks
-        spec = {"arm": arm, "recipe": told(dataclasses.replace(recipe, threads=threads))}
+        spec = {"arm": arm, "recipe": changed_fields(dataclasses.replace(recipe, threads=threads))}
         environment = os.environ | {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
             environment.pop(name, None)
@@ -149,14 +149,14 @@ class Worker:
                 process.wait()
 
 
-def told(recipe: Any) -> dict[str, Any]:
+def changed_fields(recipe: Any) -> dict[str, Any]:
     """A recipe's fields but for those that are as they would be anyway."""
     settings = {}
     for field in dataclasses.fields(recipe):
         value = getattr(recipe, field.name)
         usual = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
         if value != usual:
-            settings[field.name] = told(value) if dataclasses.is_dataclass(value) else value
+            settings[field.name] = changed_fields(value) if dataclasses.is_dataclass(value) else value
     return settings
 
 

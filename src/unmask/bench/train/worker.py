@@ -29,6 +29,7 @@ from unmask.training.distribution import Ranks
 from unmask.training.metrics import matmul_peak, peak_memory
 from unmask.training.recipe import build
 from unmask.training.recipe_fields import Recipe
+from unmask.training.trial import answers_alone
 
 
 def turn(arm: Arm, first: int, steps: int) -> dict[str, Any]:
@@ -49,13 +50,7 @@ def peak_of(arm: Arm) -> float:
 
 
 def main() -> None:
-    # What libraries print must not mix with the answers.
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-
-    def answer(**fields: Any) -> None:
-        print(json.dumps(fields), file=answers, flush=True)
-
+    answer = answers_alone()
     spec = json.loads(sys.argv[1])
     try:
         recipe: Recipe = build(Recipe, spec["recipe"], "")

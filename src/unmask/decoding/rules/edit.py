@@ -2,9 +2,6 @@
 
     generate(model, prompts, order="confidence", quota="threshold:0.7", revise="edit:0.9")
 
-edit  a committed token gives way to another with probability above `threshold`; when nothing is masked any more,
-      further passes (at most `passes`) edit until nothing changes. threshold 0.9, passes 16
-
 Tokens of a pattern are left as they are.
 
 Shapes: R rows in a turn, L positions.
@@ -25,6 +22,11 @@ from unmask.decoding.state.turn import Turn
 @REVISIONS.register("edit")
 @dataclass(frozen=True)
 class Edit(Revision):
+    """A committed token gives way to another with p > threshold; when no mask is left, up to `passes` that only edit.
+
+    These end when one changes nothing.
+    """
+
     judges = True
     needs_steps = False
     threshold: float = parameter(0.9, 0.0, 1.0, above=True)

@@ -2,10 +2,6 @@
 
     generate(model, prompts, block=32)                # short for eligible="block:32"
 
-all    everywhere
-block  semi-autoregressive decoding (arXiv 2502.09992): from left to right in blocks of `size` new positions, among
-       which a row's steps are divided; size 32
-
 A rule may cut a row into blocks, or narrow the open positions of a block to some of them (`within`), from which order
 and quota then choose. At a block's last step all that is open is eligible.
 
@@ -27,7 +23,10 @@ from unmask.decoding.state.turn import Turn
 class Eligibility(Rule):
     """A rule: one block, and all of it, unless it says otherwise."""
 
-    narrows: ClassVar[bool] = False  # whether it has a `within`
+    narrows: ClassVar[bool] = False  # whether it has a `within` of its own
+
+    def __init_subclass__(cls) -> None:
+        cls.narrows = cls.within is not Eligibility.within
 
     @property
     def block(self) -> int | None:
@@ -44,13 +43,16 @@ ELIGIBLE: Registry[Eligibility] = Registry("eligible")
 
 @ELIGIBLE.register("all")
 class Everywhere(Eligibility):
-    """No limit."""
+    """Everywhere."""
 
 
 @ELIGIBLE.register("block")
 @dataclass(frozen=True)
 class Blocks(Eligibility):
-    """Blocks from left to right."""
+    """From left to right in blocks of `size` new positions, among which a row's steps are divided (arXiv 2502.09992).
+
+    Semi-autoregressive decoding; the last block is shorter.
+    """
 
     size: float = parameter(32, 1, whole=True)
 

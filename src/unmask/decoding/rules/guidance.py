@@ -12,7 +12,8 @@ drop      the new positions alone, from position 0 on: standard guidance for a m
           there
 negative  another prompt in place of the prompt
 
-w may change with the noise level t (the share of masks left), and act in an interval of levels only.
+w may change with the noise level t (the share of masks left) by a registered schedule, and act in an interval of
+levels only.
 
 Shapes: R rows.
 """
@@ -20,15 +21,54 @@ Shapes: R rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda t: 1.0,
-    "linear": lambda t: 1.0 - t,  # from nothing on an empty canvas to w on a full one
-    "cosine": lambda t: (1.0 + math.cos(math.pi * t)) / 2,
-    "falling": lambda t: t,
-}
+from unmask.decoding.rules.registry import Registry, Rule, choose
+
+
+@dataclass(frozen=True)
+class Schedule(Rule):
+    """A rule: how much of w acts at a noise level."""
+
+    def at(self, t: float) -> float:
+        """A factor of w at t, 1 on an empty canvas and 0 on a full one."""
+        raise NotImplementedError
+
+
+SCHEDULES: Registry[Schedule] = Registry("guidance_schedule")
+
+
+@SCHEDULES.register("constant")
+class Constant(Schedule):
+    """w at every noise level."""
+
+    def at(self, t: float) -> float:
+        return 1.0
+
+
+@SCHEDULES.register("linear")
+class Linear(Schedule):
+    """w (1 - t): from nothing on an empty canvas to w on a full one."""
+
+    def at(self, t: float) -> float:
+        return 1.0 - t
+
+
+@SCHEDULES.register("cosine")
+class Cosine(Schedule):
+    """w (1 + cos(pi t)) / 2: the same, slowly at both ends."""
+
+    def at(self, t: float) -> float:
+        return (1.0 + math.cos(math.pi * t)) / 2
+
+
+@SCHEDULES.register("falling")
+class Falling(Schedule):
+    """w t: from w on an empty canvas to nothing on a full one."""
+
+    def at(self, t: float) -> float:
+        return t
 
 
 @dataclass(frozen=True)
@@ -48,7 +88,11 @@ class Guidance:
     def at(self, t: float) -> float:
         """w at a noise level; 0 is off and costs one pass instead of two."""
         low, high = self.interval
-        return self.scale * SCHEDULES[self.schedule](t) if low <= t <= high else 0.0
+        return self.scale * self.shape.at(t) if low <= t <= high else 0.0
+
+    @cached_property
+    def shape(self) -> Schedule:
+        return choose("guidance_schedule", SCHEDULES, self.schedule).of
 
     def blind(self, tokens: list[int], given: list[bool], start: int, mask_id: int) -> tuple[list[int], int]:
         """What u sees of a row, and how far its positions are shifted."""

@@ -6,18 +6,6 @@ An order gives every open position a priority. A *blind* order knows it before t
 and head run at the chosen positions only; the others *judge* the proposals at every open position. `ancestral` says
 itself which positions a step unmasks; for the others the quota says how many. Rows never compete: all is per row.
 
-ancestral      the reverse process of arXiv 2410.18514 (linear schedule, t from 1 to 1e-5): each mask is unmasked with
-               probability 1 - s/t. Survival to time s is s, so one uniform u per position, drawn before, fixes its
-               step: the first whose s <= u. Steps in which nothing happens cost no pass; the law is exactly the same.
-first-hitting  the same process with infinitely many steps (arXiv 2409.02908): the masks one by one, in the order of
-               their uniforms; the largest of n uniforms has the law of u^(1/n). A pass per token.
-confidence     highest p(x0) of the token drawn (MaskGIT, arXiv 2202.04200; the paper's greedy sampler)
-margin         highest p1 - p2 (arXiv 2502.06768)
-entropy        lowest entropy;  high-entropy: the other end (arXiv 2411.06438)
-random         uniformly random, also among masks that were tokens before (`revise`)
-left-to-right  lowest position
-dilated        positions of the block in bit-reversed order: neighbours come late, when much stands around them
-
 `order_noise` n adds n t G to a judged order's score (log p, log margin, -entropy), G a Gumbel draw and t the noise
 level: MaskGIT's annealed randomness.
 
@@ -81,8 +69,12 @@ class Judged(Order):
 
 @ORDERS.register("ancestral")
 class Ancestral(Order):
-    """The masks that a step unmasks: those whose pre-drawn time falls into it, or, where remasking gives new times,
-    each with the turn's own share."""
+    """The reverse process: at a step from t to s each mask is unmasked with probability 1 - s/t (arXiv 2410.18514).
+
+    t goes from 1 to 1e-5. Survival to time s is s, so one uniform u per position, drawn before, fixes its step: the
+    first whose s <= u; where remasking gives new times, each step unmasks with the turn's own share. Steps in which
+    nothing happens cost no pass; the law is exactly the same.
+    """
 
     chance = True
     own_quota = True
@@ -101,7 +93,10 @@ class Ancestral(Order):
 
 @ORDERS.register("first-hitting")
 class FirstHitting(Ancestral):
-    """The mask with the largest uniform."""
+    """The same with infinitely many steps: one mask a pass, in the order of their times (arXiv 2409.02908).
+
+    The mask with the largest uniform comes first; the largest of n uniforms has the law of u^(1/n).
+    """
 
     one_by_one = True
 
@@ -111,6 +106,8 @@ class FirstHitting(Ancestral):
 
 @ORDERS.register("confidence")
 class Confidence(Judged):
+    """Highest probability of the drawn token (arXiv 2202.04200): the paper's greedy sampler."""
+
     reads = ("probability",)
 
     def score(self, answers: Answers, standing: bool = False) -> torch.Tensor:
@@ -119,11 +116,15 @@ class Confidence(Judged):
 
 @ORDERS.register("margin")
 class Margin(Judged):
+    """Largest gap between the probabilities of the two likeliest tokens (arXiv 2502.06768)."""
+
     reads = ("margin",)
 
 
 @ORDERS.register("entropy")
 class Entropy(Judged):
+    """Lowest entropy."""
+
     reads = ("entropy",)
     sign = -1.0
 
@@ -133,14 +134,18 @@ class Entropy(Judged):
 
 @ORDERS.register("high-entropy")
 class HighEntropy(Entropy):
+    """Highest entropy (arXiv 2411.06438)."""
+
     sign = 1.0
 
 
 @ORDERS.register("random")
 class Random(Order):
-    """One random order of a row's positions; where remasking opens some of them again, a new one each step: under the
-    old one what came first would, taken back, be the first to come again, and even under a new key of its own it would
-    stand before masks that are left because theirs are low."""
+    """Uniformly random; under remasking anew each step: a mask that was a token before waits like any other.
+
+    Under the old order what came first would, taken back, be the first to come again, and even under a new key of its
+    own it would stand before masks that are left because theirs are low.
+    """
 
     chance = True
 
@@ -150,13 +155,15 @@ class Random(Order):
 
 @ORDERS.register("left-to-right")
 class LeftToRight(Order):
+    """Lowest position."""
+
     def priority(self, turn: Turn, answers: Answers | None) -> torch.Tensor:
         return -torch.arange(turn.open_RL.shape[1], dtype=torch.float64).expand(turn.open_RL.shape)
 
 
 @ORDERS.register("dilated")
 class Dilated(Order):
-    """Minus the index within the block with its bits reversed: 0, 1/2, 1/4, 3/4, ... of the block."""
+    """Positions of the block in bit-reversed order (0, 1/2, 1/4, 3/4, ... of it), so that neighbours come late."""
 
     def priority(self, turn: Turn, answers: Answers | None) -> torch.Tensor:
         bits = max(1, int(turn.index_RL.max()).bit_length())

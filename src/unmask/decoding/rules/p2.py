@@ -2,8 +2,6 @@
 
     generate(model, prompts, order="confidence", steps=32, revise="p2:1")
 
-p2  the score of a committed token (log p, log margin, -entropy, as the order has it) counts eta times; eta 1
-
 Shapes: R rows in a turn, L positions.
 """
 
@@ -20,7 +18,11 @@ from unmask.decoding.state.turn import Turn
 @REVISIONS.register("p2")
 @dataclass(frozen=True)
 class P2(Revision):
-    """Keeps the best of committed and proposed tokens, as many as the quota wants written after the step."""
+    """Committed tokens and proposals are ranked together, the lowest become masks (arXiv 2502.03540).
+
+    As many are kept as the quota wants written after the step. The score of a committed token (log p, log margin,
+    -entropy, as the order has it) counts eta times.
+    """
 
     reads = ("given",)
     judges = True

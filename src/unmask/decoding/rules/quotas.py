@@ -2,20 +2,9 @@
 
     generate(model, prompts, order="confidence", quota="threshold:0.9", steps=64)
 
-Fixed quotas know the number before the pass, from the step:
-
-paper            k = int(n (1 - s/t)), n the masks left, t = linspace(1, 1e-5, steps + 1) in fp32 (arXiv 2410.18514)
-even             the same number each step, the first ones one more (LLaDA, arXiv 2502.09992)
-
-Adaptive ones read it from the proposals, ranked by the order; c is the largest probability of a position, H its
-entropy in nats. At least one position is committed; `steps`, where given, bounds the passes, and a row that falls
-behind commits as many more as it must:
-
-threshold        every c > tau (Fast-dLLM, arXiv 2505.22618); tau 0.9
-factor           the longest prefix with (k + 1)(1 - c_k) < f (the same); f = 1
-entropy-bounded  the longest prefix with (sum of H) - (max of H) <= gamma (arXiv 2505.24857); gamma 0.1
-klass            every c > tau whose prediction held still: KL(now || pass before) < kl for `history` passes
-                 (arXiv 2511.05664); tau 0.9, kl 0.01, history 2
+Fixed quotas know the number before the pass, from the step. Adaptive ones read it from the proposals, ranked by the
+order; c is the largest probability of a position, H its entropy in nats. At least one position is committed; `steps`,
+where given, bounds the passes, and a row that falls behind commits as many more as it must.
 
 Shapes: R rows, L positions, K ranks (positions that may be written by priority, then the rest).
 """
@@ -58,6 +47,8 @@ class Adaptive(Quota):
 
 @QUOTAS.register("paper")
 class Paper(Quota):
+    """int(n (1 - s/t)) of the n masks left, t falling evenly from 1 to 1e-5 (arXiv 2410.18514)."""
+
     def count(self, turn: Turn) -> torch.Tensor:
         if turn.share_R is not None:
             return (turn.left_R * turn.share_R).long()
@@ -77,6 +68,8 @@ def unmask_share(steps: int) -> torch.Tensor:
 
 @QUOTAS.register("even")
 class Even(Quota):
+    """The same number each step, the first ones one more (arXiv 2502.09992)."""
+
     def count(self, turn: Turn) -> torch.Tensor:
         steps_left_R = (turn.steps_R - turn.step_R).clamp(min=1)
         return -(-turn.left_R // steps_left_R)
@@ -85,6 +78,8 @@ class Even(Quota):
 @QUOTAS.register("threshold")
 @dataclass(frozen=True)
 class Threshold(Adaptive):
+    """Every position whose likeliest token has c > threshold (arXiv 2505.22618)."""
+
     reads = ("best",)
     threshold: float = parameter(0.9, 0.0, 1.0, above=True)
 
@@ -95,7 +90,7 @@ class Threshold(Adaptive):
 @QUOTAS.register("factor")
 @dataclass(frozen=True)
 class Factor(Adaptive):
-    """Lengths k whose k-th confidence, or a worse one before it, satisfies the bound; the longest wins."""
+    """The longest prefix of the order with (k + 1)(1 - c_k) < factor, c_k the worst of its k (arXiv 2505.22618)."""
 
     reads = ("best",)
     factor: float = parameter(1.0, above=True)
@@ -109,6 +104,8 @@ class Factor(Adaptive):
 @QUOTAS.register("entropy-bounded")
 @dataclass(frozen=True)
 class EntropyBounded(Adaptive):
+    """The longest prefix of the order with (sum of H) - (largest H) <= bound (arXiv 2505.24857)."""
+
     reads = ("entropy",)
     bound: float = parameter(0.1)
 
@@ -121,7 +118,7 @@ class EntropyBounded(Adaptive):
 @QUOTAS.register("klass")
 @dataclass(frozen=True)
 class Klass(Adaptive):
-    """Counts, in a column, the passes in a row in which a position's prediction hardly moved."""
+    """c > threshold, and KL(now || pass before) < kl for `history` passes (arXiv 2511.05664)."""
 
     reads = ("best", "drift")
     threshold: float = parameter(0.9, 0.0, 1.0, above=True)

@@ -4,19 +4,24 @@
     rule.name, rule.of, rule.values            # "klass", a `Quota` with these values, {"threshold": 0.9, ...}
 
 A rule is written ``name``, ``name:value`` (its first parameter) or ``name:key=value,key=value``. It is a class whose
-parameters are its fields, registered by a line above it, in a file of this folder, which needs no other change:
+parameters are its fields, registered by a line above it, in a file of this folder (or of a user's, `plugins`), which
+needs no other change. What its docstring says first, and the papers it names, are its line in docs/decoding.md:
 
     @QUOTAS.register("threshold")
     @dataclass(frozen=True)
     class Threshold(Quota):
+        "Every position whose likeliest token has p > threshold (arXiv 2505.22618)."
+
         threshold: float = parameter(0.9, 0.0, 1.0, above=True)
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -73,26 +78,31 @@ class Rule:
         return bool({"tokens", "probability", "given"} & set(self.reads))
 
     @classmethod
+    @functools.cache
     def parameters(cls) -> dict[str, Parameter]:
         found = {field.name: field.metadata.get("parameter") for field in dataclasses.fields(cls)}
         return {name: parameter for name, parameter in found.items() if parameter is not None}
 
 
 T = TypeVar("T", bound=Rule)
+Any_T = TypeVar("Any_T")
+NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
-class Registry(dict[str, type[T]]):
+class Registry(dict[str, type[Any_T]]):
     """Rules of one kind by their names, in the order in which they were registered."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, taken: Collection[str] = ()) -> None:
         super().__init__()
-        self.kind = kind
+        self.kind, self.taken = kind, taken
 
-    def register(self, name: str) -> Callable[[type[T]], type[T]]:
-        """Gives a rule its name. Raises `UserError` for one that is taken."""
+    def register(self, name: str) -> Callable[[type[Any_T]], type[Any_T]]:
+        """Gives a rule its name. Raises `UserError` for one that is taken, or that no option could say."""
 
-        def named(rule: type[T]) -> type[T]:
-            if name in self:
+        def named(rule: type[Any_T]) -> type[Any_T]:
+            if not isinstance(name, str) or not NAME.fullmatch(name):
+                raise UserError(f"{self.kind} {name!r} is no name of a rule; give small letters, digits and hyphens")
+            if name in self or name in self.taken:
                 raise UserError(f"{self.kind} '{name}' is registered twice; give one of the two another name")
             self[name] = rule
             return rule
@@ -122,7 +132,8 @@ def choose(option: str, registry: Mapping[str, type[T]], spec: Any) -> Chosen[T]
     """The rule that `spec` names. Raises `UserError` for an unknown one (listing all), or values out of range."""
     name, _, given = str(spec).partition(":")
     if name not in registry:
-        raise UserError(f"{option} '{name}' is unknown{nearest(name, registry)}; give one of {', '.join(registry)}")
+        known = ", ".join(registry)
+        raise UserError(f"{option} '{name}' is unknown{nearest(name, registry)}; give one of {known}", field=option)
     rule = registry[name]
     parameters = rule.parameters()
     values = {key: parameter.default for key, parameter in parameters.items()}

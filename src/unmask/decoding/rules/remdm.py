@@ -6,12 +6,6 @@ At a step from t to s a committed token becomes a mask again with probability si
 (alpha_s - (1 - sigma) alpha_t) / (1 - alpha_t); alpha_t = 1 - t, sigma at most sigma_max = min(1, (1 - alpha_s) /
 alpha_t). The last step remasks nothing and commits all.
 
-remdm-cap      sigma = min(eta, sigma_max); eta 0.008
-remdm-rescale  sigma = eta sigma_max; eta 0.015
-remdm-conf     sigma of a token = sigma_max softmax(-p) over the committed ones, p its probability when committed
-remdm-loop     alpha rises to alpha_on while the time falls from 1 to t_on; stays there until t_off with
-               sigma = min(eta, sigma_max); then rises to 1. eta 0.02, t_on 0.55, t_off 0.05, alpha_on 0.9
-
 Shapes: R rows in a turn, L positions.
 """
 
@@ -65,6 +59,8 @@ class Remasking(Revision):
 @REVISIONS.register("remdm-cap")
 @dataclass(frozen=True)
 class Capped(Remasking):
+    """A committed token becomes a mask with probability sigma = min(eta, sigma_max) (arXiv 2503.00307)."""
+
     eta: float = parameter(0.008, 0.0, 1.0)
 
     def sigma(self, turn: Turn, time_R: torch.Tensor, sigma_max_R: torch.Tensor) -> torch.Tensor:
@@ -74,6 +70,8 @@ class Capped(Remasking):
 @REVISIONS.register("remdm-rescale")
 @dataclass(frozen=True)
 class Rescaled(Remasking):
+    """The same with sigma = eta sigma_max (arXiv 2503.00307)."""
+
     eta: float = parameter(0.015, 0.0, 1.0)
 
     def sigma(self, turn: Turn, time_R: torch.Tensor, sigma_max_R: torch.Tensor) -> torch.Tensor:
@@ -82,6 +80,8 @@ class Rescaled(Remasking):
 
 @REVISIONS.register("remdm-conf")
 class ByConfidence(Remasking):
+    """The same with sigma_max softmax(-p) over the tokens, p of each when it was committed (arXiv 2503.00307)."""
+
     def sigma(self, turn: Turn, time_R: torch.Tensor, sigma_max_R: torch.Tensor) -> torch.Tensor:
         weight_RL = (-turn.canvas.probability_BL[turn.rows_R]).exp() * turn.committed_RL
         return sigma_max_R[:, None] * weight_RL / weight_RL.sum(1, keepdim=True).clamp(min=1e-12)
@@ -94,7 +94,11 @@ class ByConfidence(Remasking):
 @REVISIONS.register("remdm-loop")
 @dataclass(frozen=True)
 class Looped(Remasking):
-    """Remasking only while the time lies between t_on and t_off."""
+    """The same between the times t_on and t_off only, at the share alpha_on of tokens (arXiv 2503.00307).
+
+    alpha rises to alpha_on while the time falls from 1 to t_on, stays there until t_off, with sigma = min(eta,
+    sigma_max), then rises to 1.
+    """
 
     eta: float = parameter(0.02, 0.0, 1.0)
     t_on: float = parameter(0.55, 0.0, 1.0)

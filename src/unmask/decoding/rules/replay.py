@@ -19,14 +19,14 @@ import torch
 
 from unmask.decoding.rules.law import Law, weigh
 from unmask.decoding.rules.revise import Revision, Step
-from unmask.decoding.rules.statistics import Statistic, statistic
+from unmask.decoding.rules.statistics import STATISTICS, Statistic
 from unmask.decoding.state.table import Table
 
 # Columns: the text, the nats of what is written of it, and how many of these tokens were not the decoder's own.
 TEXT, NATS, ODDS = "replay: text", "replay: nats", "replay: odds"
 
 
-@statistic("text")
+@STATISTICS.register("text")
 class Text(Statistic):
     """-log p, in nats, of the token that a replayed text has there."""
 

@@ -3,27 +3,21 @@
     class Threshold(Quota):
         reads = ("best",)                       # and then answers["best"], ranked["best"]
 
-A statistic is computed in the passes in which a row's rule reads it, and only then.
-
-best     the probability of the likeliest token
-margin   the probability of the likeliest less that of the next (arXiv 2502.06768)
-entropy  in nats
-given    the probability of the token that stands there; of positions without one, nothing sensible
-drift    KL(now || the row's pass before) in nats, infinite where the position was not asked then (arXiv 2511.05664)
-
-`probability`, of the token drawn, is always there.
+A statistic is computed in the passes in which a row's rule reads it, and only then. `tokens`, those drawn, and
+`probability`, theirs, are always there.
 
 Shapes: R rows, N positions of a pass, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import ClassVar
 
 import torch
 
-from unmask.decoding.rules.law import Law, runner_up_N1
+from unmask.decoding.rules.law import Law, likeliest_N1, runner_up_N1
+from unmask.decoding.rules.registry import Registry
 from unmask.decoding.state.table import Table
 from unmask.errors import UserError, nearest
 
@@ -49,36 +43,38 @@ class Statistic:
         raise NotImplementedError
 
 
-STATISTICS: dict[str, type[Statistic]] = {}
+STATISTICS: Registry[Statistic] = Registry("statistic", ALWAYS)
 
 
-def statistic(name: str) -> Callable[[type[Statistic]], type[Statistic]]:
-    """Registers a statistic under its name. Raises `UserError` for one that is taken."""
-
-    def named(made: type[Statistic]) -> type[Statistic]:
-        if name in STATISTICS or name in ALWAYS:
-            raise UserError(f"statistic '{name}' is registered twice; give one of the two another name")
-        STATISTICS[name] = made
-        return made
-
-    return named
-
-
-@statistic("best")
+@STATISTICS.register("best")
 class Best(Statistic):
+    """The probability of the likeliest token."""
+
     def of(self, law: Law) -> torch.Tensor:
         return law.best_N
 
 
-@statistic("margin")
+@STATISTICS.register("likeliest")
+class Likeliest(Statistic):
+    """The likeliest token itself, whatever is drawn."""
+
+    def of(self, law: Law) -> torch.Tensor:
+        return likeliest_N1(law.logits_NV, law.tops_NK)[:, 0].double()
+
+
+@STATISTICS.register("margin")
 class Margin(Statistic):
+    """The probability of the likeliest token less that of the next."""
+
     def of(self, law: Law) -> torch.Tensor:
         next_N1 = runner_up_N1(law.logits_NV, law.tops_NK)
         return ((1 - (next_N1.double() - law.top_N1).exp()) / law.total_N1)[:, 0]
 
 
-@statistic("entropy")
+@STATISTICS.register("entropy")
 class Entropy(Statistic):
+    """Entropy in nats."""
+
     slopes = True
 
     def of(self, law: Law) -> torch.Tensor:
@@ -86,16 +82,21 @@ class Entropy(Statistic):
         return law.total_N1[:, 0].log() - law.slope_N / law.total_N1[:, 0]
 
 
-@statistic("given")
+@STATISTICS.register("given")
 class Given(Statistic):
+    """The probability of the token that stands there; of positions without one, nothing sensible."""
+
     def of(self, law: Law) -> torch.Tensor:
         assert law.given_N is not None, "only a revision that judges committed tokens has them"
         return law.probability(law.given_N[:, None].to(law.logits_NV.device))
 
 
-@statistic("drift")
+@STATISTICS.register("drift")
 class Drift(Statistic):
-    """Remembers log-probabilities on the model's device, of those rows alone that read it."""
+    """KL(now || the row's pass before) in nats, infinite where the position was not asked then (arXiv 2511.05664).
+
+    Remembers log-probabilities on the model's device, of those rows alone that read it.
+    """
 
     def __init__(self, table: Table, vocab_size: int, device: torch.device) -> None:
         super().__init__(table, vocab_size, device)

@@ -30,6 +30,7 @@ from unmask._version import __version__
 from unmask.decoding.generate import DEFAULT_GAP, generate, prepare
 from unmask.decoding.generation import Generation
 from unmask.decoding.options import COLLECTIONS, DEFAULTS, own_defaults
+from unmask.decoding.rules.plugins import used
 from unmask.decoding.show.result_lines import ResultFile, ResultStream, as_line
 from unmask.errors import UserError
 from unmask.files import file_sha256
@@ -261,7 +262,7 @@ class Runner:
         row = line.index * samples + number
         seed = (base[0], base[1] + number) if isinstance(base, list) else (base, row)
         settings = {**own_defaults(self.model.defaults, options), **options}
-        settings |= {"gap": self.gap(line)} if line.source == "fill" else {}
+        settings |= {**({"gap": self.gap(line)} if line.source == "fill" else {}), **used(settings)}
         facts = [self.identity, line.source, line.prompt, sorted(settings.items()), list(seed), line.beside]
         text = json.dumps(facts, sort_keys=True).encode()
         settings_hash = hashlib.sha256(text).hexdigest()[:24]

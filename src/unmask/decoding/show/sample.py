@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 from unmask.decoding.generate import DEFAULT_GAP, generate
 from unmask.decoding.generation import Generation
 from unmask.decoding.options import own_defaults
+from unmask.decoding.rules.plugins import load_plugins, used
 from unmask.decoding.show.animation import write_svg
 from unmask.decoding.show.page import write_html
 from unmask.decoding.show.prompt_lines import ROWS_AT_ONCE, Defaults, read_lines, sample_lines
@@ -51,26 +52,27 @@ def sample(options: SampleOptions) -> Sampled | None:
     """
     check(options)
     check_writable([options.trace, options.html, options.svg])
+    load_plugins(options.plugin)
     given = read_rules(options.rules)
     model = load(options.model, options.device, options.dtype, verify=options.verify)
     check_guided(given, model, options)
-    if used := own_defaults(model.defaults, given):
-        words = ", ".join(f"{name} {value}" for name, value in used.items())
+    if own := own_defaults(model.defaults, given):
+        words = ", ".join(f"{name} {value}" for name, value in own.items())
         say(f"unmask: by the model's own defaults (unmask tune): {words}; options on the command line go before")
     if options.prompts is not None:
         by_lines(options, model, given)
         return None
-    return in_one_batch(options, model, given, used)
+    return in_one_batch(options, model, given, own)
 
 
-def in_one_batch(options: SampleOptions, model: Model, given: dict[str, Any], used: dict[str, Any]) -> Sampled:
+def in_one_batch(options: SampleOptions, model: Model, given: dict[str, Any], own: dict[str, Any]) -> Sampled:
     source, prompts = read_prompts(options)
     prompts = [prompt for prompt in prompts for _ in range(options.samples)]
     gap = None if source != "fill" else options.gap or DEFAULT_GAP
     with Watcher(model, steps=given.get("steps")) if options.watch else nullcontext() as watch:
         found = generate(model, prompts, seed=options.seed, fill=gap, watch=watch, **given)
-    settings = {"model": options.model, **noted(model.dtype), **used, **given, "seed": options.seed}
-    settings |= {} if gap is None else {"gap": gap}
+    settings = {"model": options.model, **noted(model.dtype), **own, **given, "seed": options.seed}
+    settings |= {**({} if gap is None else {"gap": gap}), **used(settings)}
     rows = [{source: prompt, "settings": settings, **row.to_dict()} for prompt, row in zip(prompts, found, strict=True)]
     if options.trace:
         save_trace(options.trace, found, model, settings, rows)

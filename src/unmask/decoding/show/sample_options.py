@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from unmask.model.generation_options import GenerationOptions
+from unmask.model.generation_options import GenerationOptions, PluginOptions
 from unmask.model.placement_options import PlacementOptions
 from unmask.options import Result, argument, group, option
 
 
 @dataclass(frozen=True)
-class SampleOptions(PlacementOptions):
+class SampleOptions(PlacementOptions, PluginOptions):
     """Generates text in any order (MDM) or from left to right (ARM), or fills the gaps of a text."""
 
     model: str = argument("RUN", "a run, a checkpoint or a model folder")

@@ -25,8 +25,9 @@ from unmask.decoding.state.table import Table
 class Canvas:
     """State of a batch while it is filled; all tensors are [B, L] or [B], columns of the table, and lie on the CPU."""
 
-    def __init__(self, table: Table, mask_id: int) -> None:
-        self.table, self.mask_id = table, mask_id
+    def __init__(self, table: Table, mask_id: int, vocab_size: int | None = None) -> None:
+        """vocab_size: of all tokens, the mask among them where it is one; by default `mask_id`."""
+        self.table, self.mask_id, self.vocab_size = table, mask_id, mask_id if vocab_size is None else vocab_size
         self.tokens_BL = table.positions("tokens", torch.int64, mask_id)  # what an open position shows, too
         self.new_BL = table.positions("new", torch.bool)  # positions this call fills
         self.open_BL = table.positions("open", torch.bool)  # those of them not filled now

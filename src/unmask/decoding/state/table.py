@@ -143,10 +143,14 @@ class Table:
         return cast(Sparse, made)
 
     def column(self, name: str, make: Callable[[], Column]) -> Column:
-        if name not in self.columns:
-            with torch.inference_mode(False):  # it may be asked for within a pass and reset outside
-                self.columns[name] = make()
-        return self.columns[name]
+        if (column := self.columns.get(name)) is None:
+            if torch.is_inference_mode_enabled():
+                with torch.inference_mode(False):  # it may be asked for within a pass and reset outside
+                    column = make()
+            else:
+                column = make()
+            self.columns[name] = column
+        return column
 
     # -------------------------------------------------------------- rows
 
@@ -162,8 +166,9 @@ class Table:
             raise RuntimeError(f"{count} rows join a table with {len(free)} free slots of {self.slots}")
         rows_R = free[:count]
         self.taken_B[rows_R] = True
-        for column in self.columns.values():
-            column.reset(rows_R)
+        if len(used_R := rows_R[self.generation_B[rows_R] > 0]):  # what no row ever had is as it was made
+            for column in self.columns.values():
+                column.reset(used_R)
         return rows_R
 
     def leave(self, rows_R: torch.Tensor) -> None:

@@ -10,6 +10,7 @@ Shapes: R rows in a turn, L positions.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -77,6 +78,18 @@ class Turn:
     def uniforms(self, stream: int) -> torch.Tensor:
         """A float64 uniform per new position, of this tick."""
         return row_uniforms(self.canvas, self.rows_R, stream + self.tick_R)
+
+    def random_tokens(self, stream: int) -> torch.Tensor:
+        """A uniformly random token for each new position [R, L], of this tick; never the mask."""
+        mask_id, size = self.canvas.mask_id, self.canvas.vocab_size
+        inside = mask_id < size
+        tokens_RL = (self.uniforms(stream) * (size - inside)).long()
+        return tokens_RL + (tokens_RL >= mask_id) if inside else tokens_RL
+
+
+def stream(name: str) -> int:
+    """Noise of a rule's own, `turn.uniforms(stream("lean"))`: a number by the name, beyond the streams above."""
+    return (16 + (int.from_bytes(hashlib.sha256(name.encode()).digest()[:3]) >> 4)) << 40
 
 
 def row_uniforms(canvas: Canvas, rows_R: torch.Tensor, draw_R: torch.Tensor) -> torch.Tensor:

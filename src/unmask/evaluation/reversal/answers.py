@@ -66,7 +66,7 @@ def ask(
             now = places[first : first + BATCH]
             rooms = [length - len(prompts[place]) for place in now]
             written = generate(model, [prompts[place] for place in now], length=rooms, **rules)
-            texts |= {place: one.text or "" for place, one in zip(now, written, strict=True)}
+            texts |= {place: row.text or "" for place, row in zip(now, written, strict=True)}
             line.show(f"{min(first + BATCH, len(places))} of {len(places)} questions")
     for place, question in enumerate(questions):
         rows.append({"person": question.person, "answer": question.answer, "text": texts[place].strip(),
@@ -76,12 +76,12 @@ def ask(
 
 def judged(question: Question, text: str) -> dict[str, float]:
     """exact, and of a name first_name, of a description bare (without final quotes and stops) and both BLEU."""
-    said, answer = text.strip().lower(), question.answer.lower()
-    right = {"exact": float(answer in said)}
+    written, answer = text.strip().lower(), question.answer.lower()
+    right = {"exact": float(answer in written)}
     if question.asks == "name":
-        return right | {"first_name": float(answer.split()[0] in said.split())}
+        return right | {"first_name": float(answer.split()[0] in written.split())}
     return right | {
-        "bare": float(answer.rstrip('".?! ') in said),
+        "bare": float(answer.rstrip('".?! ') in written),
         "bleu_char": bleu(list(question.answer), list(text.strip())),
         "bleu_word": bleu(question.answer.split(), text.split()),
     }

@@ -148,7 +148,7 @@ def person_in(text: str, names: set[str]) -> str | None:
     return next((name for name in NAME.findall(text) if name in names), None)
 
 
-def told(skipped: dict[str, list[str]]) -> str:
+def skipped_in_words(skipped: dict[str, list[str]]) -> str:
     """One line on rows that were left out; empty where there are none."""
     parts = [f"{len(rows)} {why} ({', '.join(rows[:3])}{', ...' if rows[3:] else ''})" for why, rows in skipped.items()]
     return f"skipped {', '.join(parts)}" if parts else ""

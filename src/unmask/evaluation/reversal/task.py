@@ -15,15 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from unmask.decoding.rules.plugins import used
 from unmask.errors import UserError, nearest
 from unmask.evaluation.exposure import refuse_read
 from unmask.evaluation.generation import read_decode
 from unmask.evaluation.request_store import Store, request_key
 from unmask.evaluation.reversal.answers import BATCH, ask, prompt_ids
-from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, Question, read_original, told
+from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, Question, read_original, skipped_in_words
 from unmask.model.folder import Model
 from unmask.model.placement import noted
-from unmask.statistics import ratio, said
+from unmask.statistics import ci_text, ratio
 from unmask.terminal import say
 
 PAPER = {"order": "confidence", "guidance": 0.8}  # arXiv 2410.18514
@@ -54,7 +55,7 @@ def reversal_task(model: Model, store: Store, options: ReversalOptions) -> dict[
     """The task's entry of a result of `unmask eval`. Raises `UserError` for data that cannot be used, a model without
     a tokenizer, and a run whose training tokens hold the answers."""
     people = read_original(options.data)
-    if line := told(people.skipped):
+    if line := skipped_in_words(people.skipped):
         say(f"eval: reversal: {line}")
     questions: list[Question] = []
     for direction in DIRECTIONS:
@@ -77,9 +78,10 @@ def reversal_task(model: Model, store: Store, options: ReversalOptions) -> dict[
         "skipped": {why: {"count": len(names), "rows": names[:5]} for why, names in people.skipped.items()},
         "protocol": {
             "task": "reversal", "version": VERSION, "fewshot": 0, "length": length,
-            "items": request_key([one["hash"] for one in items]),
+            "items": request_key([item["hash"] for item in items]),
             "estimator": {"method": "written", "draws": 1, "decode": {"temperature": 0.0, **way}},
             "guidance": float(way.get("guidance", 0.0)), "seed": options.seed, "until_se": None, **noted(model.dtype),
+            **used({**model.defaults, **way}),
         },
         "items": items,
     }  # fmt: skip
@@ -89,7 +91,8 @@ def kept_answers(
     model: Model, store: Store, questions: Sequence[Question], length: int, way: dict[str, Any], seed: int
 ) -> list[dict[str, Any]]:
     """The answers, as they come into the store, so that a stopped evaluation goes on."""
-    keys = [request_key("reversal", one.prompt, one.answer, length, way, seed) for one in questions]
+    rules = {**way, **used({**model.defaults, **way})}
+    keys = [request_key("reversal", question.prompt, question.answer, length, rules, seed) for question in questions]
     missing = [i for i, key in enumerate(keys) if store.get(key) is None]
     for first in range(0, len(missing), BATCH):
         part = missing[first : first + BATCH]
@@ -108,10 +111,10 @@ def metrics_of(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
             sums: dict[str, list[float]] = {}
             for row in rows:
                 sums.setdefault(row["person"], []).append(row[name])
-            one = ratio([sum(values) for values in sums.values()], [len(values) for values in sums.values()])
-            se, bounds = (None, None) if len(sums) < 2 else (one.se, one.interval)
+            share = ratio([sum(values) for values in sums.values()], [len(values) for values in sums.values()])
+            se, bounds = (None, None) if len(sums) < 2 else (share.se, share.interval)
             metrics[f"{kind}_accuracy" if name == "exact" else f"{kind}_{name}"] = {
-                "value": one.value, "se": se, "interval": bounds
+                "value": share.value, "se": se, "interval": bounds
             }  # fmt: skip
     return metrics
 
@@ -121,5 +124,5 @@ def in_words(name: str, task: dict[str, Any]) -> str:
     lines = []
     for metric, figure in task["metrics"].items():
         se = "" if figure["se"] is None else f" (se {figure['se']:.4f})"
-        lines.append(f"{name:<12} {metric:<32} {figure['value']:.4f}{se}{said(figure['interval'])}")
+        lines.append(f"{name:<12} {metric:<32} {figure['value']:.4f}{se}{ci_text(figure['interval'])}")
     return "\n".join(lines)

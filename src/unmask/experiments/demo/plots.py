@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unmask.pages import inline_svg, svg_of
-from unmask.style import COLOURS, INK, STYLE
+from unmask.style import COLOURS, INK, drawn
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,26 +25,14 @@ def draw_curves(axes: Axes, summary: dict[str, Any]) -> None:
     """Held-out bits per byte against training FLOPs, with the baselines as lines."""
     for kind in ("mdm", "arm"):
         points = summary["curves"][kind]
-        axes.plot(
-            [p["flops"] for p in points],
-            [p["bits_per_byte"] for p in points],
-            color=COLOURS[kind],
-            label=LABELS[kind],
-            linewidth=2,
-            marker="o",
-            markersize=3 if len(points) > 1 else 6,
-        )
+        x, y = ([p[key] for p in points] for key in ("flops", "bits_per_byte"))
+        style: dict[str, Any] = {"color": COLOURS[kind], "label": LABELS[kind], "linewidth": 2}
+        axes.plot(x, y, marker="o", markersize=3 if len(points) > 1 else 6, **style)
     for name in ("unigram", "xz"):
         axes.axhline(summary[name]["bits_per_byte"], color=COLOURS[name], linestyle="--", linewidth=1.2)
-        axes.annotate(
-            LABELS[name],
-            (1, summary[name]["bits_per_byte"]),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            ha="right",
-            color=COLOURS[name],
-        )
+        where: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "xytext": (0, 3), "ha": "right"}
+        at = (1, summary[name]["bits_per_byte"])
+        axes.annotate(LABELS[name], at, textcoords="offset points", color=COLOURS[name], **where)
     axes.set_xscale("log")
     axes.set_xlabel("training FLOPs (exact count)")
     axes.set_ylabel("held-out bits/byte")
@@ -93,30 +81,13 @@ def levels_svg(summary: dict[str, Any]) -> str:
 
 def picture(summary: dict[str, Any], path: str | Path) -> Path:
     """Training curves and headline bars side by side."""
-    pyplot = _pyplot()
-    with pyplot.rc_context(STYLE):
-        figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), width_ratios=(1.35, 1), layout="constrained")
-        draw_curves(left, summary)
-        draw_bars(right, summary)
-        figure.savefig(path, dpi=160, metadata={"Software": None})
-        pyplot.close(figure)
+    with drawn(path, 10, 4, columns=2, width_ratios=(1.35, 1)) as (_, grid):
+        draw_curves(grid[0, 0], summary)
+        draw_bars(grid[0, 1], summary)
     return Path(path)
 
 
 def _svg(draw: Callable[[Axes, dict[str, Any]], None], summary: dict[str, Any], label: str) -> str:
-    pyplot = _pyplot()
-    with pyplot.rc_context(STYLE):
-        figure, axes = pyplot.subplots(figsize=(5.2, 3.5), layout="constrained")
-        draw(axes, summary)
-        text = inline_svg(svg_of(figure), label)
-        pyplot.close(figure)
-    return text
-
-
-def _pyplot() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    return pyplot
+    with drawn(None, 5.2, 3.5) as (figure, grid):
+        draw(grid[0, 0], summary)
+        return inline_svg(svg_of(figure), label)

@@ -24,7 +24,7 @@ from unmask.evaluation.stages import Stages, Stopped, run_together
 from unmask.experiments.demo.options import DemoOptions
 from unmask.files import write_whole
 from unmask.settings import read_yaml
-from unmask.statistics import said
+from unmask.statistics import ci_text
 from unmask.terminal import say
 
 SCHEMA_VERSION = 1
@@ -40,7 +40,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     Raises `UserError` for settings that do not fit, an `out` that cannot be written, and what a stage refuses.
     """
     out, recipes = options.out, {kind: options.recipe(kind) for kind in KINDS}
-    check(options, recipes)
+    check(recipes)
     try:
         out.mkdir(parents=True, exist_ok=True)
         stages = Stages(out / "stages.json")
@@ -54,7 +54,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         raise UserError(f"{error.filename or out} cannot be written: {error.strerror}; give another --out") from error
 
 
-def check(options: DemoOptions, recipes: dict[str, Path]) -> None:
+def check(recipes: dict[str, Path]) -> None:
     """Refuses settings that would fail only after the training."""
     fields = {}
     for kind, path in recipes.items():
@@ -178,7 +178,7 @@ def in_words(summary: dict[str, Any], out: Path) -> str:
         entry = summary[name]
         note = ""
         if entry.get("is_bound"):
-            note = f" (upper bound; se {entry['bits_per_byte_se']:.4f}{said(entry['bits_per_byte_interval'])})"
+            note = f" (upper bound; se {entry['bits_per_byte_se']:.4f}{ci_text(entry['bits_per_byte_interval'])})"
         lines.append(f"  {name:<8} {entry['bits_per_byte']:.3f}{note}")
     lines.append("one hidden token guessed right")
     for name in ("mdm", "arm", "unigram"):

@@ -130,8 +130,8 @@ def phrases(mdm: Model, seed: int) -> list[dict[str, Any]]:
     """The gaps of phrases anyone can finish, the surest token first and always the likeliest."""
     filled = infill(mdm, GAPPED, gap=GAP, order="confidence", temperature=0.0, seed=seed)
     return [
-        {"title": title, "text": one.text, "nfe": one.nfe, "steps_shown": frames(mdm, one)}
-        for title, one in zip(GAPPED, filled, strict=True)
+        {"title": title, "text": sample.text, "nfe": sample.nfe, "steps_shown": frames(mdm, sample)}
+        for title, sample in zip(GAPPED, filled, strict=True)
     ]
 
 
@@ -192,9 +192,7 @@ def frames(model: Model, sample: Generation) -> list[list[dict[str, Any]]]:
             return {"text": "", "state": "mask"}
         state = "new" if committed[position] == step else "kept"
         return {
-            "text": tokenizer.token_text(sample.canvas[position]),
-            "state": state,
-            "probability": probability[position],
+            "text": tokenizer.token_text(sample.canvas[position]), "state": state, "probability": probability[position]
         }
 
     moments = [-1, *sorted(set(sample.steps))]

@@ -96,9 +96,9 @@ def run(settings: Settings) -> dict[str, Any]:
     by_task = {task: task_result(place, own, task, pools[task], models) for task in pools}
     headline = {
         task: {
-            way: {**{name: one[name] for name in ("gain", "pmi_gain", "guided_less_pmi")},
-                  **{name: one["accuracy"][name] for name in ("unguided", "guided")}}
-            for way, one in ways.items()
+            way: {**{name: figures[name] for name in ("gain", "pmi_gain", "guided_less_pmi")},
+                  **{name: figures["accuracy"][name] for name in ("unguided", "guided")}}
+            for way, figures in ways.items()
         }
         for task, ways in by_task.items()
     }  # fmt: skip
@@ -226,14 +226,14 @@ def one_tokenizer(bases: Mapping[str, Path]) -> Tokenizer:
 
 def refuse_exposed(path: Path, pools: Mapping[str, Pool], own: Mapping[str, Any]) -> str:
     """Raises `UserError` where a base has read what is tested. A made-up dictionary repeats itself and is not asked."""
-    told = []
+    parts = []
     for task, pool in pools.items():
         if task == "headword" and own["dictionary"] == MADE:
             continue
         items = [*pool.tune, *pool.test]
         texts = [item.prompt if task == "headword" else [*item.prompt, *item.answers[0]] for item in items]
-        told.append(f"{task}: {refuse_read(load(path), texts, [item.cluster for item in items])}")
-    return "; ".join(dict.fromkeys(told))
+        parts.append(f"{task}: {refuse_read(load(path), texts, [item.cluster for item in items])}")
+    return "; ".join(dict.fromkeys(parts))
 
 
 # ---------------------------------------------------------------------- fine-tuning and scores
@@ -282,13 +282,7 @@ def task_result(
 
 
 def table(
-    place: Workplace,
-    own: Mapping[str, Any],
-    name: str,
-    path: Path,
-    items: Sequence[Item],
-    view: str,
-    ends: bool,
+    place: Workplace, own: Mapping[str, Any], name: str, path: Path, items: Sequence[Item], view: str, ends: bool
 ) -> np.ndarray:
     """Credits [N, columns] of a model, kept some items at a time."""
     weights = file_sha256(path / WEIGHTS)

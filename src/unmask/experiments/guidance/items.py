@@ -47,9 +47,9 @@ class Pool:
 
     def facts(self) -> dict[str, Any]:
         """JSON values; nothing of the texts."""
-        told = "\0".join(f"{item.prompt}{item.answers}" for item in (*self.tune, *self.test))
+        content = "\0".join(f"{item.prompt}{item.answers}" for item in (*self.tune, *self.test))
         clusters = {name: len({item.cluster for item in getattr(self, name)}) for name in ("tune", "test")}
-        digest = hashlib.sha256(told.encode()).hexdigest()[:16]
+        digest = hashlib.sha256(content.encode()).hexdigest()[:16]
         counts = {"rows": len(self.rows), "tune": len(self.tune), "test": len(self.test)}
         return {**counts, "clusters": clusters, "items_sha256": digest}
 
@@ -114,17 +114,17 @@ def continuations(
         sides[side] += [Stretch(title, ids_T, at, sizes) for at in starts(ids_T, begins_V, sizes)]
         learned += [text] if side == "train" else []
     rows = [
-        {"prompt": tokenizer.decode(one.prompt), "completion": tokenizer.decode_behind(one.prompt, one.answer)}
-        for one in drawn(sides["train"], counts.rows, "rows")
+        {"prompt": tokenizer.decode(part.prompt), "completion": tokenizer.decode_behind(part.prompt, part.answer)}
+        for part in drawn(sides["train"], counts.rows, "rows")
     ]
     made = {}
     for side, most in (("tune", counts.tune), ("test", counts.test)):
         there = not_quoted(drawn(sides[side], 2 * most, f"some {side}"), learned, tokenizer)
         wrong = wrong_answers(sides[side], sizes)
-        kept = [one for one in there if len(wrong[one.title]) >= 2 * sizes.choices]
+        kept = [part for part in there if len(wrong[part.title]) >= 2 * sizes.choices]
         made[side] = [
-            Item(one.prompt, [one.answer, *others(one.answer, wrong[one.title], sizes.choices, str(one))], one.title)
-            for one in drawn(kept, most, side)
+            Item(p.prompt, [p.answer, *others(p.answer, wrong[p.title], sizes.choices, str(p))], p.title)
+            for p in drawn(kept, most, side)
         ]
     return checked(Pool(rows, made["tune"], made["test"]), "continuation", "documents")
 
@@ -142,17 +142,17 @@ def starts(ids_T: np.ndarray, begins_V: np.ndarray, sizes: Sizes) -> list[int]:
 def wrong_answers(parts: Sequence[Stretch], sizes: Sizes, most: int = 200) -> dict[str, list[list[int]]]:
     """For each document some of its own stretches, or of those of the others."""
     of_title: dict[str, list[Stretch]] = {}
-    for one in parts:
-        of_title.setdefault(one.title, []).append(one)
+    for part in parts:
+        of_title.setdefault(part.title, []).append(part)
     if sizes.same:
-        return {title: [one.answer for one in drawn(own, most, "wrong")] for title, own in of_title.items()}
+        return {title: [part.answer for part in drawn(own, most, "wrong")] for title, own in of_title.items()}
     pool = drawn(parts, most, "wrong")
-    return {title: [one.answer for one in pool if one.title != title] for title in of_title}
+    return {title: [part.answer for part in pool if part.title != title] for title in of_title}
 
 
 def not_quoted(parts: Sequence[Stretch], learned: Sequence[str], tokenizer: Tokenizer) -> list[Stretch]:
     """Those that the training text does not hold, by the corpus' own measure: it quotes, and repeats itself."""
-    texts = [tokenizer.decode([*one.prompt, *one.answer]) for one in parts]
+    texts = [tokenizer.decode([*item.prompt, *item.answer]) for item in parts]
     counts = quoted(texts, learned, WORDS) if parts else []
     return [part for part, (known, n) in zip(parts, counts, strict=True) if known <= LEAK_SHARE * n]
 

@@ -24,20 +24,20 @@ COLOURS = {"unsupervised": MDM, "standard": OTHER, "arm": ARM, "arm_dropout": SO
 COLOURS |= {"zero_shot": MDM, "arm_zero_shot": ARM}  # dashed
 
 
-def points(one: Mapping[str, Any]) -> str:
+def points(value: Mapping[str, Any]) -> str:
     """In points of a hundred."""
-    return f"{100 * one['estimate']:+.1f} [{100 * one['low']:+.1f}, {100 * one['high']:+.1f}]"
+    return f"{100 * value['estimate']:+.1f} [{100 * value['low']:+.1f}, {100 * value['high']:+.1f}]"
 
 
 def figure(result: Mapping[str, Any]) -> str:
-    told = [f"{task} {points(ways['unsupervised']['gain'])}" for task, ways in result["headline"].items()]
-    return "points gained by unsupervised guidance over twice the draws without: " + ", ".join(told)
+    gains = [f"{task} {points(ways['unsupervised']['gain'])}" for task, ways in result["headline"].items()]
+    return "points gained by unsupervised guidance over twice the draws without: " + ", ".join(gains)
 
 
 def holds(result: Mapping[str, Any]) -> str:
     by_task = {task: ways["unsupervised"] for task, ways in result["headline"].items()}
-    better = [task for task, one in by_task.items() if one["gain"]["low"] > 0]
-    worse = [task for task, one in by_task.items() if one["gain"]["high"] < 0]
+    better = [task for task, part in by_task.items() if part["gain"]["low"] > 0]
+    worse = [task for task, part in by_task.items() if part["gain"]["high"] < 0]
     explained = [task for task in better if by_task[task]["guided_less_pmi"]["low"] <= 0]
     why = f"; PMI gains as much on {', '.join(explained)}" if explained else ""
     if len(better) == len(by_task):
@@ -53,18 +53,18 @@ def reading(result: Mapping[str, Any]) -> str:
     for task, ways in result["tasks"].items():
         items = result["items"][task]
         lines = [f"**{task.capitalize()}** ({items['test']:,} items, {items['clusters']['test']:,} clusters)."]
-        for name, one in ways.items():
-            accuracy = one["accuracy"]["unguided"]["estimate"]
-            aside = "" if one["in_range"] else ", outside 40 to 80%"
-            chosen = ", ".join(dict.fromkeys(one["chosen"]["guidance"]))
+        for name, part in ways.items():
+            accuracy = part["accuracy"]["unguided"]["estimate"]
+            aside = "" if part["in_range"] else ", outside 40 to 80%"
+            chosen = ", ".join(dict.fromkeys(part["chosen"]["guidance"]))
             lines.append(
                 f"{WORDS[name]}: {100 * accuracy:.1f}% without guidance{aside}; with {chosen}, as chosen on other "
-                f"items, {points(one['gain'])} points; PMI {points(one['pmi_gain'])}; guidance less PMI "
-                f"{points(one['guided_less_pmi'])}."
+                f"items, {points(part['gain'])} points; PMI {points(part['pmi_gain'])}; guidance less PMI "
+                f"{points(part['guided_less_pmi'])}."
             )
         parts.append(" ".join(lines))
-    one = len({base["weights_sha256"] for base in result["bases"].values()}) == 2
-    bases = "seeds are of fine-tuning on one base of each kind" if one else "each seed has a base of its own"
+    shared = len({base["weights_sha256"] for base in result["bases"].values()}) == 2
+    bases = "seeds are of fine-tuning on one base of each kind" if shared else "each seed has a base of its own"
     if "reversal" in result["tasks"]:
         parts.append("Reversed questions are put to the runs of the experiment reversal, which dropped no prompt.")
     parts.append(
@@ -82,8 +82,8 @@ def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
     path = folder / "guidance.png"
     with picture(path, 6.4 * len(tasks), 4.6, columns=len(tasks)) as axes:
         for ax, (task, ways) in zip(axes, tasks.items(), strict=True):
-            for name, one in ways.items():
-                curve = one["curve"]
+            for name, part in ways.items():
+                curve = part["curve"]
                 guided = [c for c in curve if c.startswith("w=") and c not in (ONCE, TWICE)]
                 scales = sorted([0.0, *(float(c.removeprefix("w=")) for c in guided)])
                 values = [curve[scale_name(w) if w else ONCE] for w in scales]

@@ -41,13 +41,7 @@ def columns(scales: Sequence[float]) -> list[str]:
 
 
 def credits(
-    model: Model,
-    items: Sequence[Item],
-    scales: Sequence[float],
-    draws: int,
-    view: str,
-    ends: bool,
-    seed: int = 0,
+    model: Model, items: Sequence[Item], scales: Sequence[float], draws: int, view: str, ends: bool, seed: int = 0
 ) -> np.ndarray:
     """float [N, columns]: 1 where the right answer is first.
 
@@ -71,11 +65,11 @@ def credits(
 def by_column(scored: Sequence[GuidedScore], scales: Sequence[float]) -> list[list[float]]:
     """Nats of each answer, a list for each column."""
     return [
-        [one.seen for one in scored],
-        [one.seen_twice for one in scored],
-        *([float(one.nats_W[w]) for one in scored] for w in range(len(scales))),
-        *([one.pmi(weight) for one in scored] for weight in pmi_weights(scales)),
-        [one.blind for one in scored],
+        [score.seen for score in scored],
+        [score.seen_twice for score in scored],
+        *([float(score.nats_W[w]) for score in scored] for w in range(len(scales))),
+        *([score.pmi(weight) for score in scored] for weight in pmi_weights(scales)),
+        [score.blind for score in scored],
     ]
 
 

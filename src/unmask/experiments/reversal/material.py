@@ -1,7 +1,7 @@
 """What the reversal experiment trains on and starts from: people, tokenizer, rows, base models that have grown.
 
-    one = material(place, settings, chosen, "own", base=None)      # a Material; its folders are made once
-    recipe(one, chosen, "mdm", seed=0)                             # a mapping for `unmask train`
+    origin = material(out, data, chosen, "own")  # a Material; its folders are made once
+    recipe(origin, chosen, "mdm", seed=0)        # a mapping for `unmask train`
 """
 
 from __future__ import annotations
@@ -161,17 +161,17 @@ def bases_of(paths: tuple[str, ...], kinds: list[str]) -> dict[str, str] | None:
     return {kind: bases[kind] for kind in kinds}
 
 
-def recipe(one: Material, chosen: Mapping[str, Any], kind: str, seed: int) -> dict[str, Any]:
+def recipe(origin: Material, chosen: Mapping[str, Any], kind: str, seed: int) -> dict[str, Any]:
     """The settings of a run but for its folder."""
     fields: dict[str, Any] = read_yaml(HOME / f"{kind}.yaml")
-    epochs, batch = float(chosen["epochs"][one.set][kind]), int(chosen["batch"])
-    steps = max(1, math.floor(len(one.lines) * epochs / batch))
+    epochs, batch = float(chosen["epochs"][origin.set][kind]), int(chosen["batch"])
+    steps = max(1, math.floor(len(origin.lines) * epochs / batch))
     points = int(chosen["checkpoints"])
     kept = sorted({max(1, steps * i // points) for i in range(1, points + 1)})
-    fields["optimizer"] = {**fields["optimizer"], "lr": chosen["base_lr"] if one.init else chosen["lr"]}
+    fields["optimizer"] = {**fields["optimizer"], "lr": chosen["base_lr"] if origin.init else chosen["lr"]}
     fields["checkpoint"] = {"at": kept, "keep": 1}
     if kind == "mdm":
         fields["objective"] = {**fields["objective"], "weighting": chosen["weighting"]}
-    start = {"init": one.init[kind]} if one.init else {"model": dict(chosen["model"])}
-    return {**fields, **start, "data": str(one.data), "context": one.length, "batch_size": batch, "steps": steps,
+    start = {"init": origin.init[kind]} if origin.init else {"model": dict(chosen["model"])}
+    return {**fields, **start, "data": str(origin.data), "context": origin.length, "batch_size": batch, "steps": steps,
             "seed": seed}  # fmt: skip

@@ -110,13 +110,13 @@ def corpus_split(paths: Iterable[Path]) -> tuple[float, int] | None:
 
 def refuse_exposed(role: str, path: Path, glosses: Sequence[Gloss]) -> str:
     """In words how a base's text and the held-out glosses lie to each other. Raises `UserError` where it read them."""
-    told = []
+    parts = []
     for settings in recipes_of(path):
         refused = f"--base {role}={path} was trained on text that is tested here"
         if settings.get("sft"):
             if word := _in_rows(settings["data"], glosses):
                 raise UserError(f"{refused}: {settings['data']} holds the gloss of {word!r}; give a base without it")
-            told.append("fine-tuned on other rows")
+            parts.append("fine-tuned on other rows")
             continue
         corpora = _corpora(settings)
         for split, facts in corpora:
@@ -128,13 +128,13 @@ def refuse_exposed(role: str, path: Path, glosses: Sequence[Gloss]) -> str:
                 why = f"e.g. {read[0]!r}, by its sources.json" if read else f"its split is {split}, not field:split"
                 raise UserError(f"{refused} ({why}); give a base of a corpus that holds it out")
         if corpora:
-            told.append("held out by its corpus")
+            parts.append("held out by its corpus")
             continue
         share_found = _in_tokens(settings, path, glosses)
         if share_found is not None and share_found > MOST_FOUND:
             raise UserError(f"{refused}: {share_found:.0%} of the glosses stand in {settings['data']}; give another")
-        told.append("its training text is not at hand" if share_found is None else "not in its training tokens")
-    return "; ".join(told) or "unknown: no recipe.yaml beside it"
+        parts.append("its training text is not at hand" if share_found is None else "not in its training tokens")
+    return "; ".join(parts) or "unknown: no recipe.yaml beside it"
 
 
 def _corpora(settings: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -150,10 +150,10 @@ def measure(ready: Ready) -> dict[str, Any]:
     test = rows_of(tested, times, plan)
     for row in test:
         row |= texts_of(ready, row["role"], next(s for s in kept[row["role"]] if s.name == row["setting"]))
-    said = answer(test, chosen, plan, len(ready.models[ARM]))
+    verdict = answer(test, chosen, plan, len(ready.models[ARM]))
     return {
         "headline": headlines(test, surveyed, chosen, ready),
-        **said,
+        **verdict,
         "chosen": chosen,
         "settings_tried": {role: len(own) for role, own in settings.items()},
         "survey": survey,

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.statistics import mean
+from unmask.statistics import mean, middle
 
 SHARED = 0.02  # nats of entropy that two frontiers must have in common
 MOST = 2 / 3  # of the groups whose frontiers must have that
@@ -109,8 +109,7 @@ def group_mean(values_G: np.ndarray) -> float:
 
 def headline(estimate: float, drawn: np.ndarray, n: int, clusters: int) -> Headline:
     """An estimate with the middle 95% of its draws."""
-    finite = drawn[np.isfinite(drawn)]
-    low, high = (float(end) for end in np.percentile(finite, [2.5, 97.5])) if len(finite) > 1 else (None, None)
+    low, high = middle(drawn)
     return {"estimate": estimate, "low": low, "high": high, "n": n, "clusters": clusters}
 
 

@@ -95,7 +95,7 @@ def _lines(path: Path) -> tuple[Pairs, dict[str, list[str]]]:
             skipped.setdefault("without the texts `word` and `gloss`", []).append(name)
         elif not word.strip() or not gloss.strip():
             skipped.setdefault("with an empty word or gloss", []).append(name)
-        elif word in glosses:
+        elif word.strip() in glosses:
             skipped.setdefault("whose word stood before", []).append(name)
         else:
             glosses[word.strip()] = " ".join(gloss.split())

@@ -96,28 +96,28 @@ def answer(
 ) -> dict[str, Any]:
     """{"answer": "yes" or "no", "decided", "words"} from the chosen settings' rows on the test words."""
     batch = str(plan.batches[0])
-    said, yes, decided = [], False, True
+    parts, yes, decided = [], False, True
     for role, name in chosen.items():
         row = next((r for r in tested if r["role"] == role and r["setting"] == name), None)
         if row is None:
-            said.append(f"{role}: no setting takes at most the ARM's time and shares its entropies")
+            parts.append(f"{role}: no setting takes at most the ARM's time and shares its entropies")
             decided = False
             continue
         if row.get("gap") is None:
-            said.append(f"{role}: {name}: {row['why']}")
+            parts.append(f"{role}: {name}: {row['why']}")
             decided = False
             continue
         ends = [row["gap"], row["over_templates"]] + [row["over_seeds"]] * (seeds > 1)
-        below = all(one["high"] is not None and one["high"] < 0 for one in ends)
+        below = all(end["high"] is not None and end["high"] < 0 for end in ends)
         above = row["gap"]["low"] is not None and row["gap"]["low"] > 0
         yes, decided = yes or below, decided and (below or above)
         gap, ratio = row["gap"], row["time"][batch]
         where = "below" if below else "above" if above else "not clearly off"
-        said.append(
+        parts.append(
             f"{role}: {name}, {row['passes']:.1f} passes, {ratio['median']:.2f}x the ARM's time: {where} its frontier, "
             f"{gap['estimate']:+.3f} nats/token [{gap['low']:+.3f}, {gap['high']:+.3f}]"
         )
-    return {"answer": "yes" if yes else "no", "decided": bool(yes or decided), "words": "; ".join(said)}
+    return {"answer": "yes" if yes else "no", "decided": bool(yes or decided), "words": "; ".join(parts)}
 
 
 def choose(rows: list[dict[str, Any]], role: str, plan: Plan) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unmask.style import BLUE, DASHED, INK, RED, TEAL
+from unmask.style import BLUE, DASHED, INK, RED, TEAL, drawn
 
 COLOURS = {"arm": RED, "mdm": TEAL, "mdm-large": BLUE}
 LABELS = {"arm": "ARM, KV cache", "mdm": "MDM", "mdm-large": "MDM, more pre-training"}
@@ -21,23 +21,17 @@ STYLES = ("-", "--", ":", "-.")
 
 def plot(result: Mapping[str, Any], path: Path) -> None:
     """Three panels; the suffix of `path` names the format."""
-    from matplotlib.figure import Figure  # without pyplot: no global state, no display
-
-    figure = Figure(figsize=(16.5, 5.4), layout="constrained")
-    frontiers, times, passes = figure.subplots(1, 3)
-    _frontiers(frontiers, result)
-    batch = str(result["settings"]["batches"][0])
-    _gaps(times, result, lambda row: (row["time"].get(batch) or {}).get("median"))
-    times.axvline(1, color=DASHED, linewidth=1, linestyle="--")
-    times.set_xlabel(f"time over the ARM's, batch {batch} (median)")
-    _gaps(passes, result, lambda row: row["tokens_per_pass"])
-    passes.set_xlabel("tokens per pass")
-    times.set_ylabel("gap to the ARM's frontier, nats per judge's token (lower is better)")
-    for axes in (frontiers, times, passes):
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
-    figure.suptitle(f"a masked setting below the ARM's frontier at no more time: {result['answer']}", fontsize=11)
-    figure.savefig(path, dpi=130)
+    with drawn(path, 16.5, 5.4, columns=3) as (figure, grid):
+        frontiers, times, passes = grid[0]
+        _frontiers(frontiers, result)
+        batch = str(result["settings"]["batches"][0])
+        _gaps(times, result, lambda row: (row["time"].get(batch) or {}).get("median"))
+        times.axvline(1, color=DASHED, linewidth=1, linestyle="--")
+        times.set_xlabel(f"time over the ARM's, batch {batch} (median)")
+        _gaps(passes, result, lambda row: row["tokens_per_pass"])
+        passes.set_xlabel("tokens per pass")
+        times.set_ylabel("gap to the ARM's frontier, nats per judge's token (lower is better)")
+        figure.suptitle(f"a masked setting below the ARM's frontier at no more time: {result['answer']}", fontsize=11)
 
 
 def _frontiers(axes: Any, result: Mapping[str, Any]) -> None:

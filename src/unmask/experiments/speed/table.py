@@ -43,8 +43,8 @@ def _place(row: Mapping[str, Any]) -> tuple[bool, float]:
 
 def _line(row: Mapping[str, Any], batches: list[str]) -> str:
     times = "".join(f"{_time(row['time'].get(batch)):>17}" for batch in batches)
-    said = _ends(row["gap"], "+.3f") if row.get("gap") else row.get("why", "")
-    return f"  {row['role']:<10}{row['setting']:<34}{row['passes']:>7.1f}{row['tokens_per_pass']:>8.2f}{times}   {said}"
+    gap = _ends(row["gap"], "+.3f") if row.get("gap") else row.get("why", "")
+    return f"  {row['role']:<10}{row['setting']:<34}{row['passes']:>7.1f}{row['tokens_per_pass']:>8.2f}{times}   {gap}"
 
 
 def _time(ratio: Mapping[str, Any] | None) -> str:

@@ -92,8 +92,8 @@ class Shelf:
         """(nats, the judge's tokens) of each; zeros of an empty text."""
         key = request_key("reading", judge.to_dict(), [[s.prompt, s.text] for s in samples])
         if (readings := self.store.get(key)) is None:
-            said = iter(judge.read([(s.prompt, s.text) for s in samples if s.text]))
-            readings = [list(next(said)[:2]) if sample.text else [0.0, 0.0] for sample in samples]
+            judged = iter(judge.read([(s.prompt, s.text) for s in samples if s.text]))
+            readings = [list(next(judged)[:2]) if sample.text else [0.0, 0.0] for sample in samples]
             self.store.put(key, readings)
         return list(readings)
 
@@ -113,9 +113,9 @@ class Shelf:
                 for temperature in self.plan.temperatures:
                     written = self.written(role, seed, model, at(setting, temperature), template, glosses)
                     samples = self.samples(model, written, template, glosses)
-                    said = self.readings(samples, judge or self.judge)
+                    readings = self.readings(samples, judge or self.judge)
                     entropies = [entropy(sample.tokens) if sample.tokens else 0.0 for sample in samples]
-                    group.append([*np.array(said, dtype=float).T, entropies])
+                    group.append([*np.array(readings, dtype=float).T, entropies])
                     passes += written.nfe
                 groups.append(group)
                 templates.append(template)
@@ -126,13 +126,13 @@ class Shelf:
     def reference(self, glosses: Sequence[Gloss], judge: Judge | None = None) -> dict[str, Any]:
         """Perplexity and entropy of the true glosses, as those of what is written."""
         samples = [Sample(f"{gloss.word}:", gloss.text, list(gloss.ids)) for gloss in glosses]
-        said = np.array(self.readings(samples, judge or self.judge), dtype=float)
+        read = np.array(self.readings(samples, judge or self.judge), dtype=float)
         entropies = np.array([entropy(gloss.ids) for gloss in glosses])
-        weights = np.array([np.bincount(np.random.default_rng(i).integers(0, len(said), len(said)), minlength=len(said))
+        weights = np.array([np.bincount(np.random.default_rng(i).integers(0, len(read), len(read)), minlength=len(read))
                             for i in range(200)])
-        drawn = np.exp((weights @ said[:, 0]) / (weights @ said[:, 1]))
+        drawn = np.exp((weights @ read[:, 0]) / (weights @ read[:, 1]))
         return {
-            "perplexity": float(np.exp(said[:, 0].sum() / said[:, 1].sum())),
+            "perplexity": float(np.exp(read[:, 0].sum() / read[:, 1].sum())),
             "interval": [float(v) for v in np.percentile(drawn, [2.5, 97.5])],
             "entropy": float(entropies.mean()),
         }

@@ -68,17 +68,14 @@ def run(settings: Settings) -> dict[str, Any]:
         for kind in KINDS
         for seed in (settings.seeds[: int(own["control_seeds"])] if name in CONTROLS else settings.seeds)
     ]
-    runs = place.train({one.name: one.recipe for one in planned})
+    runs = place.train({training.name: training.recipe for training in planned})
     corpora: dict[str, Any] = {}
     for name in own["corpora"]:
         tests = read_tests(folders[name])
-        pointed = {
-            (one.kind, one.seed): points(place, one, runs[one.name], tests, own)
-            for one in planned
-            if one.corpus == name
-        }
-        corpora[name] = described(name, tests, [one for one in planned if one.corpus == name], pointed, own)
-    return {"headline": {name: one.pop("headline") for name, one in corpora.items()}, "corpora": corpora,
+        trained = [training for training in planned if training.corpus == name]
+        pointed = {(one.kind, one.seed): points(place, one, runs[one.name], tests, own) for one in trained}
+        corpora[name] = described(tests, trained, pointed, own)
+    return {"headline": {name: corpus.pop("headline") for name, corpus in corpora.items()}, "corpora": corpora,
             "times": place.times()}  # fmt: skip
 
 
@@ -154,20 +151,20 @@ def plan(corpus: str, kind: str, seed: int, folder: Path, own: Mapping[str, Any]
     return Planned(corpus, kind, seed, recipe, every, epochs)
 
 
-def points(place: Workplace, one: Planned, folder: Path, tests: Sequence[Test], own: Mapping[str, Any]) -> Points:
+def points(place: Workplace, training: Planned, folder: Path, tests: Sequence[Test], own: Mapping[str, Any]) -> Points:
     """The tests' bits at each checkpoint of a run, kept checkpoint by checkpoint. nan where a text is too short."""
-    trained = place.trained(one.name)
+    trained = place.trained(training.name)
     steps, bits, flops, n_bytes = [], [], [], np.zeros(0)
     for path in checkpoints(folder):
-        if (step := step_of(path.name)) % one.every:
+        if (step := step_of(path.name)) % training.every:
             continue
 
         def score(path: Path = path, step: int = step) -> list[list[float] | None]:
-            say(f"temporal: {one.name}: scoring {len(tests)} texts at step {step}")
+            say(f"temporal: {training.name}: scoring {len(tests)} texts at step {step}")
             scored = score_documents(load(path), [test.text for test in tests], own["windows"], own["draws"])
             return [None if s is None else [s.nats / BITS, s.n_bytes] for s in scored]
 
-        rows = place.kept(f"{one.name}-{step}", score, weights=file_sha256(path / WEIGHTS))
+        rows = place.kept(f"{training.name}-{step}", score, weights=file_sha256(path / WEIGHTS))
         steps.append(step)
         bits.append([np.nan if row is None else row[0] for row in rows])
         n_bytes = np.array([np.nan if row is None else row[1] for row in rows])
@@ -178,11 +175,7 @@ def points(place: Workplace, one: Planned, folder: Path, tests: Sequence[Test], 
 
 
 def described(
-    name: str,
-    tests: Sequence[Test],
-    planned: Sequence[Planned],
-    pointed: Mapping[tuple[str, int], Points],
-    own: Mapping[str, Any],
+    tests: Sequence[Test], planned: Sequence[Planned], pointed: Mapping[tuple[str, int], Points], own: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What a result says of a corpus; its `headline` among it."""
     long = np.flatnonzero(np.isfinite(next(iter(pointed.values())).bytes_N))
@@ -203,7 +196,7 @@ def described(
         "bytes": {"in period": int(period @ pairs[0][0].bytes_N), "later": int(later @ pairs[0][0].bytes_N)},
         "least_tokens": LEAST_TOKENS,
         "media": {m: sum(t.medium == m and t.group != IN_PERIOD for t in kept) for m in {t.medium for t in kept} if m},
-        "epochs": {f"{one.kind}-{one.seed}": round(one.epochs, 2) for one in planned},
+        "epochs": {f"{training.kind}-{training.seed}": round(training.epochs, 2) for training in planned},
         "compute_ratio_at_equal_loss": ratios,
         "points_compared": [int(at.sum()) for at in shift.usable()],
         "points": [

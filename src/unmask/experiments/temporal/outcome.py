@@ -31,25 +31,25 @@ def difference(result: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     return later
 
 
-def said(one: Mapping[str, Any], digits: int = 3) -> str:
-    return f"{one['estimate']:+.{digits}f} [{one['low']:+.{digits}f}, {one['high']:+.{digits}f}]"
+def ends(value: Mapping[str, Any], digits: int = 3) -> str:
+    return f"{value['estimate']:+.{digits}f} [{value['low']:+.{digits}f}, {value['high']:+.{digits}f}]"
 
 
 def figure(result: Mapping[str, Any]) -> str:
     """MDM less ARM on later text, at equal loss in the period."""
-    told = []
+    parts = []
     for name in main_corpora(result):
-        one = difference(result, name)
-        told.append(f"{TITLES[name]}: " + ("losses do not meet" if one is None else f"{said(one)} bits/byte"))
-    return "MDM less ARM at equal loss in the period, " + "; ".join(told)
+        value = difference(result, name)
+        parts.append(f"{TITLES[name]}: " + ("losses do not meet" if value is None else f"{ends(value)} bits/byte"))
+    return "MDM less ARM at equal loss in the period, " + "; ".join(parts)
 
 
 def holds(result: Mapping[str, Any]) -> str:
     by_corpus = {name: difference(result, name) for name in main_corpora(result)}
-    if any(one is None for one in by_corpus.values()):
+    if any(value is None for value in by_corpus.values()):
         return "not known: the two kinds have no loss in common"
-    below = [name for name, one in by_corpus.items() if one is not None and one["high"] < 0]
-    above = [name for name, one in by_corpus.items() if one is not None and one["low"] > 0]
+    below = [name for name, value in by_corpus.items() if value is not None and value["high"] < 0]
+    above = [name for name, value in by_corpus.items() if value is not None and value["low"] > 0]
     if len(below) == len(by_corpus):
         return "yes: the MDM lies below the ARM's line on later text"
     if len(above) == len(by_corpus):
@@ -65,21 +65,21 @@ def reading(result: Mapping[str, Any]) -> str:
     parts = []
     for name, corpus in result["corpora"].items():
         head = result["headline"][name]
-        shifts = [f"{kind.upper()} {said(head[f'{kind}_shift'], 2)}" for kind in ("arm", "mdm")]
+        shifts = [f"{kind.upper()} {ends(head[f'{kind}_shift'], 2)}" for kind in ("arm", "mdm")]
         lines = [f"**{TITLES[name].capitalize()}.** Later less in period at the last checkpoint, bits/byte: "
                  f"{', '.join(shifts)}."]  # fmt: skip
-        if (one := difference(result, name)) is None:
+        if (later := difference(result, name)) is None:
             lines.append("The losses in the period do not meet, so nothing is compared: change arm.tokens.")
         else:
             ratios = [ratio for ratio in corpus["compute_ratio_at_equal_loss"] if ratio is not None]
-            told = f" (where the MDM had {min(ratios):.0f} to {max(ratios):.0f} times the FLOPs)" if ratios else ""
-            lines.append(f"At equal loss in the period{told} the MDM's later loss less the ARM's is {said(one)}.")
+            compute = f" (where the MDM had {min(ratios):.0f} to {max(ratios):.0f} times the FLOPs)" if ratios else ""
+            lines.append(f"At equal loss in the period{compute} the MDM's later loss less the ARM's is {ends(later)}.")
             others = {group: f for group, f in head["difference"].items() if group != LATER}
             if others:
-                lines.append("By group: " + ", ".join(f"{group} {said(f)}" for group, f in others.items()) + ".")
+                lines.append("By group: " + ", ".join(f"{group} {ends(f)}" for group, f in others.items()) + ".")
         if head["slope_per_decade"]:
-            told = ", ".join(f"{medium} {said(f, 4)}" for medium, f in head["slope_per_decade"].items())
-            lines.append(f"Slope of the difference, bits/byte a decade: {told}.")
+            slopes = ", ".join(f"{medium} {ends(f, 4)}" for medium, f in head["slope_per_decade"].items())
+            lines.append(f"Slope of the difference, bits/byte a decade: {slopes}.")
         epochs = [value for key, value in corpus["epochs"].items() if key.startswith("mdm")]
         lines.append(f"The MDM saw its text {max(epochs):.1f} times.")
         parts.append(" ".join(lines))
