@@ -26,7 +26,8 @@ from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.evaluation.provenance import model_facts
 from unmask.files import write_whole
-from unmask.likelihood.estimators import EXACT_LIMIT, Estimator
+from unmask.likelihood.estimators import Estimator
+from unmask.likelihood.methods.exact import EXACT_LIMIT
 from unmask.likelihood.pairs import Pair, make_pairs
 from unmask.likelihood.scoring import Score, score_pairs
 from unmask.model.folder import Model, load

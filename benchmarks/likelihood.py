@@ -35,7 +35,8 @@ from unmask.errors import UserError
 from unmask.evaluation.provenance import model_facts
 from unmask.evaluation.tasks import local_data
 from unmask.files import write_whole
-from unmask.likelihood.estimators import EXACT_LIMIT, Estimator
+from unmask.likelihood.estimators import Estimator
+from unmask.likelihood.methods.exact import EXACT_LIMIT
 from unmask.likelihood.pairs import Pair
 from unmask.likelihood.passes import CPU_BATCH_TOKENS
 from unmask.likelihood.scoring import score_pairs

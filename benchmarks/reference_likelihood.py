@@ -59,13 +59,14 @@ def reference_chain(model: Model, pair: Pair) -> float:
 
 def batched_chain_everywhere(model: Model, pairs: list[Pair], batch_tokens: int) -> np.ndarray:
     """The chains of all pairs as we batch them, but with logits at every position: what the head alone costs."""
-    from unmask.likelihood.estimators import Estimator, looks
-    from unmask.likelihood.passes import Query, batches
+    from unmask.likelihood.estimators import Estimator
+    from unmask.likelihood.passes import batches
+    from unmask.likelihood.queries import Query
 
     queries = (
-        Query(pair.ids_T, look.masked + pair.start, look.scored + pair.start, item=item)
+        query
         for item, pair in enumerate(pairs)
-        for look in looks(Estimator("chain-rule"), pair.n_tokens, 0, pair.key)
+        for query in Estimator("chain-rule").queries(Query.of(pair, item), 0, pair.key)
     )
     nats = np.zeros(len(pairs))
     for batch in batches(model, queries, 0.0, batch_tokens):

@@ -82,7 +82,6 @@ class Option:
     declared: Declared
     many: bool = False
     pair: bool = False
-    may_be_none: bool = False
     choices: tuple[str, ...] = ()
 
     @property
@@ -213,7 +212,6 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
     default = field.default if made is dataclasses.MISSING else made()
     union = typing.get_origin(hint) in (types.UnionType, typing.Union)
     parts = typing.get_args(hint) if union else (hint,)
-    may_be_none = type(None) in parts
     hint = next(part for part in parts if part is not type(None))
     origin, inside = typing.get_origin(hint), typing.get_args(hint)
     many, pair = origin is list, origin is tuple
@@ -222,7 +220,7 @@ def _option(field: dataclasses.Field[Any], hint: Any) -> Option:
         origin, inside = typing.get_origin(hint), typing.get_args(hint)
     choices = tuple(inside) if origin is Literal else field.metadata["option"].one_of
     kind = hint if hint in KINDS else str
-    return Option(field.name, kind, default, field.metadata["option"], many, pair, may_be_none, choices)
+    return Option(field.name, kind, default, field.metadata["option"], many, pair, choices)
 
 
 def options(cls: type) -> Iterator[tuple[Option, bool]]:

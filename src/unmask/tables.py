@@ -41,11 +41,11 @@ def table(name: str) -> str:
     if name.startswith("rules "):
         return of_rules(name.removeprefix("rules "))
     cls = dict(every_verb())[name]
-    rows = [of_verb(opt, elsewhere) for opt, elsewhere in options(cls)]
+    rows = [of_verb(opt) for opt, _ in options(cls)]
     return "\n".join(["| Option | Default | Meaning |", "|---|---|---|", *rows, "| `--json` | | the result as JSON |"])
 
 
-def of_verb(opt: Option, elsewhere: bool) -> str:
+def of_verb(opt: Option) -> str:
     name = f"`{opt.flag}`" + (f", `--no-{opt.flag[2:]}`" if opt.both_ways else "")
     if opt.declared.place:
         name = f"`{opt.declared.metavar}`" + (" ..." if opt.many else "")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,23 +14,28 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from unmask.errors import UserError
-from unmask.likelihood.estimators import (
-    EXACT_LIMIT,
+from unmask.likelihood.estimators import Estimator
+from unmask.likelihood.method import combine
+from unmask.likelihood.methods.exact import EXACT_LIMIT
+from unmask.likelihood.methods.order_mixture import combine_mixture
+from unmask.likelihood.queries import (
     MAX_GROUPS,
-    Estimator,
-    Look,
+    Query,
     check_draws,
-    combine,
-    combine_mixture,
     fixed_mask,
     group_sizes,
     stratified_levels,
 )
-from unmask.likelihood.estimators import looks as looks_of
 
 
-def looks(method: str, length: int, draws: int, seed: int, key: int, order: str = "left-to-right") -> list[Look]:
+def looks(method: str, length: int, draws: int, seed: int, key: int, order: str = "left-to-right") -> list[Query]:
     return list(looks_of(Estimator(method, draws or None, order), length, seed, key))
+
+
+def looks_of(estimator: Estimator, length: int, *rest: Any) -> Iterator[Query]:
+    """Of a text without a context, so that positions are places among what is asked for."""
+    everything = np.arange(length)
+    return estimator.queries(Query(everything, everything, everything), *rest)
 
 
 @given(st.integers(1, 2000), st.integers(1, 8))

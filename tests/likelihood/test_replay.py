@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from unmask.decoding import generate
+from unmask.decoding.rules.orders import ORDERS
+from unmask.decoding.rules.quotas import QUOTAS
+from unmask.errors import UserError
 from unmask.likelihood.pairs import make_pairs
-from unmask.likelihood.replay import replay
+from unmask.likelihood.replay import replay, settled
 from unmask.model.folder import Model
 
 WAYS: list[dict[str, Any]] = [
@@ -54,3 +57,35 @@ def test_a_strict_replay_ends_at_the_first_token_of_another(mdm: Model) -> None:
     assert (found[0].odds, found[0].passes) == (0, 6)
     assert (found[1].odds, found[1].passes) == (1, 1)
     assert found[0].nats_L[last] > 0 and found[1].nats_L[last] == 0
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_order_whose_positions_another_seed_changes_says_so(make_model, order: str) -> None:
+    """At temperature 0 only noise tells two seeds apart; above it the tokens drawn do."""
+    model, of = make_model(vocab_size=7, seed=4), ORDERS[order]()
+    options: dict[str, Any] = {"order": order, "length": 12, "temperature": 0.0}
+    if not of.own_quota:
+        options |= {"quota": "even", "steps": 12}
+    runs = [generate(model, [[1, 2]], seed=seed, **options)[0] for seed in range(4)]
+    orders = {tuple(event["position"] for event in run.trace) for run in runs}
+    assert (len(orders) > 1) == of.chance
+
+
+def test_what_is_drawn_or_taken_back_is_refused() -> None:
+    for options, line in (
+        ({"order": "random"}, "decode: order 'random' draws positions; give one that follows from what stands in"),
+        ({"order": "ancestral"}, "decode: order 'ancestral' draws positions"),
+        ({"order": "first-hitting"}, "decode: order 'first-hitting' draws positions"),
+        ({"order": "confidence"}, "decode: order 'confidence' looks at the tokens that are drawn; .* such as margin"),
+        ({"order": "margin", "revise": "p2"}, "decode: revise takes tokens back"),
+        ({"order": "margin", "order_noise": 0.5}, "decode: order_noise makes the order of positions random"),
+        ({"order": "margin", "top_p": 0.9}, "decode: top_p leaves tokens out"),
+        ({"order": "margin", "temperature": 0}, "decode: temperature is 0"),
+        ({"order": "margin", "pattern": "a"}, "decode: 'pattern' is unknown"),
+        ({"ordr": "margin"}, r"decode: 'ordr' is unknown \(did you mean 'order'"),
+        ({"order": "margni"}, "order 'margni' is unknown"),
+    ):
+        with pytest.raises(UserError, match=line):
+            settled(options)
+    for quota in QUOTAS:
+        settled({"order": "margin", "quota": quota, "block": 4, "temperature": 0.5})

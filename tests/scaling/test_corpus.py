@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from scaling.archives import tgz, wheel
 from unmask.data.options import PrepareOptions
 from unmask.data.prepare import prepare
-from unmask.data.progress import SilentProgress
+from unmask.data.progress import Progress
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.scaling import corpus
@@ -120,7 +121,7 @@ def test_prepare_makes_splits_by_source(packages, tmp_path):
         split="field:split",
         by="source",
     )
-    manifest = prepare(options, SilentProgress())
+    manifest = prepare(options, Mock(spec=Progress))
     assert list(manifest.splits) == ["train", "validation", "validation-moby-dick", "validation-sotu"]
     assert manifest.splits["train"].documents == len(records["train"])
     parts = [TokenData(tmp_path / "data", name) for name in list(manifest.splits)[1:]]

@@ -9,7 +9,17 @@ import pytest
 
 from scaling.synthetic import law_of, sweep
 from unmask.scaling.law import FIELDS, Law
-from unmask.scaling.parametric import Points, check_starts, fit_laws
+from unmask.scaling.parametric import LawFit, Points, fit_laws
+
+
+def check_starts(fit: LawFit, log_loss_SR: np.ndarray, weights_SR: np.ndarray, tolerance: float = 1e-4) -> float:
+    """Share of these resamples in which the best of the whole grid is no better than the start that all share."""
+    same = 0
+    for log_loss_R, weights_R in zip(log_loss_SR, weights_SR, strict=True):
+        warm = fit.problem.minimise(fit.theta_P[None], log_loss_R, weights_R)[1][0]
+        grid = fit.problem.minimise(fit.starts_SP, log_loss_R, weights_R)[1].min()
+        same += bool(warm <= grid * (1 + tolerance))
+    return same / len(log_loss_SR)
 
 
 def grid_of(law: Law, rng: np.random.Generator, noise: float, runs: int = 240) -> Points:

@@ -25,12 +25,6 @@ class Progress(Protocol):
     def note(self, line: str) -> None: ...
 
 
-class SilentProgress:
-    def update(self, phase: str, done: int, total: int | None) -> None: ...
-
-    def note(self, line: str) -> None: ...
-
-
 class StderrProgress:
     """Prints rate and time left. A context manager, since a live line must be ended."""
 

@@ -25,6 +25,7 @@ from unmask.decoding import Generation, generate
 from unmask.decoding.generate import infill
 from unmask.errors import UserError
 from unmask.evaluation.judge import Judge
+from unmask.evaluation.self_bleu import jackknife_error, ngrams
 from unmask.model.folder import Model
 from unmask.statistics import Estimate, mean, ratio
 
@@ -93,10 +94,6 @@ def entropy(tokens: Sequence[int]) -> float:
     return float(-(share * np.log(share)).sum()) + 0.0  # no minus zero
 
 
-def ngrams(tokens: Sequence[int], n: int) -> list[tuple[int, ...]]:
-    return list(zip(*(tokens[i:] for i in range(n)), strict=False))
-
-
 def distinct(samples: Sequence[Sequence[int]], n: int) -> Estimate:
     """Different n-grams over all n-grams, of all samples together; the error is the jackknife's (leave one out)."""
     own = [Counter(ngrams(tokens, n)) for tokens in samples]
@@ -110,7 +107,7 @@ def distinct(samples: Sequence[Sequence[int]], n: int) -> Estimate:
     ]
     if len(left_out) < 2:
         return Estimate(value, math.nan, 1)
-    return Estimate(value, float(np.std(left_out) * math.sqrt(len(left_out) - 1)), len(left_out))
+    return Estimate(value, jackknife_error(left_out), len(left_out))
 
 
 def repetition(tokens: Sequence[int], n: int = REPETITION_N) -> float:

@@ -139,7 +139,7 @@ class UnmaskLM(LM):
         self.progress = progress
         self.protocol = {
             "model": model_facts(model),
-            "estimator": {**asdict(self.estimator), "target": self.target},
+            "estimator": {**self.estimator.to_dict(), "target": self.target},
             "guidance": self.guidance,
             "seed": self.seed,
             "until_se": None if model.kind == "arm" else self.until_se,

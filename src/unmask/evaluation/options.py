@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from unmask.likelihood.methods import NAMES as METHODS
 from unmask.model.generation_options import PluginOptions
 from unmask.model.placement_options import PlacementOptions
 from unmask.options import NEEDED, Options, Result, argument, option
@@ -32,8 +33,11 @@ class ScoreOptions(PlacementOptions):
     rolling: bool = option(False, "texts longer than the model's context, in windows")
     window: int | None = option(None, "rolling: tokens a pass; by default the model's context")
     overlap: int | None = option(None, "rolling: context a later window begins with; 1")
-    method: str = option("mc-fixed", "mc-fixed, mc-bernoulli, chain-rule, order-mixture, exact")
-    order: str = option("left-to-right", "of chain-rule: left-to-right, right-to-left, random")
+    method: str = option("mc-fixed", ", ".join(METHODS))
+    order: str = option(
+        "left-to-right", "of chain-rule: left-to-right, right-to-left, random; of a replayed decoder: its own"
+    )
+    decode: str | None = option(None, "of methods that replay a decoder: its rules, such as 'quota: even, steps: 32'")
     guidance: float = option(0.0, "w of classifier-free guidance; 0: off")
     draws: int | None = option(None, "masks (128) or orders (8) to draw")
     until_se: float | None = option(None, "draw until the error is that small", metavar="NATS")

@@ -18,7 +18,7 @@ from typing import Any
 from unmask.errors import UserError
 from unmask.evaluation.provenance import KIND, SCHEMA_VERSION
 from unmask.evaluation.request_store import first_difference
-from unmask.files import parse_json
+from unmask.settings import read_json
 from unmask.statistics import interval
 
 ESTIMATION = ("estimator", "guidance", "seed", "until_se")
@@ -101,10 +101,7 @@ def paired(a: list[float], b: list[float]) -> dict[str, Any]:
 
 
 def read_result(path: str | Path) -> dict[str, Any]:
-    try:
-        result = parse_json(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
+    result = read_json(Path(path))
     if not isinstance(result, dict) or result.get("kind") != KIND:
         raise UserError(f"{path} is not a result of unmask eval; give two files that its --out wrote")
     version = result.get("schema_version", 0)

@@ -10,6 +10,7 @@ from typing import Any
 
 from unmask.data.opening import read_text
 from unmask.errors import UserError
+from unmask.evaluation.generation import read_decode
 from unmask.evaluation.options import ScoreOptions
 from unmask.evaluation.status import StatusLine
 from unmask.likelihood import RollingScore, Score, rolling, score
@@ -37,6 +38,7 @@ def score_texts(options: ScoreOptions) -> list[tuple[str, Score | RollingScore]]
     model = load(options.model, options.device, options.dtype, verify=options.verify)
     names = ("method", "order", "draws", "seed", "until_se", "special_tokens")
     shared: dict[str, Any] = {name: getattr(options, name) for name in names}
+    shared["decode"] = None if options.decode is None else read_decode(options.decode)
     scores: list[Score] | list[RollingScore]
     with StatusLine(len(texts), "windows" if options.rolling else "texts", prefix="score") as status:
         if options.rolling:
@@ -56,6 +58,7 @@ def in_words(results: list[tuple[str, Score | RollingScore]], greedy: bool = Fal
         sign = "<=" if scored.is_bound else "= "
         per_byte = f"{scored.bits_per_byte:.4f} bits/byte, " if scored.bits_per_byte is not None else ""
         method = scored.method + (f" {scored.order}" if scored.method == "chain-rule" else "")
+        method += "".join(f" {name} {value}" for name, value in (scored.decode or {}).items())
         extra, within = "", ci_text([-nats for nats in reversed(scored.interval)], ".3f")
         if isinstance(scored, RollingScore):
             extra = f", {scored.windows} windows of {scored.window} overlapping {scored.overlap}"

@@ -35,6 +35,10 @@ def self_bleu(samples: Sequence[Tokens]) -> Estimate:
     return Estimate(value, jackknife_error(left_out), GROUPS)
 
 
+def ngrams(tokens: Tokens, n: int) -> list[tuple[int | str, ...]]:
+    return list(zip(*(tokens[i:] for i in range(n)), strict=False))
+
+
 def jackknife_error(left_out: Sequence[float]) -> float:
     """Standard error from the values that are had without each group in turn (Tukey 1958)."""
     return float(np.std(left_out) * math.sqrt(len(left_out) - 1))
@@ -44,14 +48,10 @@ def mean_self_bleu(samples: Sequence[Tokens]) -> float:
     """The mean alone."""
     if len(samples) < 2 or not all(len(sample) for sample in samples):
         raise ValueError("self-BLEU needs two samples at least, each with a token")
-    counts = [[_grams(sample, n) for n in range(1, LONGEST + 1)] for sample in samples]
+    counts = [[Counter(ngrams(sample, n)) for n in range(1, LONGEST + 1)] for sample in samples]
     most = [_two_most([own[n] for own in counts]) for n in range(LONGEST)]
     lengths = sorted(len(sample) for sample in samples)
     return float(np.mean([_bleu(i, len(samples[i]), own, most, lengths) for i, own in enumerate(counts)]))
-
-
-def _grams(sample: Tokens, n: int) -> Counter[tuple[int | str, ...]]:
-    return Counter(zip(*(sample[i:] for i in range(n)), strict=False))
 
 
 Most = dict[tuple[int | str, ...], tuple[int, int, int]]

@@ -22,8 +22,9 @@ import numpy as np
 
 from unmask.diffusion.noise import uniforms
 from unmask.errors import UserError
-from unmask.likelihood.estimators import LEVEL_DRAW, check_draws, combine, fixed_mask, group_sizes
-from unmask.likelihood.passes import Query, run_queries
+from unmask.likelihood.method import combine
+from unmask.likelihood.passes import run_queries
+from unmask.likelihood.queries import LEVEL_DRAW, Query, check_draws, fixed_mask, group_sizes
 from unmask.likelihood.scoring import config_hash
 from unmask.model.folder import Model
 from unmask.model.placement import dtype_name

@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from unmask.likelihood.pairs import Pair, Tokens, make_pairs
-from unmask.likelihood.passes import Query, check_guidance, run_queries
+from unmask.likelihood.passes import check_guidance, run_queries
+from unmask.likelihood.queries import Query
 from unmask.likelihood.replay import replay
 from unmask.model.folder import Model
 
@@ -51,8 +50,7 @@ def greedy_of(
 ) -> list[Greedy]:
     """`greedy` of pairs that are encoded already."""
     if model.kind == "arm":
-        nothing = np.arange(0)
-        queries = (Query(p.ids_T, nothing, np.arange(p.start, len(p.ids_T)), item=i) for i, p in enumerate(pairs))
+        queries = (Query.of(pair, item, causal=True) for item, pair in enumerate(pairs))
         return [Greedy(hit) for _, _, hit in run_queries(model, queries, 0.0, batch_tokens)]
     options = [{**RULES, "steps": pair.n_tokens, "guidance": guidance} for pair in pairs]
     found: list[Greedy] = [Greedy(False)] * len(pairs)

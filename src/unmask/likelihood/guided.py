@@ -28,9 +28,10 @@ import torch
 import torch.nn.functional as F
 
 from unmask.errors import UserError
-from unmask.likelihood.estimators import Estimator, looks
+from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.pairs import Pair, Tokens, make_pairs
-from unmask.likelihood.passes import VIEWS, Query, batches, check_finite, paired_logits, run_queries
+from unmask.likelihood.passes import VIEWS, batches, check_finite, paired_logits, run_queries
+from unmask.likelihood.queries import Query
 from unmask.model.folder import Model
 
 
@@ -68,13 +69,13 @@ class _Sums:
     def draws(self) -> int:
         return sum(self.sizes) if self.estimator.sampled else 1
 
-    def add(self, look: Query, start: int, ce_nC: np.ndarray) -> None:
-        if look.is_baseline:
+    def add(self, query: Query, start: int, ce_nC: np.ndarray) -> None:
+        if query.is_baseline:
             self.baseline = ce_nC
             return
         if self.baseline is not None:
-            ce_nC = ce_nC - self.baseline[look.scored - start, : ce_nC.shape[1]]
-        total = look.weight * ce_nC.sum(axis=0)
+            ce_nC = ce_nC - self.baseline[query.scored - start, : ce_nC.shape[1]]
+        total = query.weight * ce_nC.sum(axis=0)
         if len(total) == self.columns:
             self.drawn += total
         else:
@@ -151,14 +152,12 @@ def _queries(pairs: list[Pair], known: dict[int, _Sums], seed: int, causal: bool
     """Longest first, so that a batch has little padding; half 1: as many draws again."""
     for item in sorted(known, key=lambda i: (-len(pairs[i].ids_T), i)):
         pair, sums = pairs[item], known[item]
+        whole = Query.of(pair, item, causal)
         if causal:
-            scored = np.arange(pair.start, len(pair.ids_T))
-            yield Query(pair.ids_T, scored[:0], scored, pair.prompt, item)
+            yield whole
             continue
         first = half * len(sums.sizes), half * sum(sums.sizes)
-        for look in looks(sums.estimator, pair.n_tokens, seed, pair.key, sums.sizes, sums.stride, *first):
-            masked, scored = look.masked + pair.start, look.scored + pair.start
-            yield Query(pair.ids_T, masked, scored, pair.prompt, item, look.draw, look.weight, look.is_baseline)
+        yield from sums.estimator.queries(whole, seed, pair.key, sums.sizes, sums.stride, *first)
 
 
 def _paired(

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from unmask.errors import UserError
+from unmask.likelihood.queries import Query
 from unmask.model.backbone import predictions
 from unmask.model.folder import Model
 from unmask.model.visibility import keys
@@ -35,20 +35,6 @@ from unmask.model.visibility import keys
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65536
 VIEWS = ("mask", "drop", "end")
 HEAD_ELEMENTS = 1 << 24  # logits held at once: 64 MiB in fp32, whatever the vocabulary
-
-
-@dataclass(frozen=True, eq=False)
-class Query:
-    """One sequence, what of it the model may not see, and where it is asked."""
-
-    ids_T: np.ndarray  # the clean tokens, int64
-    masked: np.ndarray  # positions that hold the mask (none for an ARM)
-    scored: np.ndarray  # positions whose cross-entropy is wanted
-    prompt: int = 0  # leading positions that the unconditional pass masks
-    item: int = 0  # for the caller: which text,
-    draw: int = 0  # which draw of it,
-    weight: float = 1.0  # what to multiply the nats with,
-    is_baseline: bool = False  # and whether they are subtracted from those of the others
 
 
 def check_guidance(model: Model, guidance: float) -> None:

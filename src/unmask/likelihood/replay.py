@@ -20,11 +20,27 @@ import torch
 
 from unmask.decoding.generate import Prepared, prepare
 from unmask.decoding.loop import Loop
+from unmask.decoding.options import read_requests
 from unmask.decoding.rules.registry import Chosen
 from unmask.decoding.rules.replay import NATS, ODDS, TEXT, Replay
+from unmask.errors import UserError, nearest
 from unmask.likelihood.pairs import Pair
 from unmask.likelihood.passes import batch_size, check_finite
 from unmask.model.folder import Model
+
+WAYS_OUT = {
+    "order": "such as margin, entropy or left-to-right",
+    "quota": "such as even or threshold",
+    "eligible": "such as block",
+}
+# Options of a decoder whose positions can be told from what stands in the row, and why others are none.
+SETTLED = ("order", "quota", "threshold", "steps", "block", "eligible", "cache", "temperature")
+UNSETTLED = {
+    "order_noise": "makes the order of positions random",
+    "revise": "takes tokens back, so that a text can be written in many ways",
+    "top_p": "leaves tokens out of what is drawn, which a text may hold",
+    "top_k": "leaves tokens out of what is drawn, which a text may hold",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +77,25 @@ def replay(
         yield from run(bare, [pairs[item] for item in batch], given, batch, None if own else Replay(strict))
 
 
+def settled(options: Mapping[str, Any]) -> None:
+    """Raises `UserError` for options of a decoder that could write a text in more than one way, or not any text."""
+    for name, value in options.items():
+        if name in UNSETTLED and value is not None:
+            raise UserError(f"decode: {name} {UNSETTLED[name]}; leave it out", field=name)
+        if name not in (*SETTLED, *UNSETTLED):
+            known = f"{nearest(str(name), SETTLED)}; known: {', '.join(SETTLED)}"
+            raise UserError(f"decode: '{name}' is unknown{known}", field=str(name))
+    (request,) = read_requests(1, "mdm", **options)
+    if not request.temperature > 0:
+        raise UserError("decode: temperature is 0, which writes one text alone; give one above 0", field="temperature")
+    for name, chosen in (("order", request.order), ("quota", request.quota), ("eligible", request.eligible)):
+        if chosen is None or not (chosen.of.chance or chosen.of.follows_draws):
+            continue
+        what = "draws positions" if chosen.of.chance else "looks at the tokens that are drawn"
+        mend = f"give one that follows from what stands in the row, {WAYS_OUT[name]}"
+        raise UserError(f"decode: {name} '{chosen.name}' {what}; {mend}", field=name)
+
+
 def chunks(
     model: Model, pairs: Sequence[Pair], each: Sequence[Mapping[str, Any]], batch_tokens: int | None
 ) -> Iterator[list[int]]:
@@ -82,7 +117,7 @@ def run(
 ) -> Iterator[tuple[int, Replayed]]:
     """The replays of some pairs in one loop, an option's entries one a pair."""
     options = {**given, "length": [pair.n_tokens for pair in pairs]}
-    ready = prepare(model, [context(pair) for pair in pairs], options, trace=False, warn=False)
+    ready = prepare(model, [context(model, pair) for pair in pairs], options, trace=False, warn=False)
     loop, rows = joined(model, ready, rule)
     table, canvas = loop.canvas.table, loop.canvas
     if rule is not None:
@@ -100,9 +135,12 @@ def run(
         yield number, Replayed(nats_L, int(odds_B[row]), tokens_L, int(canvas.nfe_B[row]))
 
 
-def context(pair: Pair) -> list[int] | None:
+def context(model: Model, pair: Pair) -> list[int] | None:
     """As a prompt of `generate`, which puts the start of a document before an empty one itself."""
-    return pair.ids_T[: pair.start].tolist() if pair.prompt else [] if pair.start else None
+    given = pair.ids_T[: pair.start].tolist()
+    if not given:
+        return None
+    return [] if not pair.prompt and given == [model.start_id] else given
 
 
 def joined(model: Model, ready: Prepared, rule: Replay | None) -> tuple[Loop, list[int]]:

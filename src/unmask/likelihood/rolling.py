@@ -12,7 +12,7 @@ than that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,6 +45,7 @@ class RollingScore(Rates):
     is_bound: bool
     config_hash: str
     dtype: str = "fp32"  # of the model's weights
+    decode: dict[str, Any] | None = None  # the rules of the decoder that was replayed; None where none was
 
 
 def rolling(
@@ -61,6 +62,7 @@ def rolling(
     special_tokens: bool = False,
     progress: Callable[[int, int], object] | None = None,
     names: Sequence[str] | None = None,
+    decode: Mapping[str, Any] | None = None,
 ) -> list[RollingScore]:
     """A `RollingScore` for each text (or list of token ids), in their order.
 
@@ -90,9 +92,8 @@ def rolling(
         made += pairs
         texts_of += [number] * len(pairs)
         ids_of.append(ids)
-    scores = score_pairs(
-        model, made, Estimator(method or "mc-fixed", draws, order), 0.0, seed, batch_tokens, until_se, progress=progress
-    )
+    estimator = Estimator(method or "mc-fixed", draws, order, decode)
+    scores = score_pairs(model, made, estimator, 0.0, seed, batch_tokens, until_se, progress=progress)
     pairs_of: list[list[Pair]] = [[] for _ in ids_of]
     scores_of: list[list[Score]] = [[] for _ in ids_of]
     for pair, score, number in zip(made, scores, texts_of, strict=True):
@@ -123,6 +124,7 @@ def total(pairs: list[Pair], own: list[Score], **shape: Any) -> RollingScore:
         is_bound=own[0].is_bound,
         config_hash=own[0].config_hash,
         dtype=own[0].dtype,
+        decode=own[0].decode,
         **shape,
     )
 

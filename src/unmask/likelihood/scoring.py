@@ -13,17 +13,18 @@ import hashlib
 import json
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from unmask.errors import UserError
-from unmask.likelihood.estimators import Estimator, combine, combine_mixture, looks
+from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.greedy import greedy_of
 from unmask.likelihood.pairs import Pair, Tokens, make_pairs
-from unmask.likelihood.passes import Query, check_guidance, run_queries
+from unmask.likelihood.passes import check_guidance, run_queries
+from unmask.likelihood.queries import Query
 from unmask.likelihood.shared import run_shared, shareable
 from unmask.model.folder import Model
 from unmask.model.placement import dtype_name
@@ -64,9 +65,11 @@ class Rates:
         return low, high
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON values: the fields, the interval and the two rates. What names no `dtype` is of fp32."""
+        """JSON values: the fields, the interval and the two rates. What names no `dtype` is of fp32, what names no
+        `decode` replayed no decoder."""
         rates = {"nats_per_token": self.nats_per_token, "bits_per_byte": self.bits_per_byte}
-        fields = {name: value for name, value in vars(self).items() if (name, value) != ("dtype", "fp32")}
+        unsaid = (("dtype", "fp32"), ("decode", None))
+        fields = {name: value for name, value in vars(self).items() if (name, value) not in unsaid}
         return {"schema_version": SCHEMA_VERSION, **fields, "interval": list(self.interval), **rates}
 
 
@@ -91,6 +94,7 @@ class Score(Rates):
     until_se: float | None = None  # the standard error that was asked for
     greedy: bool | None = None  # a greedy decoder writes it; None where that was not asked
     dtype: str = "fp32"  # of the model's weights
+    decode: dict[str, Any] | None = None  # the rules of the decoder that was replayed; None where none was
 
 
 @dataclass
@@ -119,9 +123,7 @@ class Drawn:
 
     def estimate(self) -> tuple[float, float]:
         """Nats and their standard error."""
-        if self.estimator.method == "order-mixture":
-            return combine_mixture(self.nats)
-        return combine(self.nats, self.sizes)
+        return self.estimator.estimate(self.nats, self.sizes)
 
 
 def config_hash(model: Model) -> str:
@@ -144,11 +146,12 @@ def score(
     greedy: bool = False,
     special_tokens: bool = False,
     progress: Callable[[int, int], object] | None = None,
+    decode: Mapping[str, Any] | None = None,
 ) -> list[Score]:
     """A `Score` for each (context, continuation), text or token ids, in their order.
 
-    method: ``mc-fixed`` (default; short answers are enumerated), ``mc-bernoulli`` (the paper's), ``chain-rule``,
-        ``order-mixture`` or ``exact``; an autoregressive model answers every one of them exactly.
+    method: ``mc-fixed`` (default; short answers are enumerated), or another of `unmask.likelihood.METHODS`; an
+        autoregressive model answers every one of them exactly.
     guidance: w of unsupervised guidance.
     draws: at most so many masks (128 by default), or so many orders (8) for order-mixture and chain-rule at random.
     batch_tokens: tokens in one forward pass.
@@ -158,6 +161,7 @@ def score(
     greedy: fill `Score.greedy`, at the price of about one more pass (none for an autoregressive model).
     special_tokens: special tokens that texts spell, such as <|im_start|>, are their ids; else they are text.
     progress: called with (pairs done, pairs) now and then.
+    decode: of a method that replays a decoder, its rules as options of `generate`, {"quota": "even", "steps": 8}.
 
     A context too long for the model loses tokens on its left, which is counted and warned of. Raises `UserError` for
     an empty continuation, one longer than the model's context, and logits that are not finite.
@@ -168,7 +172,7 @@ def score(
             f"{cut} of {len(made)} contexts are cut on the left to fit the model's {model.config.block_size} tokens",
             stacklevel=2,
         )
-    estimator = Estimator("mc-fixed" if method is None else method, draws, order)
+    estimator = Estimator("mc-fixed" if method is None else method, draws, order, decode)
     return score_pairs(
         model, made, estimator, guidance, seed, batch_tokens, until_se, max_draws, greedy=greedy, progress=progress
     )
@@ -197,6 +201,8 @@ def score_pairs(
     wanted: dict[int, list[int]] = {}  # sizes of the groups to draw next of each item
     for item, pair in enumerate(made):
         known[item], wanted[item] = _begin(estimator, pair.n_tokens, until_se is not None, max_draws)
+    if estimator.of.decodes:
+        _replay(model, made, estimator, known, wanted, guidance, batch_tokens, progress)
     while wanted:
         _draw(model, made, known, wanted, guidance, seed, batch_tokens, progress)
         wanted = {}
@@ -233,6 +239,7 @@ def score_of(pair: Pair, drawn: Drawn, causal: bool, **given: Any) -> Score:
         n_bytes=pair.n_bytes,
         method=used.method,
         order=used.order,
+        decode=None if used.decode is None else dict(used.decode),
         target="exact" if causal else used.target,
         draws=drawn.draws,
         groups=len(drawn.sizes) if used.sampled else 0,
@@ -268,8 +275,7 @@ def check_until(estimator: Estimator, until_se: float, max_draws: int) -> None:
 def _begin(estimator: Estimator, length: int, until: bool, max_draws: int) -> tuple[Drawn, list[int]]:
     """Nothing drawn yet, and the groups to begin with: all of them, or so many that their error can be believed."""
     draws = estimator.draws or 0
-    masks = estimator.method.startswith("mc-")
-    if until and masks:
+    if until and estimator.of.masks:
         draws = min(
             max_draws, FIRST_GROUPS * (min(length, ORDER_PASSES) if estimator.method == "mc-fixed" else BERNOULLI_GROUP)
         )
@@ -348,17 +354,34 @@ def _draw(
         progress(len(pairs), len(pairs))
 
 
+def _replay(
+    model: Model,
+    pairs: list[Pair],
+    estimator: Estimator,
+    known: dict[int, Drawn],
+    wanted: dict[int, list[int]],
+    guidance: float,
+    batch_tokens: int | None,
+    progress: Callable[[int, int], object] | None,
+) -> None:
+    """All that is wanted of a method that runs the model itself."""
+    found = estimator.of.run(model, pairs, estimator.decode or {}, guidance, batch_tokens)
+    for done, (item, nats) in enumerate(found, 1):
+        known[item].grow(wanted.pop(item))
+        known[item].nats[0] = nats
+        if progress is not None:
+            progress(done, len(pairs))
+
+
 def _queries(
     pairs: list[Pair], known: dict[int, Drawn], wanted: dict[int, list[int]], seed: int, causal: bool
 ) -> Iterator[Query]:
     """Longest first, so that a batch has little padding and a lack of memory shows at once."""
     for item in sorted(wanted, key=lambda i: -len(pairs[i].ids_T)):
         pair, drawn, sizes = pairs[item], known[item], wanted[item]
+        whole = Query.of(pair, item, causal)
         if causal:
-            scored = np.arange(pair.start, len(pair.ids_T))
-            yield Query(pair.ids_T, scored[:0], scored, item=item)
+            yield whole
             continue
-        first_group, first_draw = len(drawn.sizes) - len(sizes), len(drawn.nats) - sum(sizes)
-        for look in looks(drawn.estimator, pair.n_tokens, seed, pair.key, sizes, drawn.stride, first_group, first_draw):
-            masked, scored = look.masked + pair.start, look.scored + pair.start
-            yield Query(pair.ids_T, masked, scored, pair.prompt, item, look.draw, look.weight, look.is_baseline)
+        first = len(drawn.sizes) - len(sizes), len(drawn.nats) - sum(sizes)
+        yield from drawn.estimator.queries(whole, seed, pair.key, sizes, drawn.stride, *first)

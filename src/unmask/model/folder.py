@@ -27,7 +27,7 @@ from safetensors.torch import load_file
 
 from unmask._version import __version__
 from unmask.errors import UserError
-from unmask.files import new_folder, parse_json, reading, sync_folder, write_tensors
+from unmask.files import new_folder, reading, sync_folder, write_tensors
 from unmask.hub import not_here
 from unmask.model.checkpoints import CHECKPOINTS, FILES, checkpoints, refuse_damage
 from unmask.model.config import ModelConfig
@@ -36,6 +36,7 @@ from unmask.model.pieces import Pieces
 from unmask.model.placement import check_dtype, choose_device, choose_dtype
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
+from unmask.settings import read_json
 
 SCHEMA_VERSION = 2  # 2: config.json has fields of the model that came later; without them it is of schema 1 as before
 WEIGHTS, CONFIG, TOKENIZER = "model.safetensors", "config.json", "tokenizer.json"
@@ -178,21 +179,14 @@ def models_inside(path: Path) -> list[Path]:
     """The runs and model folders that lie in a folder, in the order of their names."""
     if not path.is_dir():
         return []
-    folders = []
-    for folder in sorted(path.iterdir()):
-        if (folder / CONFIG).is_file() or checkpoints(folder):
-            folders.append(folder)
+    folders = [folder for folder in sorted(path.iterdir()) if (folder / CONFIG).is_file() or checkpoints(folder)]
     return [folder for folder in folders if not folder.name.startswith(".") and folder.name != "checkpoints"]
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a model folder, its schema checked."""
     path = folder / CONFIG
-    try:
-        with reading():
-            config = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
+    config = read_json(path)
     if not isinstance(config, dict) or not isinstance(config.get("model"), dict):
         raise UserError(f"{path} has no `model` entry; published formats are brought in by `unmask convert`")
     version = config.get("schema_version", SCHEMA_VERSION)

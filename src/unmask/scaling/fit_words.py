@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unmask.scaling.estimates import shown
+from unmask.scaling.held_out import predictions
 from unmask.terminal import aligned
 
 NONE = "–"
@@ -93,13 +94,9 @@ def _times(row: dict[str, Any] | None) -> str:
 def _held_out(part: dict[str, Any]) -> list[str]:
     rows = [["held out: the largest budget, from those below", "measured L*", "approach 2", "approach 3"]]
     for name, entry in part.items():
-        if entry["flops"] is None:
-            continue
-        cells = [
-            NONE if entry[key]["loss"] is None else f"{entry[key]['loss']:.4f} ({entry[key]['error']:+.4f})"
-            for key in ("approach2", "approach3")
-        ]
-        rows.append([f"  {name} at {entry['flops']:.3g}", f"{entry['measured']['loss']:.4f}", *cells])
+        if entry["flops"] is not None:
+            measured = f"{entry['measured']['loss']:.4f}"
+            rows.append([f"  {name} at {entry['flops']:.3g}", measured, *predictions(entry)])
     return ["", *aligned(rows)] if len(rows) > 1 else []
 
 

@@ -53,3 +53,11 @@ def _against(measured: dict[str, float], loss: float, params: float) -> dict[str
         "params": params,
         "params_ratio": params / measured["params"],
     }
+
+
+def predictions(entry: dict[str, Any]) -> list[str]:
+    """What both approaches predicted, with the error, as text."""
+    return [
+        "–" if entry[key]["loss"] is None else f"{entry[key]['loss']:.4f} ({entry[key]['error']:+.4f})"
+        for key in ("approach2", "approach3")
+    ]

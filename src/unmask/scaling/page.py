@@ -7,11 +7,13 @@ Every number is a field of ``fit.json``; style and pictures are inline, and no n
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 from typing import Any
 
 from unmask._version import __version__
 from unmask.pages import page, section, table
+from unmask.scaling.held_out import predictions
 from unmask.scaling.page_gap import gap_section
 from unmask.scaling.page_parts import bounds, card, cell, known, picture, power, within
 from unmask.scaling.page_repeated import repeated_section
@@ -96,25 +98,13 @@ def isoflop_section(view: dict[str, Any]) -> str:
     rows = []
     for name in view["objectives"]:
         for curve in view["budgets"].get(name, []):
-            rows.append(
-                [
-                    escape(name.upper()),
-                    power(curve["flops"]),
-                    str(curve["runs"]),
-                    *(
-                        (power(curve["params"]), power(curve["tokens"]), f"{curve['loss']:.4f}")
-                        if curve["params"]
-                        else ("–",) * 3
-                    ),
-                    "yes" if curve["counts"] else escape(curve["why"]),
-                ]
-            )
+            least = ["–"] * 3
+            if curve["params"]:
+                least = [power(curve["params"]), power(curve["tokens"]), f"{curve['loss']:.4f}"]
+            counts = "yes" if curve["counts"] else escape(curve["why"])
+            rows.append([escape(name.upper()), power(curve["flops"]), str(curve["runs"]), *least, counts])
     lowest = table(["", "budget", "runs", "N*", "D*", "L*, nats/token", "in the lines"], rows, numbers=(1, 2, 3, 4, 5))
-    reasons: dict[tuple[str, str], int] = {}
-    for run in view["runs"]:
-        if run["excluded"]:
-            key = (run["objective"], run["excluded"])
-            reasons[key] = reasons.get(key, 0) + 1
+    reasons = Counter((run["objective"], run["excluded"]) for run in view["runs"] if run["excluded"])
     gone = [[escape(name.upper()), str(n), escape(reason)] for (name, reason), n in reasons.items()]
     return lowest + ("<h3>Left out</h3>" + table(["", "runs", "because"], gone, numbers=(1,)) if gone else "")
 
@@ -134,15 +124,7 @@ def frontier_section(fit: dict[str, Any], view: dict[str, Any]) -> str:
                 other = (every["approach2"].get(name) or {}).get(key) or {}
                 cells.append("–" if other.get("estimate") is None else f"{other['estimate']:.4f}")
             rows.append([escape(name.upper()), label, *cells, paper_exponent(name, key)])
-    head = [
-        "",
-        "exponent in C of",
-        "approach 2",
-        "95%",
-        "95% by runs",
-        *(["with all runs"] if every else []),
-        "the paper's",
-    ]
+    head = ["", "exponent in C of", "approach 2", "95%", "95% by runs", *["with all runs"] * bool(every), "the paper's"]
     note = (
         '<p class="soft">The paper: ' + escape(PAPER) + ", by 6 N D. By runs: runs drawn anew instead of residuals.</p>"
     )
@@ -182,26 +164,17 @@ def approach3_section(fit: dict[str, Any]) -> str:
 
 def residual_section(fit: dict[str, Any]) -> str:
     """How far the fit without the largest budget misses it, and what stands against the fit."""
-    rows = []
-    for name, entry in fit["held_out"].items():
-        if entry["flops"] is None:
-            continue
-        cells = []
-        for key in ("approach2", "approach3"):
-            predicted = entry[key]
-            cells.append("–" if predicted["loss"] is None else f"{predicted['loss']:.4f} ({predicted['error']:+.4f})")
-        rows.append([escape(name.upper()), power(entry["flops"]), f"{entry['measured']['loss']:.4f}", *cells])
+    rows = [
+        [escape(name.upper()), power(entry["flops"]), f"{entry['measured']['loss']:.4f}", *predictions(entry)]
+        for name, entry in fit["held_out"].items()
+        if entry["flops"] is not None
+    ]
     head = ["", "largest budget", "measured L*", "approach 2 without it", "approach 3 without it"]
     html = "<h3>Extrapolation tried out</h3>" + table(head, rows, numbers=(1, 2, 3, 4)) if rows else ""
-    stands = [
-        [
-            escape(row["objective"].upper()),
-            "–" if row["flops"] is None else power(row["flops"]),
-            escape(row["problem"]),
-            escape(row["says"]),
-        ]
-        for row in fit["diagnostics"]
-    ]
+    stands = []
+    for row in fit["diagnostics"]:
+        budget = "–" if row["flops"] is None else power(row["flops"])
+        stands.append([escape(row["objective"].upper()), budget, escape(row["problem"]), escape(row["says"])])
     if stands:
         html += "<h3>What stands against the fit</h3>" + table(["", "budget", "", ""], stands, numbers=(1,))
     return html

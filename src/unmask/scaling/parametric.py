@@ -11,7 +11,7 @@ E, since an ARM's loss and the bound of an MDM with exact conditionals have the 
 
 Starts: shares of E in the smallest loss, of N's term in what is left, and exponents; each start passes through the mean
 of the losses. Every start is minimised (`huber.py`); the best one counts. Resamples of a bootstrap start from
-there, which `check_starts` compares with the whole grid.
+there (a test compares that with the whole grid).
 
 Shapes: S resamples or starts, R runs.
 """
@@ -86,16 +86,6 @@ def fit_laws(
         draws = {name: design.law(name, drawn_SP) for name in names}
     laws = {name: design.law(name, theta_SP[best]) for name in names}
     return LawFit(laws, draws, float(value_S[best]), problem, theta_SP[best], starts_SP)
-
-
-def check_starts(fit: LawFit, log_loss_SR: np.ndarray, weights_SR: np.ndarray, tolerance: float = 1e-4) -> float:
-    """Share of these resamples in which the best of the whole grid is no better than the start that all share."""
-    same = 0
-    for log_loss_R, weights_R in zip(log_loss_SR, weights_SR, strict=True):
-        warm = fit.problem.minimise(fit.theta_P[None], log_loss_R, weights_R)[1][0]
-        grid = fit.problem.minimise(fit.starts_SP, log_loss_R, weights_R)[1].min()
-        same += bool(warm <= grid * (1 + tolerance))
-    return same / len(log_loss_SR)
 
 
 class _Design:

@@ -5,11 +5,11 @@ unmask scale status PLAN --out SWEEP
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
+from unmask.files import parse_json
 from unmask.scaling.options import StatusOptions
 from unmask.scaling.plan_file import read_plan
 from unmask.scaling.runs import PlannedRun
@@ -90,7 +90,7 @@ def last_record(folder: Path) -> dict[str, Any]:
         return {}
     for line in reversed(lines):
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError:
             continue
         if isinstance(record, dict) and "step" in record:

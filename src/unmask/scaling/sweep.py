@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from unmask.errors import UserError
-from unmask.files import write_whole
+from unmask.files import parse_json, write_whole
 from unmask.model.checkpoints import CHECKPOINTS, flaw, newest_checkpoint
 from unmask.scaling.plan_file import Plan
 from unmask.scaling.runs import PlannedRun
@@ -219,7 +219,7 @@ def _lines(text: bytes, path: Path) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(text.splitlines(), 1):
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError:
             row = None
         if not isinstance(row, dict) or "name" not in row:

@@ -23,9 +23,10 @@ from unmask.bench.decode.options import DecodeBenchOptions, TuneOptions
 from unmask.bench.decode.pareto import Point, points
 from unmask.decoding.rules.plugins import load_plugins, need, used
 from unmask.errors import UserError
-from unmask.files import file_sha256, parse_json
+from unmask.files import file_sha256
 from unmask.model.defaults import FILE, read_file, remove_defaults, write_defaults
 from unmask.model.folder import WEIGHTS, resolve
+from unmask.settings import read_json
 from unmask.statistics import ci_text
 
 TARGETS = ("speed", "quality")
@@ -49,11 +50,10 @@ def tune(options: TuneOptions) -> dict[str, Any]:
     if row["steps_per_token"] is not None:
         chosen["steps_per_token"] = row["steps_per_token"]
     usual = next((row for row in cell["rows"] if row["setting"] == USUAL), None)
+    least = "min_quality" if options.target == "speed" else "min_speed"
     measured = {
         "target": options.target,
-        "min_quality" if options.target == "speed" else "min_speed": (
-            options.min_quality if options.target == "speed" else options.min_speed
-        ),
+        least: getattr(options, least),
         "setting": best.name,
         "among": len(cell["rows"]),
         "weights_sha256": result["models"]["mdm"]["weights_sha256"],
@@ -86,10 +86,7 @@ def sweep(options: TuneOptions, folder: Path) -> dict[str, Any]:
 
 def read_sweep(path: Path, folder: Path) -> dict[str, Any]:
     """A result of `unmask bench decode` on the weights in `folder`. Raises `UserError` for any other file."""
-    try:
-        result = parse_json(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {str(error).splitlines()[0]}") from error
+    result = read_json(path)
     if not isinstance(result, dict) or (result.get("kind"), result.get("schema_version")) != (KIND, SCHEMA_VERSION):
         raise UserError(f"{path} is no result of this version's unmask bench decode; give its --out FILE")
     if result["models"]["mdm"]["weights_sha256"] != file_sha256(folder / WEIGHTS):

@@ -88,7 +88,7 @@ def measure(options: BenchOptions, size: str, recipe: Recipe, checkouts: list[Ch
             changes: dict[str, Any] = {"precision": arm.precision, "compile": arm.compile, "threads": arm.threads}
             if arm.name not in workers:
                 workers[arm.name] = Worker("ours", dataclasses.replace(recipe, **changes), copies=arm.processes)
-        rates = take_turns(options, size, workers, recipe)
+        rates = take_turns(options, size, workers)
     finally:
         for worker in workers.values():
             worker.close()
@@ -99,7 +99,7 @@ def finalists(best: Fastest) -> list[Arm]:
     return [arm for arm in best.arms if arm.tokens_per_second and not arm.stopped]
 
 
-def take_turns(options: BenchOptions, size: str, workers: dict[str, Worker], recipe: Recipe) -> dict[str, list[float]]:
+def take_turns(options: BenchOptions, size: str, workers: dict[str, Worker]) -> dict[str, list[float]]:
     """Tokens/s of every way in every round."""
     steps = {}
     for name, worker in workers.items():

@@ -76,6 +76,7 @@ class Ancestral(Order):
     nothing happens cost no pass; the law is exactly the same.
     """
 
+    chance = True
     own_quota = True
 
     def priority(self, turn: Turn, answers: Answers | None) -> torch.Tensor:
@@ -145,6 +146,8 @@ class Random(Order):
     Under the old order what came first would, taken back, be the first to come again, and even under a new key of its
     own it would stand before masks that are left because theirs are low.
     """
+
+    chance = True
 
     def priority(self, turn: Turn, answers: Answers | None) -> torch.Tensor:
         return turn.keys_RL if turn.share_R is None else turn.uniforms(ORDERING)

@@ -70,6 +70,12 @@ class Rule:
     is its own: what it remembers are columns of the table, asked for by name where they are used."""
 
     reads: ClassVar[tuple[str, ...]] = ()
+    chance: ClassVar[bool] = False  # what it chooses is drawn: it asks the turn for noise
+
+    @property
+    def follows_draws(self) -> bool:
+        """Whether it looks at the tokens that are drawn, which another seed would draw otherwise."""
+        return bool({"tokens", "probability", "given"} & set(self.reads))
 
     @classmethod
     @functools.cache

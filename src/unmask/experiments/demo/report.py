@@ -21,6 +21,11 @@ NAMES = {
     "unigram": "Unigram",
     "xz": "xz",
 }
+ABOUT_CURVES = (
+    '<p class="soft">Left: the same measure as above on fewer windows, while training. An MDM first stays near '
+    "the loss of the unigram, until it learns to use what it sees; the ARM leaves that plateau sooner. Right: the "
+    "more tokens are masked, the less an MDM has to go by. With everything masked it can only know frequencies.</p>"
+)
 STAGE_NAMES = {
     "prepare": "Preparing the text",
     "mdm": "Training the MDM (beside the ARM)",
@@ -37,7 +42,7 @@ def render(summary: dict[str, Any]) -> str:
     sections = [
         headline(summary),
         section(
-            "Training", f'<div class="pair">{curves_svg(summary)}{levels_svg(summary)}</div>{about_curves(summary)}'
+            "Training", f'<div class="pair">{curves_svg(summary)}{levels_svg(summary)}</div>{ABOUT_CURVES}'
         ),
         section("Text out of masks", unmasking(summary["samples"]["unmasking"])),
         section("Filling gaps", infilling(summary)),
@@ -93,14 +98,6 @@ def within(interval: Sequence[float] | None, form: str) -> str:
         return ""
     low, high = (format(end, form) for end in interval)
     return f'<br><span class="soft">95%: {low} to {high}</span>'
-
-
-def about_curves(summary: dict[str, Any]) -> str:
-    return (
-        '<p class="soft">Left: the same measure as above on fewer windows, while training. An MDM first stays near '
-        "the loss of the unigram, until it learns to use what it sees; the ARM leaves that plateau sooner. Right: the "
-        "more tokens are masked, the less an MDM has to go by. With everything masked it can only know frequencies.</p>"
-    )
 
 
 def unmasking(sample: dict[str, Any]) -> str:

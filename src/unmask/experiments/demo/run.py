@@ -40,7 +40,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
     Raises `UserError` for settings that do not fit, an `out` that cannot be written, and what a stage refuses.
     """
     out, recipes = options.out, {kind: options.recipe(kind) for kind in KINDS}
-    check(options, recipes)
+    check(recipes)
     try:
         out.mkdir(parents=True, exist_ok=True)
         stages = Stages(out / "stages.json")
@@ -54,7 +54,7 @@ def run_demo(options: DemoOptions) -> dict[str, Any]:
         raise UserError(f"{error.filename or out} cannot be written: {error.strerror}; give another --out") from error
 
 
-def check(options: DemoOptions, recipes: dict[str, Path]) -> None:
+def check(recipes: dict[str, Path]) -> None:
     """Refuses settings that would fail only after the training."""
     fields = {}
     for kind, path in recipes.items():

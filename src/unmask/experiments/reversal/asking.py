@@ -1,8 +1,8 @@
 """What trained models are asked, and when: first the choice on people with both kinds of line, then the test.
 
-    tried = try_ways(place, one, chosen, "mdm", run)           # on the people with both kinds of line
-    choices = choose({"own": {"mdm": tried, "arm": more}})     # written down before any reversed question is asked
-    answers = answers_of(place, one, chosen, run, choices["mdm"])
+    tried = try_ways(place, origin, chosen, "mdm", run)     # on the people with both kinds of line
+    choices = choose({"own": {"mdm": tried, "arm": more}})  # written down before any reversed question is asked
+    answers = answers_of(place, origin, chosen, run, choices["mdm"])
 
 A choice is of checkpoint, order, guidance and steps, by the mean share of exact answers to the questions of the `both`
 people (half of them names, half descriptions), of the first seed's run: first order and guidance at the last
@@ -25,7 +25,7 @@ from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS
 from unmask.experiments.reversal.material import Material
 from unmask.experiments.workplace import Workplace
 from unmask.model.checkpoints import checkpoints
-from unmask.model.folder import load
+from unmask.model.folder import Model, load
 from unmask.training.record import read_record
 
 Choice = dict[str, Any]  # checkpoint (its step), order, guidance, steps (None: a token a pass)
@@ -51,34 +51,35 @@ def steps_of(run: Path) -> list[int]:
 
 
 def asked(
-    place: Workplace, one: Material, run: Path, step: int, direction: str, asks: str, each: int, **way: Any
+    place: Workplace, origin: Material, run: Path, step: int, direction: str, asks: str, each: int, **way: Any
 ) -> Any:
     """The answers of a checkpoint to a kind of question; kept."""
     words = "-".join(str(value) for value in (run.name, step, direction, asks, each, *way.values()))
 
     def make() -> list[dict[str, Any]]:
-        torch.set_num_threads(place.settings.threads)
-        model = load(folder_of(run, step), place.settings.device)
-        return ask(model, one.people.of(direction, asks, each), one.length, **way)
+        return ask(model_at(place, run, step), origin.people.of(direction, asks, each), origin.length, **way)
 
-    return place.kept(f"answers-{words}", make, length=one.length)
+    return place.kept(f"answers-{words}", make, length=origin.length)
 
 
-def folder_of(run: Path, step: int) -> Path:
-    return next(folder for folder in checkpoints(run) if int(folder.name.removeprefix("step-")) == step)
+def model_at(place: Workplace, run: Path, step: int) -> Model:
+    """A run's model at one of its checkpoints; PyTorch uses as many threads as the settings say from here on."""
+    torch.set_num_threads(place.settings.threads)
+    folder = next(folder for folder in checkpoints(run) if int(folder.name.removeprefix("step-")) == step)
+    return load(folder, place.settings.device)
 
 
-def score_of(place: Workplace, one: Material, run: Path, step: int, each: int, way: Mapping[str, Any]) -> float:
+def score_of(place: Workplace, origin: Material, run: Path, step: int, each: int, way: Mapping[str, Any]) -> float:
     """The share of exact answers of the `both` people."""
     shares = []
     for asks in ASKED:
-        rows = asked(place, one, run, step, "both", asks, each, **way)
+        rows = asked(place, origin, run, step, "both", asks, each, **way)
         shares.append(sum(row["exact"] for row in rows) / len(rows))
     return sum(shares) / len(shares)
 
 
 def try_ways(
-    place: Workplace, one: Material, chosen: Mapping[str, Any], kind: str, run: Path
+    place: Workplace, origin: Material, chosen: Mapping[str, Any], kind: str, run: Path
 ) -> list[dict[str, Any]]:
     """Every choice that was tried on the first seed's run, with its share of exact answers; kept."""
 
@@ -87,7 +88,7 @@ def try_ways(
         tried: list[dict[str, Any]] = []
 
         def score(step: int, way: Mapping[str, Any]) -> float:
-            exact = score_of(place, one, run, step, each, way)
+            exact = score_of(place, origin, run, step, each, way)
             tried.append({"checkpoint": step, **way, "exact": exact})
             return exact
 
@@ -100,7 +101,7 @@ def try_ways(
             score(step, best)
         return tried
 
-    tried: list[dict[str, Any]] = place.kept(f"tried-{one.name}-{kind}", make, grid=chosen["grid"])
+    tried: list[dict[str, Any]] = place.kept(f"tried-{origin.name}-{kind}", make, grid=chosen["grid"])
     return tried
 
 
@@ -117,7 +118,7 @@ def choose(tried: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> di
 
 
 def answers_of(
-    place: Workplace, one: Material, chosen: Mapping[str, Any], run: Path, choice: Choice
+    place: Workplace, origin: Material, chosen: Mapping[str, Any], run: Path, choice: Choice
 ) -> dict[str, dict[str, Any]]:
     """The test of one run: rows of every direction and kind of question, rankings of names with them."""
     steps = steps_of(run)
@@ -127,25 +128,26 @@ def answers_of(
     for direction in DIRECTIONS:
         answers[direction] = {}
         for asks in ASKED:
-            rows = asked(place, one, run, step, direction, asks, int(chosen["each"]), **way)
+            rows = asked(place, origin, run, step, direction, asks, int(chosen["each"]), **way)
             answers[direction][asks] = {"rows": rows, "shuffled": shuffled(rows)}
-        answers[direction]["name"]["ranking"] = rankings(place, one, chosen, run, step, direction)
+        answers[direction]["name"]["ranking"] = rankings(place, origin, chosen, run, step, direction)
     return answers
 
 
-def rankings(place: Workplace, one: Material, chosen: Mapping[str, Any], run: Path, step: int, direction: str) -> Any:
+def rankings(
+    place: Workplace, origin: Material, chosen: Mapping[str, Any], run: Path, step: int, direction: str
+) -> Any:
     """For each question for a name, the share of random names that are less likely than the true one; kept."""
 
     def make() -> list[float]:
-        torch.set_num_threads(place.settings.threads)
-        model = load(folder_of(run, step), place.settings.device)
-        return ranked(model, one.people.of(direction, "name", int(chosen["each"])), one.length, int(chosen["others"]))
+        questions = origin.people.of(direction, "name", int(chosen["each"]))
+        return ranked(model_at(place, run, step), questions, origin.length, int(chosen["others"]))
 
-    return place.kept(f"ranking-{run.name}-{step}-{direction}", make, length=one.length, others=chosen["others"])
+    return place.kept(f"ranking-{run.name}-{step}-{direction}", make, length=origin.length, others=chosen["others"])
 
 
 def curve(
-    place: Workplace, one: Material, chosen: Mapping[str, Any], kind: str, run: Path, choice: Choice
+    place: Workplace, origin: Material, chosen: Mapping[str, Any], kind: str, run: Path, choice: Choice
 ) -> list[dict[str, Any]]:
     """Names right in both directions at every checkpoint, and with every guidance at the chosen one; after the test."""
     each, measured = int(chosen["grid"]["each"]), []
@@ -156,7 +158,7 @@ def curve(
         point: dict[str, Any] = {"checkpoint": step, "guidance": guidance}
         for direction in ("trained", "reversed"):
             way = {name: choice[name] for name in WAY} | {"guidance": float(guidance)}
-            rows = asked(place, one, run, step, direction, "name", each, **way)
+            rows = asked(place, origin, run, step, direction, "name", each, **way)
             point[direction] = sum(row["exact"] for row in rows) / len(rows)
         measured.append(point)
     return measured

@@ -60,43 +60,47 @@ def run(settings: Settings) -> dict[str, Any]:
         if line := skipped_in_words(starts[name][0].people.skipped):
             say(f"{name}: {line}")
 
-    everything = [one for name in sets for one in starts[name]]
+    kinds: list[str] = chosen["kinds"]
+    everything = [origin for name in sets for origin in starts[name]]
     recipes = {
-        label(one, kind, seed): recipe(one, chosen, kind, seed)
-        for one in everything for seed in settings.seeds for kind in chosen["kinds"]
+        label(origin, kind, seed): recipe(origin, chosen, kind, seed)
+        for origin in everything for seed in settings.seeds for kind in kinds
     }  # fmt: skip
     runs = place.train(recipes)
     if settings.until == "runs":
         return {}
     first = settings.seeds[0]
     choices = {name: choose({
-        one.name: {kind: try_ways(place, one, chosen, kind, runs[label(one, kind, first)]) for kind in chosen["kinds"]}
-        for one in starts[name]
+        origin.name: {kind: try_ways(place, origin, chosen, kind, runs[label(origin, kind, first)]) for kind in kinds}
+        for origin in starts[name]
     }) for name in sets}  # fmt: skip
     write_whole(place.out / CHOICE, json.dumps(choices, indent=1) + "\n")
     if settings.until == "choice":
         return {}
-    tests = {one.name: tested(place, one, chosen, choices[one.set]["choices"][one.name], runs) for one in everything}
+    tests = {
+        origin.name: tested(place, origin, chosen, choices[origin.set]["choices"][origin.name], runs)
+        for origin in everything
+    }
     return result_of(place, chosen, everything, choices, tests)
 
 
-def label(one: Material, kind: str, seed: int) -> str:
-    return f"{kind}-{one.name}-{seed}"
+def label(origin: Material, kind: str, seed: int) -> str:
+    return f"{kind}-{origin.name}-{seed}"
 
 
 def tested(
-    place: Workplace, one: Material, chosen: Mapping[str, Any], choices: Mapping[str, Any], runs: Mapping[str, Path]
+    place: Workplace, origin: Material, chosen: Mapping[str, Any], choices: Mapping[str, Any], runs: Mapping[str, Path]
 ) -> dict[str, Any]:
     """Figures and curves of each kind of model on one set, from one start."""
     by_kind: dict[str, Any] = {}
     for kind, way in choices.items():
         seeds = place.settings.seeds
-        folders = [runs[label(one, kind, seed)] for seed in seeds]
-        answers = [answers_of(place, one, chosen, folder, way) for folder in folders]
-        trained = [place.trained(label(one, kind, seed)) for seed in seeds]
+        folders = [runs[label(origin, kind, seed)] for seed in seeds]
+        answers = [answers_of(place, origin, chosen, folder, way) for folder in folders]
+        trained = [place.trained(label(origin, kind, seed)) for seed in seeds]
         by_kind[kind] = {
             "figures": {direction: figures_of([answer[direction] for answer in answers]) for direction in DIRECTIONS},
-            "curve": curve(place, one, chosen, kind, folders[0], way),
+            "curve": curve(place, origin, chosen, kind, folders[0], way),
             "steps": trained[0]["steps"],
             "tokens": trained[0]["tokens"],
             "flops": trained[0]["flops"],
@@ -131,23 +135,23 @@ def result_of(
     """The headline is of the start that was chosen for both kinds of model; the others stand under `starts`."""
     headline: dict[str, Any] = {}
     others: dict[str, Any] = {}
-    for one in materials:
-        figures = {kind: part["figures"] for kind, part in tests[one.name].items()}
-        if choices[one.set]["start"] != one.name:
-            others[one.name] = figures
-        elif one.set == "original":
+    for origin in materials:
+        figures = {kind: part["figures"] for kind, part in tests[origin.name].items()}
+        if choices[origin.set]["start"] != origin.name:
+            others[origin.name] = figures
+        elif origin.set == "original":
             headline |= figures
         else:
             headline["own"] = figures
     facts = {
-        one.name: {
-            "people": len({question.person for question in one.people.questions}),
-            "lines": len(one.lines),
-            "row": one.length,
-            "name_tokens": one.name_tokens,
-            "skipped": {why: len(rows) for why, rows in one.people.skipped.items()},
+        origin.name: {
+            "people": len({question.person for question in origin.people.questions}),
+            "lines": len(origin.lines),
+            "row": origin.length,
+            "name_tokens": origin.name_tokens,
+            "skipped": {why: len(rows) for why, rows in origin.people.skipped.items()},
         }
-        for one in materials
+        for origin in materials
     }
     runs = {
         name: {kind: {key: value for key, value in part.items() if key != "figures"} for kind, part in kinds.items()}

@@ -1,7 +1,7 @@
 """What the reversal experiment trains on and starts from: people, tokenizer, rows, base models that have grown.
 
-    one = material(place, settings, chosen, "own", base=None)      # a Material; its folders are made once
-    recipe(one, chosen, "mdm", seed=0)                             # a mapping for `unmask train`
+    origin = material(out, data, chosen, "own")  # a Material; its folders are made once
+    recipe(origin, chosen, "mdm", seed=0)        # a mapping for `unmask train`
 """
 
 from __future__ import annotations

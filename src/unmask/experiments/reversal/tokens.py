@@ -14,8 +14,6 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-import torch
-
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 from unmask.model.tokenizers import EOS, Tokenizer
@@ -103,11 +101,3 @@ def tokens_a_name(tokenizer: Tokenizer, names: Iterable[str]) -> float:
     """Mean tokens of a name inside a line."""
     counts = [len(tokenizer.encode(" " + name)) for name in names]
     return sum(counts) / len(counts)
-
-
-def names_are(tokenizer: Tokenizer, names: Iterable[str]) -> torch.Tensor:
-    """Token ids of names of equally many tokens, [names, tokens]. Raises `UserError` where they differ in length."""
-    rows = [tokenizer.encode(" " + name) for name in names]
-    if len({len(row) for row in rows}) != 1:
-        raise UserError("names have different numbers of tokens; they are ranked only where all have the same")
-    return torch.tensor(rows)

@@ -74,7 +74,7 @@ def run(settings: Settings) -> dict[str, Any]:
         tests = read_tests(folders[name])
         trained = [training for training in planned if training.corpus == name]
         pointed = {(one.kind, one.seed): points(place, one, runs[one.name], tests, own) for one in trained}
-        corpora[name] = described(name, tests, trained, pointed, own)
+        corpora[name] = described(tests, trained, pointed, own)
     return {"headline": {name: corpus.pop("headline") for name, corpus in corpora.items()}, "corpora": corpora,
             "times": place.times()}  # fmt: skip
 
@@ -175,11 +175,7 @@ def points(place: Workplace, training: Planned, folder: Path, tests: Sequence[Te
 
 
 def described(
-    name: str,
-    tests: Sequence[Test],
-    planned: Sequence[Planned],
-    pointed: Mapping[tuple[str, int], Points],
-    own: Mapping[str, Any],
+    tests: Sequence[Test], planned: Sequence[Planned], pointed: Mapping[tuple[str, int], Points], own: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What a result says of a corpus; its `headline` among it."""
     long = np.flatnonzero(np.isfinite(next(iter(pointed.values())).bytes_N))
