@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import random
 import warnings
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from decoding.coming_and_going import oracle_model
 from unmask.decoding import ORDERS, generate
+from unmask.decoding.loop import Loop
+from unmask.decoding.prepare import prepare
+from unmask.decoding.state.rows import Budget, GoneError
+from unmask.decoding.state.table import FullError
 from unmask.model.folder import Model
 
 MASK = 7  # of the `mdm` fixture
@@ -178,3 +185,81 @@ def test_the_published_greedy_samples(published, tmp_path) -> None:
         assert g.canvas == tokens, name
     g = generate(models["arm"], [prompt], length=32, temperature=0)[0]
     assert g.canvas == expected["arm_greedy(prompt=ids[0,:16], length=48)"]
+
+
+# ------------------------------------------------------------------ positions that move
+
+
+SPLICED = [
+    {"order": "confidence", "quota": "klass:threshold=0.3,kl=0.2"},
+    {"order": "dilated", "quota": "even", "block": 4, "guidance": 0.5},
+    {"order": "ancestral", "steps": 14, "revise": "remdm-cap:0.2"},
+    {"order": "left-to-right", "quota": "even", "cache": "reuse", "guidance": 0.7, "guidance_mode": "drop"},
+]
+
+
+@pytest.mark.parametrize("options", SPLICED, ids=lambda options: options["order"])
+@pytest.mark.parametrize("cache", [None, "dual:1", "prefix:1"])
+def test_a_row_is_filled_while_its_positions_move(options: dict[str, Any], cache: str | None) -> None:
+    """Nothing given or written is lost, and a row with a cache, which is dropped, writes what one without it writes."""
+    if cache is not None and "cache" in options:
+        return
+    model = oracle_model()
+    found = []
+    for kind in (None, cache):
+        rng = random.Random(7)
+        rows = prepare(model, [[1, 2, 3], [4]], {"length": 12, "cache": kind, **options}, seed=5)
+        loop = Loop(model, Budget(2, 40))
+        seats = loop.join(rows)
+        while loop.running:
+            loop.step()
+            start = rng.randint(int(loop.canvas.starts_B[0]), int(loop.canvas.lengths_B[0]))
+            if loop.canvas.passes < 6 and not loop.over_B[0]:
+                before = loop.canvas.tokens_BL[0, : int(loop.canvas.lengths_B[0])].tolist()
+                delete = rng.randint(0, min(1, len(before) - start))
+                insert = rng.randint(0, 2)
+                loop.splice(seats[0], start, delete, insert)
+                after = loop.canvas.tokens_BL[0, : int(loop.canvas.lengths_B[0])].tolist()
+                assert after == before[:start] + [model.mask_id] * insert + before[start + delete :]
+        assert not loop.canvas.open_BL.any() and len(loop.table.taken) == 2
+        found.append([loop.canvas.tokens_BL[row, : int(loop.canvas.lengths_B[row])].tolist() for row in range(2)])
+        assert model.mask_id not in found[-1][0] and found[-1][0][:3] == [1, 2, 3] and len(found[-1][0]) > 15
+    assert found[0] == found[1]
+    plain = generate(model, [[4]], length=12, seed=[(5, 1)], **options)[0]
+    assert plain.canvas == found[0][1]  # the row beside it
+
+
+def test_a_splice_that_cannot_be_says_why() -> None:
+    model = oracle_model()
+    options = {"length": 4, "pattern": ["[abc]*", None], "forced": [None, {1: 3}], "eos": "suppress"}
+    loop = Loop(model, Budget(2, 8, positions=12))
+    first, second = loop.join(prepare(model, [[1, 2], [1]], options))
+    for seat, splice, error, line in [
+        (second, (5, 1), ValueError, "a splice of positions 5 to 6 of the row in slot 1 lies beyond its 5"),
+        (second, (0, 1), ValueError, "a splice of positions 0 to 1 of the row in slot 1 takes out given tokens"),
+        (second, (2, 1), ValueError, "a splice of positions 2 to 3 of the row in slot 1 takes out given tokens"),
+        (second, (2, 0, 2), FullError, "2 positions join 11 that are taken, of 12"),
+        (first, (3, 0, 1), ValueError, "a splice at position 3 of the row in slot 0 lies within a pattern"),
+        (first, (5, 1), ValueError, "a splice at position 5 of the row in slot 0 lies within a pattern"),
+    ]:
+        before = loop.canvas.tokens_BL.clone(), loop.positions_B.clone()
+        with pytest.raises(error, match=f"^{line}$"):
+            loop.splice(seat, *splice)
+        assert torch.equal(before[0], loop.canvas.tokens_BL) and torch.equal(before[1], loop.positions_B)
+    loop.splice(first, 2, insert=1)  # before the pattern, which moves
+    while loop.running:
+        loop.step()
+    assert set(loop.canvas.tokens_BL[0, 3:7].tolist()) <= {0, 1, 2}
+    with pytest.raises(GoneError, match="the row in slot 0 has ended; its positions stay"):
+        loop.splice(first, 6)
+    loop.leave([first])
+    with pytest.raises(GoneError, match="has left"):
+        loop.splice(first, 6)
+
+
+def test_noise_on_an_order_concerns_its_own_row(mdm: Model) -> None:
+    """Rows without any are not ranked by noisy scores, whose near ties are others."""
+    rows = prepare(mdm, [[1], [1], [1]], {"length": 6, "order": "confidence", "order_noise": [0.0, 1.0, 0.5]})
+    loop = Loop.for_rows(mdm, rows)
+    loop.join(rows)
+    assert [(group.rows_G.tolist(), group.noisy) for group in loop.groups.values()] == [([0], False), ([1, 2], True)]

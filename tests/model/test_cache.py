@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from model.shapes import SIZES, make, tokens
 from unmask.errors import UserError
@@ -30,6 +32,26 @@ def test_a_cache_gives_what_no_cache_gives(kv_heads: int) -> None:
             at = (lengths[rows] + step)[:, None]
             logits = network.head(network.hidden(ids_BT[rows].gather(1, at), positions_BT=at, cache=cache))
             torch.testing.assert_close(logits[:, 0], whole_BTV[rows, at[:, 0]], atol=1e-5, rtol=1e-5)
+
+
+@settings(max_examples=60)
+@given(order=st.permutations(range(5)), moved=st.integers(1, 5))
+def test_rows_change_places_all_at_once(order: list[int], moved: int) -> None:
+    """Also in circles; what lies beyond the used slots stays."""
+    cache = KVCache(ModelConfig(**SIZES, causal=True), 5, 4)
+    cache.room += torch.arange(5.0)[:, None, None, None]
+    cache.move(dict(enumerate(order[:moved])), used=3)
+    assert cache.room[0, 0, :moved, 0, 0, 0].tolist() == [float(place) for place in order[:moved]]
+    assert cache.room[1, 1, :, -1, 3, -1].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert set(cache.room[0, 1, moved:, 0, 2, 0].tolist()) <= {float(place) for place in range(moved, 5)}
+
+
+def test_some_rows_are_a_cache_of_their_own() -> None:
+    cache = KVCache(ModelConfig(**SIZES, causal=True), 5, 4)
+    cache.first(2)
+    cache.part(3, 5).slots.fill_(1.0)
+    assert cache.slots.shape[2] == 2 and float(cache.slots.sum()) == 0.0
+    assert cache.room[0, 0, :, 0, 0, 0].tolist() == [0.0, 0.0, 0.0, 1.0, 1.0]
 
 
 def test_too_long_is_said() -> None:

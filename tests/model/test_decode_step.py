@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 
-from unmask.model.cache import KVCache
 from unmask.model.config import ModelConfig
 from unmask.model.decode_step import PACKED_STEPS, DecodeStep, PackedProduct
 from unmask.model.lora import add_adapters
@@ -62,10 +61,13 @@ class Rows:
             assert logits_V.argmax() == plain_V.argmax()
 
     def drop(self, *leaving: int) -> None:
-        running_R = torch.tensor([row not in leaving for row in range(len(self.texts))])
-        order_R = self.step.drop(running_R, max(len(text) for text in self.texts))
-        assert sorted(order_R.tolist()) == running_R.nonzero().flatten().tolist()
-        self.texts = [self.texts[row] for row in order_R.tolist()]
+        """The last rows move into the places of those that leave."""
+        staying = [row for row in range(len(self.texts)) if row not in leaving]
+        movers = iter(staying[sum(row < len(staying) for row in staying) :])
+        order = [row if row in staying else next(movers) for row in range(len(staying))]
+        self.cache.move(dict(enumerate(order)), max(len(text) for text in self.texts))
+        self.step.use(len(order), self.step.left)
+        self.texts = [self.texts[row] for row in order]
 
 
 @pytest.mark.parametrize("fields", [{}, {"n_kv_head": 2}, {"tie_embeddings": True, "head_dim": 12}, QWEN])
@@ -115,15 +117,6 @@ def test_adapters_are_heard() -> None:
     assert (network(torch.tensor([[1, 2, 3]]))[0, -1] - plain_V).abs().max() > 0.1
     texts.check()
     texts.check()
-
-
-def test_dropped_slots_are_filled_from_behind() -> None:
-    cache = KVCache(ModelConfig(**SHAPE), 6, 4)
-    cache.slots += torch.arange(6.0)[:, None, None, None]
-    order = cache.drop(torch.tensor([False, True, False, True, True, False]), used=3)
-    assert order.tolist() == [3, 1, 4]
-    assert cache.slots[0, 0, :, 0, :3, 0].tolist() == [[3.0] * 3, [1.0] * 3, [4.0] * 3]
-    assert cache.slots.shape[2] == 3
 
 
 @pytest.mark.parametrize("fields", [{}, {"n_kv_head": 2}, {"tie_embeddings": True}], ids=str)

@@ -70,12 +70,14 @@ class Group:
 
     # -------------------------------------------------------------- before the pass
 
-    def next(self) -> Plan | None:
-        """The next pass of every row; steps that need none are taken on the way. None when all rows are done."""
-        waiting_R, ready = self.rows_G[self.clock.is_running(self.rows_G)], list[torch.Tensor]()
+    def next(self, among_B: torch.Tensor | None = None) -> Plan | None:
+        """The next pass of every row, or of those among some; steps that need none are taken on the way. None when all
+        these rows are done."""
+        rows_G = self.rows_G if among_B is None else self.rows_G[among_B[self.rows_G]]
+        waiting_R, ready = rows_G[self.clock.is_running(rows_G)], list[torch.Tensor]()
         while len(waiting_R):
             turn = self.clock.turn(waiting_R)
-            done_R = turn.left_R == 0 if self.revise is None else self.revise.done(turn)
+            done_R = self.done(turn)
             if done_R.any():
                 self.leave_block(waiting_R[done_R])
                 waiting_R = waiting_R[self.clock.is_running(waiting_R)]
@@ -91,6 +93,18 @@ class Group:
             self.clock.advance(waiting_R)
         rows_R = torch.cat(ready).sort().values if ready else waiting_R
         return self.plan(self.clock.turn(rows_R))[0] if len(rows_R) else None
+
+    def done(self, turn: Turn) -> torch.Tensor:
+        """Bool [R]: rows that are done with their block."""
+        return turn.left_R == 0 if self.revise is None else self.revise.done(turn)
+
+    def finish(self, rows_R: torch.Tensor) -> None:
+        """After a pass: of its rows with nothing open any more, those that are done with their last block end here, and
+        not at a turn that does not come."""
+        while len(rows_R):
+            rows_R = rows_R[self.done(self.clock.turn(rows_R))]
+            self.leave_block(rows_R)
+            rows_R = rows_R[self.clock.is_running(rows_R)]
 
     def leave_block(self, rows_R: torch.Tensor) -> None:
         if self.revise is not None:  # until now what was written could have been taken back

@@ -1,98 +1,132 @@
-"""The loop that fills a canvas with a masked diffusion model: score, propose, select, revise.
+"""The loop that fills rows with a masked diffusion model: score, propose, select, revise.
 
-    fill(network, canvas, requests, guidances, limits, endings, watch)
-
-    loop = Loop(network, limits, endings); loop.join(rows_R, requests, guidances)
-    while loop.step(): ...
+    loop = Loop(model, Budget(slots=16, width=512)); loop = Loop.for_rows(model, rows)
+    loop.join(rows)
+    while loop.running:
+        loop.step()
 
 Rows with the same rules form a `Group`, which says what a pass must ask for each of its rows and settles what comes
-back; one pass serves the rows of all groups. Steps in which a row neither commits nor judges cost it no pass.
+back; one pass serves the rows of all groups. Steps in which a row neither commits nor judges cost it no pass. How rows
+come and go: see `state/rows.py`.
 
 Shapes: B rows, L positions, R rows in a pass, N positions asked for, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from unmask.decoding.group import Group, Plan
-from unmask.decoding.limits.endings import Endings
 from unmask.decoding.limits.limits import Limits
-from unmask.decoding.options import Request
+from unmask.decoding.limits.stage import Stage
 from unmask.decoding.passes.propose import Draws, propose
-from unmask.decoding.passes.score import Scorer, Scores
+from unmask.decoding.passes.score import Scorer, Scores, place_bytes
+from unmask.decoding.prepare import Prepared
 from unmask.decoding.rules.answers import Answers
-from unmask.decoding.rules.guidance import Guidance
 from unmask.decoding.rules.law import Law
 from unmask.decoding.rules.statistics import ALWAYS, Statistics
 from unmask.decoding.state.canvas import Canvas
 from unmask.decoding.state.clock import Clock
+from unmask.decoding.state.rows import Budget, GoneError, Rows, Seat
+from unmask.decoding.state.table import FullError
 from unmask.decoding.state.turn import TOKENS
-from unmask.model.transformer import Transformer
-
-Watch = Callable[[Canvas], object]
+from unmask.model.folder import Model
 
 
-def fill(
-    network: Transformer,
-    canvas: Canvas,
-    requests: Sequence[Request],
-    guidances: Sequence[Guidance],
-    limits: Limits,
-    endings: Endings,
-    watch: Watch | None = None,
-) -> None:
-    """Fills every open position of the canvas in place; one request, and guidance, per row."""
-    loop = Loop(network, limits, endings)
-    loop.join(canvas.rows, requests, guidances)
-    with torch.inference_mode():
-        while loop.step():
-            if watch is not None:
-                watch(canvas)
-
-
-class Loop:
+class Loop(Rows[Prepared]):
     """What fills the rows that have joined it, a pass a step."""
 
-    def __init__(self, network: Transformer, limits: Limits, endings: Endings) -> None:
-        self.canvas, self.limits, self.endings = limits.canvas, limits, endings
-        self.scorer = Scorer(network, self.canvas)
-        self.statistics = Statistics(self.canvas.table, network.config.vocab_size, self.scorer.device)
-        self.asking = Asking(self.canvas, limits, self.statistics)
+    def __init__(self, model: Model, budget: Budget) -> None:
+        self.stage = Stage.of(model.config, model.eos_ids, budget.slots, budget.width)
+        super().__init__(self.stage.canvas, budget)
+        self.limits, self.endings = self.stage.limits, self.stage.endings
+        self.scorer = Scorer(model.network, self.canvas, budget.cache_bytes, budget.width + budget.negative)
+        self.statistics = Statistics(self.table, model.config.vocab_size, self.scorer.device)
+        self.asking = Asking(self.canvas, self.limits, self.statistics)
         self.clock = Clock(self.canvas)
         self.groups: dict[tuple[Any, ...], Group] = {}
 
-    def join(self, rows_R: torch.Tensor, requests: Sequence[Request], guidances: Sequence[Guidance]) -> None:
-        """Rows of the canvas that are to be filled. Those that share order, quota and revision, with their parameters,
-        make a group; steps and blocks may differ."""
-        self.scorer.join(rows_R, guidances, [request.cache for request in requests])
-        self.asking.join(rows_R, requests)
+    @classmethod
+    def for_rows(cls, model: Model, rows: Sequence[Prepared]) -> Loop:
+        """A loop that is just large enough for these."""
+        width = max(row.positions for row in rows)
+        negative = max(row.negative for row in rows)
+        views = sum(row.caches for row in rows)
+        cache = views * place_bytes(model.network, width + negative)
+        return cls(model, Budget(len(rows), width, cache_bytes=cache, negative=negative))
+
+    def check(self, guests: Sequence[Prepared]) -> None:
+        super().check(guests)
+        longest = max((guest.negative for guest in guests), default=0)
+        if longest > self.budget.negative:
+            raise FullError(f"a negative prompt of {longest} tokens joins a table for {self.budget.negative}")
+        self.scorer.check(sum(guest.caches for guest in guests))
+
+    def enter(self, rows_R: torch.Tensor, guests: Sequence[Prepared]) -> None:
+        """Rows that share order, quota, revision and eligibility, with their parameters, make a group; steps and blocks
+        may differ. So may the noise on an order, but for none: ties among plain and noisy scores differ."""
+        self.stage.put(rows_R, [guest.stage for guest in guests])
+        requests = [guest.request for guest in guests]
+        self.scorer.join(rows_R, [guest.guidance for guest in guests], [request.cache for request in requests])
+        self.asking.join(rows_R, guests)
         steps_R = torch.tensor([request.steps or 0 for request in requests])
         block_R = torch.tensor([request.block or 0 for request in requests])
         self.clock.join(rows_R, steps_R, block_R)
         for row, request in zip(rows_R.tolist(), requests, strict=True):
-            if request.rules not in self.groups:
-                self.groups[request.rules] = Group(request, self.clock, self.limits, self.endings)
-            group = self.groups[request.rules]
+            key = (request.rules, request.order_noise > 0)
+            if key not in self.groups:
+                self.groups[key] = Group(request, self.clock, self.limits, self.endings)
+            group = self.groups[key]
             group.join(row, request.order_noise)
             self.statistics.join(torch.tensor([row]), group.reads)
 
-    def leave(self, rows_R: torch.Tensor) -> None:
-        """Rows go, finished or not, and their slots are free; groups without rows go with them."""
-        self.canvas.table.leave(rows_R)
-        for rules, group in list(self.groups.items()):
+    def exit(self, rows_R: torch.Tensor) -> None:
+        """Groups without rows go with them."""
+        for key, group in list(self.groups.items()):
             group.leave(rows_R)
             if not len(group.rows_G):
-                del self.groups[rules]
+                del self.groups[key]
+        self.stage.refresh()
+        self.asking.refresh()
 
-    def step(self) -> bool:
-        """One pass of the network, for all rows that need one; False where none is left that does."""
-        plans = [plan for group in self.groups.values() if (plan := group.next()) is not None]
-        if not plans:
-            return False
+    def splice(self, seat: Seat, start: int, delete: int = 0, insert: int = 0) -> None:
+        """Between two steps: positions go, and open ones come in their place; what lies behind moves in every column.
+
+        Cached keys and values, hidden states and what drift compares with are dropped. A trace tells places as they
+        were at each event. Raises `ValueError` for a splice beyond the row, of what was given or within a pattern,
+        `FullError` where there is no room, and `GoneError` for a row that is done.
+        """
+        (row,) = self.slots([seat]).tolist()
+        if self.over_B[row]:
+            raise GoneError(f"the row in slot {row} has ended; its positions stay")
+        taken, most = int(self.positions_B[self.table.taken_B].sum()), self.budget.positions
+        if most is not None and taken + insert - delete > most:
+            raise FullError(f"{insert - delete} positions join {taken} that are taken, of {most}")
+        self.limits.check_splice(row, start, delete)
+        from_L = self.canvas.splice(row, start, delete, insert)
+        self.positions_B[row] += insert - delete
+        self.clock.splice(row, from_L)
+        self.limits.splice(row, from_L)
+
+    # -------------------------------------------------------------- a step
+
+    def advance(self, seats: Sequence[Seat] | None) -> tuple[tuple[Seat, ...], tuple[Seat, ...]]:
+        rows_R, among_B = self.going(seats), None
+        if seats is not None:
+            among_B = torch.zeros(self.table.slots, dtype=torch.bool)
+            among_B[rows_R] = True
+        plans = [plan for group in self.groups.values() if (plan := group.next(among_B)) is not None]
+        took_R = self.run(plans) if plans else rows_R[:0]
+        over_R = rows_R[~self.clock.is_running(rows_R)]
+        if len(over_R):
+            self.end(over_R)
+        return tuple(self.seats(took_R)), tuple(self.seats(over_R))
+
+    def run(self, plans: Sequence[Plan]) -> torch.Tensor:
+        """A pass of the network; its rows."""
         for plan in plans:
             plan.group.show(plan)
         rows_R = torch.cat([plan.rows_R for plan in plans])
@@ -106,7 +140,14 @@ class Loop:
         for plan, part in zip(plans, answers.split([len(plan.rows_R) for plan in plans]), strict=True):
             plan.group.settle(plan, part)
         self.endings.close(rows_R)
-        return True
+        for plan in plans:
+            plan.group.finish(plan.rows_R[~self.canvas.open_BL[plan.rows_R].any(1)])
+        self.statistics.end()
+        return rows_R
+
+    def undo(self, before: Any) -> None:
+        super().undo(before)
+        self.statistics.forget()
 
 
 def noise_levels(plans: Sequence[Plan]) -> list[float]:
@@ -118,19 +159,25 @@ class Asking:
 
     def __init__(self, canvas: Canvas, limits: Limits, statistics: Statistics) -> None:
         self.canvas, self.limits, self.statistics = canvas, limits, statistics
-        self.temperature_B = canvas.table.rows("temperature", torch.float64)
-        self.top_p_B = canvas.table.rows("top-p", torch.float64, 1.0)  # 1: all
-        self.top_k_B = canvas.table.rows("top-k", torch.int64)  # 0: all
+        self.temperature_B = canvas.table.rows("temperature", torch.float64, fixed=True)
+        self.top_p_B = canvas.table.rows("top-p", torch.float64, 1.0, fixed=True)  # 1: all
+        self.top_k_B = canvas.table.rows("top-k", torch.int64, fixed=True)  # 0: all
         self.draws = self.filters_p = self.filters_k = False  # whether a row does
 
-    def join(self, rows_R: torch.Tensor, requests: Sequence[Request]) -> None:
+    def join(self, rows_R: torch.Tensor, guests: Sequence[Prepared]) -> None:
+        requests = [guest.request for guest in guests]
         temperatures = [request.temperature for request in requests]
         self.temperature_B[rows_R] = torch.tensor(temperatures, dtype=torch.float64)
         tops = [1.0 if request.top_p is None else request.top_p for request in requests]
         self.top_p_B[rows_R] = torch.tensor(tops, dtype=torch.float64)
         self.top_k_B[rows_R] = torch.tensor([request.top_k or 0 for request in requests])
-        self.draws = bool((self.temperature_B > 0).any())
-        self.filters_p, self.filters_k = bool((self.top_p_B < 1).any()), bool((self.top_k_B > 0).any())
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Rows have joined or left."""
+        here_B = self.canvas.table.taken_B
+        self.draws = bool((self.temperature_B[here_B] > 0).any())
+        self.filters_p, self.filters_k = bool((self.top_p_B[here_B] < 1).any()), bool((self.top_k_B[here_B] > 0).any())
 
     def __call__(self, scores: Scores, plans: Sequence[Plan], rows_R: torch.Tensor, asked_RL: torch.Tensor) -> Answers:
         at_N, position_N = asked_RL.nonzero(as_tuple=True)

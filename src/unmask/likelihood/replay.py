@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from unmask.decoding.generate import Prepared, prepare
 from unmask.decoding.loop import Loop
 from unmask.decoding.options import read_requests
+from unmask.decoding.prepare import prepare
 from unmask.decoding.rules.registry import Chosen
 from unmask.decoding.rules.replay import NATS, ODDS, TEXT, Replay
+from unmask.decoding.rules.revise import Revision
 from unmask.errors import UserError, nearest
 from unmask.likelihood.pairs import Pair
 from unmask.likelihood.passes import batch_size, check_finite
@@ -117,17 +118,21 @@ def run(
 ) -> Iterator[tuple[int, Replayed]]:
     """The replays of some pairs in one loop, an option's entries one a pair."""
     options = {**given, "length": [pair.n_tokens for pair in pairs]}
-    ready = prepare(model, [context(model, pair) for pair in pairs], options, trace=False, warn=False)
-    loop, rows = joined(model, ready, rule)
+    rows = prepare(model, [context(model, pair) for pair in pairs], options, trace=False)
+    if rule is not None:
+        revise: Chosen[Revision] = Chosen("replay", rule)
+        rows = [replace(row, request=replace(row.request, revise=revise)) for row in rows]
+    loop = Loop.for_rows(model, rows)
+    slots = [seat.slot for seat in loop.join(rows)]
     table, canvas = loop.canvas.table, loop.canvas
     if rule is not None:
         text_BL = table.positions(TEXT, torch.int64)
-        for row, pair in zip(rows, pairs, strict=True):
+        for row, pair in zip(slots, pairs, strict=True):
             text_BL[row, : len(pair.ids_T)] = torch.from_numpy(pair.ids_T)
-    while loop.step():
+    for _ in loop.steps():
         pass
     nats_BL, odds_B = table.positions(NATS, torch.float64), table.rows(ODDS, torch.int64)
-    for number, row, pair in zip(numbers, rows, pairs, strict=True):
+    for number, row, pair in zip(numbers, slots, pairs, strict=True):
         new = slice(pair.start, len(pair.ids_T))
         nats_L = nats_BL[row, new].numpy().copy()
         check_finite(model, nats_L)
@@ -141,13 +146,3 @@ def context(model: Model, pair: Pair) -> list[int] | None:
     if not given:
         return None
     return [] if not pair.prompt and given == [model.start_id] else given
-
-
-def joined(model: Model, ready: Prepared, rule: Replay | None) -> tuple[Loop, list[int]]:
-    """A loop that the rows have joined, with their slots."""
-    requests = ready.requests
-    if rule is not None:
-        requests = [replace(request, revise=Chosen("replay", rule)) for request in requests]
-    loop = Loop(model.network, ready.stage.limits, ready.stage.endings)
-    loop.join(ready.rows_R, requests, ready.guidances)
-    return loop, ready.rows_R.tolist()

@@ -3,6 +3,7 @@
     cache = network.cache(8, 512)
     network.hidden(prompt_BT, positions_BT=positions_BT, cache=cache)    # fills slots; then one token at a time,
     DecodeStep(network, cache)(tokens_B, positions_B)                    # here or with `hidden` again
+    cache.move({0: 3}, used=20); cache.first(3)                          # a row takes another's place; only three now
 
 A row's token at position p lies in slot p, so rows of different lengths share one cache: padding behind a short
 prompt is overwritten before any query may look at it.
@@ -12,14 +13,22 @@ Shapes: B batch, R rows of it, T new tokens, S slots, H key heads, D head dimens
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Mapping
+
 import torch
 
 from unmask.errors import UserError
 from unmask.model.config import ModelConfig
 
 
+def cached_bytes(config: ModelConfig, dtype: torch.dtype, length: int) -> int:
+    """Of the keys and values of one row of so many slots."""
+    return 2 * config.n_layer * config.n_kv_head * config.head_dim * length * dtype.itemsize
+
+
 class KVCache:
-    """Preallocated slots [layers, 2, B, H, S, D]: keys and values."""
+    """Preallocated slots [layers, 2, B, H, S, D]: keys and values of the first rows of `room`."""
 
     def __init__(
         self,
@@ -34,8 +43,8 @@ class KVCache:
         shape = (config.n_layer, 2, batch, config.n_kv_head, length, config.head_dim)
         # Memory is touched where it is written: a long cache costs a short text nothing. Slots that no query may look
         # at still enter attention with weight 0, so they must hold numbers.
-        self.slots = torch.zeros(shape, device=device, dtype=dtype)
-        self._rows = torch.arange(batch, device=device)[:, None]
+        self.room = torch.zeros(shape, device=device, dtype=dtype)
+        self._set(self.room)
         self.seen = 0
 
     def begin(self, positions_BT: torch.Tensor) -> None:
@@ -55,20 +64,28 @@ class KVCache:
         """Only `rows` (indices) from now on, in that order, by a copy: repeats those that branch."""
         self._set(self.slots[:, :, rows])
 
-    def drop(self, running_B: torch.Tensor, used: int) -> torch.Tensor:
-        """Only the rows marked (bool) from now on, of whose slots `used` hold something; returns their old indices in
-        the new order.
+    def first(self, rows: int) -> None:
+        """Only so many of its rows from now on; the others stay in `room`."""
+        self._set(self.room[:, :, :rows])
 
-        The last ones move into the places of those that leave: what stays where it is is not copied.
-        """
-        count = int(running_B.sum())
-        order_R = torch.arange(count, device=running_B.device)
-        gaps = (~running_B[:count]).nonzero().flatten()
-        order_R[gaps] = count + running_B[count:].nonzero().flatten()
-        for gap, mover in zip(gaps.tolist(), order_R[gaps].tolist(), strict=True):
-            self.slots[:, :, gap, :, :used] = self.slots[:, :, mover, :, :used]
-        self._set(self.slots[:, :, :count])
-        return order_R
+    def part(self, start: int, stop: int) -> KVCache:
+        """Some of all its rows as a cache of their own, for a pass."""
+        part = copy.copy(self)
+        part._set(self.room[:, :, start:stop])
+        return part
+
+    def move(self, source_of: Mapping[int, int], used: int) -> None:
+        """Rows (of all) take what others hold, all at once: {to: from}; `used` slots of them hold something."""
+        waiting = {to: source for to, source in source_of.items() if to != source}
+        held: dict[int, torch.Tensor] = {}
+        while waiting:
+            needed = {source for source in waiting.values() if source not in held}
+            to = next((to for to in waiting if to not in needed), None)
+            if to is None:  # they turn in circles
+                to = next(iter(waiting))
+                held[to] = self.room[:, :, to, :, :used].clone()
+            source = waiting.pop(to)
+            self.room[:, :, to, :, :used] = held.pop(source, self.room[:, :, source, :, :used])
 
     def _set(self, slots: torch.Tensor) -> None:
         self.slots = slots

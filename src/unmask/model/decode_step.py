@@ -3,7 +3,7 @@ around the arithmetic.
 
     step = DecodeStep(network, cache, steps=64)        # behind the prompts, which `network.hidden` wrote to the cache
     logits_RV = step.head(step(tokens_R, positions_R))
-    step.drop(running_R)                               # rows that have ended leave
+    step.use(5, steps=40)                              # the cache's first five rows from now on
 
 A step reads every weight once and does little with it: at one row it takes as long as memory takes to deliver them
 (Pope et al., arXiv 2211.05102, section 2). What is left to gain is the rest: each operator costs some microseconds, as
@@ -119,15 +119,19 @@ class DecodeStep:
         """fp32 logits [R, V]."""
         return self.output.of(hidden_RE) if self.fp32 else self.network.head(hidden_RE)
 
-    def drop(self, running_R: torch.Tensor, used: int) -> torch.Tensor:
-        """Only the rows marked go on; returns their old indices in the new order. See `KVCache.drop`."""
-        order_R = self.cache.drop(running_R, used)
-        few = self.packed_rows and len(order_R) < PACKED_ROWS
-        if few or (len(order_R) <= self.packed_rows // 2 and self.left >= 2 * PACKED_STEPS):
+    def use(self, rows: int, steps: int) -> None:
+        """The first so many rows of the cache's room from now on, for which so many calls may be expected."""
+        self.left = steps
+        if rows == self.cache.slots.shape[2]:
+            return
+        self.cache.first(rows)
+        packed = self.packed_rows
+        few = bool(packed) and (rows < PACKED_ROWS or (rows <= packed // 2 and steps >= 2 * PACKED_STEPS))
+        more = rows > packed and (bool(packed) or (rows >= PACKED_ROWS and steps >= PACKED_STEPS))
+        if few or more:
             self.prepare()
         else:
             self.make_buffers()
-        return order_R
 
 
 class Layer:

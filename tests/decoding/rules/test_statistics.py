@@ -29,7 +29,9 @@ def test_drift_is_the_divergence_from_the_rows_own_pass_before() -> None:
 
     def see(rows: list[int], positions: list[int], logits_NV: torch.Tensor) -> list[float]:
         drift.begin(torch.tensor(sorted(set(rows))))
-        return drift.of(Law(logits_NV, torch.tensor(rows), torch.tensor(positions))).tolist()
+        found = drift.of(Law(logits_NV, torch.tensor(rows), torch.tensor(positions))).tolist()
+        drift.end()
+        return found
 
     assert see([0, 2], [1, 3], logits[0]) == [float("inf")] * 2
     assert see([0, 1], [1, 1], logits[1])[1] == float("inf")  # row 1 reads it not; row 2 sits out

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from unmask.decoding import generate
+from unmask.decoding.state.canvas import Canvas
+from unmask.decoding.state.clock import Clock
+from unmask.decoding.state.table import FullError, Table
+from unmask.decoding.state.turn import TOKENS, row_uniforms
 from unmask.model.folder import Model
 
 
@@ -31,3 +42,62 @@ def test_trace_tells_the_whole_story(mdm: Model) -> None:
         canvas[entry["position"]] = entry["token"]
     assert canvas == g.canvas
     assert generate(mdm, [[1, 2]], length=6, trace=False)[0].trace is None
+
+
+# ------------------------------------------------------------------ positions that move
+
+WIDTH, MASK = 16, 9
+
+
+@settings(max_examples=200)
+@given(seed=st.integers(0, 2**30))
+def test_a_splice_moves_all_that_is_known_of_a_position(seed: int) -> None:
+    """Against a list of positions, each with what every column holds of it; the row beside it stays as it is."""
+    rng = random.Random(seed)
+    canvas = Canvas(Table(3, WIDTH), MASK)
+    own_BL = canvas.table.positions("a rule's own", torch.float64, -1.0)
+    seen_BL = canvas.table.positions("seen", torch.int64, -1, drops=True)
+    canvas.join([[1, 2], [3, MASK, 4], [5]], [6, 7, 4], [(seed, 0), (seed, 1), (seed, 2)])
+    clock = Clock(canvas)
+    rows_R = torch.arange(3)
+    clock.join(rows_R, torch.tensor([0, 8, 0]), torch.tensor([0, 4, 0]))
+    own_BL.copy_(torch.rand(3, WIDTH, dtype=torch.float64))
+    seen_BL.fill_(5)
+    columns = {"own": own_BL, "keys": clock.keys_BL, "tokens": canvas.tokens_BL, "new": canvas.new_BL}
+    columns |= {"number": canvas.number_BL, "open": canvas.open_BL}
+
+    def draws() -> torch.Tensor:
+        return row_uniforms(canvas, rows_R, torch.full((3,), TOKENS + 4))
+
+    beside = [{name: column[row].tolist() for name, column in columns.items()} for row in (0, 2)]
+    places = [{name: column[1, at].item() for name, column in columns.items()} for at in range(10)]
+    drawn = {place["number"]: float(draws()[1, at]) for at, place in enumerate(places) if place["new"]}
+    for _ in range(5):
+        start, delete, insert = rng.randint(0, len(places)), rng.randint(0, 2), rng.randint(0, 3)
+        gone = places[start : start + delete]
+        fits = start + delete <= len(places) and all(place["new"] for place in gone)
+        room = len(places) + insert - delete <= WIDTH
+        if not (fits and room):
+            before = canvas.tokens_BL.clone()
+            with pytest.raises(FullError if fits else ValueError, match="splice|does not fit"):
+                canvas.splice(1, start, delete, insert)
+            assert torch.equal(canvas.tokens_BL, before)
+            continue
+        clock.splice(1, canvas.splice(1, start, delete, insert))
+        assert (seen_BL[1] == -1).all()
+        fresh = [{name: column[1, start + at].item() for name, column in columns.items()} for at in range(insert)]
+        places[start : start + delete] = fresh
+        assert int(canvas.lengths_B[1]) == len(places)
+        for at, place in enumerate(places):
+            assert {name: column[1, at].item() for name, column in columns.items()} == place
+        for place in fresh:
+            assert (place["tokens"], place["new"], place["open"], place["own"]) == (MASK, True, True, -1.0)
+            assert place["number"] not in drawn and 0 < place["keys"] < 1
+        now = {place["number"]: float(draws()[1, at]) for at, place in enumerate(places) if place["new"]}
+        assert all(drawn.get(number, value) == value for number, value in now.items())  # its numbers go with it
+        drawn |= now
+        given_at = [at for at, place in enumerate(places) if not place["new"]]
+        assert [places[at]["tokens"] for at in given_at] == [3, 4]
+        assert given_at[-1] + 1 == int(canvas.starts_B[1])
+        assert (canvas.tokens_BL[1, len(places) :] == MASK).all() and not canvas.new_BL[1, len(places) :].any()
+    assert [{name: column[row].tolist() for name, column in columns.items()} for row in (0, 2)] == beside

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from decoding.test_invariants import MODEL, NAMES, Request, requests
 from unmask.decoding import Generation, generate
-from unmask.decoding.generate import Stage, prepare
 from unmask.decoding.generation import results
 from unmask.decoding.loop import Loop
+from unmask.decoding.prepare import prepare
+from unmask.decoding.state.rows import Budget
 from unmask.decoding.state.table import Table
 
 
@@ -90,8 +91,7 @@ def alone(request: Request, seed: tuple[int, int]) -> Generation:
 @given(asked=st.lists(requests(), min_size=2, max_size=6), slots=st.integers(1, 3), seed=st.integers(0, 2**30))
 def test_slots_are_used_again_as_if_they_were_new(asked: list[Request], slots: int, seed: int) -> None:
     """Whatever was written in a slot before, by whichever rules: the next row writes what it writes alone."""
-    stage = Stage.of(MODEL, slots, MODEL.config.block_size)
-    loop = Loop(MODEL.network, stage.limits, stage.endings)
+    loop = Loop(MODEL, Budget(slots, MODEL.config.block_size))
     order = random.Random(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -99,10 +99,11 @@ def test_slots_are_used_again_as_if_they_were_new(asked: list[Request], slots: i
             some = [asked.pop() for _ in range(min(len(asked), order.randint(1, slots)))]
             seeds = [(seed, order.randrange(5)) for _ in some]
             columns = {name: [request[name] for request in some] for name in NAMES}
-            ready = prepare(MODEL, [request["prompt"] for request in some], columns, seed=seeds, stage=stage)
-            loop.join(ready.rows_R, ready.requests, ready.guidances)
-            while loop.step():
-                pass
-            found = results(stage.canvas, MODEL, stage.endings.surplus, ready.rows_R.tolist(), ready.stretches)
+            rows = prepare(MODEL, [request["prompt"] for request in some], columns, seed=seeds)
+            seats = loop.join(rows)
+            while loop.running:
+                loop.step()
+            slots_, stretches = [seat.slot for seat in seats], [row.stretches for row in rows]
+            found = results(loop.canvas, MODEL, loop.endings.surplus, slots_, stretches)
             assert found == [alone(request, drawn) for request, drawn in zip(some, seeds, strict=True)]
-            loop.leave(ready.rows_R)
+            loop.leave(seats)

@@ -28,10 +28,10 @@ class Endings:
     def __init__(self, canvas: Canvas, eos_ids: Sequence[int]) -> None:
         table = canvas.table
         self.canvas, self.eos_ids = canvas, tuple(eos_ids)  # any of them ends a text
-        self.stop_B = table.rows("eos stops", torch.bool)
-        self.truncate_B = table.rows("eos truncates", torch.bool)
-        self.revises_B = table.rows("revises", torch.bool)
-        self.stops: list[StopStrings | None] = table.objects("stop strings", lambda: None)
+        self.stop_B = table.rows("eos stops", torch.bool, fixed=True)
+        self.truncate_B = table.rows("eos truncates", torch.bool, fixed=True)
+        self.revises_B = table.rows("revises", torch.bool, fixed=True)
+        self.stops: list[StopStrings | None] = table.objects("stop strings", lambda: None, fixed=True)
         # Characters at the end of a row's text that belong to a stop string.
         self.surplus: list[int] = table.objects("surplus", int)
         self.any = False
@@ -50,7 +50,12 @@ class Endings:
             self.stop_B[rows_R] = torch.tensor([mode == "stop" for mode in modes])
             self.truncate_B[rows_R] = torch.tensor([mode == "truncate" for mode in modes])
         self.revises_B[rows_R] = torch.tensor(list(revises), dtype=torch.bool)
-        self.any = bool((self.stop_B | self.truncate_B).any()) or any(stop is not None for stop in self.stops)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Rows have joined or left."""
+        ends_B = (self.stop_B | self.truncate_B) & self.canvas.table.taken_B
+        self.any = bool(ends_B.any()) or any(stop is not None for stop in self.stops)
 
     def close(self, rows_R: torch.Tensor, settled: bool = False) -> None:
         """Cuts rows that have ended. `settled`: rows that revise are at the end of a block."""

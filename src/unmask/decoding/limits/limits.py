@@ -28,10 +28,15 @@ class Limits:
     def __init__(self, canvas: Canvas, vocab_size: int) -> None:
         table = canvas.table
         self.canvas, self.vocab_size = canvas, vocab_size
-        self.banned: list[torch.Tensor | None] = table.objects("banned", lambda: None)
-        self.begins: list[tuple[list[int], torch.Tensor] | None] = table.objects("begins", lambda: None)
-        self.spans: list[list[tuple[list[int], Span]]] = table.objects("spans", list)
-        self.any = False  # whether a row has had any
+        self.banned: list[torch.Tensor | None] = table.objects("banned", lambda: None, fixed=True)
+        self.begins: list[tuple[list[int], torch.Tensor] | None] = table.objects("begins", lambda: None, fixed=True)
+        self.spans: list[list[tuple[list[int], Span]]] = table.objects("spans", list, fixed=True)
+        self.any = False  # whether a row has any
+
+    def refresh(self) -> None:
+        """Rows have joined or left."""
+        has = (banned is not None or begin is not None for banned, begin in zip(self.banned, self.begins, strict=True))
+        self.any = any(has) or any(self.spans)
 
     def ban(self, row: int, tokens: Sequence[int]) -> None:
         if not tokens:
@@ -51,6 +56,19 @@ class Limits:
         self.spans[row].append((positions, span))
         self.canvas.spanned_BL[row, positions] = True
         self.any = True
+
+    def splice(self, row: int, from_L: torch.Tensor) -> None:
+        """The row's positions have moved; `check_splice` has let them."""
+        to = {place: at for at, place in enumerate(from_L.tolist()) if place >= 0}
+        self.spans[row] = [([to[place] for place in places], span) for places, span in self.spans[row]]
+        if (begin := self.begins[row]) is not None:
+            self.begins[row] = ([to[place] for place in begin[0] if place in to], begin[1])
+
+    def check_splice(self, row: int, start: int, delete: int) -> None:
+        """Raises `ValueError` for a splice that would change the length of a pattern's text."""
+        for places, _ in self.spans[row]:
+            if places[0] < start + max(delete, 1) and start <= places[-1] and (delete or places[0] < start):
+                raise ValueError(f"a splice at position {start} of the row in slot {row} lies within a pattern")
 
     def allowed(self, rows_R: torch.Tensor, asked_RL: torch.Tensor) -> Allowed:
         """Of the positions asked for, row by row, left to right."""

@@ -29,8 +29,10 @@ import torch
 from unmask.decoding.rules.guidance import Guidance
 from unmask.decoding.rules.registry import Chosen, Registry, Rule, parameter
 from unmask.decoding.state.canvas import Canvas
+from unmask.decoding.state.table import FullError, Pool
 from unmask.model.alignment import At
 from unmask.model.backbone import Backbone, predictions
+from unmask.model.cache import cached_bytes
 from unmask.model.visibility import Sees, keys
 
 LOGITS_AT_ONCE = 1 << 24
@@ -114,25 +116,39 @@ class Views:
 class Scorer:
     """Runs passes and keeps what they leave behind: keys and values, or hidden states."""
 
-    def __init__(self, network: Backbone, canvas: Canvas) -> None:
+    def __init__(
+        self, network: Backbone, canvas: Canvas, cache_bytes: int | None = None, length: int | None = None
+    ) -> None:
+        """cache_bytes: for keys and values; by default as much as all rows could need. length: of the longest view."""
         table = canvas.table
         self.network, self.canvas = network, canvas
         self.device = network.device
-        self.guidances: list[Guidance] = table.objects("guidance", Guidance)
-        self.reuses_B = table.rows("reuses", torch.bool)
-        self.windowed_B = table.rows("windowed", torch.bool)
-        self.dual_B = table.rows("dual", torch.bool)
-        self.refresh_B = table.rows("refresh", torch.int64)
-        self.block_B2 = table.rows("block run whole", torch.int64, -1, (2,))  # at whose start a view was last run whole
-        self.since_B2 = table.rows("passes since", torch.int64, 0, (2,))
-        self.places = table.places("cached"), table.places("cached blind")  # of a row's two views
-        self.slots: Any = None
-        self.room = (0, 0, 0)  # what it was made for: places for rows and for blind views, their length
-        self.kept: list[dict[int, Kept]] = table.objects("kept", dict)  # by view
+        self.guidances: list[Guidance] = table.objects("guidance", Guidance, fixed=True)
+        self.reuses_B = table.rows("reuses", torch.bool, fixed=True)
+        self.windowed_B = table.rows("windowed", torch.bool, fixed=True)
+        self.dual_B = table.rows("dual", torch.bool, fixed=True)
+        self.refresh_B = table.rows("refresh", torch.int64, fixed=True)
+        # At whose start a view was last run whole; what is dropped of a row makes it run whole again.
+        self.block_B2 = table.rows("block run whole", torch.int64, -1, (2,), drops=True)
+        self.since_B2 = table.rows("passes since", torch.int64, 0, (2,), drops=True)
+        self.pool = Pool()  # of places in the cache
+        self.places = table.places("cached", self.pool), table.places("cached blind", self.pool)  # of a row's two views
+        self.length = table.width if length is None else length
+        most = None if cache_bytes is None else cache_bytes // place_bytes(network, self.length)
+        self.room = 2 * table.slots if most is None else min(most, 2 * table.slots)
+        self.slots: Any = None  # made when the first row needs it
+        self.kept: list[dict[int, Kept]] = table.objects("kept", dict, drops=True)  # by view
+
+    def check(self, views: int) -> None:
+        """Raises `FullError` where the cache has no place for so many more views."""
+        if (free := self.room - self.pool.in_use) < views:
+            raise FullError(
+                f"rows that need {views} places in the cache join one with {free} free of {self.room} "
+                f"({self.room * place_bytes(self.network, self.length):,} bytes)"
+            )
 
     def join(self, rows_R: torch.Tensor, guidances: Sequence[Guidance], caches: Sequence[Chosen[Cache]]) -> None:
-        """Rows with their guidance, and what of them is not run again. Raises `RuntimeError` where the cache, made for
-        rows that joined before and still run, has no place for them."""
+        """Rows with their guidance, and what of them is not run again."""
         for row, guidance in zip(rows_R.tolist(), guidances, strict=True):
             self.guidances[row] = guidance
         window = [cache.of.window for cache in caches]
@@ -140,16 +156,11 @@ class Scorer:
         self.windowed_B[rows_R] = torch.tensor([name is not None for name in window])
         self.dual_B[rows_R] = torch.tensor([name == "dual" for name in window])
         self.refresh_B[rows_R] = torch.tensor([int(cache.values.get("refresh", 0)) for cache in caches])
-        guided = [guidance.scale != 0 for guidance in guidances]
         cached_R = self.windowed_B[rows_R]
         self.places[0].take(rows_R[cached_R])
-        self.places[1].take(rows_R[cached_R & torch.tensor(guided)])
-        longest = max((len(g.negative) for g in guidances if g.negative is not None), default=0)
-        need = (self.places[0].count, self.places[1].count, self.canvas.table.width + longest)
-        if need[0] and any(more > had for more, had in zip(need, self.room, strict=True)):
-            if self.slots is not None and int((self.places[0].place_B >= 0).sum()) > int(cached_R.sum()):
-                raise RuntimeError(f"the cache has {self.room[0]} places of {self.room[2]} positions; none is left")
-            self.slots, self.room = self.network.cache(need[0] + need[1], need[2]), need
+        self.places[1].take(rows_R[cached_R & torch.tensor([guidance.scale != 0 for guidance in guidances])])
+        if self.slots is None and cached_R.any():
+            self.slots = self.network.cache(self.room, self.length)
 
     def __call__(
         self,
@@ -339,7 +350,7 @@ class Scorer:
     def place(self, views: Views, at: torch.Tensor) -> torch.Tensor:
         row_U, is_blind_U = views.row_U[at], views.kind_U[at] == 1
         own_B, blind_B = (places.place_B for places in self.places)
-        return torch.where(is_blind_U, self.room[0] + blind_B[row_U], own_B[row_U]).to(self.device)
+        return torch.where(is_blind_U, blind_B[row_U], own_B[row_U]).to(self.device)
 
     def kept_of(self, views: Views, u: int) -> Kept | None:
         return self.kept[int(views.row_U[u])].get(int(views.kind_U[u]))
@@ -362,7 +373,13 @@ class Scorer:
                 spread_LE = hidden.new_zeros(len(asked_L), hidden.shape[-1])
                 spread_LE[asked_L.to(hidden.device)] = hidden_nE
                 tokens_L = views.tokens_UL[u, : int(views.lengths_U[u])].clone()
-                self.kept[int(views.row_U[u])][int(views.kind_U[u])] = (tokens_L, asked_L, spread_LE)
+                row, kind = int(views.row_U[u]), int(views.kind_U[u])
+                self.kept[row] = {**self.kept[row], kind: (tokens_L, asked_L, spread_LE)}
+
+
+def place_bytes(network: Backbone, width: int) -> int:
+    """Of the keys and values of one view, with the slot behind the last."""
+    return cached_bytes(network.config, network.dtype, width + 1)
 
 
 def widen(x_UL: torch.Tensor, width: int, fill: int | bool) -> torch.Tensor:

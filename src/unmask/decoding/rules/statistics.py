@@ -42,6 +42,12 @@ class Statistic:
         """[N], float64, for some of the pass's positions."""
         raise NotImplementedError
 
+    def end(self) -> None:
+        """The pass is over: what lies beside the table may be written now."""
+
+    def forget(self) -> None:
+        """The pass raised: its rows are as they were before, and so is what is remembered of them."""
+
 
 STATISTICS: Registry[Statistic] = Registry("statistic", ALWAYS)
 
@@ -102,7 +108,8 @@ class Drift(Statistic):
         super().__init__(table, vocab_size, device)
         self.before = table.sparse("drift: log-probabilities", torch.float32, vocab_size, device)
         self.passes_B = table.rows("drift: passes", torch.int64)
-        self.asked_BL = table.positions("drift: asked in pass", torch.int64, -1)
+        self.asked_BL = table.positions("drift: asked in pass", torch.int64, -1, drops=True)
+        self.told: list[tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]] = []  # places and values of this pass
 
     def join(self, rows_R: torch.Tensor) -> None:
         self.before.take(rows_R)
@@ -125,8 +132,16 @@ class Drift(Statistic):
             term_mV = torch.where(now_mV > -torch.inf, now_mV.exp() * (now_mV - then_mV), 0.0)
             drift_N[at.to(self.device)[known]] = term_mV.sum(1).double()
         self.asked_BL[row_n, position_n] = pass_n
-        self.before.values[place] = now_nV
+        self.told.append((place, now_nV))
         return drift_N
+
+    def end(self) -> None:
+        for place, now_nV in self.told:
+            self.before.values[place] = now_nV
+        self.told = []
+
+    def forget(self) -> None:
+        self.told = []
 
 
 class Statistics:
@@ -149,3 +164,11 @@ class Statistics:
         """Rows whose rules read these."""
         for name in reads:
             self[name].join(rows_R)
+
+    def end(self) -> None:
+        for statistic in self.made.values():
+            statistic.end()
+
+    def forget(self) -> None:
+        for statistic in self.made.values():
+            statistic.forget()

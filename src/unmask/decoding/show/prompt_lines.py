@@ -27,9 +27,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any, BinaryIO
 
 from unmask._version import __version__
-from unmask.decoding.generate import DEFAULT_GAP, generate, prepare
+from unmask.decoding.generate import DEFAULT_GAP, generate
 from unmask.decoding.generation import Generation
 from unmask.decoding.options import COLLECTIONS, DEFAULTS, own_defaults
+from unmask.decoding.prepare import prepare
 from unmask.decoding.rules.plugins import used
 from unmask.decoding.show.result_lines import ResultFile, ResultStream, as_line
 from unmask.errors import UserError
@@ -273,7 +274,7 @@ class Runner:
         """Raises `UserError` for a line that `generate` would refuse: it must not take the others along."""
         columns, negative = in_columns([options])
         fill = [self.gap(line)] if line.source == "fill" else None
-        how: dict[str, Any] = {"names": ["the prompt"], "warn": False, "trace": False}
+        how: dict[str, Any] = {"names": ["the prompt"], "trace": False}
         prepare(self.model, [line.prompt], columns, negative=negative, fill=fill, **how)
 
     def gap(self, line: Line) -> int:

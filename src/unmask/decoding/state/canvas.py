@@ -19,7 +19,8 @@ from typing import Any
 
 import torch
 
-from unmask.decoding.state.table import Table
+from unmask.decoding.state.events import Events
+from unmask.decoding.state.table import FullError, Table
 
 
 class Canvas:
@@ -31,23 +32,28 @@ class Canvas:
         self.tokens_BL = table.positions("tokens", torch.int64, mask_id)  # what an open position shows, too
         self.new_BL = table.positions("new", torch.bool)  # positions this call fills
         self.open_BL = table.positions("open", torch.bool)  # those of them not filled now
-        self.forced_BL = table.positions("forced", torch.bool)  # those filled by the caller's word
-        self.spanned_BL = table.positions("spanned", torch.bool)  # those of patterns, see `limits`
-        self.rank_BL = table.positions("rank", torch.int64)  # index among the row's new positions
+        self.forced_BL = table.positions("forced", torch.bool, fixed=True)  # those filled by the caller's word
+        self.spanned_BL = table.positions("spanned", torch.bool, fixed=True)  # those of patterns, see `limits`
+        self.rank_BL = table.positions("rank", torch.int64, fixed=True)  # index among the row's new positions
+        # Which of the row's random numbers a position draws: its rank, until positions move.
+        self.number_BL = table.positions("number", torch.int64, fixed=True)
+        self.numbers_B = table.rows("numbers", torch.int64, fixed=True)  # used until now; 0: no position has moved
         self.probability_BL = table.positions("probability", torch.float64)
         self.step_BL = table.positions("step", torch.int64, -1)
         self.lengths_B = table.rows("length", torch.int64)  # a row's positions; beyond lies padding
-        self.starts_B = table.rows("start", torch.int64)  # where its continuation begins: the length of its prompt
+        # Where its continuation begins: the length of its prompt.
+        self.starts_B = table.rows("start", torch.int64, fixed=True)
         # How many tokens of it the caller did not give: the end of sequence behind which a text begins.
-        self.added_B = table.rows("added", torch.int64)
+        self.added_B = table.rows("added", torch.int64, fixed=True)
         self.nfe_B = table.rows("nfe", torch.int64)
         self.computed_B = table.rows("computed", torch.int64)  # token positions the network ran for the row
-        self.started_B = table.rows("started", torch.float64)
+        self.started_B = table.rows("started", torch.float64, fixed=True)
         self.first_B = table.rows("first", torch.float64, -1.0)  # seconds until the first commit
         self.finished_B = table.rows("finished", torch.float64, -1.0)  # and until the last one
-        self.seeds: list[tuple[int, int]] = table.objects("seed", lambda: (0, 0))
+        self.seeds: list[tuple[int, int]] = table.objects("seed", lambda: (0, 0), fixed=True)
         self.ended: list[str | None] = table.objects("ended", lambda: None)  # why a row ended before its length
-        self.trace: list[list[dict[str, Any]] | None] = table.objects("trace", lambda: None)
+        self.trace: list[list[dict[str, Any]] | None] = table.objects("trace", lambda: None, fixed=True)
+        self.log: list[Events] = []  # what was written and opened since `tell`
         self.passes = 0  # passes of the batch so far; a guided pass counts once here, twice in nfe_B
         self.done = False
 
@@ -89,9 +95,13 @@ class Canvas:
         inside_RL = torch.arange(self.table.width) < self.lengths_B[rows_R, None]
         new_RL = inside_RL & (self.tokens_BL[rows_R] == self.mask_id)
         self.new_BL[rows_R] = self.open_BL[rows_R] = new_RL
-        self.rank_BL[rows_R] = new_RL.cumsum(1) - 1
-        self.started_B[rows_R] = time.perf_counter()
+        self.rank_BL[rows_R] = self.number_BL[rows_R] = new_RL.cumsum(1) - 1
+        self.begin(rows_R)
         return rows_R
+
+    def begin(self, rows_R: torch.Tensor) -> None:
+        """Their time runs from now on."""
+        self.started_B[rows_R] = time.perf_counter()
 
     @property
     def rows(self) -> torch.Tensor:
@@ -139,7 +149,7 @@ class Canvas:
         now_N = time.perf_counter() - self.started_B[row_N]
         self.first_B[row_N] = torch.where(self.first_B[row_N] < 0, now_N, self.first_B[row_N])
         self.finished_B[row_N] = now_N
-        self._record(row_N, step_N, position_N, tokens_N, probability_N)
+        self.log.append(Events(self.mask_id, row_N, position_N, tokens_N, probability_N, step_N))
 
     def remask(self, rows_R: torch.Tensor, chosen_RL: torch.Tensor, step_R: torch.Tensor) -> None:
         """Opens committed positions again."""
@@ -152,7 +162,8 @@ class Canvas:
         self.step_BL[row_N, position_N] = -1
         self.open_BL[row_N, position_N] = True
         masks_N = torch.full_like(row_N, self.mask_id)
-        self._record(row_N, step_R[at_N], position_N, masks_N, torch.zeros(len(row_N), dtype=torch.float64))
+        none_N = torch.zeros(len(row_N), dtype=torch.float64)
+        self.log.append(Events(self.mask_id, row_N, position_N, masks_N, none_N, step_R[at_N]))
 
     def show(self, rows_R: torch.Tensor, chosen_RL: torch.Tensor, tokens_RL: torch.Tensor) -> None:
         """What open positions hold in place of the mask; they stay open, and the trace says nothing of it."""
@@ -166,13 +177,49 @@ class Canvas:
         self.open_BL[row, position] = False
         self.forced_BL[row, position] = True
 
-    def _record(self, row_N: torch.Tensor, *columns: torch.Tensor) -> None:
-        rows = row_N.tolist()
-        if all(self.trace[row] is None for row in set(rows)):
-            return
-        for row, *values in zip(rows, *(column.tolist() for column in columns), strict=True):
-            if (trace := self.trace[row]) is not None:
-                trace.append(dict(zip(("step", "position", "token", "probability"), values, strict=True)))
+    def splice(self, row: int, start: int, delete: int, insert: int) -> torch.Tensor:
+        """Takes `delete` positions out of a row, new ones all of them, and puts `insert` open ones in their place; what
+        lies behind moves. Returns the index map [L]: where what now stands at a place stood before, -1 for nowhere.
+
+        A position that moves keeps its random numbers; a new one has numbers of its own. Raises `ValueError` for a
+        splice beyond the row or of what the caller gave, and `FullError` where the row gets longer than the table is
+        wide.
+        """
+        length, width = int(self.lengths_B[row]), self.table.width
+        stop, after = start + delete, length + insert - delete
+        what = f"a splice of positions {start} to {stop} of the row in slot {row}"
+        if not (int(self.added_B[row]) <= start and 0 <= delete and stop <= length and insert >= 0):
+            raise ValueError(f"{what} lies beyond its {length}")
+        if not self.new_BL[row, start:stop].all() or self.forced_BL[row, start:stop].any():
+            raise ValueError(f"{what} takes out given tokens")
+        if after > width:
+            raise FullError(f"a row of {after} positions does not fit in a table of rows of {width}")
+        place_L = torch.arange(width)
+        from_L = torch.where(place_L < start, place_L, place_L + delete - insert)
+        from_L[start : start + insert] = -1
+        from_L[after:] = -1
+        free = int(self.numbers_B[row]) or int(self.number_BL[row].max()) + 1
+        self.table.splice(row, from_L)
+        inserted = slice(start, start + insert)
+        self.new_BL[row, inserted] = self.open_BL[row, inserted] = True
+        self.number_BL[row, inserted] = torch.arange(free, free + insert)
+        self.rank_BL[row] = self.new_BL[row].cumsum(0) - 1
+        self.lengths_B[row], self.numbers_B[row] = after, free + insert
+        before = int(self.starts_B[row])
+        self.starts_B[row] += (insert if start < before else 0) - max(0, min(stop, before) - start)
+        return from_L
+
+    def tell(self) -> Events:
+        """What was written and opened since it was last asked; the rows that keep a trace note it."""
+        events, self.log = Events.joined(self.mask_id, self.log), []
+        self.note(events)
+        return events
+
+    def note(self, events: Events) -> None:
+        if any(self.trace[row] is not None for row in set(events.row_N.tolist())):
+            for row, event in events:
+                if (trace := self.trace[row]) is not None:
+                    trace.append(event)
 
     def first_eos_B(self, eos_ids: Sequence[int]) -> torch.Tensor:
         """Position of the first end-of-sequence token filled in behind each prompt; L where there is none."""

@@ -23,16 +23,16 @@ class Clock:
     def __init__(self, canvas: Canvas) -> None:
         table = canvas.table
         self.canvas = canvas
-        self.size_B = table.rows("block size", torch.int64, 1)
-        self.blocks_B = table.rows("blocks", torch.int64)
-        self.base_B = table.rows("steps a block", torch.int64)
-        self.extra_B = table.rows("blocks with a step more", torch.int64)
-        self.block_BL = table.positions("block", torch.int64)
-        self.index_BL = table.positions("index in block", torch.int64)
+        self.size_B = table.rows("block size", torch.int64, 1, fixed=True)
+        self.blocks_B = table.rows("blocks", torch.int64, fixed=True)
+        self.base_B = table.rows("steps a block", torch.int64, fixed=True)
+        self.extra_B = table.rows("blocks with a step more", torch.int64, fixed=True)
+        self.block_BL = table.positions("block", torch.int64, fixed=True)
+        self.index_BL = table.positions("index in block", torch.int64, fixed=True)
         self.at_block_B = table.rows("at block", torch.int64)
         self.at_step_B = table.rows("at step", torch.int64)
         self.tick_B = table.rows("tick", torch.int64)
-        self.keys_BL = table.positions("keys", torch.float64)
+        self.keys_BL = table.positions("keys", torch.float64, fixed=True)
 
     def join(self, rows_R: torch.Tensor, steps_R: torch.Tensor, block_R: torch.Tensor) -> None:
         """`steps_R` 0: as many as it takes; `block_R` 0: one block."""
@@ -46,6 +46,21 @@ class Clock:
         self.block_BL[rows_R] = canvas.rank_BL[rows_R] // size_R[:, None]
         self.index_BL[rows_R] = canvas.rank_BL[rows_R] % size_R[:, None]
         self.keys_BL[rows_R] = row_uniforms(canvas, rows_R, torch.full_like(rows_R, KEYS))
+
+    def splice(self, row: int, from_L: torch.Tensor) -> None:
+        """Behind `canvas.splice`: an inserted position goes to the block of the one before it or, where that is done,
+        to the one that is filled now."""
+        canvas, block_L = self.canvas, self.block_BL[row]
+        last = int(self.blocks_B[row]) - 1
+        inserted = ((from_L < 0) & canvas.new_BL[row]).nonzero().flatten().tolist()
+        for position in inserted:
+            before = int(block_L[position - 1]) if position and canvas.new_BL[row, position - 1] else 0
+            block_L[position] = min(max(before, int(self.at_block_B[row])), last)
+        for block in range(last + 1):
+            inside_L = canvas.new_BL[row] & (block_L == block)
+            self.index_BL[row, inside_L] = torch.arange(int(inside_L.sum()))
+        keys_1L = row_uniforms(canvas, torch.tensor([row]), torch.tensor([KEYS]))
+        self.keys_BL[row, inserted] = keys_1L[0, inserted]
 
     def is_running(self, rows_R: torch.Tensor) -> torch.Tensor:
         """Bool [R]: whether a block is still to be done."""

@@ -93,10 +93,13 @@ def stream(name: str) -> int:
 
 
 def row_uniforms(canvas: Canvas, rows_R: torch.Tensor, draw_R: torch.Tensor) -> torch.Tensor:
-    """A float64 uniform for every new position of the rows, by (seed, row, draw, rank); 0 at other positions."""
+    """A float64 uniform for every new position of the rows, by (seed, row, draw, number); 0 at other positions."""
     filled_RL = torch.zeros((len(rows_R), canvas.tokens_BL.shape[1]), dtype=torch.float64)
     for at, (row, number) in enumerate(zip(rows_R.tolist(), draw_R.tolist(), strict=True)):
         new_L = canvas.new_BL[row]
         seed, k = canvas.seeds[row]
-        filled_RL[at, new_L] = torch.from_numpy(uniforms(seed, k, int(new_L.sum()), number))
+        if most := int(canvas.numbers_B[row]):
+            filled_RL[at, new_L] = torch.from_numpy(uniforms(seed, k, most, number))[canvas.number_BL[row, new_L]]
+        else:
+            filled_RL[at, new_L] = torch.from_numpy(uniforms(seed, k, int(new_L.sum()), number))
     return filled_RL

@@ -1,14 +1,18 @@
-"""Banned, forced and chosen texts through `generate`: where they apply, and what contradicts."""
+"""Rows made ready: banned, forced and chosen texts through `generate`, where they apply, what contradicts; threads."""
 
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import torch
 
 from decoding.constrained import RULES
 from unmask.decoding import generate
-from unmask.decoding.generate import infill
+from unmask.decoding.generate import filled, infill
+from unmask.decoding.loop import Loop
+from unmask.decoding.prepare import prepare
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
@@ -69,3 +73,24 @@ def test_stop_strings_end_the_text_before_them(bpe_mdm: Model, bpe_arm: Model, r
 def test_contradictions_are_said_before_the_first_pass(bpe_mdm: Model, options: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         generate(bpe_mdm, "We", length=4, **options)
+
+
+def test_rows_are_prepared_in_threads_beside_a_loop(bpe_mdm: Model) -> None:
+    """Nothing that others see is touched: what is prepared while a loop runs is what is prepared before it."""
+    options = dict(length=9, choices=[" the people", " the United States", " no more"], eos="truncate", steps=6)
+    prompts = [f"On 179{at}-01-08 the people" for at in range(8)]
+    before = prepare(bpe_mdm, prompts, options, seed=3)
+    loop = Loop.for_rows(bpe_mdm, before)
+    loop.join(before)
+    with ThreadPoolExecutor(4) as pool:
+        found = [
+            pool.submit(prepare, bpe_mdm, [prompt], options, seed=[(3, at)]) for at, prompt in enumerate(prompts)
+        ]
+        while loop.running:
+            loop.step()
+    for row, (other,) in zip(before, (future.result() for future in found), strict=True):
+        mine, theirs = row.stage.table.columns, other.stage.table.columns
+        assert (row.request, row.guidance, row.positions) == (other.request, other.guidance, other.positions)
+        for name in ("tokens", "open", "forced", "length", "seed", "eos truncates"):
+            assert torch.equal(torch.as_tensor(mine[name].values), torch.as_tensor(theirs[name].values)), name
+    assert filled(bpe_mdm, [future.result()[0] for future in found]) == filled(bpe_mdm, before)

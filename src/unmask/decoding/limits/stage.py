@@ -1,0 +1,53 @@
+"""Where rows are filled: a canvas, and what its rows may write and where they end.
+
+    stage = Stage.of(model, slots=16, width=512)
+
+A prepared row has one of its own, of one slot and just as wide; a loop has one for all the rows that join it, and takes
+what they hold from theirs.
+
+Shapes: R rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from unmask.decoding.limits.endings import Endings
+from unmask.decoding.limits.limits import Limits
+from unmask.decoding.state.canvas import Canvas
+from unmask.decoding.state.table import Table
+from unmask.model.config import ModelConfig
+
+
+@dataclass
+class Stage:
+    """Columns of one table."""
+
+    canvas: Canvas
+    limits: Limits
+    endings: Endings
+
+    @classmethod
+    def of(cls, config: ModelConfig, eos_ids: Sequence[int], slots: int, width: int) -> Stage:
+        """For so many rows of so many positions."""
+        canvas = Canvas(Table(slots, width), config.blank_id, config.vocab_size)
+        return cls(canvas, Limits(canvas, config.vocab_size), Endings(canvas, eos_ids))
+
+    @property
+    def table(self) -> Table:
+        return self.canvas.table
+
+    def put(self, rows_R: torch.Tensor, stages: Sequence[Stage]) -> None:
+        """Gives rows that have joined what each has on a stage of its own; their time begins."""
+        for row, stage in zip(rows_R.tolist(), stages, strict=True):
+            self.table.put(row, stage.table)
+        self.canvas.begin(rows_R)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Rows have joined or left."""
+        self.limits.refresh()
+        self.endings.refresh()
