@@ -23,9 +23,16 @@ def test_a_checkout_against_itself(tmp_path: Path) -> None:
 
 
 def test_the_ratio_is_of_pairs() -> None:
-    row = row_of("x", {"other": [2.0, 4.0, 6.0], "ours": [1.0, 2.0, 3.0]}, False)
+    row = row_of("x", {"other": [2.0, 4.0, 6.0], "ours": [1.0, 2.0, 3.0]}, [3], False)
     assert row["ratio"] == pytest.approx(2.0) and row["interval"] == pytest.approx([2.0, 2.0])
     assert "gives something else" in in_words({"rounds": 3, "calls": [row]})
+
+
+def test_rounds_of_one_start_are_one_value() -> None:
+    seconds = {"other": [2.0, 2.0, 2.0, 3.0, 3.0, 3.0], "ours": [1.0] * 6}
+    low, high = row_of("x", seconds, [3, 3], True)["interval"]
+    assert low < 1 and high > 6  # two starts, whatever their rounds say
+    assert row_of("x", seconds, [6], True)["interval"][0] > 1.9
 
 
 def test_what_is_no_checkout_is_told(tmp_path: Path) -> None:

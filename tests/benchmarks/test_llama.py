@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.llama import LlamaBenchOptions, bench_llama, in_words
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
+pytest.importorskip("lm_eval")
+from benchmarks.llama import LlamaBenchOptions, bench_llama, in_words  # noqa: E402 - needs the extra eval
+
 
 def test_a_masked_model_is_refused(model: Model) -> None:
-    pytest.importorskip("lm_eval")
     with pytest.raises(UserError, match="is no autoregressive model with a tokenizer; give one that is"):
         bench_llama(LlamaBenchOptions(str(model.path)))
 

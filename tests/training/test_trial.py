@@ -53,3 +53,9 @@ def test_a_process_that_fails_is_told_in_its_row(recipe):
     slow.start(1)
     slow.ask(30.0, 1)
     assert slow.answers(within=0.1) is None and slow.way.stopped == "took too long"
+
+
+def test_where_no_way_was_ready_in_time_there_are_no_rounds(recipe):
+    crew = Crew(Way("fp32", False, 1, 1, stopped="took too long"), recipe)
+    rounds([crew], 0, 2, 0.5, until=0.0)
+    assert not crew.way.rates

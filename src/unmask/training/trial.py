@@ -211,7 +211,8 @@ def rounds(crews: Sequence[Crew], first: int, count: int, share: float, until: f
     Ends after `count` rounds or, once there are three, at the time `until`.
     """
     for index in range(first, first + count):
-        going = [crew for crew in crews if not crew.way.stopped]
+        if not (going := [crew for crew in crews if not crew.way.stopped]):
+            return  # none was ready in time
         shift = index % len(going)
         for crew in going[shift:] + going[:shift]:
             crew.turn(index)
