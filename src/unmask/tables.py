@@ -105,7 +105,7 @@ def as_written(name: str, rule: Any) -> str:
 
 def in_pieces(kind: str, words: str) -> str:
     """The same over several lines."""
-    pieces = textwrap.wrap(words, 100)
+    pieces = textwrap.wrap(words, 100, break_on_hyphens=False)
     quoted = [f'    "{piece} "' for piece in pieces[:-1]] + [f'    "{pieces[-1]}"']
     return "\n".join([f"{kind.upper()} = (", *quoted, ")"])
 

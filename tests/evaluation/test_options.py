@@ -11,7 +11,7 @@ from unmask.evaluation.options import TASKS, EvalOptions, HarnessOptions, ScoreO
 
 
 def test_eval_hands_over_what_evaluate_and_its_own_tasks_take() -> None:
-    own = {"model", "data", "judge", "length", "prompt", "windows", "decode"}
+    own = {"model", "plugin", "data", "judge", "length", "prompt", "windows", "decode"}
     taken = set(inspect.signature(evaluate).parameters) | own
     assert {one.name for one in dataclasses.fields(EvalOptions)} <= taken
     assert set(OWN) <= set(TASKS.split(", "))

@@ -20,7 +20,7 @@ WINDOWS_NT = np.random.default_rng(0).integers(0, 3, (6, 4))
 def test_a_bound_estimates_what_enumeration_gives(mdm: Model) -> None:
     exact = -sum(s.logprob for s in score(mdm, [([0], row.tolist()) for row in WINDOWS_NT], method="exact"))
     found = corpus_bound(mdm, WINDOWS_NT, draws=3000)
-    assert found.is_bound and found.method == "mc-fixed" and found.n_tokens == 24
+    assert found.is_bound and found.method == "mc-windows" and found.n_tokens == 24
     assert found.nats_se is not None and 0 < found.nats_se < 0.02 * exact
     assert abs(found.nats - exact) < 4 * found.nats_se
     assert found.window_nats_N.sum() == pytest.approx(found.nats)

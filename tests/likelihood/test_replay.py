@@ -76,7 +76,7 @@ def test_what_is_drawn_or_taken_back_is_refused() -> None:
         ({"order": "random"}, "decode: order 'random' draws positions; give one that follows from what stands in"),
         ({"order": "ancestral"}, "decode: order 'ancestral' draws positions"),
         ({"order": "first-hitting"}, "decode: order 'first-hitting' draws positions"),
-        ({"order": "confidence"}, "decode: order 'confidence' looks at the tokens that are drawn; .* such as margin"),
+        ({"order": "confidence"}, "order 'confidence' looks at the tokens that are drawn; .* such as top-probability"),
         ({"order": "margin", "revise": "p2"}, "decode: revise takes tokens back"),
         ({"order": "margin", "order_noise": 0.5}, "decode: order_noise makes the order of positions random"),
         ({"order": "margin", "top_p": 0.9}, "decode: top_p leaves tokens out"),

@@ -25,7 +25,7 @@ def test_a_sweep_is_run_scored_skipped_and_told_of(bench: Bench):
     assert json.loads(done.stdout)["done"] == 2
     rows = bench.rows()
     arm, mdm = rows["arm-16x2-512t-s0"], rows["mdm-16x1-512t-s0"]
-    assert arm["method"] == "exact" and mdm["method"] == "mc-fixed"
+    assert arm["method"] == "exact" and mdm["method"] == "mc-windows"
     assert arm["protocol"] == mdm["protocol"]
     assert arm["se"] == 0 and mdm["se"] > 0
     assert arm["tokens"] == 512 and arm["type"] == arm["planned_type"] == "fp32"

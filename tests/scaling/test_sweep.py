@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 
 import pytest
 
 from scaling.conftest import Bench, part
+from unmask.scaling.sweep import read_results
 
 pytestmark = pytest.mark.timeout(400)  # every run is a process that imports torch
 
@@ -38,3 +41,14 @@ def test_a_folder_that_is_no_sweep_is_left_alone(bench: Bench):
     assert os.listdir(bench.sweep) == ["thesis.txt"]
     gone = bench.run("status", bench.plan, "--out", bench.folder / "none")
     assert gone.returncode == 2 and "no sweep yet" in gone.stderr and not (bench.folder / "none").exists()
+
+
+def test_validations_estimator_is_read_under_either_name(tmp_path: Path, root: Path):
+    old = json.loads((root / "tests" / "frozen" / "artefacts" / "sweep" / "results.jsonl").read_text())
+    methods = {"old": "mc-fixed", "new": "mc-windows", "arm": old["method"]}
+    lines = [json.dumps({**old, "name": name, "method": method}) for name, method in methods.items()]
+    (tmp_path / "results.jsonl").write_text("\n".join(lines) + "\n")
+    found = {name: row["method"] for name, row in read_results(tmp_path / "results.jsonl").items()}
+    assert found == {"old": "mc-windows", "new": "mc-windows", "arm": "exact"}
+    kept = read_results(root / "results" / "scaling" / "results.jsonl")
+    assert {row["method"] for row in kept.values() if "method" in row} <= {"mc-windows", "exact"}

@@ -27,6 +27,7 @@ def test_averaged_weights_are_saved_and_validated(lab: Any, tmp_path: Path) -> N
         torch.testing.assert_close(average, 0.1 * start[name] + 0.9 * raw[name])  # the first step's decay is 1/10
     windows = validation_windows(TokenData(lab.data, "validation"), recipe.context, recipe.validation.windows)
     assert result.validation is not None
+    assert (result.validation["method"], result.validation["draws"]) == ("mc-windows", recipe.validation.draws)
     assert result.validation["loss"] == pytest.approx(validate(model, windows, recipe.validation)["loss"], rel=1e-5)
     # Validation borrows the network for the average, and training goes on with its own weights.
     train(lab.recipe("often", ema=0.9, validation__every=1))

@@ -1,6 +1,6 @@
 """Rows with the same rules: what the next pass must ask for them, and what becomes of its answers.
 
-    group = Group(rules, clock, limits, endings); group.join(row, order_noise=0.5)
+    group = Group(rules, clock, limits, endings); group.join(rows_R, order_noise=[0.5])
     plan = group.next()               # None when all rows are done
     group.settle(plan, answers)
 
@@ -11,6 +11,7 @@ Shapes: R rows in a turn, L positions, K ranks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,10 +60,10 @@ class Group:
         rules = (self.order, self.quota, self.revise, self.eligible)
         self.reads = frozenset(name for rule in rules if rule is not None for name in rule.reads) - set(ALWAYS)
 
-    def join(self, row: int, order_noise: float) -> None:
-        """One more row; they take their turns in the order of their slots."""
-        self.rows_G = torch.cat([self.rows_G, torch.tensor([row])]).sort().values
-        self.noise_B[row] = order_noise
+    def join(self, rows_R: torch.Tensor, order_noise: Sequence[float]) -> None:
+        """More rows; they take their turns in the order of their slots."""
+        self.rows_G = torch.cat([self.rows_G, rows_R]).sort().values
+        self.noise_B[rows_R] = torch.tensor(order_noise, dtype=torch.float64)
         self.noisy = bool((self.noise_B[self.rows_G] > 0).any())
 
     def leave(self, rows_R: torch.Tensor) -> None:

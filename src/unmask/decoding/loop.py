@@ -68,20 +68,22 @@ class Loop(Rows[Prepared]):
     def enter(self, rows_R: torch.Tensor, guests: Sequence[Prepared]) -> None:
         """Rows that share order, quota, revision and eligibility, with their parameters, make a group; steps and blocks
         may differ. So may the noise on an order, but for none: ties among plain and noisy scores differ."""
-        self.stage.put(rows_R, [guest.stage for guest in guests])
+        self.stage.put(rows_R, [(guest.stage, guest.slot) for guest in guests])
         requests = [guest.request for guest in guests]
         self.scorer.join(rows_R, [guest.guidance for guest in guests], [request.cache for request in requests])
         self.asking.join(rows_R, guests)
         steps_R = torch.tensor([request.steps or 0 for request in requests])
         block_R = torch.tensor([request.block or 0 for request in requests])
         self.clock.join(rows_R, steps_R, block_R)
-        for row, request in zip(rows_R.tolist(), requests, strict=True):
-            key = (request.rules, request.order_noise > 0)
+        together: dict[tuple[Any, ...], list[int]] = {}
+        for at, request in enumerate(requests):
+            together.setdefault((request.rules, request.order_noise > 0), []).append(at)
+        for key, each in together.items():
             if key not in self.groups:
-                self.groups[key] = Group(request, self.clock, self.limits, self.endings)
+                self.groups[key] = Group(requests[each[0]], self.clock, self.limits, self.endings)
             group = self.groups[key]
-            group.join(row, request.order_noise)
-            self.statistics.join(torch.tensor([row]), group.reads)
+            group.join(rows_R[each], [requests[at].order_noise for at in each])
+            self.statistics.join(rows_R[each], group.reads)
 
     def exit(self, rows_R: torch.Tensor) -> None:
         """Groups without rows go with them."""

@@ -1,4 +1,4 @@
-"""A row made ready: all that was asked for is read and checked, and stands on a stage of its own.
+"""Rows made ready: all that was asked for is read and checked, and stands on a stage that no loop knows.
 
     rows = prepare(model, ["My fellow", "The ____ of"], {"steps": 16}, seed=1, fill=[None, 2])
     loop.join(rows)
@@ -47,17 +47,14 @@ NOTHING_TO_GUIDE = "guidance has no effect without a prompt; sampling without it
 class Prepared:
     """A row that can be filled, any number of times."""
 
-    stage: Stage  # of this row alone, in its first slot
+    stage: Stage  # of the rows that were prepared together
+    slot: int  # its own there
+    positions: int  # how many it has, its prompt's included
     request: Request  # with its steps
     guidance: Guidance  # off for an autoregressive model
     stretches: tuple[Stretch, ...]  # what its text with gaps was made of
     idle: bool = False  # guidance has no effect on it
     bare: bool = False  # it should begin behind a token that the model does not have
-
-    @property
-    def positions(self) -> int:
-        """How many it has, its prompt's included."""
-        return self.stage.table.width
 
     @property
     def negative(self) -> int:
@@ -101,37 +98,31 @@ def prepare(
     if negative is not None and model.kind == "arm":
         raise UserError("negative needs a masked diffusion model; this one is autoregressive")
     against = against_each(negative, requests, names)
-    return [
-        prepare_row(model, *row, trace=trace)
-        for row in zip(given, requests, seeds, against, fills, names, strict=True)
+    rows = [
+        read_prompt(model, prompt, gap, name, request.special_tokens)
+        for prompt, gap, name, request in zip(given, fills, names, requests, strict=True)
     ]
-
-
-def prepare_row(
-    model: Model,
-    prompt: Prompt | None,
-    request: Request,
-    seed: tuple[int, int] = (0, 0),
-    negative: Prompt | None = None,
-    fill: int | None = None,
-    name: str = "the prompt",
-    *,
-    trace: bool = True,
-) -> Prepared:
-    """One of them. Raises `UserError`."""
-    row = read_prompt(model, prompt, fill, name, request.special_tokens)
-    length = new_tokens(model, name, row.ids, row.added, request.length, fill is not None)
-    request = replace(request, length=length)
-    stage = Stage.of(model.config, model.eos_ids, 1, len(row.ids) + length)
-    stage.canvas.join([row.ids], [length], [seed], trace, [row.added])
-    set_conditions(model, stage, request, row)
-    stage.endings.close(stage.canvas.rows, settled=True)
-    if model.kind == "arm":
-        return Prepared(stage, request, Guidance(), row.stretches)
-    request = with_steps(stage, request)
-    guidance = make_guidance(model, stage, request, negative, name)
-    idle = request.guidance != 0 and negative is None and not bool(stage.canvas.given_BL.any())
-    return Prepared(stage, request, guidance, row.stretches, idle, row.bare)
+    requests = [
+        replace(request, length=new_tokens(model, name, row.ids, row.added, request.length, gap is not None))
+        for name, row, request, gap in zip(names, rows, requests, fills, strict=True)
+    ]
+    lengths = [request.length or 0 for request in requests]
+    sizes = [len(row.ids) + length for row, length in zip(rows, lengths, strict=True)]
+    stage = Stage.of(model.config, model.eos_ids, len(rows), max(sizes))
+    slots_R = stage.canvas.join([row.ids for row in rows], lengths, seeds, trace, [row.added for row in rows])
+    set_conditions(model, stage, slots_R, requests, rows)
+    stage.endings.close(slots_R, settled=True)
+    ready = []
+    for slot, size, request, row, prompt, name in zip(
+        slots_R.tolist(), sizes, requests, rows, against, names, strict=True
+    ):
+        guidance, idle = Guidance(), False  # of an autoregressive model
+        if model.kind == "mdm":
+            request = with_steps(stage, slot, request)
+            guidance = make_guidance(model, stage, slot, request, prompt, name)
+            idle = request.guidance != 0 and prompt is None and not bool(stage.canvas.given_BL[slot].any())
+        ready.append(Prepared(stage, slot, size, request, guidance, row.stretches, idle, row.bare))
+    return ready
 
 
 def new_tokens(model: Model, name: str, row: list[int], added: int, length: int | None, filled: bool) -> int:
@@ -155,11 +146,11 @@ def counted(tokens: int) -> str:
     return "1 token" if tokens == 1 else f"{tokens} tokens"
 
 
-def with_steps(stage: Stage, request: Request) -> Request:
+def with_steps(stage: Stage, slot: int, request: Request) -> Request:
     """The request with its number of steps: the given, or the model's own share of its masks, or one per mask up to
     128, at least one a block; rules that go on for as long as it takes have none unless told. Forced tokens are no
     masks."""
-    new, masks = int(stage.canvas.new_BL.sum()), int(stage.canvas.open_BL.sum())
+    new, masks = int(stage.canvas.new_BL[slot].sum()), int(stage.canvas.open_BL[slot].sum())
     blocks = -(-new // (request.block or new))
     if request.steps is None and request.steps_per_token is not None:
         return replace(request, steps=max(math.ceil(request.steps_per_token * masks), blocks))
@@ -196,12 +187,14 @@ def against_each(
     ]
 
 
-def make_guidance(model: Model, stage: Stage, request: Request, negative: Prompt | None, name: str) -> Guidance:
+def make_guidance(
+    model: Model, stage: Stage, slot: int, request: Request, negative: Prompt | None, name: str
+) -> Guidance:
     """A row's guidance. Raises `UserError` for a view that cannot be made."""
     canvas = stage.canvas
     ids = None if negative is None else tuple(model.encode(negative, request.special_tokens) or start_ids(model))
     shifts = request.guidance != 0 and (ids is not None or request.guidance_mode == "drop")
-    if shifts and bool(canvas.new_BL[0, : int(canvas.starts_B[0])].any()):
+    if shifts and bool(canvas.new_BL[slot, : int(canvas.starts_B[slot])].any()):
         what = "negative" if ids is not None else "guidance_mode 'drop'"
         raise UserError(f"{name} has blanks in it, which {what} would move; use guidance_mode 'mask'")
     if ids is not None and len(ids) + (request.length or 0) > model.config.block_size:
@@ -235,28 +228,33 @@ def read_negative(negative: Prompt | Sequence[Prompt | None] | None, rows: int) 
 # ------------------------------------------------------------------ what it may write, where it ends
 
 
-def set_conditions(model: Model, stage: Stage, request: Request, row: Row) -> None:
+def set_conditions(
+    model: Model, stage: Stage, slots_R: torch.Tensor, requests: Sequence[Request], rows: Sequence[Row]
+) -> None:
     """Limits and endings. Raises `UserError` for conditions that contradict each other."""
-    canvas, limits = stage.canvas, stage.limits
-    found = read_conditions(model, stage, request, row)
-    position_N = canvas.new_BL[0].nonzero().flatten().tolist()
-    limits.ban(0, sorted(found.banned))
-    for offset, token in found.forced.items():
-        canvas.force(0, position_N[offset], token)
-    for offsets, span in found.spans:
-        limits.span(0, [position_N[offset] for offset in offsets], span)
-    if row.word_starts:
-        limits.begin(0, row.word_starts, tokens_with_a_space(model))
-    stage.endings.join(canvas.rows, [request.eos], [request.revise is not None], [found.stops])
+    canvas, limits, stops = stage.canvas, stage.limits, []
+    for slot, request, row in zip(slots_R.tolist(), requests, rows, strict=True):
+        conditions = read_conditions(model, stage, slot, request, row)
+        position_N = canvas.new_BL[slot].nonzero().flatten().tolist()
+        limits.ban(slot, sorted(conditions.banned))
+        for offset, token in conditions.forced.items():
+            canvas.force(slot, position_N[offset], token)
+        for offsets, span in conditions.spans:
+            limits.span(slot, [position_N[offset] for offset in offsets], span)
+        if row.word_starts:
+            limits.begin(slot, row.word_starts, tokens_with_a_space(model))
+        stops.append(conditions.stops)
+    ends = [request.eos for request in requests]
+    stage.endings.join(slots_R, ends, [request.revise is not None for request in requests], stops)
 
 
-def read_conditions(model: Model, stage: Stage, request: Request, row: Row) -> Constraints:
+def read_conditions(model: Model, stage: Stage, slot: int, request: Request, row: Row) -> Constraints:
     eos_ids = stage.endings.eos_ids
     banned = request.banned if request.eos != "suppress" else (*request.banned, *eos_ids)
     return read_constraints(
         model.tokenizer,
         model.config.vocab_size,
-        runs_of(model, stage, request, row.word_starts),
+        runs_of(model, stage, slot, request, row.word_starts),
         banned=banned,
         forced=request.forced,
         pattern=request.pattern,
@@ -265,12 +263,12 @@ def read_conditions(model: Model, stage: Stage, request: Request, row: Row) -> C
     )
 
 
-def runs_of(model: Model, stage: Stage, request: Request, word_starts: list[int]) -> list[Run]:
+def runs_of(model: Model, stage: Stage, slot: int, request: Request, word_starts: list[int]) -> list[Run]:
     """The gaps of a row, and its continuation, which alone may end early and is free where there are gaps to spell."""
     canvas, known = stage.canvas, model.tokenizer
-    start, added = int(canvas.starts_B[0]), int(canvas.added_B[0])
+    start, added = int(canvas.starts_B[slot]), int(canvas.added_B[slot])
     ends = () if request.eos == "suppress" else stage.endings.eos_ids
-    position_N = canvas.new_BL[0].nonzero().flatten()
+    position_N = canvas.new_BL[slot].nonzero().flatten()
     apart = torch.tensor([start, *word_starts])  # gaps behind one another in the text have no token between
     begins_N = torch.ones_like(position_N, dtype=torch.bool)
     begins_N[1:] = (position_N[1:] != position_N[:-1] + 1) | torch.isin(position_N[1:], apart)
@@ -282,7 +280,7 @@ def runs_of(model: Model, stage: Stage, request: Request, word_starts: list[int]
             spells=first < start or firsts[0] >= start,
             eos_ids=ends if first >= start else (),
             takes_space=first in word_starts,
-            begins_text=first == added or not (known and known.spelled(canvas.tokens_BL[0, added:first].tolist())),
+            begins_text=first == added or not (known and known.spelled(canvas.tokens_BL[slot, added:first].tolist())),
         )
         for first, length in zip(firsts, lengths, strict=True)
     ]

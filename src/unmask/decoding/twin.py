@@ -99,7 +99,7 @@ class Twin(Rows[Prepared]):
             raise FullError(f"{len(guests)} rows join a cache with {free} free places of {self.room}")
 
     def enter(self, rows_R: torch.Tensor, guests: Sequence[Prepared]) -> None:
-        self.stage.put(rows_R, [guest.stage for guest in guests])
+        self.stage.put(rows_R, [(guest.stage, guest.slot) for guest in guests])
         requests, canvas = [guest.request for guest in guests], self.canvas
         self.position_B[rows_R] = canvas.starts_B[rows_R]
         self.temperature_B[rows_R] = torch.tensor([float(request.temperature) for request in requests]).double()

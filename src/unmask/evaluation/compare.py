@@ -99,6 +99,7 @@ def score_model(model: Model, held_out: HeldOut, draws: int, seed: int) -> dict[
     result: dict[str, Any] = {
         "kind": model.kind,
         "is_bound": model.kind == "mdm",
+        "method": bound.method,
         **numbers(bound.nats_per_token, held_out),
         "nats_per_token_se": bound.se,
         "bits_per_byte_se": held_out.bits_per_byte(bound.se),

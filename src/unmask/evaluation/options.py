@@ -22,7 +22,7 @@ MODEL = ("RUN", "a run, a checkpoint or a model folder")
 
 
 @dataclass(frozen=True)
-class ScoreOptions(PlacementOptions):
+class ScoreOptions(PlacementOptions, PluginOptions):
     """Log-likelihood of texts with its standard error, in nats per token and bits per byte."""
 
     model: str = argument(*MODEL)
@@ -45,8 +45,10 @@ class ScoreOptions(PlacementOptions):
     seed: int = option(0, "of the masks")
 
     def run(self) -> Result:
+        from unmask.decoding.rules.plugins import load_plugins
         from unmask.evaluation.score_texts import in_words, score_texts
 
+        load_plugins(self.plugin)
         scored = score_texts(self)
         return Result([score.to_dict() for _, score in scored], in_words(scored, self.greedy))
 

@@ -4,9 +4,10 @@
     result.nats_per_token, result.se, result.interval, result.bits_per_byte(n_bytes)
 
 A clean end-of-sequence token precedes each window: the masked model sees [EOS, window with masks], the autoregressive
-one [EOS, x1 .. x_T-1], and both score x1 .. x_T. The masked model's number is the NELBO (an upper bound on the nats) by
-`mc-fixed`, the autoregressive one's is exact. Noise levels are stratified over windows and draws together within each
-of several independent groups of draws; the standard error comes from the spread of the groups' totals.
+one [EOS, x1 .. x_T-1], and both score x1 .. x_T. The masked model's number is the NELBO (an upper bound on the nats)
+by `mc-windows` (a fixed count of masks, L/k * CE), the autoregressive one's is exact. Noise levels are stratified over
+windows and draws together within each of several independent groups of draws; the standard error comes from the spread
+of the groups' totals.
 
 Shapes: N windows, T tokens.
 """
@@ -23,6 +24,7 @@ import numpy as np
 from unmask.diffusion.noise import uniforms
 from unmask.errors import UserError
 from unmask.likelihood.method import combine
+from unmask.likelihood.methods import WINDOWS
 from unmask.likelihood.passes import run_queries
 from unmask.likelihood.queries import LEVEL_DRAW, Query, check_draws, fixed_mask, group_sizes
 from unmask.likelihood.scoring import config_hash
@@ -123,7 +125,7 @@ def corpus_bound(
         window_nats_N=nats.mean(axis=1),
         token_nats_NT=token_nats,
         ce_by_level=None if causal else means,
-        method="exact" if causal else "mc-fixed",
+        method="exact" if causal else WINDOWS,
         draws=0 if causal else draws,
         groups=0 if causal else len(sizes),
         seed=seed,

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from unmask.decoding.rules.plugins import used
 from unmask.errors import UserError, nearest
 from unmask.likelihood.method import FIRST, Drawing, Method
 from unmask.likelihood.methods import NAMES as METHODS
@@ -75,7 +76,7 @@ class Estimator:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values, as protocols record them."""
-        decode = {} if self.decode is None else {"decode": dict(self.decode)}
+        decode = {} if self.decode is None else {"decode": dict(self.decode), **used(self.decode)}
         return {"method": self.method, "draws": self.draws, "order": self.order, **decode}
 
     def for_length(self, length: int, draws: int) -> Estimator:

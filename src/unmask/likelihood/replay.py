@@ -30,7 +30,7 @@ from unmask.likelihood.passes import batch_size, check_finite
 from unmask.model.folder import Model
 
 WAYS_OUT = {
-    "order": "such as margin, entropy or left-to-right",
+    "order": "such as top-probability, margin or left-to-right",
     "quota": "such as even or threshold",
     "eligible": "such as block",
 }

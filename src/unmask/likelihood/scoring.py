@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from unmask.decoding.rules.plugins import used
 from unmask.errors import UserError
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.greedy import greedy_of
@@ -66,11 +67,12 @@ class Rates:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values: the fields, the interval and the two rates. What names no `dtype` is of fp32, what names no
-        `decode` replayed no decoder."""
+        `decode` replayed no decoder; `plugins` are those whose rules it has."""
         rates = {"nats_per_token": self.nats_per_token, "bits_per_byte": self.bits_per_byte}
         unsaid = (("dtype", "fp32"), ("decode", None))
         fields = {name: value for name, value in vars(self).items() if (name, value) not in unsaid}
-        return {"schema_version": SCHEMA_VERSION, **fields, "interval": list(self.interval), **rates}
+        plugins = used(vars(self).get("decode") or {})
+        return {"schema_version": SCHEMA_VERSION, **fields, **plugins, "interval": list(self.interval), **rates}
 
 
 @dataclass(frozen=True)

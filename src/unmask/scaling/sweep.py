@@ -26,6 +26,7 @@ from typing import IO, Any
 
 from unmask.errors import UserError
 from unmask.files import parse_json, write_whole
+from unmask.likelihood.methods import of_windows
 from unmask.model.checkpoints import CHECKPOINTS, flaw, newest_checkpoint
 from unmask.scaling.plan_file import Plan
 from unmask.scaling.runs import PlannedRun
@@ -202,7 +203,7 @@ class Sweep:
 
 
 def read_results(path: Path) -> dict[str, dict[str, Any]]:
-    """The rows of a results file by their names; none where there is no file."""
+    """The rows of a results file by their names; none where there is no file. The estimator has today's name."""
     try:
         text = path.read_bytes()
     except FileNotFoundError:
@@ -211,6 +212,8 @@ def read_results(path: Path) -> dict[str, dict[str, Any]]:
     for row in _lines(text[: text.rfind(b"\n") + 1], path):
         if (name := str(row["name"])) in rows:
             raise UserError(f"{path} has {name} twice; take one line away")
+        if "method" in row:
+            row["method"] = of_windows(row["method"])
         rows[name] = row
     return rows
 

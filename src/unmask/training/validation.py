@@ -42,7 +42,7 @@ def validate(model: Model, windows_NT: np.ndarray, fields: ValidationFields) -> 
     """The loss record of a validation: nats per token, its Monte Carlo error, loss by mask share (MDM)."""
     result = corpus_bound(model, windows_NT, draws=fields.draws, seed=fields.seed)
     record: dict[str, Any] = {"loss": result.nats_per_token, "se": result.se, "interval": result.interval}
-    record["tokens"] = result.n_tokens
+    record |= {"tokens": result.n_tokens, "method": result.method, "draws": result.draws}
     if result.ce_by_level is not None:
         record["loss_by_level"] = result.ce_by_level
     return record

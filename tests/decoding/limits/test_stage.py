@@ -1,4 +1,4 @@
-"""What a row has on a stage of its own it has on the one that it joins."""
+"""What a row has on the stage where it was prepared it has on the one that it joins."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_a_row_takes_what_it_has_along(bpe_mdm) -> None:
     assert not stage.limits.any and not stage.endings.any
     stage.table.join(2)
     rows_R = stage.table.join(1)
-    stage.put(rows_R, [row.stage])
+    stage.put(rows_R, [(row.stage, row.slot)])
     mine, its, width = stage.canvas, row.stage.canvas, row.positions
     assert mine.tokens_BL[2, :width].tolist() == its.tokens_BL[0].tolist()
     assert (mine.tokens_BL[2, width:] == mine.mask_id).all() and not mine.open_BL[2, width:].any()
@@ -27,3 +27,13 @@ def test_a_row_takes_what_it_has_along(bpe_mdm) -> None:
     stage.table.leave(rows_R)
     stage.refresh()
     assert not stage.limits.any and not stage.endings.any
+
+
+def test_rows_that_were_prepared_together_join_apart(bpe_mdm) -> None:
+    short, long = prepare(bpe_mdm, ["We are", "We are the people of"], dict(length=[2, 30], banned=[[5], [6]]))
+    assert short.stage is long.stage and short.positions < long.positions
+    stage = Stage.of(bpe_mdm.config, bpe_mdm.eos_ids, 3, short.positions)  # too narrow for the other
+    rows_R = stage.table.join(2)[1:]
+    stage.put(rows_R, [(short.stage, short.slot)])
+    assert stage.canvas.tokens_BL[1].tolist() == short.stage.canvas.tokens_BL[short.slot, : short.positions].tolist()
+    assert int(stage.canvas.open_BL[1].sum()) == 2 and bool(stage.limits.banned[1][5])

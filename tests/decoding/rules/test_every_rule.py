@@ -83,6 +83,18 @@ def test_a_row_writes_in_a_batch_what_it_writes_alone(kind: str, name: str, data
             assert g.nfe <= row["steps"], row
 
 
+@pytest.mark.parametrize(("kind", "name"), [rule for rule in RULES if rule[0] in ("order", "quota", "eligible")])
+def test_a_rule_that_names_no_chance_chooses_the_same_under_any_seed(kind: str, name: str) -> None:
+    """So that `duel` may ask it; at temperature 0 nothing else is drawn."""
+    rule: Any = REGISTRIES[kind][name]
+    row: Row = {"length": 10, "steps": 7, "temperature": 0.0, "order": "margin", **{kind: name}}
+    if ORDERS[row["order"]].one_by_one:
+        del row["steps"]
+    several = [generate(MODEL, [[1]], seed=seed, **row)[0] for seed in range(6)]
+    assert rule.chance or len({(tuple(g.tokens), tuple(g.steps)) for g in several}) == 1
+    assert not rule.chance or len({tuple(g.steps) for g in several}) > 1
+
+
 @pytest.mark.parametrize(("kind", "name"), RULES, ids=[" ".join(rule) for rule in RULES])
 def test_a_number_out_of_its_range_is_refused(kind: str, name: str) -> None:
     rule: Any = REGISTRIES[kind][name]

@@ -33,3 +33,15 @@ def test_scores_are_in_nats_and_at_most_nothing() -> None:
     assert ORDERS["confidence"]().score(answers)[0, 0] == pytest.approx(-0.693147, abs=1e-6)
     assert ORDERS["entropy"]().score(answers).tolist() == [[-0.5, 0.0]]
     assert ORDERS["high-entropy"]().score(answers).tolist() == [[0.5, 0.0]]
+
+
+def test_top_probability_does_not_look_at_the_token_drawn(mdm) -> None:
+    options = dict(length=12, quota="even", steps=12)
+    runs = [
+        generate(mdm, [[1]], order=order, temperature=temperature, **options)[0]
+        for order in ("top-probability", "confidence")
+        for temperature in (0, 3)
+    ]
+    first = [run.trace[0]["position"] for run in runs]
+    assert first[0] == first[1] == first[2], "of an empty canvas the likeliest, also where another token is drawn"
+    assert runs[0].tokens == runs[2].tokens, "at temperature 0 it is the order by confidence"

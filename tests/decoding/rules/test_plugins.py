@@ -190,6 +190,20 @@ def test_results_and_traces_name_it(tmp_path: Path, model: Path, capsys: pytest.
     assert "plugins" not in row["settings"], "loaded, and not used"
 
 
+def test_an_exact_likelihood_names_it(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, LAST)
+    words = ("score", model, "abc", "--method", "duel", "--order", "last", "--json")
+    status, _, err = called(capsys, *words)
+    assert status == 2 and "order 'last' is unknown" in err
+    (row,) = json.loads(called(capsys, *words, "--plugin", path)[1])
+    assert row["plugins"] == {"mine.py": sha256(path)} and row["logprob"] < 0
+    chance = LAST.replace('first."', 'first."\n\n    chance = True')
+    status, _, err = called(capsys, *words, "--plugin", write(tmp_path, chance, "other.py"))
+    assert status == 2 and "plug-in other.py: order 'last' is registered twice" in err
+    status, _, err = called(capsys, *words, "--plugin", write(tmp_path, chance))
+    assert status == 2 and "order 'last' draws positions" in err
+
+
 def test_lines_written_with_another_file_are_written_anew(
     tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

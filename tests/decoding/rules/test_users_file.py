@@ -28,16 +28,17 @@ from unmask.decoding.rules import ORDERS, Order, parameter, stream
 @ORDERS.register("outward")
 @dataclass(frozen=True)
 class Outward(Order):
-    """Nearest to a token that stands, less `chance` of a random number: islands grow at their shores."""
+    """Nearest to a token that stands, less `noise` of a random number: islands grow at their shores."""
 
     reads = ("probability",)
-    chance: float = parameter(0.0, 0, 10)
+    chance = True
+    noise: float = parameter(0.0, 0, 10)
 
     def priority(self, turn, answers):
         stands_RL = (turn.canvas.inside_BL & ~turn.canvas.open_BL)[turn.rows_R]  # padding does not
         near_RL = torch.minimum(since(stands_RL), since(stands_RL.flip(1)).flip(1))
         noise_RL = turn.uniforms(stream("outward"))
-        return answers["probability"] / 2 - near_RL - self.chance * noise_RL
+        return answers["probability"] / 2 - near_RL - self.noise * noise_RL
 
 
 def since(stands_RL):
@@ -79,9 +80,9 @@ def test_it_writes_by_the_order_and_says_whose_it_is(place: Path) -> None:
 
 def test_rows_of_a_mixed_batch_write_what_they_write_alone(place: Path) -> None:
     lines = [
-        {"prompt": "one", "length": 9, "order": "outward:chance=3", "quota": "even"},
+        {"prompt": "one", "length": 9, "order": "outward:noise=3", "quota": "even"},
         {"prompt": "another", "length": 5, "order": "margin", "steps": 3},
-        {"prompt": "a third", "length": 7, "order": "outward:chance=3", "quota": "threshold:0.02", "block": 4},
+        {"prompt": "a third", "length": 7, "order": "outward:noise=3", "quota": "threshold:0.02", "block": 4},
         {"ids": [257, 257, 5, 257, 257], "length": 0, "order": "outward", "quota": "even"},
     ]
     (place / "lines.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -99,6 +100,6 @@ def test_without_the_option_and_with_a_bad_number_it_is_one_line(place: Path) ->
     done = sample(place, "--order", "outward", "--length", "4")
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("unmask: error: order 'outward' is unknown") and done.stderr.count("\n") == 1
-    done = sample(place, "--plugin", "outward.py", "--order", "outward:chance=11", "--length", "4")
-    why = "unmask: error: order outward: chance is 11; give a number in [0, 10]\n"
+    done = sample(place, "--plugin", "outward.py", "--order", "outward:noise=11", "--length", "4")
+    why = "unmask: error: order outward: noise is 11; give a number in [0, 10]\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", why)

@@ -59,6 +59,10 @@ def by_margin(p_LV: np.ndarray, open_: list[int], step: int) -> list[int]:
     return [open_[leftmost([top[i, 0] - top[i, 1] for i in open_])]]
 
 
+def by_largest(p_LV: np.ndarray, open_: list[int], step: int) -> list[int]:
+    return [open_[leftmost([float(p_LV[i].max()) for i in open_])]]
+
+
 def by_entropy(p_LV: np.ndarray, open_: list[int], step: int) -> list[int]:
     return [open_[leftmost([float((p_LV[i] * np.log(p_LV[i])).sum()) for i in open_])]]
 
@@ -75,15 +79,17 @@ def above(threshold: float) -> Any:
     return pick
 
 
+NAMES = ["margin", "entropy", "pairs", "threshold", "largest"]
 WAYS: list[tuple[dict[str, Any], Any, float]] = [
     ({"order": "margin"}, by_margin, 1.0),
     ({"order": "entropy", "decode": {"temperature": 0.6}}, by_entropy, 0.6),
     ({"decode": {"quota": "even", "steps": 2}}, pairs_from_the_left, 1.0),
     ({"order": "margin", "decode": {"quota": "threshold:0.6", "temperature": 1.5}}, above(0.6), 1.5),
+    ({"order": "top-probability", "decode": {"temperature": 0.8}}, by_largest, 0.8),
 ]
 
 
-@pytest.mark.parametrize(("options", "pick", "temperature"), WAYS, ids=["margin", "entropy", "pairs", "threshold"])
+@pytest.mark.parametrize(("options", "pick", "temperature"), WAYS, ids=NAMES)
 @pytest.mark.parametrize("kind", ["oracle", "transformer"])
 def test_it_is_the_sampling_law_by_enumeration(make_model, kind: str, options, pick, temperature: float) -> None:
     model = oracle(UNEVEN) if kind == "oracle" else make_model(vocab_size=3, seed=6)

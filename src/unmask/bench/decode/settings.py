@@ -84,7 +84,7 @@ def mdm_settings(length: int, temperatures: Sequence[float] = (1.0,), guided: bo
     settings.append(Setting("first-hitting", {"order": "first-hitting"}))
     # Orders, each with the published sampler's quota.
     settings += [Setting(f"confidence, {share(s)}", {"order": "confidence"}, s) for s in (1, 1 / 2, 1 / 4, 1 / 8)]
-    orders = ("margin", "entropy", "high-entropy", "random", "left-to-right", "dilated")
+    orders = ("top-probability", "margin", "entropy", "high-entropy", "random", "left-to-right", "dilated")
     settings += [Setting(f"{order}, L/2 steps", {"order": order}, 1 / 2) for order in orders]
     settings.append(Setting("confidence, L/2 steps, order noise 1", {"order": "confidence", "order_noise": 1.0}, 1 / 2))
     # Quotas: the same number each step, and those that commit what the model is sure of.

@@ -2,8 +2,8 @@
 
     stage = Stage.of(model, slots=16, width=512)
 
-A prepared row has one of its own, of one slot and just as wide; a loop has one for all the rows that join it, and takes
-what they hold from theirs.
+Rows that are prepared together have one that is just large enough; a loop has one for all the rows that join it, and
+takes what they hold from theirs.
 
 Shapes: R rows.
 """
@@ -40,10 +40,14 @@ class Stage:
     def table(self) -> Table:
         return self.canvas.table
 
-    def put(self, rows_R: torch.Tensor, stages: Sequence[Stage]) -> None:
-        """Gives rows that have joined what each has on a stage of its own; their time begins."""
-        for row, stage in zip(rows_R.tolist(), stages, strict=True):
-            self.table.put(row, stage.table)
+    def put(self, rows_R: torch.Tensor, places: Sequence[tuple[Stage, int]]) -> None:
+        """Gives rows that have joined what each has in its slot of another stage; their time begins."""
+        together: dict[int, list[tuple[int, int]]] = {}
+        tables = {id(stage): stage.table for stage, _ in places}
+        for row, (stage, slot) in zip(rows_R.tolist(), places, strict=True):
+            together.setdefault(id(stage), []).append((row, slot))
+        for number, moves in together.items():
+            self.table.put([row for row, _ in moves], tables[number], [slot for _, slot in moves])
         self.canvas.begin(rows_R)
         self.refresh()
 

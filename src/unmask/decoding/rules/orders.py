@@ -114,6 +114,13 @@ class Confidence(Judged):
         return answers["given" if standing else "probability"].clamp(min=1e-300).log()
 
 
+@ORDERS.register("top-probability")
+class TopProbability(Judged):
+    """Highest probability of the likeliest token, whichever token is drawn (arXiv 2502.06768)."""
+
+    reads = ("best",)
+
+
 @ORDERS.register("margin")
 class Margin(Judged):
     """Largest gap between the probabilities of the two likeliest tokens (arXiv 2502.06768)."""

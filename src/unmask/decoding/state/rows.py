@@ -124,7 +124,6 @@ class Rows(ABC, Generic[G]):
 
     # -------------------------------------------------------------- steps
 
-    @torch.inference_mode()
     def step(self, seats: Sequence[Seat] | None = None) -> Passed:
         """One pass of the network, for the rows that need one; with `seats` for these alone, of which those that have
         ended need none. Raises `PassError`, and `GoneError` for a row that has left."""
@@ -132,23 +131,23 @@ class Rows(ABC, Generic[G]):
             self.slots(seats)
         before = self.save()
         try:
-            took, ended = self.advance(seats)
+            return self.passed(seats)
         except BaseException as error:
             self.undo(before)
             if isinstance(error, Exception):
                 raise PassError(self.seats(self.going(seats)), error) from error
             raise
-        return Passed(took, self.events(), ended)
 
     def steps(self) -> Iterator[Passed]:
-        """Step by step until all rows are done. What a pass raises is raised itself: nobody is to go on."""
+        """Step by step until all rows are done. What a pass raises is raised itself, and nothing is undone: nobody is
+        to go on."""
         while self.running:
-            try:
-                passed = self.step()
-            except PassError as error:
-                assert error.__cause__ is not None
-                raise error.__cause__ from None
-            yield passed
+            yield self.passed(None)
+
+    @torch.inference_mode()
+    def passed(self, seats: Sequence[Seat] | None) -> Passed:
+        took, ended = self.advance(seats)
+        return Passed(took, self.events(), ended)
 
     @abstractmethod
     def advance(self, seats: Sequence[Seat] | None) -> tuple[tuple[Seat, ...], tuple[Seat, ...]]:

@@ -45,8 +45,8 @@ class Column(Protocol):
     def free(self, rows_R: torch.Tensor) -> None:
         """Rows end."""
 
-    def put(self, row: int, other: Any) -> None:
-        """What the first slot of the same column of another table holds."""
+    def put(self, rows: list[int], other: Any, slots: list[int]) -> None:
+        """What these slots of the same column of another table hold."""
 
     def save(self) -> Any:
         """What `restore` brings back; None: nothing."""
@@ -55,6 +55,12 @@ class Column(Protocol):
 
     def splice(self, row: int, from_L: torch.Tensor) -> None:
         """The row's positions move: what now stands at a place stood at `from_L` of it before; -1: nowhere."""
+
+
+def run(numbers: list[int]) -> list[int] | slice:
+    """As a slice where they follow one another: a fraction of the time of an index."""
+    first, last = numbers[0], numbers[-1]
+    return slice(first, last + 1) if numbers == list(range(first, last + 1)) else numbers
 
 
 @dataclass
@@ -73,9 +79,13 @@ class Dense:
     def free(self, rows_R: torch.Tensor) -> None:
         pass
 
-    def put(self, row: int, other: Dense) -> None:
-        value = other.values[0]
-        self.values[(row, slice(len(value))) if value.ndim else row] = value
+    def put(self, rows: list[int], other: Dense, slots: list[int]) -> None:
+        there = other.values[run(slots)]
+        if there.ndim > 1 and there.shape[1] != self.values.shape[1]:  # it may be wider, for the sake of other rows
+            width = min(there.shape[1], self.values.shape[1])
+            self.values[run(rows), :width] = there[:, :width]
+        else:
+            self.values[run(rows)] = there
 
     def save(self) -> torch.Tensor | None:
         return None if self.fixed else self.values.clone()
@@ -105,9 +115,10 @@ class Objects:
 
     free = reset
 
-    def put(self, row: int, other: Objects) -> None:
-        value = other.values[0]
-        self.values[row] = list(value) if isinstance(value, list) else value
+    def put(self, rows: list[int], other: Objects, slots: list[int]) -> None:
+        for row, slot in zip(rows, slots, strict=True):
+            value = other.values[slot]
+            self.values[row] = list(value) if isinstance(value, list) else value
 
     def save(self) -> list[Any] | None:
         return None if self.fixed else list(self.values)
@@ -158,7 +169,7 @@ class Places:
         self.pool.given_back += [place for place in self.place_B[rows_R].tolist() if place >= 0]
         self.place_B[rows_R] = -1
 
-    def put(self, row: int, other: Any) -> None:
+    def put(self, rows: list[int], other: Any, slots: list[int]) -> None:
         """A place is this table's own."""
 
     def save(self) -> None:
@@ -271,10 +282,10 @@ class Table:
         """Bool [R]: slots that hold the rows they held in these generations."""
         return self.taken_B[rows_R] & (self.generation_B[rows_R] == generation_R)
 
-    def put(self, row: int, other: Table) -> None:
-        """Gives a row that has joined what the first slot of another, no wider table holds."""
+    def put(self, rows: list[int], other: Table, slots: list[int]) -> None:
+        """Gives rows that have joined what these slots of another table hold, which fit."""
         for name, column in other.columns.items():
-            self.columns[name].put(row, column)
+            self.columns[name].put(rows, column, slots)
 
     def splice(self, row: int, from_L: torch.Tensor) -> None:
         """Moves the row's positions in every column, or drops what a column holds of the row (`drops`)."""

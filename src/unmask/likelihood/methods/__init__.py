@@ -23,6 +23,13 @@ OURS = ("mc-fixed", "mc-bernoulli", "chain-rule", "order-mixture", "exact")
 _FOUND = sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
 NAMES = (*OURS, *(name for name in _FOUND if name not in OURS))
 
+WINDOWS = "mc-windows"  # validation's estimator (`likelihood/corpus.py`), of many windows together: none of `score`'s
+
+
+def of_windows(method: str) -> str:
+    """The name of an estimator of windows, which files of 0.1.0 have under that of another one of `score`'s."""
+    return WINDOWS if method == "mc-fixed" else method
+
 
 def method_of(name: str) -> Method:
     """The method of this name. Raises `UserError` for one that does not exist (listing all)."""
