@@ -137,7 +137,8 @@ class Loop(Rows[Prepared]):
         w_R = [guidances[row].at(t) for row, t in zip(rows_R.tolist(), noise_levels(plans), strict=True)]
         block_RL = torch.cat([plan.turn.block_RL for plan in plans])
         block_R = torch.cat([plan.turn.block_R for plan in plans])
-        scores = self.scorer(rows_R, asked_RL, block_RL, block_R, w_R)
+        along = self.asking.uniforms(plans, asked_RL)
+        scores = self.scorer(rows_R, asked_RL, block_RL, block_R, w_R, along)
         answers = self.asking(scores, plans, rows_R, asked_RL)
         for plan, part in zip(plans, answers.split([len(plan.rows_R) for plan in plans]), strict=True):
             plan.group.settle(plan, part)
@@ -181,6 +182,10 @@ class Asking:
         self.draws = bool((self.temperature_B[here_B] > 0).any())
         self.filters_p, self.filters_k = bool((self.top_p_B[here_B] < 1).any()), bool((self.top_k_B[here_B] > 0).any())
 
+    def uniforms(self, plans: Sequence[Plan], asked_RL: torch.Tensor) -> list[torch.Tensor]:
+        """What draws the tokens, to be sent to the device with what the network needs; nothing where no row draws."""
+        return [torch.cat([plan.turn.uniforms(TOKENS) for plan in plans])[asked_RL]] if self.draws else []
+
     def __call__(self, scores: Scores, plans: Sequence[Plan], rows_R: torch.Tensor, asked_RL: torch.Tensor) -> Answers:
         at_N, position_N = asked_RL.nonzero(as_tuple=True)
         row_N = rows_R[at_N]
@@ -189,9 +194,8 @@ class Asking:
         for statistic in statistics.values():
             statistic.begin(rows_R)
         slopes = any(statistic.slopes for statistic in statistics.values())
-        temperature_N, uniforms_N = self.temperature_B[row_N], torch.zeros(len(row_N), dtype=torch.float64)
-        if self.draws:
-            uniforms_N = torch.cat([plan.turn.uniforms(TOKENS) for plan in plans])[at_N, position_N]
+        temperature_N = self.temperature_B[row_N]
+        uniforms_N = scores.along[0] if scores.along else torch.zeros(len(row_N), dtype=torch.float64)
         committed_N = None
         if any(plan.group.judges for plan in plans):
             # What stands there already is compared with the likeliest, not with a draw.
@@ -210,11 +214,9 @@ class Asking:
             )
             given_n = None if committed_N is None else self.given(row_N[part], position_N[part], committed_N[part])
             law = Law(logits_nV, row_N[part], position_N[part], given_n, slopes)
-            found = propose(logits_nV, draws, law)
-            columns["tokens"].append(found.tokens_N)
-            columns["probability"].append(found.probability_N)
-            for name, statistic in statistics.items():
-                columns[name].append(statistic.of(law).cpu())
+            found = propose(logits_nV, draws, law, [statistic.of(law) for statistic in statistics.values()])
+            for name, values_n in zip(columns, (found.tokens_N, found.probability_N, *found.more), strict=True):
+                columns[name].append(values_n)
         return Answers.of(asked_RL, {name: torch.cat(pieces) for name, pieces in columns.items()})
 
     def given(self, row_n: torch.Tensor, position_n: torch.Tensor, committed_n: torch.Tensor) -> torch.Tensor:

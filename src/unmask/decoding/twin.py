@@ -49,7 +49,7 @@ class Line:
     temperature_R: torch.Tensor
     top_p_R: torch.Tensor | None
     top_k_R: torch.Tensor | None
-    uniforms_SR: torch.Tensor  # from now on
+    uniforms_SR: torch.Tensor  # from now on; on the model's device
     ends_R: torch.Tensor  # at its end of sequence
     told_R: torch.Tensor  # by stop strings
     told: bool  # whether any is
@@ -244,7 +244,7 @@ class Twin(Rows[Prepared]):
             temperature_R=self.temperature_B[rows_R],
             top_p_R=top_p_R if filtered else None,
             top_k_R=top_k_R if filtered else None,
-            uniforms_SR=self.draws_BL[rows_R[:, None], position_RS].t().contiguous(),
+            uniforms_SR=self.draws_BL[rows_R[:, None], position_RS].t().contiguous().to(self.device),
             ends_R=self.endings.stop_B[rows_R] | self.endings.truncate_B[rows_R],
             told_R=told_R,
             told=bool(told_R.any()),

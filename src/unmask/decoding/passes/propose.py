@@ -17,11 +17,13 @@ Shapes: N positions (R of them), V vocabulary, K blocks of it, W tokens looked a
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from unmask.decoding.passes.crossing import to_host
 from unmask.decoding.rules.law import BLOCK, PIECE, Law, likeliest_N1, look_into, weigh
 from unmask.errors import UserError
 
@@ -32,7 +34,7 @@ COLDEST = 1e-20  # any temperature below is this one: float32 has none smaller t
 
 @dataclass
 class Draws:
-    """How each of N positions is drawn; all tensors on the CPU."""
+    """How each of N positions is drawn; tensors on the CPU, but for uniforms that were sent ahead."""
 
     temperature_N: torch.Tensor  # float64, 0: the likeliest token
     uniforms_N: torch.Tensor  # float64 in [0, 1); not looked at where the temperature is 0
@@ -46,16 +48,21 @@ class Proposal:
 
     tokens_N: torch.Tensor  # int64
     probability_N: torch.Tensor  # float64
+    more: Sequence[torch.Tensor] = ()  # what came along
 
 
-def propose(logits_NV: torch.Tensor, draws: Draws, law: Law | None = None) -> Proposal:
+def propose(
+    logits_NV: torch.Tensor, draws: Draws, law: Law | None = None, more: Sequence[torch.Tensor] = ()
+) -> Proposal:
     """Draws a token at every position of logits_NV (on any device; -inf bans a token).
 
-    law: what is known of them already. Raises `UserError` where a row has NaN, +inf, or nothing but -inf.
+    law: what is known of them already. more: tensors of the device that are wanted with the tokens. Raises `UserError`
+    where a row has NaN, +inf, or nothing but -inf.
     """
     law = Law(logits_NV) if law is None else law
-    if not math.isfinite(float(law.total_N1.sum())):
-        raise UserError("the model's logits are not finite; its weights may be damaged")
+    here = logits_NV.device.type == "cpu"
+    if here:
+        check_finite(law.total_N1)
     logits_NV, temperature_N = law.logits_NV, draws.temperature_N
     coldest, hottest = map(float, temperature_N.aminmax()) if len(temperature_N) else (0.0, 0.0)
     if coldest > 0:
@@ -65,7 +72,16 @@ def propose(logits_NV: torch.Tensor, draws: Draws, law: Law | None = None) -> Pr
         if hottest > 0:
             drawn_here_N1 = (temperature_N > 0)[:, None].to(logits_NV.device)
             tokens_N1 = torch.where(drawn_here_N1, drawn_N1(logits_NV, draws, law.tops_NK, law.mass_NK), tokens_N1)
-    return Proposal(tokens_N1[:, 0].cpu(), law.probability(tokens_N1).cpu())
+    found = [tokens_N1[:, 0], law.probability(tokens_N1), *more]
+    if not here:  # looked at once it has come along: looking there would be a wait of its own
+        *found, total_N1 = to_host([*found, law.total_N1])
+        check_finite(total_N1)
+    return Proposal(found[0], found[1], found[2:])
+
+
+def check_finite(total_N1: torch.Tensor) -> None:
+    if not math.isfinite(float(total_N1.sum())):
+        raise UserError("the model's logits are not finite; its weights may be damaged")
 
 
 # ------------------------------------------------------------------ a draw from it
@@ -101,7 +117,10 @@ def read_cdf(mass_NW: torch.Tensor, uniforms_N1: torch.Tensor) -> tuple[torch.Te
     """
     cdf_NW = mass_NW.cumsum(-1)
     aim_N1 = uniforms_N1 * cdf_NW[:, -1:]
-    return cdf_NW, aim_N1, torch.searchsorted(cdf_NW, aim_N1, right=True)
+    place_N1 = torch.searchsorted(cdf_NW, aim_N1, right=True)
+    if place_N1.device.type != "cpu":  # where numbers that are none have not been found out yet
+        place_N1.clamp_(max=cdf_NW.shape[1] - 1)
+    return cdf_NW, aim_N1, place_N1
 
 
 def reshaped(

@@ -26,11 +26,11 @@ from typing import Any, ClassVar
 
 import torch
 
+from unmask.decoding.passes.crossing import to_device
 from unmask.decoding.rules.guidance import Guidance
 from unmask.decoding.rules.registry import Chosen, Registry, Rule, parameter
 from unmask.decoding.state.canvas import Canvas
 from unmask.decoding.state.table import FullError, Pool
-from unmask.model.alignment import At
 from unmask.model.backbone import Backbone, predictions
 from unmask.model.cache import cached_bytes
 from unmask.model.visibility import Sees, keys
@@ -78,6 +78,7 @@ class Scores:
     blind_ME: torch.Tensor | None = None  # of the guided ones, in the same order
     guided_N: torch.Tensor | None = None  # bool; None: all
     w_N: torch.Tensor | None = None  # fp32
+    along: Sequence[torch.Tensor] = ()  # what was sent along, on the device
 
     def chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
         """Pieces of 0..N with their logits_nV."""
@@ -169,25 +170,27 @@ class Scorer:
         block_RL: torch.Tensor,
         block_R: torch.Tensor,
         w_R: Sequence[float],
+        along: Sequence[torch.Tensor] = (),
     ) -> Scores:
         """One pass: `asked_RL` where proposals are needed, `block_RL` the new positions of each row's current block,
-        `block_R` its number. Counts the pass in the canvas."""
+        `block_R` its number. Counts the pass in the canvas. along: what is wanted on the device besides."""
         canvas = self.canvas
         given_BL = canvas.given_BL
         guided = [at for at, w in enumerate(w_R) if w != 0 and self.has_prompt(int(rows_R[at]), given_BL)]
         views = self.views(rows_R, asked_RL, block_RL, block_R, guided, given_BL)
-        hidden = self.run(views)
         if not guided:
-            return Scores(self.network, hidden)
+            hidden, there = self.run(views, along)
+            return Scores(self.network, hidden, along=there)
         count_R = asked_RL.sum(1)
-        hidden_NE, blind_ME = hidden.split([int(count_R.sum()), len(hidden) - int(count_R.sum())])
-        w_N = torch.tensor(list(w_R), dtype=torch.float32).repeat_interleave(count_R).to(self.device)
-        guided_N = None
+        sent = [torch.tensor(list(w_R), dtype=torch.float32).repeat_interleave(count_R)]
         if len(guided) < len(rows_R):
             guided_R = torch.zeros(len(rows_R), dtype=torch.bool)
             guided_R[guided] = True
-            guided_N = guided_R.repeat_interleave(count_R).to(self.device)
-        return Scores(self.network, hidden_NE, blind_ME, guided_N, w_N)
+            sent.append(guided_R.repeat_interleave(count_R))
+        hidden, there = self.run(views, [*sent, *along])
+        hidden_NE, blind_ME = hidden.split([int(count_R.sum()), len(hidden) - int(count_R.sum())])
+        guided_N = there[1] if len(sent) > 1 else None
+        return Scores(self.network, hidden_NE, blind_ME, guided_N, there[0], there[len(sent) :])
 
     def has_prompt(self, row: int, given_BL: torch.Tensor) -> bool:
         return self.guidances[row].negative is not None or bool(given_BL[row].any())
@@ -245,15 +248,15 @@ class Scorer:
             torch.cat([own.block_U, block_R[guided]]),
         )
 
-    def run(self, views: Views) -> torch.Tensor:
-        """Hidden states wherever the views ask, view by view, left to right."""
+    def run(self, views: Views, along: Sequence[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """Hidden states wherever the views ask, view by view, left to right; and what is sent along."""
         row_U, kind_U = views.row_U, views.kind_U
         cached_U = self.windowed_B[row_U]
         if not cached_U.any() and not self.reuses_B[row_U].any():
             every = torch.arange(len(row_U))
             self.canvas.passes += 1
             self.count(views, every, views.lengths_U)
-            return self.whole(views, every, cached=False)
+            return self.whole(views, every, False, along)
         fresh_U = self.block_B2[row_U, kind_U] != views.block_U
         due_U = (self.refresh_B[row_U] > 0) & (self.since_B2[row_U, kind_U] + 1 >= self.refresh_B[row_U])
         whole_U = cached_U & (fresh_U | due_U)
@@ -267,52 +270,65 @@ class Scorer:
         number_UL = (views.asked_UL.flatten().cumsum(0) - 1).view(views.asked_UL.shape)
         found: list[torch.Tensor] = []
         places: list[torch.Tensor] = []
+        there: list[torch.Tensor] = []
         for name, is_part_U in parts.items():
             at = is_part_U.nonzero().flatten()
             if not len(at):
                 continue
+            mine = along if not there else ()  # the first run takes it along
             if name == "window":
-                hidden = self.windows(views, at)
+                hidden, sent = self.windows(views, at, mine)
                 self.since_B2[row_U[at], kind_U[at]] += 1
             elif name == "kept":
                 states = [(self.kept[int(row_U[u])][int(kind_U[u])][2], views.asked_UL[u]) for u in at]
-                hidden = torch.cat([states_LE[asked_L] for states_LE, asked_L in states])
+                hidden, sent = torch.cat([states_LE[asked_L] for states_LE, asked_L in states]), []
             else:
                 self.count(views, at, views.lengths_U[at])
-                hidden = self.whole(views, at, cached=name == "whole")
+                hidden, sent = self.whole(views, at, name == "whole", mine)
                 if name == "whole":
                     self.block_B2[row_U[at], kind_U[at]] = views.block_U[at]
                     self.since_B2[row_U[at], kind_U[at]] = 0
                 else:
                     self.keep(views, at, hidden)
+            there = there or sent
             found.append(hidden)
             places.append(number_UL[at][views.asked_UL[at]])
         self.canvas.passes += int(not kept_U.all())
+        there = there or to_device(along, self.device)
+        if len(found) == 1:
+            return found[0], there
         hidden_NE = found[0].new_empty(int(views.asked_UL.sum()), found[0].shape[-1])
-        hidden_NE[torch.cat(places).to(hidden_NE.device)] = torch.cat(found)
-        return hidden_NE
+        hidden_NE[torch.cat(places).to(self.device)] = torch.cat(found)
+        return hidden_NE, there
 
     def count(self, views: Views, at: torch.Tensor, computed: torch.Tensor) -> None:
         ones = torch.ones_like(at)
         self.canvas.nfe_B.index_add_(0, views.row_U[at], ones)
         self.canvas.computed_B.index_add_(0, views.row_U[at], computed)
 
-    def whole(self, views: Views, at: torch.Tensor, cached: bool) -> torch.Tensor:
+    def whole(
+        self, views: Views, at: torch.Tensor, cached: bool, along: Sequence[torch.Tensor] = ()
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """These views run whole, padded to the longest; with `cached` what they leave is kept in their slots."""
         lengths_U = views.lengths_U[at]
         width = int(lengths_U.max())
-        tokens_UL, asked_UL = views.tokens_UL[at, :width], views.asked_UL[at, :width]
         inside_UL = torch.arange(width) < lengths_U[:, None]
+        sent = [views.tokens_UL[at, :width], *views.asked_UL[at, :width].nonzero(as_tuple=True)]
         options: dict[str, Any] = {}
-        if cached:
+        if not cached:
+            (tokens_UL, row_N, place_N), sees, there = self.send(sent, inside_UL, along)
+        else:
             assert self.slots is not None
-            options["cache"] = self.slots.at(self.place(views, at))
-            options["positions_BT"] = torch.arange(width, device=self.device).expand(len(at), width)
             inside_UL = widen(inside_UL, self.slots.length, False)
-        sees, asked = self.sees(inside_UL), self.at(asked_UL)
-        return self.network.hidden(tokens_UL.to(self.device), sees=sees, at=asked, **options)
+            sent.append(self.place(views, at))
+            (tokens_UL, row_N, place_N, place_U), sees, there = self.send(sent, inside_UL, along)
+            options["cache"] = self.slots.at(place_U)
+            options["positions_BT"] = torch.arange(width, device=self.device).expand(len(at), width)
+        return self.network.hidden(tokens_UL, sees=sees, at=(row_N, place_N), **options), there
 
-    def windows(self, views: Views, at: torch.Tensor) -> torch.Tensor:
+    def windows(
+        self, views: Views, at: torch.Tensor, along: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The windows of these views, against what their slots hold of the rest."""
         assert self.slots is not None
         lengths_U, asked_UL, block_UL = views.lengths_U[at], views.asked_UL[at], views.block_UL[at]
@@ -322,35 +338,31 @@ class Scorer:
         window_UL = torch.where(self.dual_B[views.row_U[at], None], block_UL, from_block_UL)
         window_UL = self.network.config.alignment.window(window_UL)
         count_U = window_UL.sum(1)
-        most = int(count_U.max())
         self.count(views, at, count_U)
         # Padding queries write to a slot of their own, at which no key is read.
         positions_UL = torch.where(window_UL, position_L, self.slots.length).sort(1).values
-        positions_UQ = positions_UL[:, :most]
+        positions_UQ = positions_UL[:, : int(count_U.max())]
         tokens_UL = widen(views.tokens_UL[at], self.slots.length + 1, self.canvas.mask_id)
-        tokens_UQ = tokens_UL.gather(1, positions_UQ)
-        return self.network.hidden(
-            tokens_UQ.to(self.device),
-            positions_BT=positions_UQ.to(self.device),
-            sees=self.sees(widen(inside_UL, self.slots.length, False)),
-            cache=self.slots.at(self.place(views, at)),
-            at=self.at(asked_UL),
-        )
+        sent = [tokens_UL.gather(1, positions_UQ), positions_UQ, *asked_UL.nonzero(as_tuple=True)]
+        sent.append(self.place(views, at))
+        inside_UL = widen(inside_UL, self.slots.length, False)
+        (tokens_UQ, positions_UQ, row_N, place_N, place_U), sees, there = self.send(sent, inside_UL, along)
+        options: dict[str, Any] = {"positions_BT": positions_UQ, "cache": self.slots.at(place_U)}
+        return self.network.hidden(tokens_UQ, sees=sees, at=(row_N, place_N), **options), there
 
-    def sees(self, inside_UL: torch.Tensor) -> Sees:
-        """All that the network sees by itself but padding."""
-        own = self.network.sees
-        return own if inside_UL.all() else own & keys(inside_UL.to(self.device))
-
-    def at(self, asked_UL: torch.Tensor) -> At:
-        """The places asked for, in one copy."""
-        row_N, place_N = asked_UL.nonzero().T.to(self.device)
-        return row_N, place_N
+    def send(
+        self, needed: Sequence[torch.Tensor], inside_UL: torch.Tensor, along: Sequence[torch.Tensor]
+    ) -> tuple[list[torch.Tensor], Sees, list[torch.Tensor]]:
+        """On the device, in one copy: what a run needs, what its network sees (no padding), what goes along."""
+        padding = [] if inside_UL.all() else [inside_UL]
+        there = to_device([*needed, *padding, *along], self.device)
+        sees, first = self.network.sees, len(needed)
+        return there[:first], sees & keys(there[first]) if padding else sees, there[first + len(padding) :]
 
     def place(self, views: Views, at: torch.Tensor) -> torch.Tensor:
         row_U, is_blind_U = views.row_U[at], views.kind_U[at] == 1
         own_B, blind_B = (places.place_B for places in self.places)
-        return torch.where(is_blind_U, blind_B[row_U], own_B[row_U]).to(self.device)
+        return torch.where(is_blind_U, blind_B[row_U], own_B[row_U])
 
     def kept_of(self, views: Views, u: int) -> Kept | None:
         return self.kept[int(views.row_U[u])].get(int(views.kind_U[u]))

@@ -1,0 +1,45 @@
+"""What goes between host and device in a pass: several tensors in one copy each way.
+
+    tokens_UL, row_N, place_N = to_device([tokens_UL, row_N, place_N], device)
+    tokens_N, probability_N = to_host([tokens_N, probability_N])
+
+A copy costs some microseconds and the way back a wait for all that was asked of the device, whatever is copied. On the
+CPU nothing is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+
+def to_device(tensors: Sequence[torch.Tensor], device: torch.device) -> list[torch.Tensor]:
+    """Tensors of the host, of any types and shapes, on the device."""
+    if device.type == "cpu" or not tensors:
+        return list(tensors)
+    return unpacked(packed(tensors).to(device), tensors)
+
+
+def to_host(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """The way back."""
+    if not tensors or tensors[0].device.type == "cpu":
+        return list(tensors)
+    return unpacked(packed(tensors).cpu(), tensors)
+
+
+def by_size(tensors: Sequence[torch.Tensor]) -> list[int]:
+    """Wide types first, so that each lies where its type may."""
+    return sorted(range(len(tensors)), key=lambda at: -tensors[at].element_size())
+
+
+def packed(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Their bytes."""
+    return torch.cat([tensors[at].contiguous().flatten().view(torch.uint8) for at in by_size(tensors)])
+
+
+def unpacked(bytes_N: torch.Tensor, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    order = by_size(like)
+    pieces = bytes_N.split([like[at].numel() * like[at].element_size() for at in order])
+    found = {at: piece.view(like[at].dtype).view(like[at].shape) for at, piece in zip(order, pieces, strict=True)}
+    return [found[at] for at in range(len(like))]
