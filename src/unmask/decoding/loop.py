@@ -133,8 +133,7 @@ class Loop(Rows[Prepared]):
             plan.group.show(plan)
         rows_R = torch.cat([plan.rows_R for plan in plans])
         asked_RL = torch.cat([plan.asked_RL for plan in plans])
-        guidances = self.scorer.guidances
-        w_R = [guidances[row].at(t) for row, t in zip(rows_R.tolist(), noise_levels(plans), strict=True)]
+        w_R = self.guidance_scales(plans, rows_R)
         block_RL = torch.cat([plan.turn.block_RL for plan in plans])
         block_R = torch.cat([plan.turn.block_R for plan in plans])
         along = self.asking.uniforms(plans, asked_RL)
@@ -148,13 +147,17 @@ class Loop(Rows[Prepared]):
         self.statistics.end()
         return rows_R
 
+    def guidance_scales(self, plans: Sequence[Plan], rows_R: torch.Tensor) -> list[float] | None:
+        """w of each row at its noise level; None where no row is guided."""
+        guidances = [self.scorer.guidances[row] for row in rows_R.tolist()]
+        if not any(guidance.scale for guidance in guidances):
+            return None
+        levels = (t for plan in plans for t in plan.turn.t_R.tolist())
+        return [guidance.at(t) for guidance, t in zip(guidances, levels, strict=True)]
+
     def undo(self, before: Any) -> None:
         super().undo(before)
         self.statistics.forget()
-
-
-def noise_levels(plans: Sequence[Plan]) -> list[float]:
-    return [t for plan in plans for t in plan.turn.t_R.tolist()]
 
 
 class Asking:

@@ -169,16 +169,14 @@ class Scorer:
         asked_RL: torch.Tensor,
         block_RL: torch.Tensor,
         block_R: torch.Tensor,
-        w_R: Sequence[float],
+        w_R: Sequence[float] | None,
         along: Sequence[torch.Tensor] = (),
     ) -> Scores:
         """One pass: `asked_RL` where proposals are needed, `block_RL` the new positions of each row's current block,
         `block_R` its number. Counts the pass in the canvas. along: what is wanted on the device besides."""
-        canvas = self.canvas
-        given_BL = canvas.given_BL
-        guided = [at for at, w in enumerate(w_R) if w != 0 and self.has_prompt(int(rows_R[at]), given_BL)]
-        views = self.views(rows_R, asked_RL, block_RL, block_R, guided, given_BL)
-        if not guided:
+        guided = [at for at, w in enumerate(w_R or ()) if w != 0 and self.has_prompt(int(rows_R[at]))]
+        views = self.views(rows_R, asked_RL, block_RL, block_R, guided)
+        if not guided or w_R is None:
             hidden, there = self.run(views, along)
             return Scores(self.network, hidden, along=there)
         count_R = asked_RL.sum(1)
@@ -192,8 +190,8 @@ class Scorer:
         guided_N = there[1] if len(sent) > 1 else None
         return Scores(self.network, hidden_NE, blind_ME, guided_N, there[0], there[len(sent) :])
 
-    def has_prompt(self, row: int, given_BL: torch.Tensor) -> bool:
-        return self.guidances[row].negative is not None or bool(given_BL[row].any())
+    def has_prompt(self, row: int) -> bool:
+        return self.guidances[row].negative is not None or bool(self.canvas.given_BL[row].any())
 
     def views(
         self,
@@ -202,7 +200,6 @@ class Scorer:
         block_RL: torch.Tensor,
         block_R: torch.Tensor,
         guided: list[int],
-        given_BL: torch.Tensor,
     ) -> Views:
         canvas = self.canvas
         own = Views(
@@ -216,7 +213,7 @@ class Scorer:
         )
         if not guided:
             return own
-        rows = rows_R[guided]
+        rows, given_BL = rows_R[guided], canvas.given_BL
         if all(self.guidances[row].hides_in_place for row in rows.tolist()):
             tokens_UL = own.tokens_UL[guided].masked_fill(given_BL[rows], canvas.mask_id)
             lengths_U, asked_UL, block_UL = own.lengths_U[guided], asked_RL[guided], block_RL[guided]

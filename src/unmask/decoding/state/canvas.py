@@ -21,6 +21,7 @@ import torch
 
 from unmask.decoding.state.events import Events
 from unmask.decoding.state.table import FullError, Table
+from unmask.diffusion.noise import Uniforms
 
 
 class Canvas:
@@ -53,6 +54,7 @@ class Canvas:
         self.seeds: list[tuple[int, int]] = table.objects("seed", lambda: (0, 0), fixed=True)
         self.ended: list[str | None] = table.objects("ended", lambda: None)  # why a row ended before its length
         self.trace: list[list[dict[str, Any]] | None] = table.objects("trace", lambda: None, fixed=True)
+        self.uniforms = Uniforms()
         self.log: list[Events] = []  # what was written and opened since `tell`
         self.passes = 0  # passes of the batch so far; a guided pass counts once here, twice in nfe_B
         self.done = False

@@ -18,7 +18,6 @@ import torch
 
 from unmask.decoding.state.canvas import Canvas
 from unmask.decoding.state.table import Table
-from unmask.diffusion.noise import uniforms
 
 # Draw 0 of a row orders its positions; draw 1 + tick of it chooses tokens. Other streams lie beyond any tick.
 KEYS, TOKENS, PRIORITIES, UNMASKING, REMASKING = 0, 1, 1 << 40, 2 << 40, 3 << 40
@@ -94,12 +93,7 @@ def stream(name: str) -> int:
 
 def row_uniforms(canvas: Canvas, rows_R: torch.Tensor, draw_R: torch.Tensor) -> torch.Tensor:
     """A float64 uniform for every new position of the rows, by (seed, row, draw, number); 0 at other positions."""
-    filled_RL = torch.zeros((len(rows_R), canvas.tokens_BL.shape[1]), dtype=torch.float64)
-    for at, (row, number) in enumerate(zip(rows_R.tolist(), draw_R.tolist(), strict=True)):
-        new_L = canvas.new_BL[row]
-        seed, k = canvas.seeds[row]
-        if most := int(canvas.numbers_B[row]):
-            filled_RL[at, new_L] = torch.from_numpy(uniforms(seed, k, most, number))[canvas.number_BL[row, new_L]]
-        else:
-            filled_RL[at, new_L] = torch.from_numpy(uniforms(seed, k, int(new_L.sum()), number))
-    return filled_RL
+    most = max(canvas.table.width, int(canvas.numbers_B.max()))
+    values_RN = canvas.uniforms.rows([canvas.seeds[row] for row in rows_R.tolist()], draw_R.tolist(), most)
+    number_RL = canvas.number_BL[rows_R].clamp(min=0)
+    return torch.from_numpy(values_RN).gather(1, number_RL).mul_(canvas.new_BL[rows_R])
