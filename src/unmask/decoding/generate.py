@@ -16,6 +16,8 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
+
 from unmask.decoding.generation import Generation, results
 from unmask.decoding.loop import Loop
 from unmask.decoding.prepare import NO_START, NOTHING_TO_GUIDE, Prepared, prepare
@@ -118,10 +120,11 @@ def filled(
     """Rows that all join at once, stepped until none is left to fill."""
     loop: Loop | Twin = (Twin if model.kind == "arm" else Loop).for_rows(model, rows)
     seats = loop.join(rows)
-    for passed in loop.steps():
-        if watch is not None and passed.seats:
-            loop.write()
-            watch(loop.canvas)
+    with torch.inference_mode():
+        for passed in loop.steps():
+            if watch is not None and passed.seats:
+                loop.write()
+                watch(loop.canvas)
     loop.canvas.done = True
     if watch is not None:
         watch(loop.canvas)

@@ -31,7 +31,7 @@ from unmask.decoding.rules.statistics import ALWAYS, Statistics
 from unmask.decoding.state.canvas import Canvas
 from unmask.decoding.state.clock import Clock
 from unmask.decoding.state.rows import Budget, GoneError, Rows, Seat
-from unmask.decoding.state.table import FullError
+from unmask.decoding.state.table import FullError, span
 from unmask.decoding.state.turn import TOKENS
 from unmask.model.folder import Model
 
@@ -173,10 +173,11 @@ class Asking:
     def join(self, rows_R: torch.Tensor, guests: Sequence[Prepared]) -> None:
         requests = [guest.request for guest in guests]
         temperatures = [request.temperature for request in requests]
-        self.temperature_B[rows_R] = torch.tensor(temperatures, dtype=torch.float64)
+        here = span(rows_R)
+        self.temperature_B[here] = torch.tensor(temperatures, dtype=torch.float64)
         tops = [1.0 if request.top_p is None else request.top_p for request in requests]
-        self.top_p_B[rows_R] = torch.tensor(tops, dtype=torch.float64)
-        self.top_k_B[rows_R] = torch.tensor([request.top_k or 0 for request in requests])
+        self.top_p_B[here] = torch.tensor(tops, dtype=torch.float64)
+        self.top_k_B[here] = torch.tensor([request.top_k or 0 for request in requests])
         self.refresh()
 
     def refresh(self) -> None:

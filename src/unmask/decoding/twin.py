@@ -26,7 +26,7 @@ from unmask.decoding.passes.propose import Draws, propose
 from unmask.decoding.prepare import Prepared
 from unmask.decoding.state.events import Events
 from unmask.decoding.state.rows import Budget, Rows, Seat
-from unmask.decoding.state.table import FullError
+from unmask.decoding.state.table import FullError, span
 from unmask.diffusion.noise import uniforms
 from unmask.model.cache import KVCache, cached_bytes
 from unmask.model.decode_step import DecodeStep
@@ -101,10 +101,11 @@ class Twin(Rows[Prepared]):
     def enter(self, rows_R: torch.Tensor, guests: Sequence[Prepared]) -> None:
         self.stage.put(rows_R, [(guest.stage, guest.slot) for guest in guests])
         requests, canvas = [guest.request for guest in guests], self.canvas
-        self.position_B[rows_R] = canvas.starts_B[rows_R]
-        self.temperature_B[rows_R] = torch.tensor([float(request.temperature) for request in requests]).double()
-        self.top_p_B[rows_R] = torch.tensor([request.top_p or 1.0 for request in requests], dtype=torch.float64)
-        self.top_k_B[rows_R] = torch.tensor([request.top_k or 0 for request in requests])
+        here = span(rows_R)
+        self.position_B[here] = canvas.starts_B[here]
+        self.temperature_B[here] = torch.tensor([float(request.temperature) for request in requests]).double()
+        self.top_p_B[here] = torch.tensor([request.top_p or 1.0 for request in requests], dtype=torch.float64)
+        self.top_k_B[here] = torch.tensor([request.top_k or 0 for request in requests])
         for row in rows_R.tolist():
             start, stop = int(canvas.starts_B[row]), int(canvas.lengths_B[row])
             seed, k = canvas.seeds[row]

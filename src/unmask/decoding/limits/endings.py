@@ -20,6 +20,7 @@ import torch
 
 from unmask.decoding.limits.constraints import StopStrings
 from unmask.decoding.state.canvas import Canvas
+from unmask.decoding.state.table import span
 
 
 class Endings:
@@ -46,10 +47,11 @@ class Endings:
         """modes: how each row ends, see above. revises: whether its tokens may be taken back."""
         for number, row in enumerate(rows_R.tolist()):
             self.stops[row] = None if stops is None else stops[number]
+        here = span(rows_R)
         if self.eos_ids:
-            self.stop_B[rows_R] = torch.tensor([mode == "stop" for mode in modes])
-            self.truncate_B[rows_R] = torch.tensor([mode == "truncate" for mode in modes])
-        self.revises_B[rows_R] = torch.tensor(list(revises), dtype=torch.bool)
+            self.stop_B[here] = torch.tensor([mode == "stop" for mode in modes])
+            self.truncate_B[here] = torch.tensor([mode == "truncate" for mode in modes])
+        self.revises_B[here] = torch.tensor(list(revises), dtype=torch.bool)
         self.refresh()
 
     def refresh(self) -> None:

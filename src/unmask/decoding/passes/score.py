@@ -30,7 +30,7 @@ from unmask.decoding.passes.crossing import to_device
 from unmask.decoding.rules.guidance import Guidance
 from unmask.decoding.rules.registry import Chosen, Registry, Rule, parameter
 from unmask.decoding.state.canvas import Canvas
-from unmask.decoding.state.table import FullError, Pool
+from unmask.decoding.state.table import FullError, Pool, span
 from unmask.model.backbone import Backbone, predictions
 from unmask.model.cache import cached_bytes
 from unmask.model.visibility import Sees, keys
@@ -152,12 +152,12 @@ class Scorer:
         """Rows with their guidance, and what of them is not run again."""
         for row, guidance in zip(rows_R.tolist(), guidances, strict=True):
             self.guidances[row] = guidance
-        window = [cache.of.window for cache in caches]
-        self.reuses_B[rows_R] = torch.tensor([cache.of.reuse for cache in caches])
-        self.windowed_B[rows_R] = torch.tensor([name is not None for name in window])
-        self.dual_B[rows_R] = torch.tensor([name == "dual" for name in window])
-        self.refresh_B[rows_R] = torch.tensor([int(cache.values.get("refresh", 0)) for cache in caches])
-        cached_R = self.windowed_B[rows_R]
+        window, here = [cache.of.window for cache in caches], span(rows_R)
+        self.reuses_B[here] = torch.tensor([cache.of.reuse for cache in caches])
+        self.windowed_B[here] = torch.tensor([name is not None for name in window])
+        self.dual_B[here] = torch.tensor([name == "dual" for name in window])
+        self.refresh_B[here] = torch.tensor([int(cache.values.get("refresh", 0)) for cache in caches])
+        cached_R = self.windowed_B[here]
         self.places[0].take(rows_R[cached_R])
         self.places[1].take(rows_R[cached_R & torch.tensor([guidance.scale != 0 for guidance in guidances])])
         if self.slots is None and cached_R.any():

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from unmask.decoding.state.events import Events
-from unmask.decoding.state.table import FullError, Table
+from unmask.decoding.state.table import FullError, Table, span
 from unmask.diffusion.noise import Uniforms
 
 
@@ -54,10 +55,14 @@ class Canvas:
         self.seeds: list[tuple[int, int]] = table.objects("seed", lambda: (0, 0), fixed=True)
         self.ended: list[str | None] = table.objects("ended", lambda: None)  # why a row ended before its length
         self.trace: list[list[dict[str, Any]] | None] = table.objects("trace", lambda: None, fixed=True)
-        self.uniforms = Uniforms()
         self.log: list[Events] = []  # what was written and opened since `tell`
         self.passes = 0  # passes of the batch so far; a guided pass counts once here, twice in nfe_B
         self.done = False
+
+    @cached_property
+    def uniforms(self) -> Uniforms:
+        """Where the rows' random numbers come from."""
+        return Uniforms()
 
     @classmethod
     def of(
@@ -90,14 +95,15 @@ class Canvas:
             self.tokens_BL[row, : len(prompt)] = torch.tensor(prompt, dtype=torch.int64)
             self.seeds[row] = (0, number) if seeds is None else seeds[number]
             self.trace[row] = [] if trace else None
-        self.starts_B[rows_R] = torch.tensor([len(prompt) for prompt in prompts])
-        self.lengths_B[rows_R] = self.starts_B[rows_R] + torch.tensor(list(lengths))
+        here, starts_R = span(rows_R), torch.tensor([len(prompt) for prompt in prompts])
+        lengths_R = starts_R + torch.tensor(list(lengths))
+        self.starts_B[here], self.lengths_B[here] = starts_R, lengths_R
         if added is not None:
-            self.added_B[rows_R] = torch.tensor(list(added))
-        inside_RL = torch.arange(self.table.width) < self.lengths_B[rows_R, None]
-        new_RL = inside_RL & (self.tokens_BL[rows_R] == self.mask_id)
-        self.new_BL[rows_R] = self.open_BL[rows_R] = new_RL
-        self.rank_BL[rows_R] = self.number_BL[rows_R] = new_RL.cumsum(1) - 1
+            self.added_B[here] = torch.tensor(list(added))
+        inside_RL = torch.arange(self.table.width) < lengths_R[:, None]
+        new_RL = inside_RL & (self.tokens_BL[here] == self.mask_id)
+        self.new_BL[here] = self.open_BL[here] = new_RL
+        self.rank_BL[here] = self.number_BL[here] = new_RL.cumsum(1) - 1
         self.begin(rows_R)
         return rows_R
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 
 from unmask.decoding.state.canvas import Canvas
+from unmask.decoding.state.table import span
 from unmask.decoding.state.turn import KEYS, Turn, row_uniforms
 
 
@@ -36,16 +37,16 @@ class Clock:
 
     def join(self, rows_R: torch.Tensor, steps_R: torch.Tensor, block_R: torch.Tensor) -> None:
         """`steps_R` 0: as many as it takes; `block_R` 0: one block."""
-        canvas = self.canvas
-        new_R = canvas.new_BL[rows_R].sum(1)
+        canvas, here = self.canvas, span(rows_R)
+        new_R = canvas.new_BL[here].sum(1)
         size_R = torch.where(block_R > 0, block_R, new_R).clamp(min=1)
         blocks_R = -(-new_R // size_R)
-        self.size_B[rows_R], self.blocks_B[rows_R] = size_R, blocks_R
-        self.base_B[rows_R] = steps_R // blocks_R.clamp(min=1)
-        self.extra_B[rows_R] = steps_R % blocks_R.clamp(min=1)
-        self.block_BL[rows_R] = canvas.rank_BL[rows_R] // size_R[:, None]
-        self.index_BL[rows_R] = canvas.rank_BL[rows_R] % size_R[:, None]
-        self.keys_BL[rows_R] = row_uniforms(canvas, rows_R, torch.full_like(rows_R, KEYS))
+        self.size_B[here], self.blocks_B[here] = size_R, blocks_R
+        self.base_B[here] = steps_R // blocks_R.clamp(min=1)
+        self.extra_B[here] = steps_R % blocks_R.clamp(min=1)
+        self.block_BL[here] = canvas.rank_BL[here] // size_R[:, None]
+        self.index_BL[here] = canvas.rank_BL[here] % size_R[:, None]
+        self.keys_BL[here] = row_uniforms(canvas, rows_R, torch.full_like(rows_R, KEYS))
 
     def splice(self, row: int, from_L: torch.Tensor) -> None:
         """Behind `canvas.splice`: an inserted position goes to the block of the one before it or, where that is done,

@@ -20,7 +20,7 @@ import torch
 FIELDS = ("step", "position", "token", "probability")
 
 
-@dataclass(frozen=True)
+@dataclass  # one a step: a frozen one takes several times as long to make
 class Events:
     """Of the rows of a table, by their slots."""
 

@@ -61,7 +61,7 @@ class Budget:
     negative: int = 0  # tokens of the longest negative prompt
 
 
-@dataclass(frozen=True)
+@dataclass
 class Passed:
     """What a step did."""
 
@@ -124,6 +124,7 @@ class Rows(ABC, Generic[G]):
 
     # -------------------------------------------------------------- steps
 
+    @torch.inference_mode()
     def step(self, seats: Sequence[Seat] | None = None) -> Passed:
         """One pass of the network, for the rows that need one; with `seats` for these alone, of which those that have
         ended need none. Raises `PassError`, and `GoneError` for a row that has left."""
@@ -139,12 +140,11 @@ class Rows(ABC, Generic[G]):
             raise
 
     def steps(self) -> Iterator[Passed]:
-        """Step by step until all rows are done. What a pass raises is raised itself, and nothing is undone: nobody is
-        to go on."""
+        """Step by step until all rows are done, for a caller within `torch.inference_mode`. What a pass raises is
+        raised itself, and nothing is undone: nobody is to go on."""
         while self.running:
             yield self.passed(None)
 
-    @torch.inference_mode()
     def passed(self, seats: Sequence[Seat] | None) -> Passed:
         took, ended = self.advance(seats)
         return Passed(took, self.events(), ended)

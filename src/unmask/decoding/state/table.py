@@ -57,8 +57,17 @@ class Column(Protocol):
         """The row's positions move: what now stands at a place stood at `from_L` of it before; -1: nowhere."""
 
 
+def span(rows_R: torch.Tensor) -> torch.Tensor | slice:
+    """Slots that rise, as a slice where they follow one another: columns are read and written in a fraction of the time
+    that an index takes."""
+    if not len(rows_R):
+        return rows_R
+    first, last = int(rows_R[0]), int(rows_R[-1])
+    return slice(first, last + 1) if last - first + 1 == len(rows_R) else rows_R
+
+
 def run(numbers: list[int]) -> list[int] | slice:
-    """As a slice where they follow one another: a fraction of the time of an index."""
+    """As `span`, of numbers in any order."""
     first, last = numbers[0], numbers[-1]
     return slice(first, last + 1) if numbers == list(range(first, last + 1)) else numbers
 
@@ -80,6 +89,9 @@ class Dense:
         pass
 
     def put(self, rows: list[int], other: Dense, slots: list[int]) -> None:
+        if len(rows) == len(self.values) and other.values.shape == self.values.shape and rows == slots:
+            self.values.copy_(other.values)  # all of a table of the same shape
+            return
         there = other.values[run(slots)]
         if there.ndim > 1 and there.shape[1] != self.values.shape[1]:  # it may be wider, for the sake of other rows
             width = min(there.shape[1], self.values.shape[1])
