@@ -15,6 +15,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from unmask.likelihood.pairs import Pair, Tokens, make_pairs
 from unmask.likelihood.passes import check_guidance, run_queries
 from unmask.likelihood.queries import Query
 from unmask.likelihood.shared import run_shared, shareable
+from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
 from unmask.model.placement import dtype_name
 from unmask.statistics import error_of_sum, interval
@@ -130,7 +132,12 @@ class Drawn:
 
 def config_hash(model: Model) -> str:
     """16 hex digits of the model's shape and tokenizer: numbers under different ones are not comparable per token."""
-    facts = {"model": model.config.to_dict(), "tokenizer": model.tokenizer.hash if model.tokenizer else None}
+    return hash_of(model.config, model.tokenizer.hash if model.tokenizer else None)
+
+
+@lru_cache(maxsize=64)
+def hash_of(config: ModelConfig, tokenizer: str | None) -> str:
+    facts = {"model": config.to_dict(), "tokenizer": tokenizer}
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import cache
 from typing import TYPE_CHECKING
 
 from unmask.errors import UserError, nearest
@@ -31,6 +32,7 @@ def of_windows(method: str) -> str:
     return WINDOWS if method == "mc-fixed" else method
 
 
+@cache
 def method_of(name: str) -> Method:
     """The method of this name. Raises `UserError` for one that does not exist (listing all)."""
     if name not in NAMES:
