@@ -99,7 +99,7 @@ def whole(alone: Any) -> Callable[[str], Any]:
     return run
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["ddp2", "ddp4", "fsdp2", pytest.param("hybrid4", marks=pytest.mark.slow)])
 def test_any_number_of_ranks_is_the_same_run(alone: Any, whole: Any, way: str) -> None:
     done = whole(way)
     assert done.returncode == 0, done.stderr
@@ -113,7 +113,10 @@ def test_any_number_of_ranks_is_the_same_run(alone: Any, whole: Any, way: str) -
 
 @pytest.mark.parametrize(
     ("way", "ranks", "words"),
-    [("ddp4", 4, None), ("fsdp2", 2, None), ("hybrid4", 4, None), ("hybrid4", 2, ["--parallel.kind", "ddp"])],
+    [
+        ("ddp4", 4, None), ("fsdp2", 2, None), pytest.param("hybrid4", 4, None, marks=pytest.mark.slow),
+        pytest.param("hybrid4", 2, ["--parallel.kind", "ddp"], marks=pytest.mark.slow),
+    ],
 )
 def test_a_checkpoint_goes_on_as_if_never_stopped(
     alone: Any, whole: Any, tmp_path: Path, way: str, ranks: int, words: list[str] | None
@@ -157,7 +160,9 @@ def rank_processes(launcher: subprocess.Popen[str]) -> dict[int, psutil.Process]
     return {int(given["RANK"]): child for child, given in children if "RANK" in given}
 
 
-@pytest.mark.parametrize(("kind", "victim", "after"), [("ddp", 1, 4), ("fsdp", 0, 1), ("fsdp", 1, 2)])
+@pytest.mark.parametrize(
+    ("kind", "victim", "after"), [("ddp", 1, 4), ("fsdp", 0, 1), pytest.param("fsdp", 1, 2, marks=pytest.mark.slow)]
+)
 def test_a_rank_that_dies_is_named_and_others_go_on(alone: Any, kind: str, victim: int, after: int) -> None:
     name = f"{kind}-{victim}"
     run, recipe = alone.folder / name, alone.file(name, **(RECIPE if victim == 0 else EMA))
