@@ -24,6 +24,7 @@ def test_some_schedules(kind: str, schedules: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(("kind", "schedules"), [("oracle", 200), ("transformer", 50), ("twin", 50)])
 def test_all_schedules(kind: str, schedules: int) -> None:
     counts = checked(kind, range(schedules))
