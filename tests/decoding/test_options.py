@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 from unmask.decoding import generate
+from unmask.decoding.options import read_requests
 from unmask.errors import UserError
 from unmask.model.folder import Model
 
@@ -82,3 +84,12 @@ def test_a_rows_defaults_do_not_depend_on_its_neighbours(mdm: Model) -> None:
     (alone,) = generate(tuned, [[1]], length=8)
     assert (first.tokens, first.steps, first.nfe) == (alone.tokens, alone.steps, 4)
     assert second.nfe > 4
+
+
+def test_rows_that_ask_for_the_same_are_read_once_and_others_on_their_own() -> None:
+    same, again, other = read_requests(3, "mdm", temperature=[0.5, 0.5, 0.7], banned=[[3], [3], [4]])
+    assert same == again and (other.temperature, other.banned) == (0.7, (4,))
+    first, second = read_requests(2, "mdm", order="confidence")
+    assert first is second
+    with pytest.raises(UserError, match="banned holds array"):  # which cannot be compared with another
+        read_requests(2, "mdm", banned=[np.array([1, 2]), np.array([1, 2])])

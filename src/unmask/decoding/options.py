@@ -98,10 +98,12 @@ def read_requests(
     before: Any = None
     for row, quota in enumerate(quotas):
         given = {name: column[row] for name, column in columns.items() if column[row] is not None}
-        if (given, quota) != before:  # most rows ask for what the one before does
+        # Most rows ask for what the one before does. By identity: what a caller gives may not be comparable.
+        asked = (quota, *given, *map(id, given.values()))
+        if asked != before:
             request = read_request(kind, {**DEFAULTS, **own_defaults(own or {}, given), **given}, quota)
         requests.append(request)
-        before = (given, quota)
+        before = asked
     return requests
 
 
