@@ -95,7 +95,6 @@ def batches(model: Model, queries: Iterable[Query], guidance: float, batch_token
         yield batch
 
 
-@torch.no_grad()
 def scored_logits(model: Model, batch: list[Query], guidance: float = 0.0) -> Iterator[tuple[slice, torch.Tensor]]:
     """fp32 logits at the scored positions of all queries, one after another, as (which of the N, [n, V])."""
     view = "mask" if guidance and any(query.prompt for query in batch) else None
@@ -113,7 +112,7 @@ def paired_logits(
 
     view: what stands for the prompt where it is not seen (`VIEWS`); None: the second is not computed.
     """
-    alignment = model.config.alignment
+    alignment, device = model.config.alignment, model.device
     rows: dict[bytes, int] = {}  # distinct sequences, by their content
     distinct: list[np.ndarray] = []
 
@@ -140,7 +139,7 @@ def paired_logits(
     inside_RT = np.arange(tokens_RT.shape[1]) < lengths_R[:, None]
 
     def put(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(array).to(model.device)
+        return torch.from_numpy(array).to(device)
 
     sees = model.network.sees if inside_RT.all() else model.network.sees & keys(put(inside_RT))
     counts_B = [len(query.scored) for query in batch]
@@ -150,9 +149,9 @@ def paired_logits(
     if blind:
         asked.append(np.repeat(np.array(blind) * width - np.array(moved), counts_B) + scored_N)
     at_P, places = np.unique(np.concatenate(asked), return_inverse=True)
-    row_P, place_P = put(np.stack(np.divmod(at_P, width)))
-    hidden_PE = model.network.hidden(put(tokens_RT), sees=sees, at=(row_P, place_P))
-    where_N, *others = (put(part) for part in np.split(places, len(asked)))
+    row_P, place_P = np.divmod(at_P, width)
+    hidden_PE = model.network.hidden(put(tokens_RT), sees=sees, at=(put(row_P), put(place_P)))
+    where_N, *others = (put(part) for part in places.reshape(len(asked), -1))
     step = max(1, HEAD_ELEMENTS // model.config.vocab_size)
     for start in range(0, len(where_N), step):
         part = slice(start, min(start + step, len(where_N)))
