@@ -32,6 +32,8 @@ def test_what_is_packed_comes_out_as_it_was() -> None:
         torch.tensor(0.25),
         torch.randn(3, 5, dtype=torch.float64).t(),
         torch.tensor([7], dtype=torch.int32),
+        torch.arange(42, dtype=torch.float64)[4:25:21, None],  # one number, with a stride of 21
+        torch.arange(12).view(3, 4)[1:, :2],
     ]
     for found, sent in zip(unpacked(packed(tensors), tensors), tensors, strict=True):
         assert found.dtype == sent.dtype and torch.equal(found, sent)

@@ -63,7 +63,9 @@ def by_size(tensors: Sequence[torch.Tensor]) -> list[int]:
 
 def packed(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
     """Their bytes."""
-    return torch.cat([tensors[at].contiguous().flatten().view(torch.uint8) for at in by_size(tensors)])
+    # A tensor of one number may be contiguous with any stride, and is seen as bytes with a stride of 1 alone.
+    flat = (tensors[at].contiguous().as_strided((tensors[at].numel(),), (1,)) for at in by_size(tensors))
+    return torch.cat([tensor_N.view(torch.uint8) for tensor_N in flat])
 
 
 def unpacked(bytes_N: torch.Tensor, like: Sequence[torch.Tensor]) -> list[torch.Tensor]:
