@@ -42,24 +42,25 @@ from unmask.model.folder import Model
 class Loop(Rows[Prepared]):
     """What fills the rows that have joined it, a pass a step."""
 
-    def __init__(self, model: Model, budget: Budget) -> None:
-        self.stage = Stage.of(model.config, model.eos_ids, budget.slots, budget.width)
+    def __init__(self, model: Model, budget: Budget, stage: Stage | None = None) -> None:
+        """stage: one that is as large as the budget, for its rows to be adopted."""
+        self.stage = stage or Stage.of(model.config, model.eos_ids, budget.slots, budget.width)
         super().__init__(self.stage.canvas, budget)
         self.limits, self.endings = self.stage.limits, self.stage.endings
         self.scorer = Scorer(model.network, self.canvas, budget.cache_bytes, budget.width + budget.negative)
         self.statistics = Statistics(self.table, model.config.vocab_size, self.scorer.device)
         self.asking = Asking(self.canvas, self.limits, self.statistics)
-        self.clock = Clock(self.canvas)
+        self.clock, self.moves = Clock(self.canvas), -1  # as of so many moves of the clock no row is at its end
         self.groups: dict[tuple[Any, ...], Group] = {}
 
     @classmethod
-    def for_rows(cls, model: Model, rows: Sequence[Prepared]) -> Loop:
-        """A loop that is just large enough for these."""
+    def for_rows(cls, model: Model, rows: Sequence[Prepared], stage: Stage | None = None) -> Loop:
+        """A loop that is just large enough for these. stage: theirs, where they are to be adopted."""
         width = max(row.positions for row in rows)
         negative = max(row.negative for row in rows)
         views = sum(row.caches for row in rows)
         cache = views * place_bytes(model.network, width + negative)
-        return cls(model, Budget(len(rows), width, cache_bytes=cache, negative=negative))
+        return cls(model, Budget(len(rows), width, cache_bytes=cache, negative=negative), stage)
 
     def check(self, guests: Sequence[Prepared]) -> None:
         super().check(guests)
@@ -125,7 +126,11 @@ class Loop(Rows[Prepared]):
             among_B[rows_R] = True
         plans = [plan for group in self.groups.values() if (plan := group.next(among_B)) is not None]
         took_R = self.run(plans) if plans else rows_R[:0]
-        over_R = rows_R[~self.clock.is_running(rows_R)]
+        over_R = rows_R[:0]
+        if self.moves != self.clock.moves:
+            over_R = rows_R[~self.clock.is_running(rows_R)]
+            if seats is None:
+                self.moves = self.clock.moves
         if len(over_R):
             self.end(over_R)
         return tuple(self.seats(took_R)), tuple(self.seats(over_R))
@@ -134,11 +139,11 @@ class Loop(Rows[Prepared]):
         """A pass of the network; its rows."""
         for plan in plans:
             plan.group.show(plan)
-        rows_R = torch.cat([plan.rows_R for plan in plans])
-        asked_RL = torch.cat([plan.asked_RL for plan in plans])
+        rows_R = joined([plan.rows_R for plan in plans])
+        asked_RL = joined([plan.asked_RL for plan in plans])
         w_R = self.guidance_scales(plans, rows_R)
-        block_RL = torch.cat([plan.turn.block_RL for plan in plans])
-        block_R = torch.cat([plan.turn.block_R for plan in plans])
+        block_RL = joined([plan.turn.block_RL for plan in plans])
+        block_R = joined([plan.turn.block_R for plan in plans])
         parcel = Parcel()
         asked = self.asking.ask(plans, rows_R, asked_RL, parcel)
         answers = self.asking(self.scorer(rows_R, asked_RL, block_RL, block_R, w_R, parcel), asked)
@@ -160,6 +165,7 @@ class Loop(Rows[Prepared]):
 
     def undo(self, before: Any) -> None:
         super().undo(before)
+        self.clock.moves += 1
         self.statistics.forget()
 
 
@@ -219,7 +225,7 @@ class Asking:
             tokens_N = torch.where(committed_N, self.canvas.tokens_BL[row_N, position_N], 0)
             parcel.put(tokens_N, to=given.extend)
         if self.draws:
-            uniforms_N = torch.cat([plan.turn.uniforms(TOKENS) for plan in plans])[asked_RL]
+            uniforms_N = joined([plan.turn.uniforms(TOKENS) for plan in plans])[asked_RL]
         else:
             uniforms_N = torch.zeros(len(row_N), dtype=torch.float64)
         draws = []
@@ -245,3 +251,8 @@ class Asking:
         told = brought(found)
         columns = zip((*ALWAYS, *asked.statistics), (told.tokens_N, told.probability_N, *told.more), strict=True)
         return Answers.of(asked.asked_RL, dict(columns))
+
+
+def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """One behind the other; one alone is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
