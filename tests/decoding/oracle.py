@@ -205,7 +205,7 @@ class TokenCache:
         self.length = length
         self.tokens_BS = np.full((batch, length + 1), mask_id)
 
-    def at(self, rows_R: torch.Tensor) -> CacheView:
+    def at(self, rows_R: torch.Tensor, *here: torch.Tensor | None) -> CacheView:
         return CacheView(self, rows_R.numpy())
 
 

@@ -148,7 +148,7 @@ def test_a_stopped_row_is_settled_in_any_order(make_model) -> None:
 def test_head_in_pieces_gives_the_same(mdm: Model, monkeypatch: pytest.MonkeyPatch, cut: int) -> None:
     options = dict(length=12, steps=4, order="entropy", guidance=0.5)
     whole = generate(mdm, [[1, 2], [3]], **options)
-    monkeypatch.setattr("unmask.decoding.passes.score.LOGITS_AT_ONCE", cut * MASK)
+    monkeypatch.setattr("unmask.decoding.passes.logits.LOGITS_AT_ONCE", cut * MASK)
     pieces = generate(mdm, [[1, 2], [3]], **options)
     assert [g.tokens for g in pieces] == [g.tokens for g in whole]
 

@@ -60,3 +60,17 @@ def test_rows_keep_their_own_slots(network: Transformer) -> None:
     for row, tokens in enumerate((first, second)):
         got = network.hidden(tokens[:, 2:4], positions_BT=window, cache=cache.at(torch.tensor([row])))
         torch.testing.assert_close(got, network.hidden(tokens)[:, 2:4], rtol=1e-5, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_what_is_told_on_the_host_is_what_would_be_looked_at(network: Transformer) -> None:
+    tokens_BT = torch.randint(0, 10, (2, 6), generator=torch.Generator().manual_seed(3))
+    for rows, places in (([0, 1], [2, 3]), ([1, 0], [0, 4]), ([1], [5])):
+        rows_R, window = torch.tensor(rows), torch.tensor(places).expand(len(rows), -1)
+        found = []
+        for here in ((), (window, rows_R)):
+            cache = network.cache(2, 6)
+            slots = cache.at(rows_R, *here)
+            found.append(network.hidden(tokens_BT[rows][:, places], positions_BT=window, cache=slots))
+            found.append(cache.keys)
+        assert torch.equal(found[0], found[2]) and torch.equal(found[1], found[3])

@@ -7,7 +7,7 @@ import re
 
 import unmask
 from unmask.decoding.options import DEFAULTS, read_request
-from unmask.decoding.passes.score import CACHES
+from unmask.decoding.passes.caches import CACHES
 from unmask.decoding.rules import REGISTRIES
 from unmask.decoding.show.sample_options import SampleOptions
 from unmask.model.defaults import OPTIONS

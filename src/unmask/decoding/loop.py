@@ -15,19 +15,22 @@ Shapes: B rows, L positions, R rows in a pass, N positions asked for, V vocabula
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from unmask.decoding.group import Group, Plan
-from unmask.decoding.limits.limits import Limits
+from unmask.decoding.limits.limits import Allowed, Limits
 from unmask.decoding.limits.stage import Stage
-from unmask.decoding.passes.propose import Draws, propose
-from unmask.decoding.passes.score import Scorer, Scores, place_bytes
+from unmask.decoding.passes.crossing import Parcel
+from unmask.decoding.passes.logits import Scores, pieces
+from unmask.decoding.passes.propose import Draws, brought, drawn
+from unmask.decoding.passes.score import Scorer, place_bytes
 from unmask.decoding.prepare import Prepared
 from unmask.decoding.rules.answers import Answers
 from unmask.decoding.rules.law import Law
-from unmask.decoding.rules.statistics import ALWAYS, Statistics
+from unmask.decoding.rules.statistics import ALWAYS, Statistic, Statistics
 from unmask.decoding.state.canvas import Canvas
 from unmask.decoding.state.clock import Clock
 from unmask.decoding.state.rows import Budget, GoneError, Rows, Seat
@@ -141,9 +144,9 @@ class Loop(Rows[Prepared]):
         w_R = self.guidance_scales(plans, rows_R)
         block_RL = joined([plan.turn.block_RL for plan in plans])
         block_R = joined([plan.turn.block_R for plan in plans])
-        along = self.asking.uniforms(plans, asked_RL)
-        scores = self.scorer(rows_R, asked_RL, block_RL, block_R, w_R, along)
-        answers = self.asking(scores, plans, rows_R, asked_RL)
+        parcel = Parcel()
+        asked = self.asking.ask(plans, rows_R, asked_RL, parcel)
+        answers = self.asking(self.scorer(rows_R, asked_RL, block_RL, block_R, w_R, parcel), asked)
         for plan, part in zip(plans, answers.split([len(plan.rows_R) for plan in plans]), strict=True):
             plan.group.settle(plan, part)
         self.endings.close(rows_R)
@@ -164,6 +167,19 @@ class Loop(Rows[Prepared]):
         super().undo(before)
         self.clock.moves += 1
         self.statistics.forget()
+
+
+@dataclass
+class Asked:
+    """What a pass must tell; all that does not depend on its scores is worked out before, and has been sent."""
+
+    asked_RL: torch.Tensor
+    row_N: torch.Tensor
+    position_N: torch.Tensor
+    statistics: dict[str, Statistic]
+    draws: list[Draws]  # by the pieces in which there are logits
+    allowed: Allowed | None
+    given: list[torch.Tensor]  # the tokens [N] that stand there, where a rule asks; 0 where none does
 
 
 class Asking:
@@ -192,48 +208,51 @@ class Asking:
         self.draws = bool((self.temperature_B[here_B] > 0).any())
         self.filters_p, self.filters_k = bool((self.top_p_B[here_B] < 1).any()), bool((self.top_k_B[here_B] > 0).any())
 
-    def uniforms(self, plans: Sequence[Plan], asked_RL: torch.Tensor) -> list[torch.Tensor]:
-        """What draws the tokens, to be sent to the device with what the network needs; nothing where no row draws."""
-        return [joined([plan.turn.uniforms(TOKENS) for plan in plans])[asked_RL]] if self.draws else []
-
-    def __call__(self, scores: Scores, plans: Sequence[Plan], rows_R: torch.Tensor, asked_RL: torch.Tensor) -> Answers:
+    def ask(self, plans: Sequence[Plan], rows_R: torch.Tensor, asked_RL: torch.Tensor, parcel: Parcel) -> Asked:
+        """Before the pass: what it draws tokens by, and what its statistics and limits need, goes with the parcel."""
         at_N, position_N = asked_RL.nonzero(as_tuple=True)
         row_N = rows_R[at_N]
         reads = frozenset().union(*(plan.group.reads for plan in plans))
         statistics = {name: self.statistics[name] for name in sorted(reads)}
         for statistic in statistics.values():
             statistic.begin(rows_R)
-        slopes = any(statistic.slopes for statistic in statistics.values())
-        temperature_N = self.temperature_B[row_N]
-        uniforms_N = scores.along[0] if scores.along else torch.zeros(len(row_N), dtype=torch.float64)
-        committed_N = None
+            parcel.put(*statistic.sends(row_N, position_N), to=statistic.take)
+        temperature_N, given = self.temperature_B[row_N], list[torch.Tensor]()
         if any(plan.group.judges for plan in plans):
             # What stands there already is compared with the likeliest, not with a draw.
             committed_N = ~self.canvas.open_BL[row_N, position_N]
             temperature_N = temperature_N.masked_fill(committed_N, 0.0)
+            tokens_N = torch.where(committed_N, self.canvas.tokens_BL[row_N, position_N], 0)
+            parcel.put(tokens_N, to=given.extend)
+        if self.draws:
+            uniforms_N = joined([plan.turn.uniforms(TOKENS) for plan in plans])[asked_RL]
+        else:
+            uniforms_N = torch.zeros(len(row_N), dtype=torch.float64)
+        draws = []
+        for part in pieces(len(row_N), self.statistics.vocab_size):
+            top_p_n = self.top_p_B[row_N[part]] if self.filters_p else None
+            top_k_n = self.top_k_B[row_N[part]] if self.filters_k else None
+            draws.append(each := Draws(temperature_N[part], uniforms_N[part], top_p_n, top_k_n))
+            parcel.put(*each.needed.values(), to=each.take)
         allowed = self.limits.allowed(rows_R, asked_RL) if self.limits.any else None
-        columns: dict[str, list[torch.Tensor]] = {name: [] for name in (*ALWAYS, *statistics)}
-        for part, logits_nV in scores.chunks():
-            if allowed is not None:
-                logits_nV = allowed.apply(part, logits_nV)
-            draws = Draws(
-                temperature_N[part],
-                uniforms_N[part],
-                self.top_p_B[row_N[part]] if self.filters_p else None,
-                self.top_k_B[row_N[part]] if self.filters_k else None,
-            )
-            given_n = None if committed_N is None else self.given(row_N[part], position_N[part], committed_N[part])
-            law = Law(logits_nV, row_N[part], position_N[part], given_n, slopes)
-            found = propose(logits_nV, draws, law, [statistic.of(law) for statistic in statistics.values()])
-            for name, values_n in zip(columns, (found.tokens_N, found.probability_N, *found.more), strict=True):
-                columns[name].append(values_n)
-        return Answers.of(asked_RL, {name: joined(pieces) for name, pieces in columns.items()})
+        if allowed is not None:
+            parcel.put(*allowed.masks, to=allowed.take)
+        return Asked(asked_RL, row_N, position_N, statistics, draws, allowed, given)
 
-    def given(self, row_n: torch.Tensor, position_n: torch.Tensor, committed_n: torch.Tensor) -> torch.Tensor:
-        """The tokens that stand at these positions; 0 where none does."""
-        return torch.where(committed_n, self.canvas.tokens_BL[row_n, position_n], 0)
+    def __call__(self, scores: Scores, asked: Asked) -> Answers:
+        statistics, found = list(asked.statistics.values()), []
+        slopes = any(statistic.slopes for statistic in statistics)
+        for draws, (part, logits_nV) in zip(asked.draws, scores.chunks(), strict=True):
+            if asked.allowed is not None:
+                logits_nV = asked.allowed.apply(part, logits_nV)
+            given_n = asked.given[0][part] if asked.given else None
+            law = Law(logits_nV, asked.row_N[part], asked.position_N[part], given_n, slopes, part.start)
+            found.append(drawn(law, draws, [statistic.of(law) for statistic in statistics]))
+        told = brought(found)
+        columns = zip((*ALWAYS, *asked.statistics), (told.tokens_N, told.probability_N, *told.more), strict=True)
+        return Answers.of(asked.asked_RL, dict(columns))
 
 
-def joined(pieces: Sequence[torch.Tensor]) -> torch.Tensor:
+def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:
     """One behind the other; one alone is not copied."""
-    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
-from unmask.decoding.passes.score import CACHES, Cache
+from unmask.decoding.passes.caches import CACHES, Cache
 from unmask.decoding.rules.eligible import ELIGIBLE, Eligibility
 from unmask.decoding.rules.guidance import SCHEDULES
 from unmask.decoding.rules.orders import ORDERS, Order

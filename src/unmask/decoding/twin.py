@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from unmask.decoding.limits.stage import Stage
+from unmask.decoding.passes.crossing import Parcel, to_device
 from unmask.decoding.passes.propose import Draws, propose
 from unmask.decoding.prepare import Prepared
 from unmask.decoding.state.events import Events
@@ -46,9 +47,7 @@ class Line:
     position_R: torch.Tensor  # written next
     step_R: torch.Tensor
     tokens_R: torch.Tensor  # written last
-    temperature_R: torch.Tensor
-    top_p_R: torch.Tensor | None
-    top_k_R: torch.Tensor | None
+    draws: Draws  # of the first pass; its uniforms are replaced
     uniforms_SR: torch.Tensor  # from now on; on the model's device
     ends_R: torch.Tensor  # at its end of sequence
     told_R: torch.Tensor  # by stop strings
@@ -56,10 +55,6 @@ class Line:
     forced: bool
     taken: int = 0  # passes so far
     pending: list[Events] = field(default_factory=list)  # what the canvas does not hold yet
-
-    @property
-    def draws(self) -> Draws:
-        return Draws(self.temperature_R, self.uniforms_SR[self.taken], self.top_p_R, self.top_k_R)
 
 
 class Twin(Rows[Prepared]):
@@ -136,50 +131,61 @@ class Twin(Rows[Prepared]):
                 self.told = Events.joined(self.canvas.mask_id, [])
                 return (), ()
             self.line = self.make_line(rows_R, asked)
-        line = self.line
-        logits_RV = self.run(line)
+        line, parcel, allowed = self.line, Parcel(), None
         if self.limits.any:
             asked_RL = torch.arange(self.table.width) == line.position_R[:, None]
-            logits_RV = self.limits.allowed(line.rows_R, asked_RL).apply(slice(0, len(line.rows_R)), logits_RV)
-        found = propose(logits_RV, line.draws)
+            allowed = self.limits.allowed(line.rows_R, asked_RL)
+            parcel.put(*allowed.masks, to=allowed.take)
+        logits_RV = self.run(line, parcel)
+        if allowed is not None:
+            logits_RV = allowed.apply(slice(0, len(line.rows_R)), logits_RV)
+        found = propose(logits_RV, line.draws.again(line.uniforms_SR[line.taken]))
         return line.seats, self.take(line, found.tokens_N, found.probability_N)
 
     def events(self) -> Events:
         return self.told
 
-    def run(self, line: Line) -> torch.Tensor:
-        """Logits [R, V] of every row's next token."""
+    def run(self, line: Line, parcel: Parcel) -> torch.Tensor:
+        """Logits [R, V] of every row's next token. parcel: what is wanted on the device besides."""
         rows, steps = len(line.seats), line.most - line.taken
         if self.decode is None:
             self.cache.first(rows)
             self.decode = DecodeStep(self.network, self.cache, steps)
         decode, old = self.decode, rows - line.new
         if not line.new:
+            position_R = line.position_R - 1
+            sent = parcel.put(line.tokens_R, position_R)
+            parcel.send(self.device)
             decode.use(rows, steps)
-            return decode.head(decode(line.tokens_R.to(self.device), line.position_R - 1))
+            return decode.head(decode(parcel[sent][0], position_R, parcel[sent][1]))
+        position_R = line.position_R[:old] - 1
+        sent = parcel.put(line.tokens_R[:old], position_R, *self.prompts(line.rows_R[old:]))
+        parcel.send(self.device)
+        tokens_R, there_R, tokens_RT, starts_R = parcel[sent]
         logits = []
         if old:
             decode.use(old, steps)
-            logits.append(decode.head(decode(line.tokens_R[:old].to(self.device), line.position_R[:old] - 1)))
-        hidden_RE = self.run_prompts(line.rows_R[old:], old)
+            logits.append(decode.head(decode(tokens_R, position_R, there_R)))
+        hidden_RE = self.run_prompts(tokens_RT, starts_R, old)
         decode.use(rows, steps)
         return torch.cat([*logits, decode.head(hidden_RE)])
 
-    def run_prompts(self, rows_R: torch.Tensor, first: int) -> torch.Tensor:
-        """Hidden states [R, E] of the last token of these rows' prompts; the cache takes the prompts in, from its place
-        `first` on.
+    def prompts(self, rows_R: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Tokens [R, T] of these rows' prompts, and where each ends."""
+        canvas, starts_R = self.canvas, self.canvas.starts_B[rows_R]
+        tokens_RT = canvas.tokens_BL[rows_R, : int(starts_R.max())]
+        return tokens_RT.masked_fill(tokens_RT == canvas.mask_id, 0), starts_R  # a mask is no token of a causal model
+
+    def run_prompts(self, tokens_RT: torch.Tensor, starts_R: torch.Tensor, first: int) -> torch.Tensor:
+        """Hidden states [R, E] of the last token of these prompts; the cache takes them in, from its place `first` on.
 
         Whatever lies behind a short prompt is overwritten in the cache before any query may look at it.
         """
-        canvas, device, count = self.canvas, self.device, len(rows_R)
-        starts_R = canvas.starts_B[rows_R]
-        width = int(starts_R.max())
-        tokens_RT = canvas.tokens_BL[rows_R, :width]
-        tokens_RT = tokens_RT.masked_fill(tokens_RT == canvas.mask_id, 0)  # which is no token of a causal model
-        at = torch.arange(count, device=device), starts_R.to(device)
-        positions_RT = torch.arange(width, device=device).expand(count, width)
+        count, width = tokens_RT.shape
+        at = torch.arange(count, device=self.device), starts_R
+        positions_RT = torch.arange(width, device=self.device).expand(count, width)
         cache = self.cache.part(first, first + count)
-        return self.network.hidden(tokens_RT.to(device), positions_BT=positions_RT, cache=cache, at=at)
+        return self.network.hidden(tokens_RT, positions_BT=positions_RT, cache=cache, at=at)
 
     def take(self, line: Line, tokens_R: torch.Tensor, probability_R: torch.Tensor) -> tuple[Seat, ...]:
         """Notes a token of every row; returns the rows that are done."""
@@ -233,6 +239,12 @@ class Twin(Rows[Prepared]):
         filtered = bool((top_p_R < 1).any() or (top_k_R > 0).any())
         told_R = torch.tensor([self.endings.stops[row] is not None for row in rows_R.tolist()])
         position_RS = position_R[:, None] + torch.arange(left)
+        uniforms_SR = self.draws_BL[rows_R[:, None], position_RS].t().contiguous()
+        draws = Draws(
+            self.temperature_B[rows_R], uniforms_SR[0], top_p_R if filtered else None, top_k_R if filtered else None
+        )
+        uniforms_SR, *there = to_device([uniforms_SR, *draws.needed.values()], self.device)
+        draws.take(there)
         return Line(
             asked,
             rows_R,
@@ -243,10 +255,8 @@ class Twin(Rows[Prepared]):
             position_R,
             step_R=position_R - self.canvas.starts_B[rows_R],
             tokens_R=self.token_B[rows_R],
-            temperature_R=self.temperature_B[rows_R],
-            top_p_R=top_p_R if filtered else None,
-            top_k_R=top_k_R if filtered else None,
-            uniforms_SR=self.draws_BL[rows_R[:, None], position_RS].t().contiguous().to(self.device),
+            draws=draws,
+            uniforms_SR=uniforms_SR,
             ends_R=self.endings.stop_B[rows_R] | self.endings.truncate_B[rows_R],
             told_R=told_R,
             told=bool(told_R.any()),

@@ -82,7 +82,9 @@ class Backbone(Protocol):
         """The sum of weights_N * CE_N by `head`'s logits (nats) and, without its graph, CE_N."""
 
     def cache(self, rows: int, width: int) -> Any:
-        """Empty slots for keys and values of so many rows of so many positions."""
+        """Empty slots for keys and values of so many rows of so many positions. Of a bidirectional model's,
+        `at(rows_R, positions_BT, here_R)` are those of some rows for one pass; positions_BT, which it writes, and
+        here_R, the rows again, lie on the host and may be left out."""
 
 
 def predictions(network: Backbone, hidden: torch.Tensor) -> torch.Tensor:

@@ -32,22 +32,28 @@ class CanvasCache:
         self.keys = torch.zeros(shape, device=device, dtype=dtype)
         self.values = torch.zeros(shape, device=device, dtype=dtype)
 
-    def at(self, rows_R: torch.Tensor) -> CanvasRows:
-        """The slots of some rows, for one pass."""
-        return CanvasRows(self, rows_R)
+    def at(
+        self, rows_R: torch.Tensor, positions_BT: torch.Tensor | None = None, here_R: torch.Tensor | None = None
+    ) -> CanvasRows:
+        """The slots of some rows, for one pass. positions_BT and here_R: where it writes, and the rows again, on the
+        host, so that nothing is looked at on the device."""
+        return CanvasRows(self, rows_R, positions_BT, rows_R if here_R is None else here_R)
 
 
 class CanvasRows:
     """Some rows of a `CanvasCache`; what `Transformer.hidden` takes."""
 
-    def __init__(self, cache: CanvasCache, rows_R: torch.Tensor) -> None:
-        self.cache, self.rows_R, self.seen = cache, rows_R, cache.length
+    def __init__(
+        self, cache: CanvasCache, rows_R: torch.Tensor, positions_BT: torch.Tensor | None, here_R: torch.Tensor
+    ) -> None:
+        self.cache, self.rows_R, self.positions_BT, self.seen = cache, rows_R, positions_BT, cache.length
         count = cache.keys.shape[1]
-        self.every = len(rows_R) == count and bool((rows_R == torch.arange(count, device=rows_R.device)).all())
+        self.every = len(here_R) == count and bool((here_R == torch.arange(count, device=here_R.device)).all())
         self.span: slice | None = None
 
     def begin(self, positions_BT: torch.Tensor) -> None:
         """Notes where this pass writes: one stretch shared by all rows is copied, anything else scattered."""
+        positions_BT = positions_BT if self.positions_BT is None else self.positions_BT
         first, width = int(positions_BT[0, 0]), positions_BT.shape[1]
         stretch_T = torch.arange(first, first + width, device=positions_BT.device)
         self.span = slice(first, first + width) if bool((positions_BT == stretch_T).all()) else None

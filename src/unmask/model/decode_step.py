@@ -76,8 +76,11 @@ class DecodeStep:
         self.every_row = torch.arange(rows, device=new(0).device)
         self.grouped, self.half, self.attended = heads != kv_heads, head_dim // 2, heads * head_dim
 
-    def __call__(self, tokens_R: torch.Tensor, positions_R: torch.Tensor) -> torch.Tensor:
-        """Hidden states [R, E] behind tokens_R that stand at positions_R (on the CPU); the cache takes them in."""
+    def __call__(
+        self, tokens_R: torch.Tensor, positions_R: torch.Tensor, there_R: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Hidden states [R, E] behind tokens_R that stand at positions_R (on the CPU; there_R: the same on the device,
+        where they have been sent); the cache takes them in."""
         self.left -= 1
         places = positions_R.tolist()
         last = max(places)
@@ -86,7 +89,7 @@ class DecodeStep:
             cos, sin = self.cos_SD[last], self.sin_SD[last]
             written = self.cache.slots[:, :, :, :, last].unbind()
         else:
-            positions_R = positions_R.to(tokens_R.device)
+            positions_R = positions_R.to(tokens_R.device) if there_R is None else there_R
             cos, sin = self.cos_SD[positions_R][:, None], self.sin_SD[positions_R][:, None]
             unseen_RS = torch.arange(last + 1, device=tokens_R.device) > positions_R[:, None]
             mask = self.cache.slots.new_zeros(unseen_RS.shape).masked_fill_(unseen_RS, -torch.inf)[:, None, None]

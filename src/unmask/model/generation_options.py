@@ -4,7 +4,7 @@
     generate(model, prompts, order="confidence", quota="threshold:0.9", banned=["</s>"])
 
 No heavy import: help is shown from here. Names of rules stand in their registries (`decoding/rules`), of which
-`rule_names` is a copy for help, those of caches in `passes/score.py`; what goes together is checked in
+`rule_names` is a copy for help, those of caches in `passes/caches.py`; what goes together is checked in
 `decoding/options.py`.
 """
 

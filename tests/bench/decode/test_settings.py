@@ -14,7 +14,7 @@ from unmask.bench.decode.arms import Ours
 from unmask.bench.decode.measure import bench_decode, in_words
 from unmask.bench.decode.options import DecodeBenchOptions
 from unmask.bench.decode.settings import Setting, arm_settings, mdm_settings
-from unmask.decoding.passes.score import CACHES
+from unmask.decoding.passes.caches import CACHES
 from unmask.decoding.rules.orders import ORDERS
 from unmask.decoding.rules.quotas import QUOTAS
 from unmask.decoding.rules.revise import REVISIONS

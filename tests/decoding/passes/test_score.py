@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from unmask.decoding import generate
-from unmask.decoding.passes.score import CACHES, Scorer
+from unmask.decoding.passes.caches import CACHES
+from unmask.decoding.passes.score import Scorer
 from unmask.decoding.rules.guidance import Guidance
 from unmask.decoding.rules.registry import choose
 from unmask.decoding.state.canvas import Canvas

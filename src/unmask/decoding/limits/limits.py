@@ -2,7 +2,8 @@
 
     limits = Limits(canvas, vocab_size)
     limits.ban(row, [3, 7]); limits.span(row, positions, span); limits.begin(row, positions, allowed_V)
-    limits.allowed(rows_R, asked_RL).apply(part, logits_nV)
+    allowed = limits.allowed(rows_R, asked_RL)               # `allowed.masks` may be sent ahead, for `allowed.take`
+    allowed.apply(part, logits_nV)
     chosen_RL = limits.admit(rows_R, chosen_RL, tokens_RL, priority_RL)
 
 A pattern holds whatever the order: a token is allowed where some completion of the whole span, given what stands there
@@ -72,20 +73,21 @@ class Limits:
 
     def allowed(self, rows_R: torch.Tensor, asked_RL: torch.Tensor) -> Allowed:
         """Of the positions asked for, row by row, left to right."""
-        pieces, start = [], 0
+        stretches, masks, start = [], list[torch.Tensor](), 0
         for row, asked_L in zip(rows_R.tolist(), asked_RL, strict=True):
             positions = asked_L.nonzero().flatten().tolist()
             allowed_nV = self.of_row(row, positions)
             if allowed_nV is not None and positions:
-                pieces.append((start, allowed_nV))
+                stretches.append((start, start + len(positions)))
+                masks.append(allowed_nV)
             start += len(positions)
-        return Allowed(pieces)
+        return Allowed(stretches, masks)
 
     def of_row(self, row: int, positions: list[int]) -> torch.Tensor | None:
-        """Bool [n, V]; None: anything."""
+        """Bool [n, V], or [1, V] where all positions are alike; None: anything."""
         banned_V, begin, spans = self.banned[row], self.begins[row], self.spans[row]
         if begin is None and not spans:
-            return None if banned_V is None else (~banned_V).expand(len(positions), -1)
+            return None if banned_V is None else ~banned_V[None]
         allowed_nV = torch.ones(len(positions), self.vocab_size, dtype=torch.bool)
         at = {position: number for number, position in enumerate(positions)}
         if begin is not None:
@@ -126,14 +128,18 @@ class Limits:
 class Allowed:
     """Which tokens may be written, for runs of the positions asked for; elsewhere any."""
 
-    def __init__(self, pieces: list[tuple[int, torch.Tensor]]) -> None:
-        self.pieces = pieces
+    def __init__(self, stretches: list[tuple[int, int]], masks: list[torch.Tensor]) -> None:
+        self.stretches, self.masks = stretches, masks  # from where to where; bool [n, V] or [1, V], True: allowed
+
+    def take(self, there: list[torch.Tensor]) -> None:
+        """The masks on the logits' device."""
+        self.masks = there
 
     def apply(self, part: slice, logits_nV: torch.Tensor) -> torch.Tensor:
         """The logits of these positions with -inf where a token is not allowed, in place."""
-        for start, allowed_nV in self.pieces:
-            low, high = max(start, part.start), min(start + len(allowed_nV), part.stop)
+        for (start, stop), allowed_nV in zip(self.stretches, self.masks, strict=True):
+            low, high = max(start, part.start), min(stop, part.stop)
             if low < high:
-                denied_nV = ~allowed_nV[low - start : high - start].to(logits_nV.device)
-                logits_nV[low - part.start : high - part.start].masked_fill_(denied_nV, -torch.inf)
+                here_nV = allowed_nV if len(allowed_nV) == 1 else allowed_nV[low - start : high - start]
+                logits_nV[low - part.start : high - part.start].masked_fill_(~here_nV.to(logits_nV.device), -torch.inf)
         return logits_nV

@@ -8,6 +8,10 @@ off the tail (arXiv 2409.02908). A CDF in float64 read at one uniform per positi
 read in two levels, so that a pass costs little more than one exp over the logits: float32 exponentials are summed over
 blocks of the vocabulary, the sums accumulate in float64, and the block that was hit is computed again in float64.
 
+What can be decided about a draw without looking at logits is decided on the host; `Draws.needed` goes to the device
+ahead, with all else that a pass needs, and tokens come back in one copy. Only where a row has a top-p is there a look
+on the way: whether a few of the likeliest tokens were enough.
+
 Order of the filters as in Hugging Face's `generate`: temperature, then top-k, then top-p of what is left. Tokens as
 likely as the last one kept are kept too. Probabilities are told at temperature 1 and before the filters.
 
@@ -23,7 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from unmask.decoding.passes.crossing import to_host
+from unmask.decoding.passes.crossing import to_device, to_host
 from unmask.decoding.rules.law import BLOCK, PIECE, Law, likeliest_N1, look_into, weigh
 from unmask.errors import UserError
 
@@ -32,14 +36,57 @@ BELOW_ONE = 1 - 2.0**-53  # the largest uniform
 COLDEST = 1e-20  # any temperature below is this one: float32 has none smaller to divide by
 
 
-@dataclass
 class Draws:
-    """How each of N positions is drawn; tensors on the CPU, but for uniforms that were sent ahead."""
+    """How each of N positions is drawn."""
 
-    temperature_N: torch.Tensor  # float64, 0: the likeliest token
-    uniforms_N: torch.Tensor  # float64 in [0, 1); not looked at where the temperature is 0
-    top_p_N: torch.Tensor | None = None  # float64: the likeliest tokens that hold this much; 1: all
-    top_k_N: torch.Tensor | None = None  # int64: so many of the likeliest tokens; 0: all
+    def __init__(
+        self,
+        temperature_N: torch.Tensor,
+        uniforms_N: torch.Tensor,
+        top_p_N: torch.Tensor | None = None,
+        top_k_N: torch.Tensor | None = None,
+    ) -> None:
+        """On the CPU: temperature_N, float64, 0: the likeliest token; top_p_N, float64: the likeliest tokens that hold
+        this much, 1: all; top_k_N, int64: so many of the likeliest tokens, 0: all. uniforms_N, float64 in [0, 1), not
+        looked at where the temperature is 0."""
+        self.temperature_N, self.uniforms_N, self.top_p_N, self.top_k_N = temperature_N, uniforms_N, top_p_N, top_k_N
+        self.needed: dict[str, torch.Tensor] = {}  # on the device
+        self.there: dict[str, torch.Tensor] | None = None  # the same, there
+        self.most = 0  # the largest top-k
+        self.every = False  # whether the masses of all rows are others than `Law` has them
+        coldest, hottest = map(float, temperature_N.aminmax()) if len(temperature_N) else (0.0, 0.0)
+        self.any, self.all = hottest > 0, coldest > 0  # whether rows are drawn from at all
+        if not self.any:
+            return
+        self.needed["uniforms"] = uniforms_N
+        if not coldest == hottest == 1:
+            self.needed["temperature"] = temperature_N
+        elif top_p_N is None and top_k_N is None:
+            return
+        drawn_N = temperature_N > 0
+        other_N = drawn_N & (temperature_N != 1)
+        if top_k_N is not None and (limited_N := drawn_N & (top_k_N > 0)).any():
+            self.needed["rows with top-k"] = rows_R = limited_N.nonzero()[:, 0]
+            self.needed["top-k"] = k_R = top_k_N[rows_R]
+            self.most = int(k_R.max())
+            other_N |= limited_N
+        if top_p_N is not None and (limited_N := drawn_N & (top_p_N < 1)).any():
+            self.needed["rows with top-p"] = rows_R = limited_N.nonzero()[:, 0]
+            self.needed["top-p"] = top_p_N[rows_R]
+            other_N |= limited_N
+        self.every = bool(other_N.all())
+        if not self.every and other_N.any():
+            self.needed["others"] = other_N.nonzero()[:, 0]
+
+    def take(self, there: Sequence[torch.Tensor]) -> None:
+        """What is `needed` has been sent."""
+        self.there = dict(zip(self.needed, there, strict=True))
+
+    def again(self, uniforms_N: torch.Tensor) -> Draws:
+        """The same by other uniforms, which lie where the logits do."""
+        if self.any and self.there is not None:
+            self.there["uniforms"] = uniforms_N
+        return self
 
 
 @dataclass
@@ -59,24 +106,34 @@ def propose(
     law: what is known of them already. more: tensors of the device that are wanted with the tokens. Raises `UserError`
     where a row has NaN, +inf, or nothing but -inf.
     """
-    law = Law(logits_NV) if law is None else law
-    here = logits_NV.device.type == "cpu"
-    if here:
+    return brought([drawn(Law(logits_NV) if law is None else law, draws, more)])
+
+
+def drawn(law: Law, draws: Draws, more: Sequence[torch.Tensor] = ()) -> list[torch.Tensor]:
+    """The same where the logits are, for `brought`."""
+    device = law.logits_NV.device
+    if device.type == "cpu":
         check_finite(law.total_N1)
-    logits_NV, temperature_N = law.logits_NV, draws.temperature_N
-    coldest, hottest = map(float, temperature_N.aminmax()) if len(temperature_N) else (0.0, 0.0)
-    if coldest > 0:
-        tokens_N1 = drawn_N1(logits_NV, draws, law.tops_NK, law.mass_NK)
+    if draws.there is None:
+        draws.take(to_device(list(draws.needed.values()), device))
+    if not draws.any:
+        tokens_N1 = likeliest_N1(law.logits_NV, law.tops_NK)
     else:
-        tokens_N1 = likeliest_N1(logits_NV, law.tops_NK)
-        if hottest > 0:
-            drawn_here_N1 = (temperature_N > 0)[:, None].to(logits_NV.device)
-            tokens_N1 = torch.where(drawn_here_N1, drawn_N1(logits_NV, draws, law.tops_NK, law.mass_NK), tokens_N1)
-    found = [tokens_N1[:, 0], law.probability(tokens_N1), *more]
-    if not here:  # looked at once it has come along: looking there would be a wait of its own
-        *found, total_N1 = to_host([*found, law.total_N1])
-        check_finite(total_N1)
-    return Proposal(found[0], found[1], found[2:])
+        tokens_N1 = drawn_N1(law.logits_NV, draws, law.tops_NK, law.mass_NK)
+        if not draws.all:
+            assert draws.there is not None
+            likeliest = likeliest_N1(law.logits_NV, law.tops_NK)
+            tokens_N1 = torch.where(draws.there["temperature"][:, None] > 0, tokens_N1, likeliest)
+    return [tokens_N1[:, 0], law.probability(tokens_N1), *more, law.total_N1]
+
+
+def brought(pieces: Sequence[Sequence[torch.Tensor]]) -> Proposal:
+    """What was drawn piece by piece, on the CPU."""
+    found = list(pieces[0]) if len(pieces) == 1 else [torch.cat(column) for column in zip(*pieces, strict=True)]
+    if found[0].device.type != "cpu":
+        found = to_host(found)
+        check_finite(found[-1])  # looked at once it has come along: looking there would be a wait of its own
+    return Proposal(found[0], found[1], found[2:-1])
 
 
 def check_finite(total_N1: torch.Tensor) -> None:
@@ -90,13 +147,19 @@ def check_finite(total_N1: torch.Tensor) -> None:
 def drawn_N1(logits_NV: torch.Tensor, draws: Draws, tops_NK: torch.Tensor, mass_NK: torch.Tensor) -> torch.Tensor:
     """A token of every row from `mass_NK` (at temperature 1, everything kept) or what temperature and filters make of
     it; where the temperature is 0, anything."""
-    device, plain = logits_NV.device, bool((draws.temperature_N == 1).all())
+    there = draws.there
+    assert there is not None
     top_N1 = tops_NK.amax(-1, keepdim=True)
-    temperature_N1 = None if plain else draws.temperature_N[:, None].to(device).clamp(min=COLDEST)
+    temperature_N1 = there["temperature"][:, None].clamp(min=COLDEST) if "temperature" in there else None
     floor_N1 = cutoffs(logits_NV, draws, temperature_N1, tops_NK)
-    if not plain or floor_N1 is not None:
-        mass_NK = reshaped(logits_NV, draws, temperature_N1, floor_N1, top_N1, mass_NK)
-    cdf_NK, aim_N1, block_N1 = read_cdf(mass_NK, draws.uniforms_N[:, None].to(device))
+    if draws.every:
+        mass_NK = weigh(logits_NV, top_N1, temperature_N1, floor_N1)[0]
+    elif "others" in there:
+        rows_R = there["others"]
+        columns = logits_NV, top_N1, temperature_N1, floor_N1
+        chosen = (None if column is None else column[rows_R] for column in columns)
+        mass_NK = mass_NK.index_copy(0, rows_R, weigh(*chosen)[0])  # type: ignore[arg-type]
+    cdf_NK, aim_N1, block_N1 = read_cdf(mass_NK, there["uniforms"][:, None])
     inside_NW = look_into(logits_NV, block_N1)
     if floor_N1 is not None:
         inside_NW.masked_fill_(inside_NW < floor_N1, -torch.inf)
@@ -123,47 +186,23 @@ def read_cdf(mass_NW: torch.Tensor, uniforms_N1: torch.Tensor) -> tuple[torch.Te
     return cdf_NW, aim_N1, place_N1
 
 
-def reshaped(
-    logits_NV: torch.Tensor,
-    draws: Draws,
-    temperature_N1: torch.Tensor | None,
-    floor_N1: torch.Tensor | None,
-    top_N1: torch.Tensor,
-    mass_NK: torch.Tensor,
-) -> torch.Tensor:
-    """Block masses at each row's temperature with its filters; rows without either keep the masses they have."""
-    other_N = (draws.temperature_N > 0) & (draws.temperature_N != 1)
-    if floor_N1 is not None:
-        other_N |= floor_N1.isfinite()[:, 0].cpu()
-    if other_N.all():
-        return weigh(logits_NV, top_N1, temperature_N1, floor_N1)[0]
-    rows_R = other_N.nonzero()[:, 0].to(logits_NV.device)
-    chosen = (None if column is None else column[rows_R] for column in (logits_NV, top_N1, temperature_N1, floor_N1))
-    return mass_NK.index_copy(0, rows_R, weigh(*chosen)[0])  # type: ignore[arg-type]
-
-
 def cutoffs(
     logits_NV: torch.Tensor, draws: Draws, temperature_N1: torch.Tensor | None, tops_NK: torch.Tensor
 ) -> torch.Tensor | None:
     """The logit of the last token kept by top-k and top-p, -inf for rows without; None where no row has any."""
-    if draws.top_k_N is None and draws.top_p_N is None:
+    there = draws.there
+    assert there is not None
+    if "top-k" not in there and "top-p" not in there:
         return None
-    drawn_N = draws.temperature_N > 0
+    vocabulary = logits_NV.shape[1]
     floor_N1 = logits_NV.new_full((len(logits_NV), 1), -torch.inf)
-    found = False
-    if draws.top_k_N is not None:
-        rows_R = (drawn_N & (draws.top_k_N > 0) & (draws.top_k_N < logits_NV.shape[1])).nonzero()[:, 0]
-        if len(rows_R):
-            found = True
-            k_R, rows_R = draws.top_k_N[rows_R].to(logits_NV.device), rows_R.to(logits_NV.device)
-            floor_N1[rows_R] = largest(logits_NV, tops_NK, rows_R, int(k_R.max())).gather(1, k_R[:, None] - 1)
-    if draws.top_p_N is not None:
-        rows_R = (drawn_N & (draws.top_p_N < 1)).nonzero()[:, 0]
-        if len(rows_R):
-            found = True
-            top_p_R1, rows_R = draws.top_p_N[rows_R, None].to(logits_NV.device), rows_R.to(logits_NV.device)
-            floor_N1[rows_R] = nucleus(logits_NV, tops_NK, rows_R, top_p_R1, temperature_N1, floor_N1)
-    return floor_N1 if found else None
+    if "top-k" in there:
+        k_R1, rows_R = there["top-k"][:, None].clamp(max=vocabulary), there["rows with top-k"]
+        floor_N1[rows_R] = largest(logits_NV, tops_NK, rows_R, min(draws.most, vocabulary)).gather(1, k_R1 - 1)
+    if "top-p" in there:
+        top_p_R1, rows_R = there["top-p"][:, None], there["rows with top-p"]
+        floor_N1[rows_R] = nucleus(logits_NV, tops_NK, rows_R, top_p_R1, temperature_N1, floor_N1)
+    return floor_N1
 
 
 def nucleus(

@@ -1,4 +1,4 @@
-"""The passes of a masked diffusion model over rows of a canvas: guidance, caches, and the head afterwards.
+"""The passes of a masked diffusion model over rows of a canvas: guidance, caches, hidden states where they are asked.
 
     scorer = Scorer(network, canvas); scorer.join(rows_R, guidances, caches)
     scores = scorer(rows_R, asked_RL, block_RL, block_R, w_R)
@@ -11,107 +11,36 @@ prefix  whole at the start of a block; then from the block's first position to t
 dual    whole at the start of a block; then the block alone, between a cached prefix and a cached suffix
 reuse   whole; not at all while the row holds the tokens it held in its last pass
 
-`refresh` n runs it whole every n-th pass besides; with n = 1 nothing is approximated. The last layer and the head run
-only at the positions asked for, the head at some of them at a time, so that N x V logits never stand in memory at once.
+`refresh` n runs it whole every n-th pass besides; with n = 1 nothing is approximated. The last layer runs only at the
+positions asked for. Some views whole and some in part take two runs of the network: what all runs of a pass need is
+worked out on the host first, and goes to the device in one copy.
 
-Shapes: R rows, U views, L positions, Q positions of a window, S slots, N positions asked for (n of them at a time),
+Shapes: R rows, U views, L positions, Q positions of a window, S slots, N positions asked for, M of them guided,
 E width, V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 
-from unmask.decoding.passes.crossing import to_device
+from unmask.decoding.passes.caches import Cache
+from unmask.decoding.passes.crossing import Parcel
+from unmask.decoding.passes.logits import Blind, Scores
+from unmask.decoding.passes.views import Views, views_of, widen
 from unmask.decoding.rules.guidance import Guidance
-from unmask.decoding.rules.registry import Chosen, Registry, Rule, parameter
+from unmask.decoding.rules.registry import Chosen
 from unmask.decoding.state.canvas import Canvas
 from unmask.decoding.state.table import FullError, Pool, span
-from unmask.model.backbone import Backbone, predictions
+from unmask.model.backbone import Backbone
 from unmask.model.cache import cached_bytes
-from unmask.model.visibility import Sees, keys
+from unmask.model.visibility import keys
 
-LOGITS_AT_ONCE = 1 << 24
-# What a view held in its last pass, where it was asked, and the hidden states there [L, E].
+# What a view held in its last pass, where it was asked, and the hidden states there, on the device.
 Kept = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Cache(Rule):
-    """How much of a row is run again: all of it."""
-
-    window: ClassVar[str | None] = None  # "prefix" or "dual"
-    reuse: ClassVar[bool] = False
-
-
-CACHES: Registry[Cache] = Registry("cache")
-CACHES.register("none")(Cache)
-
-
-@CACHES.register("reuse")
-class Reuse(Cache):
-    reuse = True
-
-
-@CACHES.register("prefix")
-@dataclass(frozen=True)
-class Prefix(Cache):
-    window = "prefix"
-    refresh: float = parameter(0, 0, whole=True)  # 0: at the start of each block only
-
-
-@CACHES.register("dual")
-class Dual(Prefix):
-    window = "dual"
-
-
-@dataclass
-class Scores:
-    """Hidden states at the positions asked for, row by row, left to right."""
-
-    network: Backbone
-    hidden_NE: torch.Tensor
-    blind_ME: torch.Tensor | None = None  # of the guided ones, in the same order
-    guided_N: torch.Tensor | None = None  # bool; None: all
-    w_N: torch.Tensor | None = None  # fp32
-    along: Sequence[torch.Tensor] = ()  # what was sent along, on the device
-
-    def chunks(self) -> Iterator[tuple[slice, torch.Tensor]]:
-        """Pieces of 0..N with their logits_nV."""
-        size = max(1, LOGITS_AT_ONCE // self.network.config.vocab_size)
-        for start in range(0, len(self.hidden_NE), size):
-            part = slice(start, start + size)
-            yield part, self.logits(part)
-
-    def logits(self, part: slice) -> torch.Tensor:
-        c_nV = predictions(self.network, self.hidden_NE[part])
-        if self.blind_ME is None or self.w_N is None:
-            return c_nV
-        if self.guided_N is None:
-            u_nV = predictions(self.network, self.blind_ME[part])
-            return u_nV + (1 + self.w_N[part, None]) * (c_nV - u_nV)
-        guided_n = self.guided_N[part]
-        before = int(self.guided_N[: part.start].sum())
-        u_mV = predictions(self.network, self.blind_ME[before : before + int(guided_n.sum())])
-        c_nV[guided_n] = u_mV + (1 + self.w_N[part][guided_n, None]) * (c_nV[guided_n] - u_mV)
-        return c_nV
-
-
-@dataclass
-class Views:
-    """What one pass looks at: the rows themselves, then the other views of those that are guided."""
-
-    row_U: torch.Tensor  # index into the canvas
-    kind_U: torch.Tensor  # 0: the row itself, 1: what guidance compares with
-    tokens_UL: torch.Tensor
-    lengths_U: torch.Tensor
-    asked_UL: torch.Tensor
-    block_UL: torch.Tensor
-    block_U: torch.Tensor
+Run = Callable[[], torch.Tensor]  # hidden states, once what it needs has been sent
 
 
 class Scorer:
@@ -170,90 +99,42 @@ class Scorer:
         block_RL: torch.Tensor,
         block_R: torch.Tensor,
         w_R: Sequence[float] | None,
-        along: Sequence[torch.Tensor] = (),
+        parcel: Parcel | None = None,
     ) -> Scores:
         """One pass: `asked_RL` where proposals are needed, `block_RL` the new positions of each row's current block,
-        `block_R` its number. Counts the pass in the canvas. along: what is wanted on the device besides."""
+        `block_R` its number. Counts the pass in the canvas. parcel: what is wanted on the device besides, where it is
+        afterwards."""
+        parcel = Parcel() if parcel is None else parcel
         guided = [at for at, w in enumerate(w_R or ()) if w != 0 and self.has_prompt(int(rows_R[at]))]
-        views = self.views(rows_R, asked_RL, block_RL, block_R, guided)
+        views = views_of(self.canvas, self.guidances, rows_R, asked_RL, block_RL, block_R, guided)
         if not guided or w_R is None:
-            hidden, there = self.run(views, along)
-            return Scores(self.network, hidden, along=there)
+            return Scores(self.network, self.run(views, parcel))
         count_R = asked_RL.sum(1)
-        sent = [torch.tensor(list(w_R), dtype=torch.float32).repeat_interleave(count_R)]
+        w_M, here_M = torch.tensor([w_R[at] for at in guided], dtype=torch.float32), None
         if len(guided) < len(rows_R):
             guided_R = torch.zeros(len(rows_R), dtype=torch.bool)
             guided_R[guided] = True
-            sent.append(guided_R.repeat_interleave(count_R))
-        hidden, there = self.run(views, [*sent, *along])
-        hidden_NE, blind_ME = hidden.split([int(count_R.sum()), len(hidden) - int(count_R.sum())])
-        guided_N = there[1] if len(sent) > 1 else None
-        return Scores(self.network, hidden_NE, blind_ME, guided_N, there[0], there[len(sent) :])
+            here_M = guided_R.repeat_interleave(count_R).nonzero().flatten()
+            w_M = w_M.repeat_interleave(count_R[guided])
+        else:
+            w_M = w_M.repeat_interleave(count_R)
+        sent = parcel.put(w_M) if here_M is None else parcel.put(w_M, here_M)
+        hidden, asked = self.run(views, parcel), int(count_R.sum())
+        w_M, *at_M = parcel[sent]
+        return Scores(self.network, hidden[:asked], Blind(hidden[asked:], w_M, at_M[0] if at_M else None, here_M))
 
     def has_prompt(self, row: int) -> bool:
         return self.guidances[row].negative is not None or bool(self.canvas.given_BL[row].any())
 
-    def views(
-        self,
-        rows_R: torch.Tensor,
-        asked_RL: torch.Tensor,
-        block_RL: torch.Tensor,
-        block_R: torch.Tensor,
-        guided: list[int],
-    ) -> Views:
-        canvas = self.canvas
-        own = Views(
-            rows_R,
-            torch.zeros_like(rows_R),
-            canvas.tokens_BL[rows_R],
-            canvas.lengths_B[rows_R],
-            asked_RL,
-            block_RL,
-            block_R,
-        )
-        if not guided:
-            return own
-        rows, given_BL = rows_R[guided], canvas.given_BL
-        if all(self.guidances[row].hides_in_place for row in rows.tolist()):
-            tokens_UL = own.tokens_UL[guided].masked_fill(given_BL[rows], canvas.mask_id)
-            lengths_U, asked_UL, block_UL = own.lengths_U[guided], asked_RL[guided], block_RL[guided]
-        else:
-            seen = []
-            for row in rows.tolist():
-                length = int(canvas.lengths_B[row])
-                tokens, given = canvas.tokens_BL[row, :length].tolist(), given_BL[row, :length].tolist()
-                seen.append(self.guidances[row].blind(tokens, given, int(canvas.starts_B[row]), canvas.mask_id))
-            width = max(canvas.tokens_BL.shape[1], *(len(tokens) for tokens, _ in seen))
-            own.tokens_UL = widen(own.tokens_UL, width, canvas.mask_id)
-            own.asked_UL, own.block_UL = (widen(x, width, False) for x in (asked_RL, block_RL))
-            lengths_U = torch.tensor([len(tokens) for tokens, _ in seen])
-            tokens_UL = torch.full((len(seen), width), canvas.mask_id)
-            for at, (tokens, _) in enumerate(seen):
-                tokens_UL[at, : len(tokens)] = torch.tensor(tokens)
-            shifts = [shift for _, shift in seen]
-            asked_UL, block_UL = (
-                torch.stack([x[at].roll(shift) for at, shift in zip(guided, shifts, strict=True)])
-                for x in (own.asked_UL, own.block_UL)
-            )
-        return Views(
-            torch.cat([own.row_U, rows]),
-            torch.cat([own.kind_U, torch.ones_like(rows)]),
-            torch.cat([own.tokens_UL, tokens_UL]),
-            torch.cat([own.lengths_U, lengths_U]),
-            torch.cat([own.asked_UL, asked_UL]),
-            torch.cat([own.block_UL, block_UL]),
-            torch.cat([own.block_U, block_R[guided]]),
-        )
-
-    def run(self, views: Views, along: Sequence[torch.Tensor]) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """Hidden states wherever the views ask, view by view, left to right; and what is sent along."""
+    def run(self, views: Views, parcel: Parcel) -> torch.Tensor:
+        """Hidden states wherever the views ask, view by view, left to right. Sends the parcel."""
         row_U, kind_U = views.row_U, views.kind_U
         cached_U = self.windowed_B[row_U]
         if not cached_U.any() and not self.reuses_B[row_U].any():
-            every = torch.arange(len(row_U))
             self.canvas.passes += 1
-            self.count(views, every, views.lengths_U)
-            return self.whole(views, every, False, along)
+            run = self.whole(views, torch.arange(len(row_U)), False, parcel)
+            parcel.send(self.device)
+            return run()
         fresh_U = self.block_B2[row_U, kind_U] != views.block_U
         due_U = (self.refresh_B[row_U] > 0) & (self.since_B2[row_U, kind_U] + 1 >= self.refresh_B[row_U])
         whole_U = cached_U & (fresh_U | due_U)
@@ -265,67 +146,47 @@ class Scorer:
             "kept": kept_U,
         }
         number_UL = (views.asked_UL.flatten().cumsum(0) - 1).view(views.asked_UL.shape)
-        found: list[torch.Tensor] = []
+        runs: dict[str, Run] = {}
         places: list[torch.Tensor] = []
-        there: list[torch.Tensor] = []
         for name, is_part_U in parts.items():
             at = is_part_U.nonzero().flatten()
             if not len(at):
                 continue
-            mine = along if not there else ()  # the first run takes it along
             if name == "window":
-                hidden, sent = self.windows(views, at, mine)
-                self.since_B2[row_U[at], kind_U[at]] += 1
+                runs[name] = self.windows(views, at, parcel)
             elif name == "kept":
-                states = [(self.kept[int(row_U[u])][int(kind_U[u])][2], views.asked_UL[u]) for u in at]
-                hidden, sent = torch.cat([states_LE[asked_L] for states_LE, asked_L in states]), []
+                runs[name] = self.again(views, at, parcel)
             else:
-                self.count(views, at, views.lengths_U[at])
-                hidden, sent = self.whole(views, at, name == "whole", mine)
-                if name == "whole":
-                    self.block_B2[row_U[at], kind_U[at]] = views.block_U[at]
-                    self.since_B2[row_U[at], kind_U[at]] = 0
-                else:
-                    self.keep(views, at, hidden)
-            there = there or sent
-            found.append(hidden)
+                runs[name] = self.whole(views, at, name == "whole", parcel)
             places.append(number_UL[at][views.asked_UL[at]])
         self.canvas.passes += int(not kept_U.all())
-        there = there or to_device(along, self.device)
-        if len(found) == 1:
-            return found[0], there
-        hidden_NE = found[0].new_empty(int(views.asked_UL.sum()), found[0].shape[-1])
-        hidden_NE[torch.cat(places).to(self.device)] = torch.cat(found)
-        return hidden_NE, there
+        together = parcel.put(torch.cat(places)) if len(runs) > 1 else None
+        parcel.send(self.device)
+        found = {name: run() for name, run in runs.items()}
+        if "plain" in found:
+            self.keep(views, parts["plain"].nonzero().flatten(), found["plain"])
+        hidden = torch.cat(list(found.values())) if together is not None else next(iter(found.values()))
+        return hidden if together is None else torch.empty_like(hidden).index_copy_(0, parcel[together][0], hidden)
 
     def count(self, views: Views, at: torch.Tensor, computed: torch.Tensor) -> None:
         ones = torch.ones_like(at)
         self.canvas.nfe_B.index_add_(0, views.row_U[at], ones)
         self.canvas.computed_B.index_add_(0, views.row_U[at], computed)
 
-    def whole(
-        self, views: Views, at: torch.Tensor, cached: bool, along: Sequence[torch.Tensor] = ()
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def whole(self, views: Views, at: torch.Tensor, cached: bool, parcel: Parcel) -> Run:
         """These views run whole, padded to the longest; with `cached` what they leave is kept in their slots."""
         lengths_U = views.lengths_U[at]
         width = int(lengths_U.max())
         inside_UL = torch.arange(width) < lengths_U[:, None]
-        sent = [views.tokens_UL[at, :width], *views.asked_UL[at, :width].nonzero(as_tuple=True)]
-        options: dict[str, Any] = {}
-        if not cached:
-            (tokens_UL, row_N, place_N), sees, there = self.send(sent, inside_UL, along)
-        else:
-            assert self.slots is not None
-            inside_UL = widen(inside_UL, self.slots.length, False)
-            sent.append(self.place(views, at))
-            (tokens_UL, row_N, place_N, place_U), sees, there = self.send(sent, inside_UL, along)
-            options["cache"] = self.slots.at(place_U)
-            options["positions_BT"] = torch.arange(width, device=self.device).expand(len(at), width)
-        return self.network.hidden(tokens_UL, sees=sees, at=(row_N, place_N), **options), there
+        self.count(views, at, lengths_U)
+        places_UL = None
+        if cached:
+            row_U, kind_U = views.row_U[at], views.kind_U[at]
+            self.block_B2[row_U, kind_U], self.since_B2[row_U, kind_U] = views.block_U[at], 0
+            places_UL = torch.arange(width).expand(len(at), width)
+        return self.ready(views, at, views.tokens_UL[at, :width], inside_UL, places_UL, parcel)
 
-    def windows(
-        self, views: Views, at: torch.Tensor, along: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    def windows(self, views: Views, at: torch.Tensor, parcel: Parcel) -> Run:
         """The windows of these views, against what their slots hold of the rest."""
         assert self.slots is not None
         lengths_U, asked_UL, block_UL = views.lengths_U[at], views.asked_UL[at], views.block_UL[at]
@@ -336,62 +197,78 @@ class Scorer:
         window_UL = self.network.config.alignment.window(window_UL)
         count_U = window_UL.sum(1)
         self.count(views, at, count_U)
+        self.since_B2[views.row_U[at], views.kind_U[at]] += 1
         # Padding queries write to a slot of their own, at which no key is read.
         positions_UL = torch.where(window_UL, position_L, self.slots.length).sort(1).values
         positions_UQ = positions_UL[:, : int(count_U.max())]
         tokens_UL = widen(views.tokens_UL[at], self.slots.length + 1, self.canvas.mask_id)
-        sent = [tokens_UL.gather(1, positions_UQ), positions_UQ, *asked_UL.nonzero(as_tuple=True)]
-        sent.append(self.place(views, at))
-        inside_UL = widen(inside_UL, self.slots.length, False)
-        (tokens_UQ, positions_UQ, row_N, place_N, place_U), sees, there = self.send(sent, inside_UL, along)
-        options: dict[str, Any] = {"positions_BT": positions_UQ, "cache": self.slots.at(place_U)}
-        return self.network.hidden(tokens_UQ, sees=sees, at=(row_N, place_N), **options), there
+        return self.ready(views, at, tokens_UL.gather(1, positions_UQ), inside_UL, positions_UQ, parcel)
 
-    def send(
-        self, needed: Sequence[torch.Tensor], inside_UL: torch.Tensor, along: Sequence[torch.Tensor]
-    ) -> tuple[list[torch.Tensor], Sees, list[torch.Tensor]]:
-        """On the device, in one copy: what a run needs, what its network sees (no padding), what goes along."""
-        padding = [] if inside_UL.all() else [inside_UL]
-        there = to_device([*needed, *padding, *along], self.device)
-        sees, first = self.network.sees, len(needed)
-        return there[:first], sees & keys(there[first]) if padding else sees, there[first + len(padding) :]
+    def ready(
+        self,
+        views: Views,
+        at: torch.Tensor,
+        tokens_UQ: torch.Tensor,
+        inside_UL: torch.Tensor,
+        positions_UQ: torch.Tensor | None,
+        parcel: Parcel,
+    ) -> Run:
+        """A run over these tokens of some views. inside_UL: what is no padding. positions_UQ: where the tokens stand
+        and their keys and values are kept; None: from the row's beginning, and nowhere."""
+        asked = views.asked_UL[at, : inside_UL.shape[1]].nonzero(as_tuple=True)
+        cached = () if positions_UQ is None else (positions_UQ, self.place(views, at))
+        if cached:
+            assert self.slots is not None
+            inside_UL = widen(inside_UL, self.slots.length, False)
+        padding = () if inside_UL.all() else (inside_UL,)
+        sent = parcel.put(tokens_UQ, *asked, *cached, *padding)
+
+        def run() -> torch.Tensor:
+            tokens_UQ, row_N, place_N, *more = parcel[sent]
+            options: dict[str, Any] = {}
+            if cached:
+                options["positions_BT"] = more[0]
+                options["cache"] = self.slots.at(more[1], *cached)
+            sees = self.network.sees & keys(more[-1]) if padding else self.network.sees
+            return self.network.hidden(tokens_UQ, sees=sees, at=(row_N, place_N), **options)
+
+        return run
+
+    def again(self, views: Views, at: torch.Tensor, parcel: Parcel) -> Run:
+        """What was kept of these views' last pass."""
+        kept, index_N, count = [self.kept_of(views, u) for u in at.tolist()], list[torch.Tensor](), 0
+        for (_, asked_L, _), wanted_L in zip(kept, views.asked_UL[at], strict=True):
+            index_N.append(count + (asked_L.cumsum(0) - 1)[wanted_L[: len(asked_L)]])
+            count += int(asked_L.sum())
+        sent = parcel.put(torch.cat(index_N))
+        return lambda: torch.cat([hidden_nE for *_, hidden_nE in kept])[parcel[sent][0]]
 
     def place(self, views: Views, at: torch.Tensor) -> torch.Tensor:
         row_U, is_blind_U = views.row_U[at], views.kind_U[at] == 1
         own_B, blind_B = (places.place_B for places in self.places)
         return torch.where(is_blind_U, blind_B[row_U], own_B[row_U])
 
-    def kept_of(self, views: Views, u: int) -> Kept | None:
-        return self.kept[int(views.row_U[u])].get(int(views.kind_U[u]))
+    def kept_of(self, views: Views, u: int) -> Kept:
+        return self.kept[int(views.row_U[u])][int(views.kind_U[u])]
 
     def is_kept(self, views: Views, u: int) -> bool:
         """Whether a view holds what it held in its last pass, and was asked there for all it is asked for now."""
-        kept = self.kept_of(views, u)
-        if kept is None:
+        if int(views.kind_U[u]) not in self.kept[int(views.row_U[u])]:
             return False
-        tokens_L, asked_L, _ = kept
+        tokens_L, asked_L, _ = self.kept_of(views, u)
         length = int(views.lengths_U[u])
         same = len(tokens_L) == length and torch.equal(tokens_L, views.tokens_UL[u, :length])
-        return same and not bool((views.asked_UL[u] & ~asked_L).any())
+        return same and not bool((views.asked_UL[u, :length] & ~asked_L).any())
 
     def keep(self, views: Views, at: torch.Tensor, hidden: torch.Tensor) -> None:
         """Notes hidden states of views that may be asked again."""
         for u, hidden_nE in zip(at.tolist(), hidden.split(views.asked_UL[at].sum(1).tolist()), strict=True):
             if self.reuses_B[views.row_U[u]]:
-                asked_L = views.asked_UL[u].clone()
-                spread_LE = hidden.new_zeros(len(asked_L), hidden.shape[-1])
-                spread_LE[asked_L.to(hidden.device)] = hidden_nE
-                tokens_L = views.tokens_UL[u, : int(views.lengths_U[u])].clone()
-                row, kind = int(views.row_U[u]), int(views.kind_U[u])
-                self.kept[row] = {**self.kept[row], kind: (tokens_L, asked_L, spread_LE)}
+                row, kind, length = int(views.row_U[u]), int(views.kind_U[u]), int(views.lengths_U[u])
+                kept = views.tokens_UL[u, :length].clone(), views.asked_UL[u, :length].clone(), hidden_nE.clone()
+                self.kept[row] = {**self.kept[row], kind: kept}
 
 
 def place_bytes(network: Backbone, width: int) -> int:
     """Of the keys and values of one view, with the slot behind the last."""
     return cached_bytes(network.config, network.dtype, width + 1)
-
-
-def widen(x_UL: torch.Tensor, width: int, fill: int | bool) -> torch.Tensor:
-    """Padded on the right to `width` columns."""
-    missing = width - x_UL.shape[1]
-    return x_UL if missing <= 0 else torch.cat([x_UL, x_UL.new_full((len(x_UL), missing), fill)], dim=1)

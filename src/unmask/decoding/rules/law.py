@@ -32,8 +32,11 @@ class Law:
         position_N: torch.Tensor = NOWHERE,
         given_N: torch.Tensor | None = None,
         slopes: bool = False,
+        start: int = 0,
     ) -> None:
-        """given_N: the tokens that stand there, where a rule asks about them. slopes: `slope_N` will be read."""
+        """given_N: the tokens that stand there, where a rule asks about them, on the logits' device. slopes: `slope_N`
+        will be read. start: how many of the pass's positions come before these."""
+        self.start = start
         self.logits_NV, self.row_N, self.position_N, self.given_N = logits_NV.float(), row_N, position_N, given_N
         self.tops_NK = block_maxima(self.logits_NV)
         self.top_N1 = self.tops_NK.amax(-1, keepdim=True)
@@ -52,6 +55,12 @@ class Law:
     def log_probabilities(self, at: torch.Tensor | slice) -> torch.Tensor:
         """Of all tokens at some of the positions, float32 nats."""
         return self.logits_NV[at] - (self.top_N1[at] + self.total_N1[at].log()).float()
+
+
+def within(rising_N: torch.Tensor, start: int, stop: int) -> slice:
+    """Where the numbers from `start` to below `stop` stand among numbers of the host that rise."""
+    first, last = torch.searchsorted(rising_N, torch.tensor([start, stop])).tolist()
+    return slice(first, last)
 
 
 def block_maxima(logits_NV: torch.Tensor) -> torch.Tensor:

@@ -6,17 +6,21 @@
 A statistic is computed in the passes in which a row's rule reads it, and only then. `tokens`, those drawn, and
 `probability`, theirs, are always there.
 
-Shapes: R rows, N positions of a pass, V vocabulary.
+What a statistic remembers is found by indices that are known before the pass: it names them in `sends`, and they go to
+the device with what the network needs.
+
+Shapes: R rows, N positions of a pass (n of those whose rows read it, m of these known from the pass before),
+V vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 import torch
 
-from unmask.decoding.rules.law import Law, likeliest_N1, runner_up_N1
+from unmask.decoding.rules.law import Law, likeliest_N1, runner_up_N1, within
 from unmask.decoding.rules.registry import Registry
 from unmask.decoding.state.table import Table
 from unmask.errors import UserError, nearest
@@ -28,6 +32,7 @@ class Statistic:
     """A number for every position asked for. One object serves a table; what it remembers of rows are columns."""
 
     slopes: ClassVar[bool] = False  # it reads `law.slope_N`
+    sent: Sequence[torch.Tensor] = ()  # of this pass, on the device
 
     def __init__(self, table: Table, vocab_size: int, device: torch.device) -> None:
         self.table, self.vocab_size, self.device = table, vocab_size, device
@@ -37,6 +42,13 @@ class Statistic:
 
     def begin(self, rows_R: torch.Tensor) -> None:
         """A pass begins, with these rows."""
+
+    def sends(self, row_N: torch.Tensor, position_N: torch.Tensor) -> Sequence[torch.Tensor]:
+        """What it needs on the device as `sent`, of all the pass's positions; these are on the host."""
+        return ()
+
+    def take(self, sent: Sequence[torch.Tensor]) -> None:
+        self.sent = sent
 
     def of(self, law: Law) -> torch.Tensor:
         """[N], float64, for some of the pass's positions."""
@@ -94,7 +106,7 @@ class Given(Statistic):
 
     def of(self, law: Law) -> torch.Tensor:
         assert law.given_N is not None, "only a revision that judges committed tokens has them"
-        return law.probability(law.given_N[:, None].to(law.logits_NV.device))
+        return law.probability(law.given_N[:, None])
 
 
 @STATISTICS.register("drift")
@@ -103,6 +115,9 @@ class Drift(Statistic):
 
     Remembers log-probabilities on the model's device, of those rows alone that read it.
     """
+
+    at_n: torch.Tensor  # of this pass, on the host
+    known_m: torch.Tensor
 
     def __init__(self, table: Table, vocab_size: int, device: torch.device) -> None:
         super().__init__(table, vocab_size, device)
@@ -117,21 +132,28 @@ class Drift(Statistic):
     def begin(self, rows_R: torch.Tensor) -> None:
         self.passes_B[rows_R] += 1
 
-    def of(self, law: Law) -> torch.Tensor:
-        row_N, position_N = law.row_N, law.position_N
-        drift_N = torch.full((len(row_N),), torch.inf, dtype=torch.float64, device=law.logits_NV.device)
-        at = (self.before.place_B[row_N] >= 0).nonzero().flatten()
-        row_n, position_n = row_N[at], position_N[at]
-        place = (self.before.place_B[row_n].to(self.device), position_n.to(self.device))
-        now_nV = law.log_probabilities(slice(None) if len(at) == len(row_N) else at.to(self.device))
+    def sends(self, row_N: torch.Tensor, position_N: torch.Tensor) -> Sequence[torch.Tensor]:
+        self.at_n = (self.before.place_B[row_N] >= 0).nonzero().flatten()  # of the N
+        row_n, position_n = row_N[self.at_n], position_N[self.at_n]
         pass_n = self.passes_B[row_n]
-        known = (self.asked_BL[row_n, position_n] == pass_n - 1).nonzero().flatten().to(self.device)
-        if len(known):
-            then_mV, now_mV = self.before.values[place[0][known], place[1][known]], now_nV[known]
+        self.known_m = (self.asked_BL[row_n, position_n] == pass_n - 1).nonzero().flatten()  # of the n
+        self.asked_BL[row_n, position_n] = pass_n
+        return self.at_n, self.known_m, self.before.place_B[row_n], position_n
+
+    def of(self, law: Law) -> torch.Tensor:
+        count = len(law.logits_NV)
+        drift_N = torch.full((count,), torch.inf, dtype=torch.float64, device=law.logits_NV.device)
+        at_n, known_m, place_n, position_n = self.sent
+        here = within(self.at_n, law.start, law.start + count)
+        known = within(self.known_m, here.start, here.stop)
+        at_n, place = at_n[here] - law.start, (place_n[here], position_n[here])
+        now_nV = law.log_probabilities(slice(None) if len(at_n) == count else at_n)
+        if known.start < known.stop:
+            known_m = known_m[known] - here.start
+            then_mV, now_mV = self.before.values[place[0][known_m], place[1][known_m]], now_nV[known_m]
             # Banned tokens have probability 0 in both.
             term_mV = torch.where(now_mV > -torch.inf, now_mV.exp() * (now_mV - then_mV), 0.0)
-            drift_N[at.to(self.device)[known]] = term_mV.sum(1).double()
-        self.asked_BL[row_n, position_n] = pass_n
+            drift_N[at_n[known_m]] = term_mV.sum(1).double()
         self.told.append((place, now_nV))
         return drift_N
 
