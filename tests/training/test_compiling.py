@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,6 +67,15 @@ def test_nothing_is_compiled_anew_as_masks_change(
     with torch.no_grad():  # as it is
         torch.testing.assert_close(network(inputs.tokens_BT), eager(inputs.tokens_BT))
     assert counters["stats"]["unique_graphs"] == graphs[-1] or not widest
+
+
+def test_a_run_that_compiles_nothing_imports_no_compiler(lab: Any) -> None:
+    """Nor what shards: each takes longer to import than such a run to train."""
+    code = "import sys; from unmask.cli import run; run(sys.argv[1:]); "
+    code += "print(*{'torch._dynamo', 'torch.distributed.tensor', 'torch.distributed.checkpoint'} & set(sys.modules))"
+    words = ["train", str(lab.file("light", steps=2, ema=0.9)), "--json"]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "", done.stdout + done.stderr
 
 
 def test_a_folder_that_cannot_be_written_leaves_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
