@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.command import begin
+from benchmarks.command import begin, head
 from unmask.bench.kit.clock import timed
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
-from unmask.evaluation.provenance import model_facts
 from unmask.files import write_whole
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.methods.exact import EXACT_LIMIT
@@ -33,12 +32,10 @@ from unmask.likelihood.scoring import Score, score_pairs
 from unmask.model.folder import Model, load
 from unmask.model.placement_options import PlacementOptions
 from unmask.options import NEEDED, argument, option
-from unmask.provenance import versions
 from unmask.statistics import interval
 from unmask.style import BLUE, GREY, RED, TEAL, drawn
 from unmask.terminal import say
 
-SCHEMA_VERSION = 1
 SETTINGS = [
     *(("mc-bernoulli", "left-to-right", draws) for draws in (16, 32, 64, 128)),
     *(("mc-fixed", "left-to-right", draws) for draws in (16, 32, 64, 128)),
@@ -57,9 +54,9 @@ class StudyOptions(PlacementOptions):
 
     model: str = argument("RUN", "a run, a checkpoint or a model folder")
     data: str = option(NEEDED, "prepared data; its validation split is scored", metavar="FOLDER")
-    items: int = option(24, "pieces of text", least=1)
+    items: int = option(24, "pieces of text", least=2)
     length: int = option(11, "tokens to score of each; at most 12", least=1)
-    repeats: int = option(20, "seeds", least=1)
+    repeats: int = option(20, "seeds", least=2)
     until_se: float = option(1.0, "the stopping rule to check", metavar="NATS", above=0)
     seed: int = option(0, "of the masks")
     threads: int = option(0, "0: all cores", least=0)
@@ -71,9 +68,6 @@ def study(options: StudyOptions) -> dict[str, Any]:
     """The study as JSON values; written to `out` and drawn to `plot` where given."""
     if not 2 <= options.length <= EXACT_LIMIT:
         raise UserError(f"length is {options.length}; give 2 to {EXACT_LIMIT}, so that the exact value can be had")
-    for name, least in (("items", 2), ("repeats", 2)):
-        if getattr(options, name) < least:
-            raise UserError(f"{name} is {getattr(options, name)}; give at least {least}")
     if options.threads:
         torch.set_num_threads(options.threads)
     model = load(options.model, options.device, options.dtype, verify=options.verify)
@@ -90,12 +84,7 @@ def study(options: StudyOptions) -> dict[str, Any]:
     say(f"bench: until-se {options.until_se}")
     stopped = ask(model, pairs, exact, Estimator("mc-fixed"), options, options.until_se)
     result = {
-        "schema_version": SCHEMA_VERSION,
-        "kind": "unmask-bench-estimators",
-        "options": asdict(options),
-        "model": model_facts(model),
-        "versions": versions(),
-        "threads": torch.get_num_threads(),
+        **head("estimators", options, model),
         "exact_nats": exact.tolist(),
         "rows": rows,
         "until_se": {"wanted": options.until_se, **stopped},

@@ -20,19 +20,18 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.command import begin
+from benchmarks.command import begin, head
 from benchmarks.number_types import check_types, likelihood, likelihood_in_words, random_model, random_pairs
 from benchmarks.reference_likelihood import batched_chain_everywhere, reference_bound, reference_chain
 from unmask.bench.kit.turns import in_turns
 from unmask.errors import UserError
-from unmask.evaluation.provenance import model_facts
 from unmask.evaluation.tasks import local_data
 from unmask.files import write_whole
 from unmask.likelihood.estimators import Estimator
@@ -44,10 +43,8 @@ from unmask.model.folder import Model, load
 from unmask.model.placement_options import TypesOptions
 from unmask.model.presets import preset
 from unmask.options import argument, option
-from unmask.provenance import versions
 from unmask.terminal import say
 
-SCHEMA_VERSION = 1
 OUR_DRAWS = (3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 LONG_RUN = 2048  # draws of the truth where it cannot be enumerated
 
@@ -61,7 +58,7 @@ class LikelihoodBenchOptions(TypesOptions):
     model: str = argument("RUN", "a run, a checkpoint or a model folder")
     items: int = option(12, "questions of each benchmark", least=1)
     draws: list[int] = option([32, 128], "masks of the reference; repeatable", least=1)
-    repeats: int = option(5, "seeds for the errors", least=1)
+    repeats: int = option(5, "seeds for the errors", least=2)
     rounds: int = option(3, "turns for the times", least=1)
     sizes: list[str] = option(["6M", "19M"], "of the chain rule's models; repeatable", flag="--size")
     chain_items: int = option(4, "requests of each benchmark for the chain rule", least=1)
@@ -72,9 +69,6 @@ class LikelihoodBenchOptions(TypesOptions):
 
 def bench_likelihood(options: LikelihoodBenchOptions) -> dict[str, Any]:
     """Both tables as JSON values; written to `out` where given."""
-    for name, least in (("items", 1), ("repeats", 2), ("rounds", 1), ("chain_items", 1)):
-        if getattr(options, name) < least:
-            raise UserError(f"{name} is {getattr(options, name)}; give at least {least}")
     check_types(options.dtype, options.device)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -83,14 +77,7 @@ def bench_likelihood(options: LikelihoodBenchOptions) -> dict[str, Any]:
     if model.kind != "mdm" or model.tokenizer is None:
         raise UserError(f"{options.model} is no masked diffusion model with a tokenizer; give one that is")
     questions = {"hellaswag": hellaswag_pairs(model, options.items), "lambada": lambada_pairs(model, options.items)}
-    result: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "kind": "unmask-bench-score",
-        "options": asdict(options),
-        "model": model_facts(model),
-        "versions": versions(),
-        "threads": torch.get_num_threads(),
-    }
+    result = head("score", options, model)
     shapes = [pair for pairs in questions.values() for pair in pairs[: options.chain_items]]
     if len(models) > 1:
         result["types"] = types(models, questions, shapes, options)

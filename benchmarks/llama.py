@@ -11,24 +11,22 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.command import begin
+from benchmarks.command import begin, head
 from unmask.bench.kit.clock import timed
 from unmask.errors import UserError
 from unmask.evaluation.lm_eval_adapter import UnmaskLM
-from unmask.evaluation.provenance import model_facts
 from unmask.evaluation.tasks import local_data
 from unmask.interop.llama import export_llama
 from unmask.model.folder import load
 from unmask.model.placement_options import PlacementOptions
 from unmask.options import argument, option
-from unmask.provenance import versions
 from unmask.terminal import say
 
 
@@ -87,12 +85,7 @@ def bench_llama(options: LlamaBenchOptions) -> dict[str, Any]:
     ratios = [b / a for a, b in zip(seconds["unmask"], seconds["transformers"], strict=True)]
     pairs = list(zip(answers["unmask"], answers["transformers"], strict=True))
     return {
-        "schema_version": 1,
-        "kind": "unmask-bench-llama",
-        "options": asdict(options),
-        "model": model_facts(model),
-        "versions": versions(),
-        "threads": torch.get_num_threads(),
+        **head("llama", options, model),
         "largest_logit_difference": difference,
         "largest_logprob_difference": max(abs(ours[0] - theirs[0]) for ours, theirs in pairs),
         "accuracy": {name: sum(hit for _, hit in own) / len(own) for name, own in answers.items()},

@@ -1,4 +1,6 @@
-"""The command as users meet it: verbs, JSON, streams, exit status. Nearly every command is a process of its own.
+"""The command as users meet it: verbs, JSON, streams, exit status.
+
+Processes of their own; calls in this one where a command's options alone are looked at.
 
 make test ARGS=tests/test_cli.py
 """
@@ -11,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,20 @@ def command(*words: str | Path) -> list[str]:
 
 def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command(*words), capture_output=True, text=True, timeout=100)
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What a command prints, in this process."""
+
+    def here(*words: str | Path) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main([*map(str, words)])
+        shown = capsys.readouterr()
+        assert ended.value.code == 0, shown.err
+        return shown.out
+
+    return here
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["mdm", "arm"])
@@ -63,14 +80,14 @@ def test_sample_as_text_and_as_json(model: Path) -> None:
     assert [g["tokens"] for g in found] == [g.tokens for g in same]
 
 
-def test_options_reach_the_engine(mdm: Path) -> None:
+def test_options_reach_the_engine(mdm: Path, said: Callable[..., str]) -> None:
     base = ("sample", mdm, "--prompt", "The ", "--length", "8", "--json")
-    plain = json.loads(run(*base).stdout)[0]
+    plain = json.loads(said(*base))[0]
     for extra in (["--seed", "7"], ["--temperature", "0"], ["--order", "left-to-right"], ["--guidance", "4"]):
-        other = json.loads(run(*base, *extra).stdout)[0]
+        other = json.loads(said(*base, *extra))[0]
         assert (other["tokens"], other["steps"]) != (plain["tokens"], plain["steps"]), extra
-    assert json.loads(run(*base, "--guidance", "1", "--steps", "1").stdout)[0]["nfe"] == 2
-    blocks = json.loads(run(*base, "--order", "confidence", "--quota", "even", "--block", "4").stdout)[0]
+    assert json.loads(said(*base, "--guidance", "1", "--steps", "1"))[0]["nfe"] == 2
+    blocks = json.loads(said(*base, "--order", "confidence", "--quota", "even", "--block", "4"))[0]
     assert max(blocks["steps"][:4]) < min(blocks["steps"][4:])
 
 
@@ -123,39 +140,40 @@ def test_score_as_text_and_as_json(model: Path) -> None:
     assert [s["interval"] for s in listed] == [pytest.approx(list(s.interval), rel=1e-6) for s in same]
 
 
-def test_special_tokens_are_ids_where_that_is_asked_for(model: Path) -> None:
+def test_special_tokens_are_ids_where_that_is_asked_for(model: Path, said: Callable[..., str]) -> None:
     chat = "a<|endoftext|>b"
     words = ("sample", model, "--prompt", chat, "--length", 3, "--json")
-    plain, parsed = (json.loads(run(*words, *more).stdout)[0] for more in ((), ("--special-tokens",)))
+    plain, parsed = (json.loads(said(*words, *more))[0] for more in ((), ("--special-tokens",)))
     assert len(plain["canvas"]) - len(plain["tokens"]) == 15
     assert parsed["canvas"][: len(parsed["canvas"]) - len(parsed["tokens"])] == [98, 0, 99]
     words = ("score", model, chat, "--context", chat, "--json", "--draws", 2)
-    plain, parsed = (json.loads(run(*words, *more).stdout)[0] for more in ((), ("--special-tokens",)))
+    plain, parsed = (json.loads(said(*words, *more))[0] for more in ((), ("--special-tokens",)))
     assert (plain["n_tokens"], parsed["n_tokens"]) == (15, 3)
-    assert run("sample", model, "--prompt", chat, "--length", 3, "--special-tokens").stdout.startswith(chat)
+    assert said("sample", model, "--prompt", chat, "--length", 3, "--special-tokens").startswith(chat)
 
 
-def test_score_of_files_in_windows_and_until_an_error(model: Path, tmp_path: Path) -> None:
+def test_score_of_files_in_windows_and_until_an_error(
+    model: Path, tmp_path: Path, said: Callable[..., str]
+) -> None:
     (tmp_path / "long.txt").write_text("A text that is longer than the model's context. " * 6)
     base = ("score", model, "--file", tmp_path / "long.txt", "--rolling", "--window", "40", "--overlap", "8")
-    (found,) = json.loads(run(*base, "--draws", "8", "--json").stdout)
+    (found,) = json.loads(said(*base, "--draws", "8", "--json"))
     same = unmask.rolling(unmask.load(model), [(tmp_path / "long.txt").read_text()], window=40, overlap=8, draws=8)[0]
     assert found["logprob"] == pytest.approx(same.logprob, rel=1e-6) and found["windows"] == same.windows
     assert found["n_tokens"] == found["n_bytes"] == 288
-    shown = run("score", model, "a text to score", "--until-se", "0.5", "--greedy").stdout
+    shown = said("score", model, "a text to score", "--until-se", "0.5", "--greedy")
     assert "greedy decoding writes another" in shown
-    (stopped,) = json.loads(run("score", model, "a text to score", "--until-se", "0.5", "--json").stdout)
+    (stopped,) = json.loads(said("score", model, "a text to score", "--until-se", "0.5", "--json"))
     assert stopped["se"] <= 0.5
 
 
-def test_convert_there_and_back(model: Path, tmp_path: Path) -> None:
-    made = run("convert", "smdm", model, "--export", "--out", tmp_path / "w.safetensors", "--json")
-    assert json.loads(made.stdout) == {"out": str(tmp_path / "w.safetensors"), "format": "smdm"}
-    back = run(
+def test_convert_there_and_back(model: Path, tmp_path: Path, said: Callable[..., str]) -> None:
+    made = said("convert", "smdm", model, "--export", "--out", tmp_path / "w.safetensors", "--json")
+    assert json.loads(made) == {"out": str(tmp_path / "w.safetensors"), "format": "smdm"}
+    said(
         *("convert", "smdm", tmp_path / "w.safetensors", "--config", tmp_path / "w.json"),
         *("--rope", "fp32", "--tokenizer", model, "--out", tmp_path / "back"),
     )
-    assert back.returncode == 0, back.stderr
     for name in ("model.safetensors", "tokenizer.json"):
         assert (tmp_path / "back" / name).read_bytes() == (model / name).read_bytes()
     assert unmask.load(tmp_path / "back").config == unmask.load(model).config

@@ -150,6 +150,7 @@ def test_trunk_and_branches_are_run_scored_and_tidied_up(finished: Bench) -> Non
     assert not list(finished.sweep.glob("runs/*/checkpoints")), "nothing was begun again"
 
 
+@pytest.mark.slow
 def test_all_are_killed_and_go_on_to_the_same_rows(bench: Bench, finished: Bench) -> None:
     """The trunk, and then the runner with a branch in hand."""
     bench.planned(trunk(tokens=LONG, batch=[4], fit=True))

@@ -31,6 +31,7 @@ from unmask.training import checkpoint
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.loop import train
 
+SLOW = pytest.mark.slow
 STEPS = 50
 # The recipe of all runs here: random lengths and Bernoulli masks, with or without an average, so that nothing can hide.
 # A validation at each step, so that any two runs can be compared; runs of their own validate when `WAYS` says.
@@ -99,7 +100,7 @@ def whole(alone: Any) -> Callable[[str], Any]:
     return run
 
 
-@pytest.mark.parametrize("way", ["ddp2", "ddp4", "fsdp2", pytest.param("hybrid4", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("way", ["ddp2", "fsdp2", *(pytest.param(way, marks=SLOW) for way in ("ddp4", "hybrid4"))])
 def test_any_number_of_ranks_is_the_same_run(alone: Any, whole: Any, way: str) -> None:
     done = whole(way)
     assert done.returncode == 0, done.stderr
@@ -114,8 +115,9 @@ def test_any_number_of_ranks_is_the_same_run(alone: Any, whole: Any, way: str) -
 @pytest.mark.parametrize(
     ("way", "ranks", "words"),
     [
-        ("ddp4", 4, None), ("fsdp2", 2, None), pytest.param("hybrid4", 4, None, marks=pytest.mark.slow),
-        pytest.param("hybrid4", 2, ["--parallel.kind", "ddp"], marks=pytest.mark.slow),
+        ("ddp2", 2, None), ("fsdp2", 2, None), pytest.param("ddp4", 4, None, marks=SLOW),
+        pytest.param("hybrid4", 4, None, marks=SLOW),
+        pytest.param("hybrid4", 2, ["--parallel.kind", "ddp"], marks=SLOW),
     ],
 )
 def test_a_checkpoint_goes_on_as_if_never_stopped(
@@ -161,7 +163,8 @@ def rank_processes(launcher: subprocess.Popen[str]) -> dict[int, psutil.Process]
 
 
 @pytest.mark.parametrize(
-    ("kind", "victim", "after"), [("ddp", 1, 4), ("fsdp", 0, 1), pytest.param("fsdp", 1, 2, marks=pytest.mark.slow)]
+    ("kind", "victim", "after"),
+    [("fsdp", 0, 1), *(pytest.param(*way, marks=SLOW) for way in (("ddp", 1, 4), ("fsdp", 1, 2)))],
 )
 def test_a_rank_that_dies_is_named_and_others_go_on(alone: Any, kind: str, victim: int, after: int) -> None:
     name = f"{kind}-{victim}"
@@ -245,9 +248,9 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step_and_they_go_on(alone
     ("words", "message"),
     [
         (["--batch_size", "9"], "batch_size 9 does not divide by 2 ranks"),
-        (["--micro_batch", "8"], "batch_size 8 does not divide by 2 ranks x micro_batch 8"),
+        pytest.param(["--micro_batch", "8"], "batch_size 8 does not divide by 2 ranks x micro_batch 8", marks=SLOW),
         (["--parallel.kind", "fsdp", "--parallel.shard", "3"], "parallel.shard 3 does not divide 2 ranks"),
-        (["--parallel.kind", "tensor"], "parallel.kind is 'tensor'"),
+        pytest.param(["--parallel.kind", "tensor"], "parallel.kind is 'tensor'", marks=SLOW),
     ],
 )
 def test_what_does_not_divide_is_one_line(alone: Any, words: list[str], message: str) -> None:
@@ -270,6 +273,9 @@ def test_shares_cover_a_step_once() -> None:
                 assert all(len(part) == (micro or 48 // size) for part in share)
                 parts += share
             assert sorted(np.concatenate(parts).tolist()) == k.tolist()
+    ranks.size = 2
+    with pytest.raises(UserError, match="batch_size 8 does not divide by 2 ranks x micro_batch 8"):
+        share_of(np.arange(8), ranks, 8)
     ranks.size = 5
     with pytest.raises(UserError, match="batch_size 48 does not divide by 5 ranks"):
         share_of(k, ranks, 0)

@@ -24,6 +24,8 @@ from unmask.model.lora import load_adapter
 from unmask.model.transformer import Transformer
 from unmask.training.loop import train
 
+SLOW, OTHERS = pytest.mark.slow, [(True, "ddp"), (False, "fsdp")]
+
 
 @pytest.mark.parametrize("kind", ["llama-2", "mistral", "gpt-2 prefix"])
 @pytest.mark.parametrize("bos", [None, 1])
@@ -94,9 +96,10 @@ def test_a_run_learns_resumes_exactly_and_refuses_changed_data(
         train(make("cut", **changes), resume=True)
 
 
-@pytest.mark.parametrize("words", [[], ["--parallel.kind", "fsdp"]])
-@pytest.mark.parametrize("lora", [False, True])
-def test_two_ranks_are_the_same_run(make: Any, tmp_path: Path, words: list[str], lora: bool) -> None:
+@pytest.mark.parametrize(
+    ("lora", "kind"), [(True, "fsdp"), (False, "ddp"), *(pytest.param(*way, marks=SLOW) for way in OTHERS)]
+)
+def test_two_ranks_are_the_same_run(make: Any, tmp_path: Path, lora: bool, kind: str) -> None:
     changes: dict[str, Any] = {"steps": 8, "sft__prompt_dropout": 0.2, "checkpoint__every": 4, "sft__bucket_batches": 2}
     if lora:
         changes["lora"] = {"rank": 2}
@@ -104,12 +107,11 @@ def test_two_ranks_are_the_same_run(make: Any, tmp_path: Path, words: list[str],
     path = tmp_path / "two.yaml"
     path.write_text(yaml.safe_dump(make("two", **changes).to_dict()))
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*launcher, "-m", "unmask", "train", str(path), *words], capture_output=True, text=True, timeout=110
-    )
+    command = [*launcher, "-m", "unmask", "train", str(path), "--parallel.kind", kind]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr
-    for kind in ("train", "validation"):
-        assert losses(tmp_path / "two", kind) == pytest.approx(losses(tmp_path / "one", kind), rel=2e-4)
+    for what in ("train", "validation"):
+        assert losses(tmp_path / "two", what) == pytest.approx(losses(tmp_path / "one", what), rel=2e-4)
     ours, theirs = (load_file(tmp_path / run / "checkpoints/step-00000008/model.safetensors") for run in ("one", "two"))
     for name, tensor in theirs.items():
         torch.testing.assert_close(tensor, ours[name], atol=2e-4, rtol=2e-3, msg=name)

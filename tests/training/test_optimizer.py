@@ -48,6 +48,28 @@ def test_weight_decay_reaches_every_parameter() -> None:
     assert [group["weight_decay"] for group in build_optimizer(layer, OptimizerFields()).param_groups] == [0.1]
 
 
+def test_updates_are_pytorchs_to_the_last_bit() -> None:
+    torch.manual_seed(0)
+    ours, theirs = torch.nn.Linear(7, 5), torch.nn.Linear(7, 5)
+    theirs.load_state_dict(ours.state_dict())
+    fields = OptimizerFields(lr=1e-2)
+    plain = torch.optim.AdamW(
+        theirs.parameters(), fields.lr, (fields.beta1, fields.beta2), fields.eps, fields.weight_decay, fused=True
+    )
+    made = build_optimizer(ours, fields)
+    assert set(made.defaults) == set(plain.defaults) and made.state_dict().keys() == plain.state_dict().keys()
+    for _ in range(5):
+        x = torch.randn(3, 7)
+        for layer, optimizer in ((ours, made), (theirs, plain)):
+            optimizer.zero_grad()
+            layer(x).square().sum().backward()
+            optimizer.step()
+    assert all(torch.equal(ours.state_dict()[name], theirs.state_dict()[name]) for name in ours.state_dict())
+    assert made.param_groups[0]["params"][0].grad is not None
+    made.zero_grad()
+    assert ours.weight.grad is None and torch.is_grad_enabled()
+
+
 def test_average_follows_the_weights() -> None:
     layer = torch.nn.Linear(1, 1, bias=False)
     average = {"weight": torch.zeros(1, 1)}

@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unmask.errors import UserError
 from unmask.files import reading
@@ -25,6 +24,7 @@ from unmask.model.config import ModelConfig
 from unmask.model.flops import attention_flops, forward_flops
 from unmask.model.linear import Linear
 from unmask.model.lora_fields import LoRAFields
+from unmask.model.sharded import is_sharded, sharded_like
 from unmask.model.transformer import Attention, SwiGLU, Transformer
 
 A, B = "lora_a", "lora_b"
@@ -51,10 +51,10 @@ class AdaptedLinear(Linear):
     @torch.no_grad()
     def merged(self) -> torch.Tensor:
         """The one weight that does the same; of a sharded weight sharded alike (a collective)."""
-        a, b = (t.full_tensor() if isinstance(t, DTensor) else t for t in (self.lora_a, self.lora_b))
+        a, b = (t.full_tensor() if is_sharded(t) else t for t in (self.lora_a, self.lora_b))
         change = self.scale * (b @ a)
-        if isinstance(self.weight, DTensor):
-            change = distribute_tensor(change, self.weight.device_mesh, self.weight.placements, src_data_rank=None)
+        if is_sharded(self.weight):
+            change = sharded_like(change, self.weight)
         return self.weight.detach() + change
 
 

@@ -58,10 +58,7 @@ class Job:
         """The child: on the run's folder where there is one, else by a new recipe."""
         plan, threads = self.sweep.plan, self._threads
         record = read_record(self.folder) if self.folder.is_dir() else None
-        if record is not None and record.settings.get("precision") != self.precision:
-            shutil.rmtree(self.folder)  # begun in a type that this machine does not have
-            record = None
-        if record is not None and self.run.is_trunk and not self._on_its_way():
+        if record is not None and not self._goes_on(record):
             shutil.rmtree(self.folder)
             record = None
         if self.run.trunk is not None:
@@ -84,9 +81,11 @@ class Job:
             }
         )
 
-    def _on_its_way(self) -> bool:
-        """Whether a trunk has all the checkpoints that it should have by now; else it begins again."""
-        newest = newest_checkpoint(self.folder)
+    def _goes_on(self, record: Record) -> bool:
+        """Else it begins again: of a type that this machine does not have, or a trunk that lacks a checkpoint."""
+        if record.settings.get("precision") != self.precision:
+            return False
+        newest = newest_checkpoint(self.folder) if self.run.is_trunk else None
         return newest is None or all(step > step_of(newest.name) for step in self.sweep.wanted(self.run))
 
     def _changes(self, record: Record) -> dict[str, str]:

@@ -24,22 +24,20 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch.distributed.tensor import DTensor, distribute_tensor
 
 from unmask.errors import UserError
 from unmask.files import reading, replace_folder, sync, sync_folder, write_tensors
-from unmask.model.checkpoints import checkpoints, newest_checkpoint, read_list, write_list
+from unmask.model.checkpoints import Sum, checkpoints, newest_checkpoint, read_list, write_list
 from unmask.model.config import ModelConfig
 from unmask.model.folder import CONFIG, WEIGHTS, read_config, write_files
+from unmask.model.sharded import is_sharded, sharded_like
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 from unmask.training.checkpoint_files import STATE, choose, prune, set_aside
 from unmask.training.distribution import Ranks
 from unmask.training.metrics import LEVEL_BUCKETS
-from unmask.training.shard_writer import SummingWriter
 from unmask.training.shards import MOMENTS, load_shards, reason_of, refuse_incomplete, shard_names, state_names
 
 __all__ = ["Progress", "TrainState", "Writer", "checkpoints", "newest_checkpoint", "restore"]
@@ -148,9 +146,8 @@ class TrainState:
 
 def placed(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """`tensor` where `like` is: its device and, where that is sharded, its shards."""
-    if isinstance(like, DTensor) and not isinstance(tensor, DTensor):
-        # Every rank has read the same file: each takes its part and none is sent.
-        return distribute_tensor(tensor.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+    if is_sharded(like) and not is_sharded(tensor):
+        return sharded_like(tensor, like)  # every rank has read the same file
     return tensor.to(like.device)
 
 
@@ -159,7 +156,7 @@ def whole(tensor: torch.Tensor, copy: bool = False) -> torch.Tensor:
 
     copy: in memory of its own. Otherwise what is on the CPU already, alone or as the only shard, is returned as it is.
     """
-    full, own = (tensor.full_tensor(), tensor.to_local()) if isinstance(tensor, DTensor) else (tensor, tensor)
+    full, own = (tensor.full_tensor(), tensor.to_local()) if is_sharded(tensor) else (tensor, tensor)
     full = full.detach().cpu().contiguous()
     shares = full.untyped_storage().data_ptr() == own.untyped_storage().data_ptr()
     return full.clone() if copy and shares else full
@@ -197,7 +194,7 @@ class Writer:
         folder = self._run / "checkpoints" / f"step-{state.progress.step:08d}"
         partial = folder.with_name(f".{folder.name}.partial")
         self._ranks.together(lambda: self._guard(folder, lambda: _clear(partial)) if self._ranks.first else None)
-        sharded = any(isinstance(t, DTensor) for t in tensors.values())
+        sharded = any(is_sharded(t) for t in tensors.values())
         weights = {}
         for name, tensor in state.weights().items() if sharded or self._ranks.first else ():
             full = whole(tensor, copy=self._background)  # what must not change under the writer
@@ -207,26 +204,26 @@ class Writer:
         for name, tensor in tensors.items() if state.merge is not None and (sharded or self._ranks.first) else ():
             if name.startswith("raw/"):
                 adapter[name.removeprefix("raw/")] = whole(tensor, copy=True)
-        shards: Any = None
-        summing = SummingWriter(partial / SHARDS)
+        write_shards: Callable[[], dict[str, Sum]] = dict
         if sharded:
-            shards = dcp.async_save(tensors, storage_writer=summing, process_group=self._ranks.checkpoint_group)
+            from unmask.training.shard_writer import save_shards
+
+            write_shards = save_shards(tensors, partial / SHARDS, self._ranks.checkpoint_group)
         if not self._ranks.first:
-            self._pending = self._thread.submit(self._guard, folder, lambda: _wait(shards))
+            self._pending = self._thread.submit(self._guard, folder, write_shards)
         else:
             moments = {} if sharded else {name: whole(t, copy=self._background) for name, t in tensors.items()}
             progress, config = asdict(state.progress), state.network.config
 
             def write() -> None:
-                _wait(shards)
+                sums = write_shards()
                 if not sharded:
                     write_tensors(partial / TENSORS, moments)
                 (partial / STATE).write_text(json.dumps(progress) + "\n", encoding="utf-8")
                 if adapter:
                     write_tensors(partial / ADAPTER, adapter, state.adapter)
                 write_files(partial, config, weights, tokenizer, step=progress["step"])
-                known = {f"{SHARDS}/{name}": checksum for name, checksum in summing.sums.items()}
-                write_list(partial, self._run_id, known)
+                write_list(partial, self._run_id, {f"{SHARDS}/{name}": checksum for name, checksum in sums.items()})
                 sync_folder(partial)
                 if os.path.lexists(folder) and folder not in self._whole:
                     set_aside(folder)
@@ -243,10 +240,10 @@ class Writer:
         pending, self._pending = self._pending, None
         self._ranks.together(lambda: None if pending is None else pending.result())
 
-    def _guard(self, folder: Path, work: Callable[[], None]) -> None:
+    def _guard(self, folder: Path, work: Callable[[], Any]) -> None:
         try:
             work()
-        except (OSError, SafetensorError, dcp.CheckpointException) as error:
+        except (OSError, SafetensorError) as error:
             shutil.rmtree(folder.with_name(f".{folder.name}.partial"), ignore_errors=True)
             reason = reason_of(error)
             raise UserError(f"{folder} cannot be written: {reason}; free space, then go on with --resume") from error
@@ -255,11 +252,6 @@ class Writer:
 def _clear(partial: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     (partial / FOLDER).mkdir(parents=True)
-
-
-def _wait(future: Any) -> None:
-    if future is not None:
-        future.result()
 
 
 def restore(
@@ -316,7 +308,7 @@ def _reading(folder: Path, work: Callable[[], T]) -> T:
     try:
         with reading():
             return work()
-    except (OSError, ValueError, TypeError, SafetensorError, dcp.CheckpointException) as error:
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
         reason = reason_of(error)
         mend = "move it elsewhere to go on from the one before"
         raise UserError(f"checkpoint {folder} cannot be read ({reason}); {mend}") from error

@@ -10,11 +10,11 @@ another. PyTorch's own default is a folder for temporary files, which a restart 
 from __future__ import annotations
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.distributed.fsdp import FSDPModule
 
 from unmask.errors import UserError
 from unmask.files import cache_folder
@@ -40,10 +40,17 @@ def keep_compiled() -> Path | None:
 
 def fits(network: Transformer) -> bool:
     """Whether one graph for all layers pays, as measured on CPUs; shards are gathered layer by layer."""
+    from torch.distributed.fsdp import FSDPModule
+
     if network.device.type != "cpu":
         return False
     small = network.config.n_embd <= WIDEST and network.config.n_layer <= DEEPEST
     return small and not network.recompute and not isinstance(network, FSDPModule)
+
+
+def eagerly(compiled: bool) -> AbstractContextManager[Any]:
+    """For batches of many shapes, each of which would be compiled; where nothing is, no compiler is imported."""
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 def compile_whole(network: Transformer) -> None:

@@ -19,13 +19,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
 from unmask.errors import SaidElsewhere, UserError
 from unmask.model.transformer import Transformer
@@ -193,6 +191,9 @@ def shard(network: Transformer, fields: ParallelFields, ranks: Ranks) -> bool:
     """Shards the network's parameters over the ranks where the recipe says so; whether it did."""
     if not ranks.joined or fields.kind != "fsdp":
         return False
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
     size = fields.shard or ranks.size
     if size < 1 or ranks.size % size:
         raise UserError(f"parallel.shard {fields.shard} does not divide {ranks.size} ranks; give a divisor, or 0: all")
@@ -215,5 +216,5 @@ def reshard(network: Transformer) -> None:
     While they are gathered `network.parameters()` are not those that the optimizer knows.
     """
     for module in network.modules():
-        if isinstance(module, FSDPModule):
-            module.reshard()
+        if hasattr(module, "reshard"):  # an `FSDPModule`
+            cast(Any, module).reshard()

@@ -35,6 +35,7 @@ from unmask.model.placement import choose_device
 from unmask.statistics import ci_text
 from unmask.terminal import say, terminals
 from unmask.training.checkpoint import TrainState, Writer, newest_checkpoint, restore
+from unmask.training.compiling import eagerly
 from unmask.training.distribution import LAUNCHER_GONE, Ranks, reshard, shard
 from unmask.training.fork import FORK, refuse_damage, take_up
 from unmask.training.metrics import LEVEL_BUCKETS, Clock, Metrics, Silence, level_means, matmul_peak, peak_memory
@@ -323,8 +324,7 @@ class Run:
             network.load_state_dict(average)
         network.eval()
         try:
-            # Eagerly: its batches have other shapes, each of which would be compiled.
-            with torch.compiler.set_stance("force_eager"):
+            with eagerly(self.recipe.compile):
                 self.validation = self.setup.task.validate(Model(network, self.setup.tokenizer))
         finally:
             network.train()

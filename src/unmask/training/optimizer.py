@@ -8,19 +8,31 @@ Schedules are pure functions of the step, so a resumed run needs no state for th
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable
 
 import torch
-from torch.distributed.tensor import DTensor
 
 from unmask.model.presets import warmup_steps
+from unmask.model.sharded import is_sharded
 from unmask.training.recipe_fields import OptimizerFields
+
+
+class AdamW(torch.optim.AdamW):
+    """PyTorch's, whose methods each import its compiler, to stay out of its graphs: over a second of every start.
+
+    Updates are in no graph here, compiled or not, so these are the methods as they stand within.
+    """
+
+    add_param_group = inspect.unwrap(torch.optim.AdamW.add_param_group)
+    step = torch.no_grad()(inspect.unwrap(torch.optim.AdamW.step))
+    zero_grad = inspect.unwrap(torch.optim.AdamW.zero_grad)
 
 
 def build_optimizer(network: torch.nn.Module, fields: OptimizerFields) -> torch.optim.AdamW:
     """AdamW over all parameters with one weight decay, as the paper; fused where the device has it."""
-    return torch.optim.AdamW(
+    return AdamW(
         [parameter for parameter in network.parameters() if parameter.requires_grad],
         lr=fields.lr,
         betas=(fields.beta1, fields.beta2),
@@ -89,11 +101,11 @@ def parameter_norm(network: torch.nn.Module) -> float:
 
 def total_norm(tensors: list[torch.Tensor]) -> torch.Tensor:
     """The Euclidean norm of all tensors together."""
-    if all(t.device.type == "cpu" and not isinstance(t, DTensor) for t in tensors):
+    if all(t.device.type == "cpu" and not is_sharded(t) for t in tensors):
         # A dot product uses all threads, at several times the speed of a reduction.
         return torch.stack([t.flatten().dot(t.flatten()) for t in tensors]).sum().sqrt()
     norm = torch.nn.utils.get_total_norm(tensors)
-    return norm.full_tensor() if isinstance(norm, DTensor) else norm
+    return norm.full_tensor() if is_sharded(norm) else norm
 
 
 @torch.no_grad()

@@ -1,19 +1,23 @@
 """Sharded tensors to disk, each rank its own part, with the sums of all ranks' files made while they are written.
 
-    writer = SummingWriter(folder)                                  # on every rank
-    dcp.async_save(tensors, storage_writer=writer, process_group=group).result()
-    writer.sums                                                     # rank 0: {"__0_0.distcp": Sum(size, sha256), ...}
+    finish = save_shards(tensors, folder, group)        # on every rank; goes on in the background
+    finish()                                            # on rank 0: {"__0_0.distcp": Sum(size, sha256), ...}
+
+Importing this file costs most of a second, which only sharded runs pay.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
 from torch.distributed.checkpoint.filesystem import FileSystem, FileSystemWriter
 from torch.distributed.checkpoint.metadata import Metadata, MetadataIndex
 from torch.distributed.checkpoint.planner import SavePlan, SavePlanner
@@ -21,8 +25,29 @@ from torch.distributed.checkpoint.storage import WriteResult
 from torch.futures import Future
 
 from unmask.model.checkpoints import Sum
+from unmask.training.shards import reason_of
 
 SUMS = "sums of a rank's files"  # no tensor's name
+
+
+def save_shards(
+    tensors: dict[str, torch.Tensor], folder: Path, group: dist.ProcessGroup | None
+) -> Callable[[], dict[str, Sum]]:
+    """Copies the tensors and begins to write them; what it returns waits for the end.
+
+    That gives the sums of all ranks' files on the first rank, and raises OSError where files could not be written.
+    """
+    writer = SummingWriter(folder)
+    written: Any = dcp.async_save(tensors, storage_writer=writer, process_group=group)
+
+    def finish() -> dict[str, Sum]:
+        try:
+            written.result()
+        except dcp.CheckpointException as error:
+            raise OSError(reason_of(error)) from error
+        return writer.sums
+
+    return finish
 
 
 class SummingWriter(FileSystemWriter):

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
-import torch.distributed.checkpoint as dcp
 
 from unmask.errors import UserError
 from unmask.model.transformer import Transformer
@@ -40,6 +39,8 @@ def refuse_incomplete(there: Iterable[str], wanted: Iterable[str], line: Callabl
 
 def shard_names(folder: Path) -> list[str]:
     """The tensors in a folder of shards. Raises OSError, or ValueError where their list is damaged."""
+    import torch.distributed.checkpoint as dcp
+
     try:
         return list(dcp.FileSystemReader(folder).read_metadata().state_dict_metadata)
     except OSError:
@@ -49,15 +50,20 @@ def shard_names(folder: Path) -> list[str]:
 
 
 def load_shards(tensors: dict[str, torch.Tensor], folder: Path, ranks: Ranks) -> None:
-    """Fills tensors of any placement; every rank calls it. Raises `dcp.CheckpointException` on all ranks alike."""
+    """Fills tensors of any placement; every rank calls it. Raises OSError on all ranks alike."""
+    import torch.distributed.checkpoint as dcp
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)  # as it is in one process
-        dcp.load(tensors, checkpoint_id=folder, no_dist=not ranks.joined)
+        try:
+            dcp.load(tensors, checkpoint_id=folder, no_dist=not ranks.joined)
+        except dcp.CheckpointException as error:
+            raise OSError(reason_of(error)) from error
 
 
 def reason_of(error: BaseException) -> str:
     """Why files could not be read or written, in one line; of a failure on several ranks, why on the first of them."""
-    if isinstance(error, dcp.CheckpointException) and error.failures:
-        return reason_of(error.failures[min(error.failures)][0])
+    if failures := getattr(error, "failures", None):  # of a `CheckpointException`: by rank
+        return reason_of(failures[min(failures)][0])
     text = getattr(error, "strerror", None) or str(error).strip()
     return str(text).splitlines()[0].rstrip(". ") if text else type(error).__name__

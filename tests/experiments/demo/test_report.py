@@ -8,8 +8,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from unmask.experiments.demo.report import power, render
 
 
@@ -57,33 +55,34 @@ def test_it_is_well_formed_and_stands_alone(summary: dict[str, Any]) -> None:
     assert [tag for tag, _ in page.tags].count("svg") == 2
 
 
-@pytest.mark.parametrize(
-    ("path", "value", "shown"),
-    [
-        (("mdm", "bits_per_byte"), 7.1234567, "7.123"),
-        (("mdm", "bits_per_byte_se"), 0.04321, "0.0432"),
-        (("mdm", "bits_per_byte_interval"), [7.0123, 7.9876], "95%: 7.012 to 7.988"),
-        (("cloze", "arm", "interval"), [0.1234, 0.5678], "95%: 12.3% to 56.8%"),
-        (("arm", "bits_per_byte"), 6.7654321, "6.765"),
-        (("unigram", "bits_per_byte"), 9.8761234, "9.876"),
-        (("xz", "bits_per_byte"), 5.4321999, "5.432"),
-        (("cloze", "mdm", "accuracy"), 0.98765, "98.8%"),
-        (("protocol", "windows"), 987654, "987654"),
-        (("stages", "mdm", "seconds"), 98765.4, "98,765.4"),
-        (("stages", "arm", "peak_memory_bytes"), 54321 * 2**20, "54,321"),
-        (("training", "arm", "step"), 8765432, "8,765,432"),
-    ],
-)
-def test_numbers_come_from_the_summary(
-    summary: dict[str, Any], path: tuple[str, ...], value: Any, shown: str
-) -> None:
-    assert shown not in Page(render(summary)).text
+NUMBERS: list[tuple[tuple[str, ...], Any, str]] = [
+    (("mdm", "bits_per_byte"), 7.1234567, "7.123"),
+    (("mdm", "bits_per_byte_se"), 0.04321, "0.0432"),
+    (("mdm", "bits_per_byte_interval"), [7.0123, 7.9876], "95%: 7.012 to 7.988"),
+    (("cloze", "arm", "interval"), [0.1234, 0.5678], "95%: 12.3% to 56.8%"),
+    (("arm", "bits_per_byte"), 6.7654321, "6.765"),
+    (("unigram", "bits_per_byte"), 9.8761234, "9.876"),
+    (("xz", "bits_per_byte"), 5.4321999, "5.432"),
+    (("cloze", "mdm", "accuracy"), 0.98765, "98.8%"),
+    (("protocol", "windows"), 987654, "987654"),
+    (("stages", "mdm", "seconds"), 98765.4, "98,765.4"),
+    (("stages", "arm", "peak_memory_bytes"), 54321 * 2**20, "54,321"),
+    (("training", "arm", "step"), 8765432, "8,765,432"),
+]
+
+
+def test_numbers_come_from_the_summary(summary: dict[str, Any]) -> None:
+    """All at once: no two are alike."""
+    before = Page(render(summary)).text
     changed = copy.deepcopy(summary)
-    inner = changed
-    for name in path[:-1]:
-        inner = inner[name]
-    inner[path[-1]] = value
-    assert shown in Page(render(changed)).text
+    for path, value, _ in NUMBERS:
+        inner = changed
+        for name in path[:-1]:
+            inner = inner[name]
+        inner[path[-1]] = value
+    after = Page(render(changed)).text
+    for path, _, shown in NUMBERS:
+        assert shown not in before and shown in after, path
 
 
 def test_what_a_model_writes_is_escaped(summary: dict[str, Any]) -> None:

@@ -72,7 +72,7 @@ def wait_for_training(process: subprocess.Popen[str], out: Path) -> None:
     time.sleep(1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_stopped_it_saves_leaves_no_child_and_goes_on(demo: Any, tmp_path: Path, number: int) -> None:
     out = tmp_path / "demo"
     process = subprocess.Popen(demo.command(out, flops="2e11"), stderr=subprocess.PIPE, text=True)

@@ -152,10 +152,9 @@ def arms_for(bench: Bench, prompt: int, length: int) -> dict[str, tuple[Writer, 
         for s, model in pairs:
             setting = dataclasses.replace(s, name=in_type(s.name, dtype, options))
             arms[setting.name] = (Ours(model, setting), setting)
-    if bench.arm is not None:
-        if options.transformers:
-            for writer in transformers_arms(bench.arm, options.temperature[0]):
-                arms[writer.name] = (writer, Setting(writer.name, {"temperature": options.temperature[0]}))
+    if bench.arm is not None and options.transformers:
+        for writer in transformers_arms(bench.arm, options.temperature[0]):
+            arms[writer.name] = (writer, Setting(writer.name, {"temperature": options.temperature[0]}))
     if not arms:
         raise UserError(f"--only {options.only[0]}: no setting has such a name; leave it out to see all")
     return arms

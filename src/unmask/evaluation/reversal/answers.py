@@ -57,7 +57,6 @@ def ask(
     if model.kind == "mdm":
         rules |= {"order": order, "quota": "even", "guidance": guidance, "eos": "truncate"}
         rules |= {} if order == "left-to-right" and steps is None else {"steps": steps}
-    rows = []
     # By length, so that the rows of a batch have like canvases.
     places = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
     texts: dict[int, str] = {}
@@ -68,10 +67,10 @@ def ask(
             written = generate(model, [prompts[place] for place in now], length=rooms, **rules)
             texts |= {place: row.text or "" for place, row in zip(now, written, strict=True)}
             line.show(f"{min(first + BATCH, len(places))} of {len(places)} questions")
-    for place, question in enumerate(questions):
-        rows.append({"person": question.person, "answer": question.answer, "text": texts[place].strip(),
-                      **judged(question, texts[place])})  # fmt: skip
-    return rows
+    return [
+        {"person": q.person, "answer": q.answer, "text": texts[place].strip(), **judged(q, texts[place])}
+        for place, q in enumerate(questions)
+    ]
 
 
 def judged(question: Question, text: str) -> dict[str, float]:

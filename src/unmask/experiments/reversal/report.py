@@ -35,8 +35,7 @@ def holds(result: Mapping[str, Any]) -> str:
     if set(kinds) != {"mdm", "arm"}:
         return "not asked: one kind of model only"
     mdm, arm = (kinds[kind]["reversed"]["name_accuracy"] for kind in ("mdm", "arm"))
-    lacking = conditions(kinds["arm"])
-    if lacking:
+    if lacking := conditions(kinds["arm"]):
         return f"open: the ARM has not learned enough ({'; '.join(lacking)})"
     if mdm["estimate"] >= GOAL and arm["estimate"] < CURSE:
         return "yes"
@@ -47,12 +46,11 @@ def holds(result: Mapping[str, Any]) -> str:
 
 def conditions(arm: Mapping[str, Any]) -> list[str]:
     """What the ARM lacks for its zero to count; empty where nothing."""
-    lacking = []
-    for direction, least in (("trained", LEARNED), ("both", BOTH)):
-        for asks in ASKED:
-            if (share := arm[direction][f"{asks}_accuracy"]["estimate"]) < least:
-                lacking.append(f"{direction} {asks} {100 * share:.0f}%, {100 * least:.0f}% wanted")
-    return lacking
+    return [
+        f"{direction} {asks} {100 * share:.0f}%, {100 * least:.0f}% wanted"
+        for direction, least in (("trained", LEARNED), ("both", BOTH)) for asks in ASKED
+        if (share := arm[direction][f"{asks}_accuracy"]["estimate"]) < least
+    ]  # fmt: skip
 
 
 def reading(result: Mapping[str, Any]) -> str:
