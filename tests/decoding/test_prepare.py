@@ -96,3 +96,16 @@ def test_rows_are_prepared_in_threads_beside_a_loop(bpe_mdm: Model) -> None:
             held = ours[row.slot] if ours.ndim == 1 or name == "seed" else ours[row.slot, : row.positions]
             assert torch.equal(held, its[other.slot]), name
     assert filled(bpe_mdm, [future.result()[0] for future in found]) == filled(bpe_mdm, before)
+
+
+def test_rows_filled_where_they_are_are_those_that_join(bpe_mdm: Model, bpe_arm: Model) -> None:
+    """`generate` copies nothing of what it has prepared; whoever keeps rows does."""
+    some = dict(length=[9, 5], eos="truncate", stop=["zz"], banned=[5], temperature=[1.0, 0.0])
+    for model, options in ((bpe_mdm, dict(cache=["dual", None], block=4, guidance=[0.5, 0.0])), (bpe_arm, {})):
+        kept = prepare(model, ["We the people", "On"], {**some, **options}, seed=3)
+        first = filled(model, kept)
+        assert generate(model, ["We the people", "On"], **some, **options, seed=3) == first == filled(model, kept)
+        assert not kept[0].stage.canvas.passes
+        (once,) = prepare(model, ["We the people"], {"length": 9}, seed=3)
+        filled(model, [once], once=True)
+        assert once.stage.canvas.passes and not once.stage.canvas.open_BL.any()

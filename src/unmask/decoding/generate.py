@@ -111,15 +111,22 @@ def generate(
         warnings.warn(NOTHING_TO_GUIDE, stacklevel=2)
     elif any(row.bare for row in rows):
         warnings.warn(NO_START, stacklevel=2)
-    return filled(model, rows, watch)
+    return filled(model, rows, watch, once=True)
 
 
 def filled(
-    model: Model, rows: Sequence[Prepared], watch: Callable[[Canvas], object] | None = None
+    model: Model,
+    rows: Sequence[Prepared],
+    watch: Callable[[Canvas], object] | None = None,
+    once: bool = False,
 ) -> list[Generation]:
-    """Rows that all join at once, stepped until none is left to fill."""
-    loop: Loop | Twin = (Twin if model.kind == "arm" else Loop).for_rows(model, rows)
-    seats = loop.join(rows)
+    """Rows that all join at once, stepped until none is left to fill.
+
+    once: they were prepared together and are not needed again, so that they are filled where they are.
+    """
+    kind: type[Loop | Twin] = Twin if model.kind == "arm" else Loop
+    loop = kind.for_rows(model, rows, rows[0].stage if once else None)
+    seats = loop.adopt(rows) if once else loop.join(rows)
     with torch.inference_mode():
         for passed in loop.steps():
             if watch is not None and passed.seats:

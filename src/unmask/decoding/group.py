@@ -49,6 +49,7 @@ class Group:
     def __init__(self, request: Request, clock: Clock, limits: Limits, endings: Endings) -> None:
         self.canvas, self.clock, self.limits, self.endings = clock.canvas, clock, limits, endings
         self.rows_G = torch.empty(0, dtype=torch.int64)
+        self.running_G, self.moves = self.rows_G, -1  # those of them that run, as of so many moves of the clock
         self.order, self.eligible = request.order.of, request.eligible.of
         self.quota = None if request.quota is None else request.quota.of
         self.revise = None if request.revise is None else request.revise.of
@@ -63,19 +64,23 @@ class Group:
     def join(self, rows_R: torch.Tensor, order_noise: Sequence[float]) -> None:
         """More rows; they take their turns in the order of their slots."""
         self.rows_G = torch.cat([self.rows_G, rows_R]).sort().values
+        self.moves = -1
         self.noise_B[rows_R] = torch.tensor(order_noise, dtype=torch.float64)
         self.noisy = bool((self.noise_B[self.rows_G] > 0).any())
 
     def leave(self, rows_R: torch.Tensor) -> None:
         self.rows_G = self.rows_G[~torch.isin(self.rows_G, rows_R)]
+        self.moves = -1
 
     # -------------------------------------------------------------- before the pass
 
     def next(self, among_B: torch.Tensor | None = None) -> Plan | None:
         """The next pass of every row, or of those among some; steps that need none are taken on the way. None when all
         these rows are done."""
-        rows_G = self.rows_G if among_B is None else self.rows_G[among_B[self.rows_G]]
-        waiting_R, ready = rows_G[self.clock.is_running(rows_G)], list[torch.Tensor]()
+        if self.moves != self.clock.moves:
+            self.running_G, self.moves = self.rows_G[self.clock.is_running(self.rows_G)], self.clock.moves
+        waiting_R = self.running_G if among_B is None else self.running_G[among_B[self.running_G]]
+        ready: list[torch.Tensor] = []
         while len(waiting_R):
             turn = self.clock.turn(waiting_R)
             done_R = self.done(turn)

@@ -39,24 +39,25 @@ from unmask.model.folder import Model
 class Loop(Rows[Prepared]):
     """What fills the rows that have joined it, a pass a step."""
 
-    def __init__(self, model: Model, budget: Budget) -> None:
-        self.stage = Stage.of(model.config, model.eos_ids, budget.slots, budget.width)
+    def __init__(self, model: Model, budget: Budget, stage: Stage | None = None) -> None:
+        """stage: one that is as large as the budget, for its rows to be adopted."""
+        self.stage = stage or Stage.of(model.config, model.eos_ids, budget.slots, budget.width)
         super().__init__(self.stage.canvas, budget)
         self.limits, self.endings = self.stage.limits, self.stage.endings
         self.scorer = Scorer(model.network, self.canvas, budget.cache_bytes, budget.width + budget.negative)
         self.statistics = Statistics(self.table, model.config.vocab_size, self.scorer.device)
         self.asking = Asking(self.canvas, self.limits, self.statistics)
-        self.clock = Clock(self.canvas)
+        self.clock, self.moves = Clock(self.canvas), -1  # as of so many moves of the clock no row is at its end
         self.groups: dict[tuple[Any, ...], Group] = {}
 
     @classmethod
-    def for_rows(cls, model: Model, rows: Sequence[Prepared]) -> Loop:
-        """A loop that is just large enough for these."""
+    def for_rows(cls, model: Model, rows: Sequence[Prepared], stage: Stage | None = None) -> Loop:
+        """A loop that is just large enough for these. stage: theirs, where they are to be adopted."""
         width = max(row.positions for row in rows)
         negative = max(row.negative for row in rows)
         views = sum(row.caches for row in rows)
         cache = views * place_bytes(model.network, width + negative)
-        return cls(model, Budget(len(rows), width, cache_bytes=cache, negative=negative))
+        return cls(model, Budget(len(rows), width, cache_bytes=cache, negative=negative), stage)
 
     def check(self, guests: Sequence[Prepared]) -> None:
         super().check(guests)
@@ -122,7 +123,11 @@ class Loop(Rows[Prepared]):
             among_B[rows_R] = True
         plans = [plan for group in self.groups.values() if (plan := group.next(among_B)) is not None]
         took_R = self.run(plans) if plans else rows_R[:0]
-        over_R = rows_R[~self.clock.is_running(rows_R)]
+        over_R = rows_R[:0]
+        if self.moves != self.clock.moves:
+            over_R = rows_R[~self.clock.is_running(rows_R)]
+            if seats is None:
+                self.moves = self.clock.moves
         if len(over_R):
             self.end(over_R)
         return tuple(self.seats(took_R)), tuple(self.seats(over_R))
@@ -131,11 +136,11 @@ class Loop(Rows[Prepared]):
         """A pass of the network; its rows."""
         for plan in plans:
             plan.group.show(plan)
-        rows_R = torch.cat([plan.rows_R for plan in plans])
-        asked_RL = torch.cat([plan.asked_RL for plan in plans])
+        rows_R = joined([plan.rows_R for plan in plans])
+        asked_RL = joined([plan.asked_RL for plan in plans])
         w_R = self.guidance_scales(plans, rows_R)
-        block_RL = torch.cat([plan.turn.block_RL for plan in plans])
-        block_R = torch.cat([plan.turn.block_R for plan in plans])
+        block_RL = joined([plan.turn.block_RL for plan in plans])
+        block_R = joined([plan.turn.block_R for plan in plans])
         along = self.asking.uniforms(plans, asked_RL)
         scores = self.scorer(rows_R, asked_RL, block_RL, block_R, w_R, along)
         answers = self.asking(scores, plans, rows_R, asked_RL)
@@ -157,6 +162,7 @@ class Loop(Rows[Prepared]):
 
     def undo(self, before: Any) -> None:
         super().undo(before)
+        self.clock.moves += 1
         self.statistics.forget()
 
 
@@ -188,7 +194,7 @@ class Asking:
 
     def uniforms(self, plans: Sequence[Plan], asked_RL: torch.Tensor) -> list[torch.Tensor]:
         """What draws the tokens, to be sent to the device with what the network needs; nothing where no row draws."""
-        return [torch.cat([plan.turn.uniforms(TOKENS) for plan in plans])[asked_RL]] if self.draws else []
+        return [joined([plan.turn.uniforms(TOKENS) for plan in plans])[asked_RL]] if self.draws else []
 
     def __call__(self, scores: Scores, plans: Sequence[Plan], rows_R: torch.Tensor, asked_RL: torch.Tensor) -> Answers:
         at_N, position_N = asked_RL.nonzero(as_tuple=True)
@@ -221,8 +227,13 @@ class Asking:
             found = propose(logits_nV, draws, law, [statistic.of(law) for statistic in statistics.values()])
             for name, values_n in zip(columns, (found.tokens_N, found.probability_N, *found.more), strict=True):
                 columns[name].append(values_n)
-        return Answers.of(asked_RL, {name: torch.cat(pieces) for name, pieces in columns.items()})
+        return Answers.of(asked_RL, {name: joined(pieces) for name, pieces in columns.items()})
 
     def given(self, row_n: torch.Tensor, position_n: torch.Tensor, committed_n: torch.Tensor) -> torch.Tensor:
         """The tokens that stand at these positions; 0 where none does."""
         return torch.where(committed_n, self.canvas.tokens_BL[row_n, position_n], 0)
+
+
+def joined(pieces: Sequence[torch.Tensor]) -> torch.Tensor:
+    """One behind the other; one alone is not copied."""
+    return pieces[0] if len(pieces) == 1 else torch.cat(list(pieces))

@@ -65,8 +65,9 @@ class Line:
 class Twin(Rows[Prepared]):
     """What continues the rows that have joined it, a token a step."""
 
-    def __init__(self, model: Model, budget: Budget) -> None:
-        self.stage = Stage.of(model.config, model.eos_ids, budget.slots, budget.width)
+    def __init__(self, model: Model, budget: Budget, stage: Stage | None = None) -> None:
+        """stage: one that is as large as the budget, for its rows to be adopted."""
+        self.stage = stage or Stage.of(model.config, model.eos_ids, budget.slots, budget.width)
         super().__init__(self.stage.canvas, budget)
         self.network, self.limits, self.endings = model.network, self.stage.limits, self.stage.endings
         self.device = model.network.device
@@ -87,9 +88,9 @@ class Twin(Rows[Prepared]):
         self.told = Events.joined(self.canvas.mask_id, [])  # of the last step
 
     @classmethod
-    def for_rows(cls, model: Model, rows: Sequence[Prepared]) -> Twin:
-        """One that is just large enough for these."""
-        return cls(model, Budget(len(rows), max(row.positions for row in rows)))
+    def for_rows(cls, model: Model, rows: Sequence[Prepared], stage: Stage | None = None) -> Twin:
+        """One that is just large enough for these. stage: theirs, where they are to be adopted."""
+        return cls(model, Budget(len(rows), max(row.positions for row in rows)), stage)
 
     # -------------------------------------------------------------- coming and going
 

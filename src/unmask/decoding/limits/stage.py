@@ -41,15 +41,20 @@ class Stage:
         return self.canvas.table
 
     def put(self, rows_R: torch.Tensor, places: Sequence[tuple[Stage, int]]) -> None:
-        """Gives rows that have joined what each has in its slot of another stage; their time begins."""
+        """Gives rows that have joined what each has in its slot of another stage, or leaves them what they have where
+        that is this one; their time begins."""
+        if places[0][0] is not self:
+            self.copy(rows_R, places)
+        self.canvas.begin(rows_R)
+        self.refresh()
+
+    def copy(self, rows_R: torch.Tensor, places: Sequence[tuple[Stage, int]]) -> None:
         together: dict[int, list[tuple[int, int]]] = {}
         tables = {id(stage): stage.table for stage, _ in places}
         for row, (stage, slot) in zip(rows_R.tolist(), places, strict=True):
             together.setdefault(id(stage), []).append((row, slot))
         for number, moves in together.items():
             self.table.put([row for row, _ in moves], tables[number], [slot for _, slot in moves])
-        self.canvas.begin(rows_R)
-        self.refresh()
 
     def refresh(self) -> None:
         """Rows have joined or left."""

@@ -17,6 +17,8 @@ from unmask.decoding.state.canvas import Canvas
 from unmask.decoding.state.table import span
 from unmask.decoding.state.turn import KEYS, Turn, row_uniforms
 
+STEP_13 = torch.tensor([[0, 1, 1]])  # of block, step, tick
+
 
 class Clock:
     """Where each row stands, in columns of the canvas's table."""
@@ -24,16 +26,15 @@ class Clock:
     def __init__(self, canvas: Canvas) -> None:
         table = canvas.table
         self.canvas = canvas
-        self.size_B = table.rows("block size", torch.int64, 1, fixed=True)
-        self.blocks_B = table.rows("blocks", torch.int64, fixed=True)
-        self.base_B = table.rows("steps a block", torch.int64, fixed=True)
-        self.extra_B = table.rows("blocks with a step more", torch.int64, fixed=True)
+        # Side by side, since every turn reads them all: how many blocks, steps of each, and blocks with a step more ...
+        self.plan_B3 = table.rows("blocks and steps", torch.int64, shape=(3,), fixed=True)
+        # ... and where a row is: block, step in it, and steps in all.
+        self.now_B3 = table.rows("block, step, tick", torch.int64, shape=(3,))
+        self.blocks_B, self.at_block_B = self.plan_B3[:, 0], self.now_B3[:, 0]
         self.block_BL = table.positions("block", torch.int64, fixed=True)
         self.index_BL = table.positions("index in block", torch.int64, fixed=True)
-        self.at_block_B = table.rows("at block", torch.int64)
-        self.at_step_B = table.rows("at step", torch.int64)
-        self.tick_B = table.rows("tick", torch.int64)
         self.keys_BL = table.positions("keys", torch.float64, fixed=True)
+        self.moves = 0  # changes when a row joins or goes on to its next block: until then the same ones run
 
     def join(self, rows_R: torch.Tensor, steps_R: torch.Tensor, block_R: torch.Tensor) -> None:
         """`steps_R` 0: as many as it takes; `block_R` 0: one block."""
@@ -41,12 +42,12 @@ class Clock:
         new_R = canvas.new_BL[here].sum(1)
         size_R = torch.where(block_R > 0, block_R, new_R).clamp(min=1)
         blocks_R = -(-new_R // size_R)
-        self.size_B[here], self.blocks_B[here] = size_R, blocks_R
-        self.base_B[here] = steps_R // blocks_R.clamp(min=1)
-        self.extra_B[here] = steps_R % blocks_R.clamp(min=1)
+        divided_R = blocks_R.clamp(min=1)
+        self.plan_B3[here] = torch.stack([blocks_R, steps_R // divided_R, steps_R % divided_R], dim=1)
         self.block_BL[here] = canvas.rank_BL[here] // size_R[:, None]
         self.index_BL[here] = canvas.rank_BL[here] % size_R[:, None]
         self.keys_BL[here] = row_uniforms(canvas, rows_R, torch.full_like(rows_R, KEYS))
+        self.moves += 1
 
     def splice(self, row: int, from_L: torch.Tensor) -> None:
         """Behind `canvas.splice`: an inserted position goes to the block of the one before it or, where that is done,
@@ -68,8 +69,8 @@ class Clock:
         return self.at_block_B[rows_R] < self.blocks_B[rows_R]
 
     def turn(self, rows_R: torch.Tensor) -> Turn:
-        block_R, step_R = self.at_block_B[rows_R], self.at_step_B[rows_R]
-        base_R, extra_R, tick_R = self.base_B[rows_R], self.extra_B[rows_R], self.tick_B[rows_R]
+        _, base_R, extra_R = self.plan_B3[rows_R].unbind(1)
+        block_R, step_R, tick_R = self.now_B3[rows_R].unbind(1)
         steps_R = base_R + (block_R < extra_R)
         block_RL = self.canvas.new_BL[rows_R] & (self.block_BL[rows_R] == block_R[:, None])
         scheduled_R = block_R * base_R + torch.minimum(block_R, extra_R) + torch.minimum(step_R, steps_R - 1)
@@ -79,8 +80,8 @@ class Clock:
             open_RL=self.canvas.open_BL[rows_R] & block_RL,
             block_R=block_R,
             block_RL=block_RL,
-            index_RL=self.index_BL[rows_R],
-            keys_RL=self.keys_BL[rows_R],
+            index_BL=self.index_BL,
+            keys_BL=self.keys_BL,
             step_R=step_R,
             steps_R=steps_R,
             global_step_R=torch.where(steps_R > 0, scheduled_R, tick_R),
@@ -89,9 +90,9 @@ class Clock:
 
     def advance(self, rows_R: torch.Tensor) -> None:
         """A step on."""
-        self.at_step_B[rows_R] += 1
-        self.tick_B[rows_R] += 1
+        self.now_B3.index_add_(0, rows_R, STEP_13.expand(len(rows_R), 3))
 
     def next_block(self, rows_R: torch.Tensor) -> None:
-        self.at_block_B[rows_R] += 1
-        self.at_step_B[rows_R] = 0
+        self.now_B3[rows_R, 0] += 1
+        self.now_B3[rows_R, 1] = 0
+        self.moves += 1

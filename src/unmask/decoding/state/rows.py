@@ -87,7 +87,8 @@ class Rows(ABC, Generic[G]):
         self.canvas, self.table, self.budget = canvas, canvas.table, budget
         self.over_B = self.table.rows("over", torch.bool)  # done, but not gone
         self.positions_B = self.table.rows("positions", torch.int64, fixed=True)
-        self.running = False  # whether a row is not done
+        self.live_R = torch.empty(0, dtype=torch.int64)  # rows that are not done
+        self.running = False  # whether there is any
 
     # -------------------------------------------------------------- coming
 
@@ -102,6 +103,14 @@ class Rows(ABC, Generic[G]):
         except BaseException:
             self.go(rows_R)
             raise
+        self.recount()
+        return self.seats(rows_R)
+
+    def adopt(self, guests: Sequence[G]) -> list[Seat]:
+        """All rows that were prepared on the very table of this one take part, where they are: nothing is copied, and
+        they are not what they were any more."""
+        rows_R = self.table.taken
+        self.enter(rows_R, guests)
         self.recount()
         return self.seats(rows_R)
 
@@ -166,7 +175,9 @@ class Rows(ABC, Generic[G]):
 
     def going(self, seats: Sequence[Seat] | None) -> torch.Tensor:
         """The rows of these, or of all, that are not done."""
-        rows_R = self.table.taken if seats is None else self.slots(seats)
+        if seats is None:
+            return self.live_R
+        rows_R = self.slots(seats)
         return rows_R[~self.over_B[rows_R]]
 
     def events(self) -> Events:
@@ -183,7 +194,8 @@ class Rows(ABC, Generic[G]):
 
     def recount(self) -> None:
         """Rows have joined, ended or left."""
-        self.running = bool((self.table.taken_B & ~self.over_B).any())
+        self.live_R = (self.table.taken_B & ~self.over_B).nonzero().flatten()
+        self.running = len(self.live_R) > 0
 
     # -------------------------------------------------------------- going
 
@@ -212,6 +224,8 @@ class Rows(ABC, Generic[G]):
 
     def seats(self, rows_R: torch.Tensor) -> list[Seat]:
         """Of the rows in these slots."""
+        if not len(rows_R):
+            return []
         generations = self.table.generation_B[rows_R].tolist()
         return [Seat(*seat) for seat in zip(rows_R.tolist(), generations, strict=True)]
 

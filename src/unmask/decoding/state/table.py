@@ -60,10 +60,8 @@ class Column(Protocol):
 def span(rows_R: torch.Tensor) -> torch.Tensor | slice:
     """Slots that rise, as a slice where they follow one another: columns are read and written in a fraction of the time
     that an index takes."""
-    if not len(rows_R):
-        return rows_R
-    first, last = int(rows_R[0]), int(rows_R[-1])
-    return slice(first, last + 1) if last - first + 1 == len(rows_R) else rows_R
+    rows = rows_R.tolist()
+    return slice(rows[0], rows[-1] + 1) if rows and rows[-1] - rows[0] + 1 == len(rows) else rows_R
 
 
 def run(numbers: list[int]) -> list[int] | slice:

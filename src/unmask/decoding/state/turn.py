@@ -33,8 +33,8 @@ class Turn:
     open_RL: torch.Tensor  # masks of each row's current block: what may be committed
     block_R: torch.Tensor  # number of each row's current block
     block_RL: torch.Tensor  # all new positions of the block, committed ones too
-    index_RL: torch.Tensor  # of a position within its block; meaningless outside
-    keys_RL: torch.Tensor  # a uniform per position, drawn once per row
+    index_BL: torch.Tensor
+    keys_BL: torch.Tensor
     step_R: torch.Tensor  # within the block
     steps_R: torch.Tensor  # that the block has; 0: as many as it takes
     global_step_R: torch.Tensor  # over all blocks
@@ -48,6 +48,16 @@ class Turn:
     def table(self) -> Table:
         """For the columns of rules."""
         return self.canvas.table
+
+    @cached_property
+    def index_RL(self) -> torch.Tensor:
+        """Of a position within its block; meaningless outside."""
+        return self.index_BL[self.rows_R]
+
+    @cached_property
+    def keys_RL(self) -> torch.Tensor:
+        """A uniform per position, drawn once per row."""
+        return self.keys_BL[self.rows_R]
 
     @cached_property
     def left_R(self) -> torch.Tensor:
