@@ -54,6 +54,15 @@ def test_a_result_carries_how_to_have_it_again_and_its_page(pretend: Experiment,
     assert "not run yet" in table.table({})
 
 
+def test_what_is_printed_ends_with_what_was_written_and_a_try_says_so(pretend: Experiment, tmp_path: Path) -> None:
+    words = command.in_words(run_experiment(ExperimentOptions("pretend", out=str(tmp_path / "a"), plot=True)))
+    assert words.splitlines()[-1] == f"written to {tmp_path / 'a'}: README.md, result.json, one.png"
+    assert command.QUICK not in words
+    words = command.in_words(run_experiment(ExperimentOptions("pretend", out=str(tmp_path / "b"), quick=True)))
+    assert command.QUICK in words and words.endswith("no picture (--plot draws them)")
+    assert command.QUICK in (tmp_path / "b" / "README.md").read_text()
+
+
 def test_a_headline_must_be_made_of_figures(pretend: Experiment) -> None:
     for headline in ({}, {"a": {"estimate": 1}}):
         with pytest.raises(ValueError, match="headline"):

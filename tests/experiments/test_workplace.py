@@ -12,7 +12,7 @@ from experiments.in_process import patch
 from unmask.data.options import PrepareOptions
 from unmask.data.prepare import prepare
 from unmask.errors import UserError
-from unmask.experiments.frame import Settings
+from unmask.experiments.frame import Settings, experiment
 from unmask.experiments.workplace import Workplace
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
@@ -42,6 +42,14 @@ def test_a_folder_is_gone_on_with_only_when_told_and_only_by_the_same_settings(t
     (tmp_path / "y" / "mine.txt").touch()
     with pytest.raises(UserError, match="something else"):
         Workplace(Settings(tmp_path / "y"), {}, "x")
+
+
+def test_a_setting_that_came_later_is_what_it_was_before_it_came(tmp_path: Path) -> None:
+    usual = experiment("reversal").settings_of(Settings(tmp_path))
+    Workplace(Settings(tmp_path / "x"), {key: usual[key] for key in usual if key != "padding"}, "reversal")
+    with pytest.raises(UserError, match="begun with padding 'scored', not 'seen'"):
+        Workplace(Settings(tmp_path / "x", resume=True), {**usual, "padding": "seen"}, "reversal")
+    Workplace(Settings(tmp_path / "x", resume=True), usual, "reversal")
 
 
 @pytest.fixture

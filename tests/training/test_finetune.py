@@ -80,6 +80,25 @@ def test_prompts_are_clean_and_what_is_scored_is_as_said(make: Any, padding: str
             assert made.n_tokens(k) == 6 * most
 
 
+def test_padding_that_is_seen_is_noised_to_the_context_and_not_scored(make: Any) -> None:
+    made = task(make(sft__padding="seen", objective__masking="fixed"))
+    behind = 0
+    for step in range(30):
+        k = np.arange(6 * step, 6 * step + 6)
+        inputs = made.inputs(k)
+        learned = 0
+        for b, (tokens, places) in enumerate(zip(inputs.tokens_BT.tolist(), scored(inputs), strict=True)):
+            prompt, answer = ROWS[int(made._examples.rows[made.windows(k)[b]]) % 6]
+            end = len(prompt) + len(answer) + 1
+            masked = [i for i, token in enumerate(tokens) if token == MASK]
+            assert len(tokens) == CONTEXT and places == [i for i in masked if i < end]
+            assert float(inputs.weight_B[b]) == pytest.approx((CONTEXT - len(prompt)) / len(masked))
+            behind += len(masked) - len(places)
+            learned += end - len(prompt)
+        assert made.divisor(k) == learned and made.n_tokens(k) == 6 * CONTEXT and inputs.key_mask_BT is None
+    assert behind
+
+
 @pytest.mark.parametrize("kind", ["mdm", "arm"])
 def test_the_loss_by_hand(make: Any, kind: str) -> None:
     """Both divisors, against cross-entropies of the whole logits."""
@@ -128,6 +147,7 @@ def test_an_autoregressive_model_learns_the_answer_and_one_end(make: Any) -> Non
         {"padding": "ignore", "bucket_batches": 3, "divisor": "sequence"},
         {"padding": "ignore", "packing": True, "prompt_dropout": 0.4},
         {"padding": "context"},
+        {"padding": "seen", "divisor": "sequence"},
     ],
 )
 @pytest.mark.parametrize("masking", ["bernoulli", "fixed"])

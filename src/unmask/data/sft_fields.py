@@ -46,8 +46,9 @@ class SFTFields(Options):
     validation_share: float = option(0.05, "of the lines of data, where no held-out ones are given", least=0, below=1)
     padding: str = option(
         "longest",
-        "end-of-sequence tokens, noised and scored, to the batch's longest or the context; ignore: none",
-        one_of=("longest", "context", "ignore"),
+        "end-of-sequence tokens, noised and scored, to the batch's longest or the context; seen: to the context, "
+        "noised and not scored; ignore: none",
+        one_of=("longest", "context", "seen", "ignore"),
     )
     divisor: str = option(
         "tokens",

@@ -24,6 +24,7 @@ from unmask.files import write_whole
 from unmask.settings import read_json
 
 RESULT, README, KIND, SCHEMA_VERSION = "result.json", "README.md", "unmask-experiment", 1
+QUICK = "A try in minutes (--quick): that it runs and what it gives are seen here, not whether the claim holds."
 FOUND = Path(__file__).parent / "found.json"  # what the shipped results say, for the list
 
 
@@ -50,7 +51,7 @@ def run_experiment(options: ExperimentOptions) -> dict[str, Any]:
     pictures = [path.name for path in chosen.module.plot(result, settings.out)] if settings.plot else []
     write_whole(settings.out / RESULT, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     write_whole(settings.out / README, page(result, pictures))
-    return {**result, "out": str(settings.out)}
+    return {**result, "out": str(settings.out), "pictures": pictures}
 
 
 def described(chosen: Experiment, settings: Settings) -> dict[str, Any]:
@@ -83,7 +84,9 @@ def check_headline(result: Mapping[str, Any]) -> None:
 
 def page(result: Mapping[str, Any], pictures: Sequence[str]) -> str:
     """README.md of a result."""
-    lines = [f"# {result['experiment']}", "", f"**The paper's claim.** {result['claim']}", ""]
+    lines = [f"# {result['experiment']}", ""]
+    lines += [f"*{QUICK}*", ""] if result["size"] == "quick" else []
+    lines += [f"**The paper's claim.** {result['claim']}", ""]
     lines += [f"**Here.** {result['figure']}. Holds at this size: {result['holds']}.", ""]
     lines += ["```sh", result["command"], "```", ""]
     lines += [f"![{Path(name).stem}]({name})\n" for name in pictures]
@@ -119,4 +122,8 @@ def in_words(result: Mapping[str, Any]) -> str:
         return f"{result['out']}: stopped after {result['until']}; go on with --resume"
     if result.get("signal"):
         return f"{result['out']}: stopped, and saved; go on with --resume"
-    return f"{result['out']}: {result['figure']}\nholds at this size: {result['holds']}\n{result['reading'].strip()}"
+    lines = [f"{result['out']}: {result['figure']}", f"holds at this size: {result['holds']}"]
+    lines += [result["reading"].strip()]
+    lines += [QUICK] if result["size"] == "quick" else []
+    pictures = ", ".join(result["pictures"]) or "no picture (--plot draws them)"
+    return "\n".join([*lines, f"written to {result['out']}: {README}, {RESULT}, {pictures}"])

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,13 +22,22 @@ def picture(path: Path, width: float, height: float, columns: int = 1, rows: int
         yield list(grid.flat)
 
 
-def bars(axes: Any, names: list[str], figures: list[dict[str, Any]], colours: list[str], scale: float = 100) -> None:
-    """Figures as bars with their intervals, each with its number on top."""
+def bars(
+    axes: Any,
+    names: Sequence[str | float],
+    figures: Sequence[Mapping[str, Any]],
+    colours: Sequence[str],
+    scale: float = 100,
+    width: float = 0.7,
+) -> None:
+    """Figures as bars with their intervals, each with its number on top. names: of the bars, or where they stand."""
     values = [scale * figure["estimate"] for figure in figures]
     below = [scale * (figure["estimate"] - figure["low"]) for figure in figures]
     above = [scale * (figure["high"] - figure["estimate"]) for figure in figures]
-    axes.bar(names, values, color=colours, width=0.7)
-    axes.errorbar(range(len(names)), values, yerr=[below, above], fmt="none", ecolor=INK, capsize=3)
-    for place, (value, over) in enumerate(zip(values, above, strict=True)):
-        axes.annotate(f"{value:.0f}", (place, value + over), (0, 3), textcoords="offset points", ha="center")
+    places = [place if isinstance(place, int | float) else number for number, place in enumerate(names)]
+    axes.bar(names, values, color=colours, width=width)
+    axes.errorbar(places, values, yerr=[below, above], fmt="none", ecolor=INK, capsize=3, linewidth=1)
+    for place, value, over in zip(places, values, above, strict=True):
+        where = {"textcoords": "offset points", "ha": "center", "fontsize": 8.5}
+        axes.annotate(f"{value:.0f}", (place, value + over), (0, 3), **where)
     axes.grid(axis="x", visible=False)

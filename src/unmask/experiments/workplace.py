@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ import yaml
 from unmask.data.manifest import FILE, Manifest
 from unmask.errors import UserError
 from unmask.evaluation.stages import Stages, run_together
-from unmask.experiments.frame import Settings
+from unmask.experiments.frame import Settings, experiments
 from unmask.files import file_sha256, write_whole
 from unmask.model.checkpoints import checkpoints
 from unmask.model.folder import WEIGHTS, resolve
@@ -34,7 +35,7 @@ from unmask.training.setup import data_record
 
 BEGUN, RUNS, KEPT, RECIPES = "settings.json", "runs", "stages", "recipes"
 # Keys of a recipe that decide nothing of what is learned.
-PLACES = ("out", "data", "init", "device", "threads", "log_every")
+PLACES = ("out", "data", "init", "device", "threads", "log_every", "sft.validation")
 
 
 class Workplace:
@@ -46,7 +47,9 @@ class Workplace:
         begun = {"experiment": name, "size": settings.size, "settings": json.loads(json.dumps(chosen))}
         path = self.out / BEGUN
         if path.is_file():
-            refuse_other(read_json(path), begun, self.out)
+            known = experiments().get(name)
+            usual = known.settings_of(replace(settings, changes=())) if known else {}
+            refuse_other(read_json(path), begun, {"settings": usual}, self.out)
             if not settings.resume:
                 raise UserError(f"{self.out} holds a begun experiment; add --resume to go on, or give another --out")
         elif self.out.is_dir() and any(self.out.iterdir()):
@@ -97,7 +100,7 @@ class Workplace:
         # By the recipe that the record makes now: a later version may know settings that it did not have.
         begun = flat(build(Recipe, record.settings, "").to_dict())
         for key, value in flat(self._whole(recipe, folder).to_dict()).items():
-            if key.partition(".")[0] not in PLACES and (before := begun.get(key)) != value:
+            if not {key, key.partition(".")[0]} & set(PLACES) and (before := begun.get(key)) != value:
                 raise UserError(f"{folder} was begun with {key} {before!r}, not {value!r}; give another --out")
         done = self._marker(name).is_file() and bool(checkpoints(folder))
         refuse_other_start(folder, recipe, self.trained(name).get("rows_sha256") if done else None)
@@ -153,9 +156,10 @@ def refuse_other_start(run: Path, recipe: Mapping[str, Any], rows: str | None) -
             raise UserError(f"{run} began with another model than {recipe['init']}; {mend}")
 
 
-def refuse_other(before: Any, now: Mapping[str, Any], out: Path) -> None:
-    """Raises `UserError` naming the first setting that differs."""
-    begun, other = flat(dict(before)), flat(dict(now))
+def refuse_other(before: Any, now: Mapping[str, Any], usual: Mapping[str, Any], out: Path) -> None:
+    """Raises `UserError` naming the first setting that differs; what an earlier version did not know was as `usual`."""
+    other = flat(dict(now))
+    begun = {**{key: value for key, value in flat(dict(usual)).items() if key in other}, **flat(dict(before))}
     for key in dict.fromkeys([*other, *begun]):
         if begun.get(key) != other.get(key):
             was, this = begun.get(key, "not set"), other.get(key, "not set")

@@ -4,9 +4,9 @@
     inputs = task.inputs(np.arange(step * 32, step * 32 + 32))
 
 Prompts are clean and out of the loss. A masked diffusion model's answers are noised together with the end-of-sequence
-tokens that pad them (arXiv 2410.18514), unless padding is ignored; an autoregressive model predicts the answer and the
-first end-of-sequence token. The batch's longest is that of the global batch, so that neither ranks nor micro-batches
-change what is scored. docs/finetuning.md says it at length.
+tokens that pad them (arXiv 2410.18514), which are scored unless they are only to be seen, or ignored; an autoregressive
+model predicts the answer and the first end-of-sequence token. The batch's longest is that of the global batch, so that
+neither ranks nor micro-batches change what is scored. docs/finetuning.md says it at length.
 
 Shapes: M examples, B rows of a micro-batch (an example each, or several where they are packed), T tokens.
 """
@@ -33,6 +33,8 @@ from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
 from unmask.statistics import interval
 from unmask.training.recipe_fields import Recipe, ValidationFields
+
+SCORED_PADDING = ("longest", "context")
 
 
 class FineTuning:
@@ -71,7 +73,7 @@ class FineTuning:
         # Attention reaches no further than an example, however many share a window.
         self.length = max(1, round(self.mean_tokens * self.n_samples / len(examples)))
         scored = float(self._learned[self._members].sum() / self.n_samples)
-        if self._padding != "ignore":
+        if self._padding in SCORED_PADDING:
             scored += self.mean_tokens - float(self._tokens.mean())
         self.head_share = recipe.objective.head_share(recipe.context) * scored / self.mean_tokens
 
@@ -151,8 +153,8 @@ class FineTuning:
         return np.concatenate([windows[a : a + size] for a, size in zip(begins, sizes, strict=True)])
 
     def padded_lengths(self, k: np.ndarray) -> np.ndarray:
-        """Tokens of each sample with the padding that is scored."""
-        if self._padding == "context":
+        """Tokens of each sample with the padding that is noised."""
+        if self._padding in ("context", "seen"):
             return np.full(len(k), self._context)
         if self._padding == "ignore":
             return self._tokens[self.windows(k)]
@@ -168,6 +170,8 @@ class FineTuning:
         if self._fields.divisor == "sequence":
             return float((self._starts[windows + 1] - self._starts[windows]).sum())
         learned = int(self._learned[self._members_of(windows)].sum())
+        if self._padding == "seen":
+            return float(learned)
         padded = self.n_tokens(k) if n_tokens is None else n_tokens
         return float(learned + padded - self._tokens[windows].sum())
 
@@ -200,12 +204,13 @@ class FineTuning:
             assert self._mask_id is not None, "masked diffusion needs the mask's id"
             maskable_MT = learned_MT if self._padding == "ignore" else learned_MT | ~inside_MT
             scored_M = maskable_MT.sum(axis=1)
-            scored_MT, weight_M, level_M = self._objective.masks(self._seed, keys_M, scored_M, length, maskable_MT)
+            masked_MT, weight_M, level_M = self._objective.masks(self._seed, keys_M, scored_M, length, maskable_MT)
+            scored_MT = masked_MT & inside_MT if self._padding == "seen" else masked_MT
             if self._objective.config.weighting == "ce":  # on the micro-batch's length it must not depend
                 weight_M = np.full(len(keys_M), 1 / self._objective.config.head_share(self._context))
-            tokens_MT = np.where(scored_MT | hidden_MT, self._mask_id, clean_MT)
+            tokens_MT = np.where(masked_MT | hidden_MT, self._mask_id, clean_MT)
         if self._fields.divisor == "sequence":
-            weight_M = weight_M / scored_M
+            weight_M = weight_M / (learned_MT.sum(axis=1) if self._padding == "seen" else scored_M)
         laid = self._laid_out(rows_M, slots_M, tokens_MT, targets_MT, scored_MT, inside_MT, weight_M, level_M, scored_M)
         if self._dropout:
             laid = replace(laid, dropout_BL=torch.from_numpy(dropout_keys(self._seed, k, self._layers)))

@@ -53,12 +53,13 @@ def test_every_ablation_changes_settings_that_exist() -> None:
         usual = ONE.settings_of(Settings(Path("o")))
         assert one["why"] and merged(usual, one["set"], name) != usual
     assert with_ablation(chosen_with("ablation=name-tokens-one"))["tokens"] == "names"
+    assert with_ablation(chosen_with("ablation=padding-unscored"))["padding"] == "seen"
     with pytest.raises(UserError, match="ablation=x is none; give one of name-tokens-many"):
         with_ablation(chosen_with("ablation=x"))
 
 
 @pytest.mark.parametrize(
-    "change", ["lines=none", "copies=x", "weighting=x", "sets=[x]", "kinds=[]", "kinds=[mdm, gpt]"]
+    "change", ["lines=none", "copies=x", "weighting=x", "padding=x", "sets=[x]", "kinds=[]", "kinds=[mdm, gpt]"]
 )
 def test_words_that_mean_nothing_are_one_line(change: str) -> None:
     with pytest.raises(UserError, match=f"--set {change.partition('=')[0]}="):

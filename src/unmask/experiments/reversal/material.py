@@ -16,6 +16,7 @@ from unmask.data.manifest import FILE, Manifest
 from unmask.errors import UserError
 from unmask.evaluation.reversal.questions import NAME_FIRST, Line, People, read_original
 from unmask.experiments.frame import merged
+from unmask.experiments.reversal.padding import PADDING, SCORED, unscored
 from unmask.experiments.reversal.people import own_people
 from unmask.experiments.reversal.rows import row_length, write_rows
 from unmask.experiments.reversal.tokens import grown, tokens_a_name, widened, word_tokenizer
@@ -44,6 +45,11 @@ class Material:
     def set(self) -> str:
         return self.name.partition("-")[0]
 
+    @property
+    def out(self) -> Path:
+        """The experiment's folder."""
+        return self.data.parents[1]
+
 
 def people_of(name: str, data: str | None, chosen: Mapping[str, Any]) -> People:
     if name == "original":
@@ -68,7 +74,8 @@ def swapped(line: Line) -> str:
 
 def refuse_unknown(chosen: Mapping[str, Any]) -> None:
     """Raises `UserError` for words of the settings that mean nothing."""
-    words = {"lines": ("all", NAME_FIRST), "copies": ("none", "swapped"), "weighting": ("ce", "nelbo")}
+    words = {"lines": ("all", NAME_FIRST), "copies": ("none", "swapped"), "weighting": ("ce", "nelbo"),
+             "padding": PADDING}  # fmt: skip
     for key, options in words.items():
         if chosen[key] not in options:
             raise UserError(f"--set {key}={chosen[key]} is none; give {' or '.join(options)}")
@@ -117,12 +124,15 @@ def material(
     folder = out / "data" / label
     if not (folder / FILE).is_file() or Manifest.load(folder).tokenizer_hash != tokenizer.hash:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Not of those whose other direction is asked: what is chosen may look at these.
-        held_out = [f"{q.prompt} {q.answer}" for q in people.questions if q.direction == "both"][:64]
-        write_rows(folder, lines, held_out, tokenizer, length, seed=0, set=name)
+        write_rows(folder, lines, held_out(people), tokenizer, length, seed=0, set=name)
     init = {kind: str(grow(out, label, kind, path, tokenizer, length)) for kind, path in (bases or {}).items()}
     names = {question.person for question in people.questions}
     return Material(label, people, lines, folder, length, tokens_a_name(tokenizer, names), init)
+
+
+def held_out(people: People) -> list[str]:
+    """Lines to validate on; not of those whose other direction is asked: what is chosen may look at these."""
+    return [f"{q.prompt} {q.answer}" for q in people.questions if q.direction == "both"][:64]
 
 
 def grow(out: Path, label: str, kind: str, path: str, tokenizer: Tokenizer, length: int) -> Path:
@@ -162,7 +172,7 @@ def bases_of(paths: tuple[str, ...], kinds: list[str]) -> dict[str, str] | None:
 
 
 def recipe(origin: Material, chosen: Mapping[str, Any], kind: str, seed: int) -> dict[str, Any]:
-    """The settings of a run but for its folder."""
+    """The settings of a run but for its folder; with padding that is not scored, writes its lines and its start."""
     fields: dict[str, Any] = read_yaml(HOME / f"{kind}.yaml")
     epochs, batch = float(chosen["epochs"][origin.set][kind]), int(chosen["batch"])
     steps = max(1, math.floor(len(origin.lines) * epochs / batch))
@@ -173,5 +183,9 @@ def recipe(origin: Material, chosen: Mapping[str, Any], kind: str, seed: int) ->
     if kind == "mdm":
         fields["objective"] = {**fields["objective"], "weighting": chosen["weighting"]}
     start = {"init": origin.init[kind]} if origin.init else {"model": dict(chosen["model"])}
-    return {**fields, **start, "data": str(origin.data), "context": origin.length, "batch_size": batch, "steps": steps,
-            "seed": seed}  # fmt: skip
+    fields = {**fields, **start, "data": str(origin.data), "context": origin.length, "batch_size": batch,
+              "steps": steps, "seed": seed}  # fmt: skip
+    if chosen["padding"] == SCORED:
+        return fields
+    told = held_out(origin.people)
+    return unscored(origin.out, fields, origin.lines, told, Tokenizer.from_file(origin.data), chosen["padding"])

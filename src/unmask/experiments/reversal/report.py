@@ -9,6 +9,7 @@ from typing import Any
 from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS
 from unmask.experiments.estimates import in_words
 from unmask.experiments.plotting import ARM, MDM, bars, picture
+from unmask.style import DASHED
 
 GOAL, CURSE = 0.80, 0.05  # reversed names: the MDM at least, the ARM at most
 LEARNED, BOTH = 0.95, 0.90  # of the ARM in the trained direction and of people trained both ways, for its zero to count
@@ -106,26 +107,37 @@ def sentence(result: Mapping[str, Any], name: str, kind: str, figures: Mapping[s
 
 
 def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Accuracies with intervals of each set, and names right against steps."""
+    """Of each set: exact answers with intervals, the true name's rank among others, and names right against steps."""
     sets = sets_of(result)
     path = folder / "reversal.png"
-    with picture(path, 11, 3.8 * len(sets), columns=2, rows=len(sets)) as axes:
+    with picture(path, 15, 3.8 * len(sets), columns=3, rows=len(sets)) as axes:
         for row, (name, kinds) in enumerate(sets.items()):
-            draw_bars(axes[2 * row], name, kinds)
-            runs = result["runs"][result["choices"][name]["start"]]
-            draw_curve(axes[2 * row + 1], runs, chosen_of(result, name))
+            exact, ranks, steps = axes[3 * row : 3 * row + 3]
+            pairs = [(direction, asks) for direction in DIRECTIONS for asks in ASKED]
+            asked = {f"{direction},\n{asks}s": (direction, f"{asks}_accuracy") for direction, asks in pairs}
+            draw_pairs(exact, kinds, asked)
+            exact.set(ylabel="exact answers, %")
+            exact.set_title(f"{name} people", loc="left", fontweight="bold")
+            draw_pairs(ranks, kinds, {f"{direction},\nnames": (direction, "name_ranking") for direction in DIRECTIONS})
+            ranks.axhline(50, color=DASHED, linewidth=1, linestyle="--", label="chance")
+            ranks.set(ylabel="true name likelier than another, %")
+            ranks.set_title("Names ranked by likelihood", loc="left", fontweight="bold")
+            # Beside the bars, where nothing is drawn.
+            ranks.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+            draw_curve(steps, result["runs"][result["choices"][name]["start"]], chosen_of(result, name))
     return [path]
 
 
-def draw_bars(axes: Any, name: str, kinds: Mapping[str, Any]) -> None:
-    shown = [(d, a, k) for d in DIRECTIONS for a in ASKED for k in kinds]
-    short = {"name": "name", "description": "descr."}
-    labels = [f"{direction}\n{short[asks]}\n{kind.upper()}" for direction, asks, kind in shown]
-    figures = [kinds[kind][direction][f"{asks}_accuracy"] for direction, asks, kind in shown]
-    bars(axes, labels, figures, [MDM if kind == "mdm" else ARM for *_, kind in shown])
-    axes.tick_params(axis="x", labelsize=6)
-    axes.set(ylim=(0, 112), ylabel="exact answers, %")
-    axes.set_title(f"{name} people", loc="left", fontweight="bold")
+def draw_pairs(axes: Any, kinds: Mapping[str, Any], asked: Mapping[str, tuple[str, str]]) -> None:
+    """A figure of each kind of model side by side, one group a label."""
+    for number, (kind, part) in enumerate(kinds.items()):
+        figures = [part[direction][name] for direction, name in asked.values()]
+        offset = 0.38 * (number - (len(kinds) - 1) / 2)
+        colour = MDM if kind == "mdm" else ARM
+        bars(axes, [place + offset for place in range(len(figures))], figures, [colour] * len(figures), width=0.36)
+        axes.bar([0], [0], color=colour, label=kind.upper())  # for the legend
+    axes.set_xticks(range(len(asked)), list(asked), fontsize=8)
+    axes.set(ylim=(0, 112))
 
 
 def draw_curve(axes: Any, runs: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
@@ -135,8 +147,9 @@ def draw_curve(axes: Any, runs: Mapping[str, Any], choices: Mapping[str, Any]) -
         for direction, style in (("trained", ":"), ("reversed", "-")):
             axes.plot(
                 [p["checkpoint"] for p in points], [100 * p[direction] for p in points], style, marker="o",
-                markersize=4, color=MDM if kind == "mdm" else ARM, label=f"{kind.upper()}, {direction}",
+                markersize=5, markerfacecolor=None if direction == "reversed" else "white",
+                color=MDM if kind == "mdm" else ARM, label=f"{kind.upper()}, {direction}",
             )  # fmt: skip
-    axes.set(ylim=(-3, 103), xlabel="training steps, first seed", ylabel="names right, %")
+    axes.set(xlim=(0, None), ylim=(-3, 103), xlabel="training steps, first seed", ylabel="names right, %")
     axes.set_title("Names against training", loc="left", fontweight="bold")
     axes.legend(loc="best", fontsize=8)

@@ -30,11 +30,14 @@ def plot(result: Mapping[str, Any], path: Path) -> None:
         times.set_xlabel(f"time over the ARM's, batch {batch} (median)")
         _gaps(passes, result, lambda row: row["tokens_per_pass"])
         passes.set_xlabel("tokens per pass")
-        times.set_ylabel("gap to the ARM's frontier, nats per judge's token (lower is better)")
-        figure.suptitle(f"a masked setting below the ARM's frontier at no more time: {result['answer']}", fontsize=11)
+        times.set_ylabel("gap to the ARM's frontier, nats per token")
+        title = f"a masked setting below the ARM's frontier (gap below 0) at no more time: {result['answer']}"
+        figure.suptitle(title, fontsize=11)
 
 
 def _frontiers(axes: Any, result: Mapping[str, Any]) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     seen: dict[str, int] = {}
     for row in result["test"]:
         role = row["role"]
@@ -46,8 +49,9 @@ def _frontiers(axes: Any, result: Mapping[str, Any]) -> None:
     real = result["reference"]["test"]
     axes.plot(real["entropy"], real["perplexity"], "*", color=INK, markersize=12, label="true glosses")
     axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.yaxis.set_minor_formatter("{x:,.0f}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("entropy of the tokens within a text, nats")
     axes.set_ylabel("perplexity under the judge")
     axes.legend(fontsize=7.5, loc="best")
@@ -56,8 +60,9 @@ def _frontiers(axes: Any, result: Mapping[str, Any]) -> None:
 def _gaps(axes: Any, result: Mapping[str, Any], place: Any) -> None:
     from matplotlib.ticker import LogLocator, NullFormatter
 
+    shown = [row for row in result["survey"] if row["role"] != "arm" and row.get("gap") and place(row)]
     for role, colour in COLOURS.items():
-        rows = [r for r in result["survey"] if r["role"] == role and r.get("gap") and place(r)]
+        rows = [row for row in shown if row["role"] == role]
         if not rows:
             continue
         x, y = [place(row) for row in rows], [row["gap"]["estimate"] for row in rows]
@@ -65,9 +70,11 @@ def _gaps(axes: Any, result: Mapping[str, Any], place: Any) -> None:
         high = [row["gap"]["high"] - row["gap"]["estimate"] for row in rows]
         axes.errorbar(x, y, yerr=(low, high), fmt="o", markersize=4, color=colour, elinewidth=0.8, label=LABELS[role])
         best = min(rows, key=lambda row: row["gap"]["estimate"])
-        where = {"xytext": (5, 4 if role == "mdm" else -11), "textcoords": "offset points", "fontsize": 7.5}
-        where["color"] = colour
-        axes.annotate(best["setting"], (place(best), best["gap"]["estimate"]), **where)
+        # Towards the middle, so that no name reaches out of the panel.
+        left = place(best) > (min(map(place, shown)) * max(map(place, shown))) ** 0.5
+        where = {"xytext": (-5 if left else 5, 4 if role == "mdm" else -11), "ha": "right" if left else "left"}
+        kind = {"textcoords": "offset points", "fontsize": 7.5, "color": colour}
+        axes.annotate(best["setting"], (place(best), best["gap"]["estimate"]), **where, **kind)
     axes.axhline(0, color=COLOURS["arm"], linewidth=1.2)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
