@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from unmask.diffusion.noise import noise_levels
+from unmask.diffusion.noise import noise_levels, span_numbers
 from unmask.diffusion.objective import Objective
 from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.diffusion.schedule import SCHEDULES
@@ -130,6 +130,74 @@ def test_the_linear_schedule_is_what_it_always_was() -> None:
     assert np.array_equal(p_B, (1 - 1e-3) * t_B + 1e-3) and np.array_equal(weight_B, 1 / p_B), "bit for bit"
 
 
+def exact_span_nelbo(network: Transformer, span: int) -> float:
+    """The mean over where spans begin and over their orders of the sum of -log p, a span's tokens at once."""
+    total = 0.0
+    for before in range(span):
+        ends = [0, *range(span - before, L, span), L]
+        spans = [range(a, b) for a, b in itertools.pairwise(ends)]
+        for count in range(1, len(spans) + 1):
+            subsets = list(itertools.combinations(spans, count))
+            for subset in subsets:
+                masked = [i for places in subset for i in places]
+                noisy = torch.tensor([[V if i in masked else t for i, t in enumerate(TOKENS)]])
+                logp = network(noisy).detach().log_softmax(-1)[0]
+                total -= sum(float(logp[i, TOKENS[i]]) for i in masked) / len(subsets) / count / span
+    return total
+
+
+@pytest.mark.parametrize("span", [2, 3])
+@pytest.mark.parametrize("masking", ["fixed", "bernoulli"])
+def test_spans_give_the_exact_bound_of_a_model_that_writes_them_whole(
+    network: Transformer, masking: str, span: int
+) -> None:
+    assert exact_span_nelbo(network, 1) == pytest.approx(exact_nelbo(network), rel=1e-5)
+    exact = exact_span_nelbo(network, span)
+    mean, se = estimate(network, masking=masking, span=span)
+    assert mean == pytest.approx(exact, abs=4 * se)
+    assert masking == "bernoulli" or abs(exact - exact_nelbo(network)) > 6 * se, "another bound than single tokens'"
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("masking", ["fixed", "bernoulli"])
+def test_spans_keep_the_expected_share_of_masks_and_stand_or_fall_together(masking: str, schedule: str) -> None:
+    n, length, span = 6000, 21, 4
+    config = ObjectiveConfig(masking=masking, schedule=schedule, span=span)
+    lengths = np.full(n, length)
+    mask_BT, weight_B, p_B = Objective(config).masks(5, np.arange(n), lengths, length)
+    assert np.array_equal(p_B, Objective(replace(config, span=1)).masks(5, np.arange(n), lengths, length)[2]) == (
+        masking == "bernoulli"
+    ), "the level of each sample is what it is without spans"
+    # Given the level each token is masked as often as it says, wherever it stands: so no place is trained more.
+    for low, high in ((0.0, 0.3), (0.3, 0.7), (0.7, 1.01)):
+        some = (p_B >= low) & (p_B < high)
+        error = 0.5 / math.sqrt(some.sum())
+        assert mask_BT[some].mean(axis=0) == pytest.approx(p_B[some].mean(), abs=4.5 * error)
+    assert mask_BT.mean() == pytest.approx(config.head_share(length), abs=0.01)
+    spans_BT = span_numbers(5, np.arange(n), length, span)
+    alike_BT = mask_BT[:, 1:] == mask_BT[:, :-1]
+    assert alike_BT[spans_BT[:, 1:] == spans_BT[:, :-1]].all()
+    joined = (spans_BT[:, 1:] == spans_BT[:, :-1]).mean(axis=0)
+    assert joined == pytest.approx(1 - 1 / span, abs=0.02), "no two neighbours are always apart"
+    assert Objective(replace(config, weighting="ce")).masks(5, np.arange(1), lengths[:1], length)[1] == pytest.approx(
+        1 / config.head_share(length)
+    )
+
+
+def test_fixed_counts_of_spans_mask_so_many_whole_ones_of_what_may_be_masked() -> None:
+    """As fine-tuning has it: answers between turns, some of them short, and places that are never masked."""
+    maskable_BT = np.random.default_rng(0).random((300, 17)) < 0.6
+    maskable_BT[:, 0] = True
+    objective, k = Objective(ObjectiveConfig(masking="fixed", span=3)), np.arange(300)
+    mask_BT, weight_B, p_B = objective.masks(1, k, maskable_BT.sum(axis=1), 17, maskable_BT)
+    for mask, maskable, weight, p, spans in zip(
+        mask_BT, maskable_BT, weight_B, p_B, span_numbers(1, k, 17, 3), strict=True
+    ):
+        whole, there = set(spans[mask]), set(spans[maskable])
+        assert np.array_equal(mask, maskable & np.isin(spans, list(whole)))
+        assert len(whole) >= 1 and weight == pytest.approx(len(there) / len(whole)) == 1 / p
+
+
 def test_fixed_counts_vary_less(network: Transformer) -> None:
     assert estimate(network, masking="fixed")[1] < 0.8 * estimate(network, masking="bernoulli")[1]
 
@@ -152,8 +220,9 @@ def test_bernoulli_mask_share_and_epsilon() -> None:
     assert weight_B == pytest.approx(1 / p_B)
 
 
-def test_noise_depends_on_seed_and_index_alone() -> None:
-    objective = Objective(ObjectiveConfig(random_length=0.3, masking="fixed"))
+@pytest.mark.parametrize("span", [1, 3])
+def test_noise_depends_on_seed_and_index_alone(span: int) -> None:
+    objective = Objective(ObjectiveConfig(random_length=0.3, masking="fixed", span=span))
     windows = np.arange(12 * 9).reshape(12, 9) % V
     whole = objective.prepare(windows, 3, np.arange(12), V)
     for k in range(12):

@@ -150,10 +150,10 @@ def test_an_autoregressive_model_learns_the_answer_and_one_end(make: Any) -> Non
         {"padding": "seen", "divisor": "sequence"},
     ],
 )
-@pytest.mark.parametrize("masking", ["bernoulli", "fixed"])
-def test_micro_batches_and_ranks_see_the_same(make: Any, fields: dict[str, Any], masking: str) -> None:
+@pytest.mark.parametrize(("masking", "span"), [("bernoulli", 1), ("fixed", 1), ("fixed", 3)])
+def test_micro_batches_and_ranks_see_the_same(make: Any, fields: dict[str, Any], masking: str, span: int) -> None:
     model, weighting = network(), "ce" if fields["padding"] == "context" else "nelbo"
-    objective = {"masking": masking, "weighting": weighting, "kind": "mdm"}
+    objective: dict[str, Any] = {"masking": masking, "weighting": weighting, "kind": "mdm", "span": span}
     made = task(make(sft={"template": "raw", **fields}, objective=objective))
     loss = Objective(ObjectiveConfig(**objective)).loss
     k = np.arange(18, 24)

@@ -59,6 +59,7 @@ def test_a_budget_on_the_command_line_replaces_the_files(tmp_path: Path) -> None
         (MINIMAL + "batch_size: null\n", "batch_size is null; give a whole number"),
         (MINIMAL + "a: " + "[" * 5000, "recipe.yaml cannot be read as YAML: it nests too deeply"),
         (MINIMAL + "schema_version: 2\n", "schema_version is 2, this version reads 1"),
+        (MINIMAL + "context: 8\nobjective: {span: 9}\n", "objective.span 9 is longer than context 8; give fewer"),
         (MINIMAL + "batch_size: 6\nmicro_batch: 4\n", "batch_size 6 does not divide by micro_batch 4"),
         (MINIMAL + "flops_rule: exakt\n", "flops_rule .*did you mean 'exact'"),
         (MINIMAL + "optimizer: {schedule: cosin}\n", "optimizer.schedule .*did you mean 'cosine'"),

@@ -70,6 +70,7 @@ MUST_NOT = {
     "objective.epsilon": 0.01,
     "objective.weighting": "ce",
     "objective.random_length": 0.5,
+    "objective.span": 4,
     "optimizer.lr": 1e-3,
     "optimizer.beta1": 0.8,
     "optimizer.beta2": 0.9,
@@ -161,7 +162,7 @@ def _no_peak() -> Any:
 def whole(lab_in: Callable[[Path], Any], tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     """A run that was never stopped, with a checkpoint half-way."""
     lab = lab_in(tmp_path_factory.mktemp("whole"))
-    recipe: Recipe = lab.recipe("run", steps=STEPS, checkpoint__every=HALF, checkpoint__keep=9)
+    recipe: Recipe = lab.recipe("run", steps=STEPS, checkpoint__every=HALF, checkpoint__keep=9, objective__span=2)
     train(recipe)
     return recipe
 

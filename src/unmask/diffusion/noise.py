@@ -21,6 +21,7 @@ _WORD = (1 << 64) - 1
 LENGTH_DRAW = 1 << 62
 PROMPT_DRAW = LENGTH_DRAW + 1
 DROPOUT_DRAW = LENGTH_DRAW + 2
+SPAN_DRAW = LENGTH_DRAW + 3
 
 
 def noise_levels(seed: int, k: np.ndarray) -> np.ndarray:
@@ -60,6 +61,12 @@ def uniform_rows(seed: int, k: np.ndarray, n: int, draw: int = 0) -> np.ndarray:
 def dropout_keys(seed: int, k: np.ndarray, layers: int) -> np.ndarray:
     """int64 [len(k), layers], 32 bits each: what `model.dropout` makes each sample's masks of."""
     return (uniform_rows(seed, k, layers, DROPOUT_DRAW) * 2.0**32).astype(np.int64)
+
+
+def span_numbers(seed: int, k: np.ndarray, n: int, span: int) -> np.ndarray:
+    """int64 [len(k), n]: which span of `span` neighbours each place of a sample is in; the first one's end is drawn."""
+    before = (uniform_rows(seed, k, 1, SPAN_DRAW) * span).astype(np.int64)
+    return (np.arange(n) + before) // span
 
 
 def _philox(seed: int, k: int, draw: int) -> np.random.Philox:

@@ -10,6 +10,11 @@ is the mean over such p (`Schedule.levels`). `masking: fixed` masks exactly c of
 (arXiv 2502.09992): the same expectation at eps = 0 without the variance of the count. `weighting: ce` drops the weight
 (scaled so that a constant CE of 1 gives 1): it trains well, and is NOT a bound on the likelihood.
 
+`span: s` draws a mask for s neighbours at once (spans begin anew at a place drawn for each sequence). The law: given t,
+each token is masked with the same probability as alone, p, or c of n spans' c/n, so the share of masks is expected as
+ever and the weights are the same; only masks within a span are no longer independent. The loss then bounds the
+likelihood of the model that writes whole spans, their tokens independently, which is not that of single tokens.
+
 Shapes: B batch, T tokens, N positions where the head runs.
 """
 
@@ -21,7 +26,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from unmask.diffusion.noise import noise_levels, sample_lengths, uniform_rows
+from unmask.diffusion.noise import noise_levels, sample_lengths, span_numbers, uniform_rows
 from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.diffusion.schedule import SCHEDULES
 from unmask.model.alignment import IN_PLACE, NEXT_TOKEN
@@ -124,7 +129,12 @@ class Objective:
         u_BT = uniform_rows(seed, k, context)
         if maskable_BT is None:
             maskable_BT = np.arange(context) < lengths_B[:, None]
-        u_BT[~maskable_BT] = np.inf  # padding is never masked
+        drawn_BT = maskable_BT  # what a mask is drawn for: tokens, or spans by their numbers
+        if config.span > 1:
+            spans_BT, drawn_BT = span_numbers(seed, k, context, config.span), np.zeros_like(maskable_BT)
+            drawn_BT[np.nonzero(maskable_BT)[0], spans_BT[maskable_BT]] = True
+            lengths_B = drawn_BT.sum(axis=1)
+        u_BT[~drawn_BT] = np.inf  # padding is never masked
         if config.masking == "fixed":
             p_B = config._mask_probability(t_B, lengths_B)
             counts_B = np.rint(p_B * lengths_B).astype(np.int64)
@@ -136,6 +146,8 @@ class Objective:
         else:
             p_B, weight_B = schedule.levels(t_B, config.epsilon)
             mask_BT = u_BT < p_B[:, None]
+        if config.span > 1:
+            mask_BT = np.take_along_axis(mask_BT, spans_BT, axis=1) & maskable_BT
         if config.weighting == "ce":
             weight_B = np.full(len(k), 1 / config.head_share(context))
         return mask_BT, weight_B, p_B

@@ -22,7 +22,7 @@ SCHEDULES = ("linear", "cosine", "quadratic", "square-root")
 
 @dataclass(frozen=True)
 class ObjectiveConfig(Options):
-    """The objective of a recipe; masking, schedule, epsilon and weighting are the MDM's."""
+    """The objective of a recipe; masking, schedule, epsilon, weighting and span are the MDM's."""
 
     prefix = "objective."
 
@@ -42,6 +42,7 @@ class ObjectiveConfig(Options):
     )
     weighting: str = option("nelbo", "nelbo, or ce: unweighted cross-entropy, NOT a bound", one_of=("nelbo", "ce"))
     random_length: float = option(0.01, "share of sequences cut to a length uniform on 1..context", least=0, most=1)
+    span: int = option(1, "neighbouring tokens that are masked together, or none of them; 1: each by itself", least=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -63,7 +64,8 @@ class ObjectiveConfig(Options):
         if self.kind == "arm":
             return 1.0
         t = (np.arange(4096) + 0.5) / 4096
-        return float(np.mean(self._mask_probability(t, context)))
+        spans = -(-(context + np.arange(self.span)) // self.span)  # by how many places the first lacks
+        return float(np.mean(self._mask_probability(t[:, None], spans)))
 
     def _mask_probability(self, t: np.ndarray, length: int | np.ndarray) -> np.ndarray:
         from unmask.diffusion.schedule import SCHEDULES, counts

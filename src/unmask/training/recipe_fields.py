@@ -169,6 +169,9 @@ class Recipe(Options):
         if self.batch_size % (self.micro_batch or self.batch_size):
             divided = f"batch_size {self.batch_size} does not divide by micro_batch {self.micro_batch}"
             raise UserError(divided, field="micro_batch")
+        if self.objective.span > self.context:
+            longer = f"objective.span {self.objective.span} is longer than context {self.context}; give fewer tokens"
+            raise UserError(longer, field="objective.span")
         for name in ("sft", "lora"):
             if getattr(self, name) is not None and self.init is None:
                 raise UserError(f"{name} needs a model to start from; add `init: RUN` or --init RUN", field="init")

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from experiments.reversal.folk import PEOPLE, TEXTS
+from unmask.diffusion.objective import Objective
 from unmask.errors import UserError
 from unmask.evaluation.reversal.questions import DESCRIPTION_FIRST, NAME_FIRST
 from unmask.experiments.frame import Settings, experiment, merged
@@ -28,8 +30,11 @@ from unmask.model.folder import load, save
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 from unmask.settings import read_yaml
+from unmask.training.recipe import build
+from unmask.training.recipe_fields import Recipe
 
 ONE = experiment("reversal")
+FEW = ("own.people=3", "own.both=3")
 
 
 def chosen_with(*changes: str) -> dict:
@@ -68,6 +73,28 @@ def test_words_that_mean_nothing_are_one_line(change: str) -> None:
         tokenizer_of("x", PEOPLE, None)
 
 
+def test_spans_hide_whole_names_of_many_tokens_while_most_is_seen(tmp_path: Path) -> None:
+    chosen = with_ablation(chosen_with(*FEW, "ablation=name-spans"))
+    assert {**chosen, "span": 1} == with_ablation(chosen_with(*FEW, "ablation=name-tokens-many")) | {
+        "ablation": "name-spans"
+    }, "one setting is all that differs"
+    chosen["tokens"] = "bpe:300"  # so few people's names are soon whole
+    one = material(tmp_path, None, chosen, "own")
+    tokenizer = Tokenizer.from_file(one.data)
+    assert one.name_tokens > 4
+    assert "span" not in recipe(one, chosen, "arm", seed=0)["objective"]
+    line = one.people.lines[0]
+    ids, name = tokenizer.encode(" " + line.text), tokenizer.encode(" " + line.person)
+    begins = next(i for i in range(len(ids)) if ids[i : i + len(name)] == name)
+    share = {}
+    for span in (1, 8):
+        made = build(Recipe, {**recipe(one, {**chosen, "span": span}, "mdm", seed=0), "out": "o"}, "")
+        lengths_B = np.full(4000, len(ids))
+        mask_BT, _, p_B = Objective(made.objective).masks(0, np.arange(4000), lengths_B, len(ids))
+        share[span] = float((mask_BT[:, begins : begins + len(name)].all(axis=1) & (p_B < 0.5)).mean())
+    assert share[8] > 5 * share[1]
+
+
 # ---------------------------------------------------------------- bases
 
 
@@ -84,7 +111,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def test_a_base_grows_by_the_names_and_is_where_training_starts(bases: dict[str, str], tmp_path: Path) -> None:
-    chosen = chosen_with("own.people=3", "own.both=3")
+    chosen = chosen_with(*FEW)
     found = bases_of((bases["arm"], bases["mdm"]), ["mdm", "arm"])
     one = material(tmp_path, None, chosen, "own", found)
     assert one.name_tokens == 2 and one.set == "own" and one.name == "own-base"
@@ -103,7 +130,7 @@ def test_bases_that_cannot_serve_are_refused(bases: dict[str, str], tmp_path: Pa
     ):
         with pytest.raises(UserError, match=words):
             bases_of(paths, ["mdm", "arm"])
-    chosen = chosen_with("own.people=3", "own.both=3")
+    chosen = chosen_with(*FEW)
     with pytest.raises(UserError, match="context of 16"):
         material(tmp_path, None, chosen, "own", {"mdm": bases["short"]})
     with pytest.raises(UserError, match="no tokenizer.json"):

@@ -181,7 +181,7 @@ def recipe(origin: Material, chosen: Mapping[str, Any], kind: str, seed: int) ->
     fields["optimizer"] = {**fields["optimizer"], "lr": chosen["base_lr"] if origin.init else chosen["lr"]}
     fields["checkpoint"] = {"at": kept, "keep": 1}
     if kind == "mdm":
-        fields["objective"] = {**fields["objective"], "weighting": chosen["weighting"]}
+        fields["objective"] = {**fields["objective"], "weighting": chosen["weighting"], "span": chosen["span"]}
     start = {"init": origin.init[kind]} if origin.init else {"model": dict(chosen["model"])}
     fields = {**fields, **start, "data": str(origin.data), "context": origin.length, "batch_size": batch,
               "steps": steps, "seed": seed}  # fmt: skip
