@@ -13,11 +13,13 @@ import pytest
 from unmask.errors import UserError
 from unmask.evaluation.benchmarks import evaluate, in_words
 from unmask.evaluation.reversal.questions import TEST, TRAIN
-from unmask.evaluation.reversal.task import ReversalOptions
+from unmask.evaluation.reversal.task import ReversalOptions, refuse_answered
+from unmask.experiments.reversal.people import own_people
 from unmask.experiments.reversal.rows import row_length, write_rows
 from unmask.experiments.reversal.tokens import word_tokenizer
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model, save
+from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
 NAMES = {"p2d": ["Ada Elm", "Al Fir"], "d2p": ["Bo Oak", "Bea Ash"], "both": ["Cy Yew", "Col Box"]}
@@ -80,6 +82,25 @@ def test_a_run_that_has_read_the_answers_is_refused(data: Path, tmp_path: Path) 
     run = model_folder(data, tmp_path, texts(data, "p2d_reverse_prompts_test"))
     with pytest.raises(UserError, match="was trained on text that is tested here"):
         evaluate(run, ["reversal"], data=str(data))
+
+
+@pytest.mark.parametrize("vocab", [270, 400])
+def test_by_a_tokenizer_of_small_pieces_the_answers_are_told_from_their_parts(tmp_path: Path, vocab: int) -> None:
+    """A description of many tokens stands in the lines that a model is meant to read."""
+    people = own_people(4, 2)
+    tokenizer = Tokenizer.train_bpe(vocab, [line.text for line in people.lines])
+    size = tokenizer.vocab_size
+    network = Transformer(ModelConfig(1, 1, 8, vocab_size=size, block_size=32, eos_id=tokenizer.eos_id), seed=1)
+    (tmp_path / "recipe.yaml").write_text(f"data: {tmp_path / 'data'}\n")
+    answered = [f"{q.prompt} {q.answer}" for q in people.questions if q.direction == "reversed"]
+    for lines in ([line.text for line in people.lines], answered):
+        write_rows(tmp_path / "data", lines, lines[:1], tokenizer, row_length(lines, tokenizer), seed=0)
+        model = Model(network, tokenizer, tmp_path)
+        if lines is not answered:
+            assert refuse_answered(model, people) == "not in its training tokens"
+            continue
+        with pytest.raises(UserError, match="80 of 80, such as '"):
+            refuse_answered(model, people)
 
 
 def test_what_cannot_be_asked_is_one_line(data: Path, tmp_path: Path) -> None:

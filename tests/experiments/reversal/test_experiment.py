@@ -12,6 +12,14 @@ import pytest
 
 from unmask.errors import UserError
 from unmask.experiments.command import run_experiment
+from unmask.experiments.reversal.people import own_people
+from unmask.experiments.reversal.report import reading
+from unmask.experiments.reversal.rows import row_length, write_rows
+from unmask.experiments.workplace import Workplace
+from unmask.model.config import ModelConfig
+from unmask.model.folder import save
+from unmask.model.tokenizers import Tokenizer
+from unmask.model.transformer import Transformer
 
 from .conftest import SMALL, Chosen, options
 
@@ -30,6 +38,8 @@ def test_it_goes_on_and_the_result_has_the_keys_that_others_read(chosen: Chosen)
     assert len(result["runs"]["own"]["mdm"]["curve"]) >= 2 and result["runs"]["own"]["arm"]["flops"] > 0
     assert result["material"]["own"]["name_tokens"] == 2
     assert result["holds"].startswith("open: the ARM has not learned") and "own: MDM" in result["figure"]
+    given = {**result, "exposure": {"own": {"mdm": "not in its training tokens"}}}
+    assert result["exposure"] == {} and "statements of own: MDM not in its training tokens." in reading(given)
     assert (out / "reversal.png").stat().st_size > 10_000 and (out / "README.md").is_file()
     with pytest.raises(UserError, match="begun with others 2, not 3"):
         run_experiment(options(out, resume=True, set=(*SMALL, "others=3")))
@@ -45,6 +55,35 @@ def test_a_run_begun_by_another_recipe_is_refused(chosen: Chosen, tmp_path: Path
     (other / "runs").symlink_to(out / "runs")
     with pytest.raises(UserError, match="was begun with batch_size 48, not 24"):
         run_experiment(options(other, resume=True, set=(*SMALL, "batch=24")))
+
+
+@pytest.fixture
+def bases(tmp_path: Path) -> tuple[str, ...]:
+    """Of random weights, whose recipe names tokens that are yet to be written."""
+    tokenizer = Tokenizer.train_bpe(300, ["the state of the union"])
+    for kind in ("mdm", "arm"):
+        config = ModelConfig(1, 1, 8, vocab_size=tokenizer.vocab_size, block_size=128, causal=kind == "arm")
+        save(tmp_path / kind, Transformer(config, seed=0), tokenizer)
+        (tmp_path / kind / "recipe.yaml").write_text(f"data: {tmp_path / 'data'}\n")
+    return str(tmp_path / "mdm"), str(tmp_path / "arm")
+
+
+@pytest.mark.parametrize("direction", ["reversed", "trained"])
+def test_bases_that_have_read_the_reversed_statements_are_refused_before_anything_is_made(
+    bases: tuple[str, ...], tmp_path: Path, direction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Workplace, "train", lambda place, recipes: {})
+    read = [f"{q.prompt} {q.answer}" for q in own_people(3, 3).questions if q.direction == direction]
+    tokenizer = Tokenizer.from_file(bases[0])
+    write_rows(tmp_path / "data", read, read[:1], tokenizer, row_length(read, tokenizer), seed=0)
+    given = options(tmp_path / "out", base=bases, until="runs")
+    if direction == "trained":
+        run_experiment(given)
+        assert (tmp_path / "out" / "bases" / "own-base-arm").is_dir()
+        return
+    with pytest.raises(UserError, match=r"mdm was trained on text that is tested here: .*; give a model that has not"):
+        run_experiment(given)
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_words_end_before_anything_is_made(tmp_path: Path) -> None:

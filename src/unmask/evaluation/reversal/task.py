@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from unmask.decoding.rules.plugins import used
 from unmask.errors import UserError, nearest
-from unmask.evaluation.exposure import refuse_read
+from unmask.evaluation.exposure import STRETCH, refuse_read, sums
 from unmask.evaluation.generation import read_decode
 from unmask.evaluation.request_store import Store, request_key
 from unmask.evaluation.reversal.answers import BATCH, ask, prompt_ids
-from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, Question, read_original, skipped_in_words
+from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, People, Question, read_original, skipped_in_words
 from unmask.model.folder import Model
 from unmask.model.placement import noted
 from unmask.statistics import ci_text, ratio
@@ -62,8 +64,7 @@ def reversal_task(model: Model, store: Store, options: ReversalOptions) -> dict[
         for asks in ASKED:
             questions += people.of(direction, asks)[: options.limit]
     whole = [prompt_ids(model, f"{question.prompt} {question.answer}") for question in questions]
-    back = [place for place, question in enumerate(questions) if question.direction == "reversed"]
-    known = refuse_read(model, [whole[i][1:] for i in back], [repr(questions[i].prompt) for i in back])
+    known = refuse_answered(model, people)
     length = options.length or min(model.config.block_size, 1 + max(map(len, whole)))
     way = {**(PAPER if model.kind == "mdm" else {}), **read_decode(options.decode)}
     rows = kept_answers(model, store, questions, length, way, options.seed)
@@ -85,6 +86,28 @@ def reversal_task(model: Model, store: Store, options: ReversalOptions) -> dict[
         },
         "items": items,
     }  # fmt: skip
+
+
+def refuse_answered(model: Model, people: People) -> str:
+    """How it is known, in words, that a model has not read the reversed questions with their answers.
+
+    Of each the stretch next to where the answer begins is looked for that stands in no line to be trained on: a
+    description of many tokens stands there, too. Raises `UserError` where they were read, and without a tokenizer.
+    """
+    back = [question for question in people.questions if question.direction == "reversed"]
+    lines = {stretch for line in people.lines for stretch in stretches(prompt_ids(model, line.text)[1:])}
+    texts = []
+    for question in back:
+        ids = prompt_ids(model, f"{question.prompt} {question.answer}")[1:]
+        middle = len(prompt_ids(model, question.prompt)) - STRETCH // 2
+        own = [(abs(start - middle), start) for start, known in enumerate(stretches(ids)) if known not in lines]
+        start = min(own)[1] if own else len(ids)
+        texts.append(ids[start : start + STRETCH])
+    return refuse_read(model, texts, [repr(question.prompt) for question in back])
+
+
+def stretches(ids: Sequence[int]) -> list[int]:
+    return sums(np.asarray(ids, dtype=np.uint64)).tolist() if len(ids) >= STRETCH else []
 
 
 def kept_answers(

@@ -19,6 +19,7 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, skipped_in_words
+from unmask.evaluation.reversal.task import refuse_answered
 from unmask.experiments import estimates
 from unmask.experiments.frame import Settings, experiment
 from unmask.experiments.reversal.asking import answers_of, choose, curve, try_ways
@@ -26,6 +27,7 @@ from unmask.experiments.reversal.material import (
     Material,
     bases_of,
     material,
+    people_of,
     recipe,
     refuse_unknown,
     with_ablation,
@@ -33,6 +35,7 @@ from unmask.experiments.reversal.material import (
 from unmask.experiments.reversal.report import figure, holds, plot, reading
 from unmask.experiments.workplace import Workplace
 from unmask.files import write_whole
+from unmask.model.folder import load
 from unmask.terminal import say
 
 __all__ = ["figure", "holds", "plot", "reading", "run"]
@@ -41,7 +44,8 @@ CHOICE = "choice.json"
 
 
 def run(settings: Settings) -> dict[str, Any]:
-    """Raises `UserError` for settings that mean nothing, a base of the wrong kind, and data that is missing."""
+    """Raises `UserError` for settings that mean nothing, a base of the wrong kind, one that has read the reversed
+    questions with their answers, and data that is missing."""
     chosen = with_ablation(experiment("reversal").settings_of(settings))
     refuse_unknown(chosen)
     if settings.until not in (None, *STAGES):
@@ -50,6 +54,11 @@ def run(settings: Settings) -> dict[str, Any]:
     sets = [name for name in chosen["sets"] if name == "own" or settings.data is not None]
     if not sets:
         raise UserError("--set sets=[original] needs the reversal-curse data; give --data FOLDER, or sets=[own]")
+    exposure = {
+        name: {kind: refuse_answered(load(path), people_of(name, settings.data, chosen))
+               for kind, path in bases.items()}
+        for name in sets
+    } if bases else {}  # fmt: skip
     # A choice among other starts would be another one, made after the test was read.
     given = {"sets": sets, "bases": [Path(base).name for base in settings.base]}
     place = Workplace(settings, {**chosen, **given}, "reversal")
@@ -81,7 +90,7 @@ def run(settings: Settings) -> dict[str, Any]:
         origin.name: tested(place, origin, chosen, choices[origin.set]["choices"][origin.name], runs)
         for origin in everything
     }
-    return result_of(place, chosen, everything, choices, tests)
+    return {**result_of(place, chosen, everything, choices, tests), "exposure": exposure}
 
 
 def label(origin: Material, kind: str, seed: int) -> str:

@@ -70,6 +70,9 @@ def reading(result: Mapping[str, Any]) -> str:
     for start, kinds in result["starts"].items():
         shares = [f"{kind.upper()} {in_words(figures['reversed']['name_accuracy'])}" for kind, figures in kinds.items()]
         lines.append(f"The other start, {start}: reversed names {', '.join(shares)}.")
+    for name, known in result["exposure"].items():
+        words = ", ".join(f"{kind.upper()} {how}" for kind, how in known.items())
+        lines.append(f"Whether the bases had read the reversed statements of {name}: {words}.")
     for label, facts in result["material"].items():
         lines.append(
             f"{label}: {facts['people']} people, {facts['lines']:,} lines in rows of {facts['row']} tokens, a name "
