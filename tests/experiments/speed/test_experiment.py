@@ -36,6 +36,12 @@ def test_the_result_holds_what_is_asked(run: Run) -> None:
     assert {row["role"] for row in result["test"]} >= {"arm"} and "self_bleu" in result["test"][0]["texts"]
     for seeds in result["reference"]["likelihood"].values():
         assert len(seeds) == 2 and all(set(found) == {"colon", "define", "question"} for found in seeds)
+    assert {pair["role"] for pair in result["matched"]} == {"mdm", "mdm-large"}
+    for pair in result["matched"]:  # the difference that it states is that of the likelihoods
+        rates = {role: [one[t]["value"] for one in result["reference"]["likelihood"][role] for t in one]
+                 for role in ("arm", pair["role"])}  # fmt: skip
+        apart = sum(rates[pair["role"]]) / 6 - sum(rates["arm"]) / 6
+        assert pair["difference"]["estimate"] == pytest.approx(apart, abs=1e-9) and pair["flops_ratio"] > 0
     assert result["bases"]["mdm-large"]["flops"] > result["bases"]["mdm"]["flops"] > 0
     assert [len(facts) for facts in result["fine_tuning"].values()] == [2, 2, 2]
     assert result["bases"]["arm"]["held_out_text"] == "not in its training tokens"
@@ -58,7 +64,7 @@ def test_a_stopped_experiment_goes_on_with_the_same_result(
     with pytest.raises(UserError, match="add --resume"):
         experiment.run(settings)
     again = experiment.run(dataclasses.replace(settings, resume=True))
-    for name in ("headline", "survey", "test", "reference"):
+    for name in ("headline", "survey", "test", "reference", "matched"):
         now, then = (json.loads(json.dumps(found[name])) for found in (again, run.result))
         for found in (now, then):
             for row in found if isinstance(found, list) else found.values():

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from unmask.bench.decode.settings import Setting
@@ -30,6 +31,7 @@ from unmask.evaluation.request_store import RequestStore
 from unmask.experiments.frame import Settings, experiment
 from unmask.experiments.speed.bases import check_kinds, corpus_split, find_bases, given_bases, refuse_exposed
 from unmask.experiments.speed.glosses import MADE, MADE_SHARE, Gloss, Split, read_pairs, split_glosses, write_rows
+from unmask.experiments.speed.matching import pairs
 from unmask.experiments.speed.outcome import Key, Surveyed, answer, areas, choose, finalists, rows_of
 from unmask.experiments.speed.plan import ARM, NAME, Plan, plan_of
 from unmask.experiments.speed.stages import fine_tune, make_bases, packages_of, train_judge
@@ -55,6 +57,7 @@ class Ready:
     models: dict[str, dict[int, Model]]  # fine-tuned, by role and seed
     split: Split
     further: Judge | None
+    flops: dict[str, float | None]  # of all training, by role
 
     @property
     def first(self) -> dict[str, Model]:
@@ -91,8 +94,15 @@ def run(settings: Settings) -> dict[str, Any]:
         "models": {role: [model_facts(model) for model in own.values()] for role, own in models.items()},
     }
     with RequestStore(place.out / ANSWERS, protocol) as store:
-        measured = measure(Ready(plan, Shelf(store, plan, judge), models, split, further))
+        measured = measure(Ready(plan, Shelf(store, plan, judge), models, split, further, flops_of(facts)))
     return {**measured, **facts, **protocol, "times": place.times()}
+
+
+def flops_of(facts: Mapping[str, Any]) -> dict[str, float | None]:
+    """Of pre-training and fine-tuning together, by role; None where the base does not tell."""
+    before = {role: base["flops"] for role, base in facts["bases"].items()}
+    tuned = facts["fine_tuning"]
+    return {role: None if own is None else own + tuned[role][0]["flops"] for role, own in before.items()}
 
 
 def spent(place: Workplace, name: str) -> dict[str, Any]:
@@ -150,6 +160,8 @@ def measure(ready: Ready) -> dict[str, Any]:
     test = rows_of(tested, times, plan)
     for row in test:
         row |= texts_of(ready, row["role"], next(s for s in kept[row["role"]] if s.name == row["setting"]))
+    nats = {r: np.array([nats_of(ready, model) for model in own.values()]) for r, own in ready.models.items()}
+    n_bytes = np.array([len(gloss.text.encode()) for gloss in split.test])
     verdict = answer(test, chosen, plan, len(ready.models[ARM]))
     return {
         "headline": headlines(test, surveyed, chosen, ready),
@@ -162,8 +174,9 @@ def measure(ready: Ready) -> dict[str, Any]:
         "reference": {
             "survey": shelf.reference(split.survey),
             "test": shelf.reference(split.test),
-            "likelihood": {r: [likelihood(ready, model) for model in own.values()] for r, own in ready.models.items()},
+            "likelihood": {r: [likelihood(plan, nats_TW, n_bytes) for nats_TW in own] for r, own in nats.items()},
         },
+        "matched": pairs(nats, n_bytes, ready.flops),
     }
 
 
@@ -210,15 +223,21 @@ def texts_of(ready: Ready, role: str, setting: Setting) -> dict[str, Any]:
     return {"texts": {"temperature": temperature, **figures, **likeness(samples, true, shelf.judge)}}
 
 
-def likelihood(ready: Ready, model: Model) -> dict[str, Any]:
-    """Bits per byte of the true test glosses behind every template: exact (ARM), or the bound."""
-    by_template = {}
+def nats_of(ready: Ready, model: Model) -> list[list[float]]:
+    """-log p of the true test glosses [templates, words]: exact (ARM), or the bound."""
+    by_template = []
     for template in ready.plan.templates:
-        pairs = [(ready.plan.prompt(template, gloss.word), gloss.text) for gloss in ready.split.test]
-        scores = score(model, pairs, draws=ready.plan.draws)
-        n_bytes = [len(text.encode()) for _, text in pairs]
-        by_template[template] = ratio([-s.logprob for s in scores], n_bytes).scaled(1 / math.log(2)).to_dict()
+        given = [(ready.plan.prompt(template, gloss.word), gloss.text) for gloss in ready.split.test]
+        by_template.append([-s.logprob for s in score(model, given, draws=ready.plan.draws)])
     return by_template
+
+
+def likelihood(plan: Plan, nats_TW: np.ndarray, n_bytes_W: np.ndarray) -> dict[str, Any]:
+    """Bits per byte behind every template."""
+    return {
+        template: ratio(nats_W.tolist(), n_bytes_W.tolist()).scaled(1 / math.log(2)).to_dict()
+        for template, nats_W in zip(plan.templates, nats_TW, strict=True)
+    }
 
 
 def headlines(

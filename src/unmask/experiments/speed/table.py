@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from unmask.experiments.speed.matching import in_words
+
 
 def table(result: Mapping[str, Any]) -> str:
     """The answer, the headline settings on the test words, then the survey by gap."""
@@ -21,6 +23,7 @@ def table(result: Mapping[str, Any]) -> str:
     ]
     for role, part in result["headline"].items():
         lines.append(f"  {role}: area under quality against tokens per pass {_ends(part['area'], '.3f')}")
+    lines += ["held-out bits/byte (of a masked model a bound):", *(f"  {line}" for line in in_words(result["matched"]))]
     for name, glosses in (("test", "test_words"), ("survey", "survey_words")):
         real = result["reference"][name]
         lines += ["", f"{name}: {plan[glosses]} words, {len(plan['templates'])} templates; true glosses: perplexity "
