@@ -40,7 +40,7 @@ from unmask.bench.kit.shapes import model_fields
 from unmask.bench.kit.spread import spread
 from unmask.bench.kit.turns import moved
 from unmask.decoding import generate
-from unmask.evaluation.provenance import write_result
+from unmask.evaluation.provenance import write_result, writing
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.model.config import ModelConfig
 from unmask.model.presets import preset
@@ -113,17 +113,12 @@ def bench_engine(options: EngineBenchOptions) -> dict[str, Any]:
         if options.out:
             write_result(Path(options.out), result)
         return result
-    partial = Path(f"{options.out}.partial.jsonl") if options.out else None
     same = [name for name in ("options", "versions", "threads", "device", "dtype") if name in result]
-    with RequestStore(partial, {name: result[name] for name in same}) as store:
+    with writing(options.out, {name: result[name] for name in same}, result) as store:
         result["samplers"] = [row for size in options.size for row in samplers(store, size, shapes[size], options)]
         result["grid"] = []
         for size in options.grid_size if options.grid else ():
             result["grid"] += grid(store, size, shapes[size], options)
-    if options.out:
-        write_result(Path(options.out), result)
-        assert partial is not None
-        partial.unlink()
     return result
 
 

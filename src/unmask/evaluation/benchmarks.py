@@ -103,7 +103,7 @@ def evaluate(
     own_options = options_of(ours, own, limit, seed)
     harness = Harness([task for task in dict.fromkeys(tasks) if task not in OWN])  # all data must be there beforehand
     from unmask.decoding.rules.plugins import given
-    from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, write_result
+    from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, writing
     from unmask.model.folder import Model, load
     from unmask.provenance import versions
 
@@ -117,10 +117,9 @@ def evaluate(
         "limit": limit,
         "tasks": {},
     }
-    partial = None if out is None else Path(f"{out}.partial.jsonl")
     shared = {"model": result["model"], "limit": limit, "method": method, "guidance": guidance, "draws": draws}
     shared |= given()
-    with RequestStore(partial, {**shared, "seed": seed, "until_se": until_se}) as store:
+    with writing(out, {**shared, "seed": seed, "until_se": until_se}, result) as store:
         for name in ours:
             say(f"eval: {name}")
             start = time.monotonic()
@@ -129,11 +128,7 @@ def evaluate(
             result["tasks"][name] = {**made, "seconds": time.monotonic() - start}
         asked = Asked(method, guidance, draws, seed, until_se, limit, batch_tokens)
         result["tasks"] |= harness.evaluate(model, store, asked)
-    result["wall_seconds"] = time.monotonic() - began
-    if out is not None:
-        write_result(Path(out), result)
-        assert partial is not None
-        partial.unlink()
+        result["wall_seconds"] = time.monotonic() - began
     return result
 
 

@@ -12,7 +12,7 @@ lines with `prompt` and `completion`. Texts are kept as they come, so that a sto
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -36,7 +36,7 @@ from unmask.evaluation.generation_quality import (
 )
 from unmask.evaluation.judge import SMOLLM2, Judge, open_judge
 from unmask.evaluation.mauve import MISSING, can_mauve, features, mauve_score
-from unmask.evaluation.request_store import Store, request_key
+from unmask.evaluation.request_store import Store, answered, request_key
 from unmask.evaluation.self_bleu import self_bleu
 from unmask.model.folder import Model
 from unmask.model.placement import noted
@@ -215,16 +215,14 @@ def write(
     eos_ids, options = model.eos_ids, {"eos": "stop", **decode}
     rules = {**options, **used({**model.defaults, **options})}
     keys = [request_key("generation", prompt, length, rules, seed, i) for i, prompt in enumerate(prompts)]
-    missing = [i for i, key in enumerate(keys) if store.get(key) is None]
-    for first in range(0, len(missing), ROWS_AT_ONCE):
-        part = missing[first : first + ROWS_AT_ONCE]
-        rows = generate(
-            model, [list(prompts[i]) for i in part], length, seed=[(seed, i) for i in part], trace=False, **options
-        )
-        for i, row in zip(part, rows, strict=True):
-            store.put(keys[i], [list(takewhile(lambda token: token not in eos_ids, row.tokens)), row.nfe])
-        say(f"eval: generation: {min(first + ROWS_AT_ONCE, len(missing))} of {len(missing)} texts")
-    return [(list(store.get(key)[0]), int(store.get(key)[1])) for key in keys]
+
+    def texts(part: list[int]) -> Iterator[list[Any]]:
+        seeds = [(seed, i) for i in part]
+        for row in generate(model, [list(prompts[i]) for i in part], length, seed=seeds, trace=False, **options):
+            yield [list(takewhile(lambda token: token not in eos_ids, row.tokens)), row.nfe]
+
+    kept = answered(store, keys, texts, ROWS_AT_ONCE, ("generation", "texts"))
+    return [(list(tokens), int(nfe)) for tokens, nfe in kept]
 
 
 # ------------------------------------------------------------------ numbers
