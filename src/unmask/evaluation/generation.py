@@ -23,6 +23,7 @@ from unmask.data.shards import TokenData
 from unmask.decoding import generate
 from unmask.decoding.rules.plugins import used
 from unmask.errors import UserError, nearest
+from unmask.evaluation.exposure import recipes_of
 from unmask.evaluation.generation_arguments import RULES
 from unmask.evaluation.generation_quality import (
     REPETITION_N,
@@ -40,7 +41,7 @@ from unmask.evaluation.request_store import Store, answered, request_key
 from unmask.evaluation.self_bleu import self_bleu
 from unmask.model.folder import Model
 from unmask.model.placement import noted
-from unmask.settings import parse_yaml, read_yaml
+from unmask.settings import parse_yaml
 from unmask.statistics import ci_text, mean
 from unmask.terminal import say
 
@@ -169,14 +170,10 @@ def ask(model: Model, options: GenerationOptions, length: int) -> Asked:
 
 def own_data(model: Model) -> str:
     """The data of the run that a model is of. Raises `UserError` where nothing tells."""
-    for folder in (model.path, *(model.path.parents if model.path else ())):
-        if folder is not None and (folder / "recipe.yaml").is_file():
-            recipe = read_yaml(folder / "recipe.yaml")
-            data = recipe.get("data") if isinstance(recipe, dict) else None
-            held = (recipe.get("sft") or {}).get("validation") if isinstance(recipe, dict) else None
-            if isinstance(data, str) and (held or Path(data).is_dir()):
-                return str(held or data)
-            break
+    for recipe in recipes_of(model.path)[:1]:
+        data, held = recipe.get("data"), (recipe.get("sft") or {}).get("validation")
+        if isinstance(data, str) and (held or Path(data).is_dir()):
+            return str(held or data)
     raise UserError(f"{model.path or 'the model'} does not say what text it was trained on; give --data FOLDER")
 
 

@@ -73,11 +73,6 @@ class Experiment:
     def module(self) -> ModuleType:
         return importlib.import_module(f"unmask.experiments.{self.name}.experiment")
 
-    @property
-    def folder(self) -> Path:
-        """Where its YAML files are."""
-        return HOME / self.name
-
     def settings_of(self, settings: Settings) -> dict[str, Any]:
         """The experiment's own settings at the size asked for, with `--set`. Raises `UserError` for unknown keys."""
         settings_ = copy.deepcopy(self.fields.get("settings") or {})

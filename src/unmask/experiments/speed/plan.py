@@ -18,7 +18,7 @@ from unmask.errors import UserError
 from unmask.experiments.frame import Settings, experiment
 
 NAME = "speed"
-ARM, ROLES = "arm", ("arm", "mdm", "mdm-large")
+ARM = "arm"
 SLOT = "{word}"
 
 
@@ -88,11 +88,6 @@ def settings_of(rule: Mapping[str, Any], length: int) -> list[Setting]:
         raise UserError(f"rules: '{rule.get('name')}' has neither tokens_a_step nor values; add one")
     steps = [math.ceil(length / k) for k in rule["tokens_a_step"]]
     return [Setting(f"{rule['name']}, {n} steps", {**options, "steps": n}) for n in dict.fromkeys(steps)]
-
-
-def adaptive(setting: Setting) -> bool:
-    """Whether a setting's passes depend on what it writes."""
-    return "steps" not in setting.options
 
 
 def plan_of(settings: Settings) -> Plan:
