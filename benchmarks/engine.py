@@ -30,7 +30,7 @@ import torch
 
 from benchmarks.ceiling import ceiling
 from benchmarks.command import begin
-from benchmarks.number_types import check_types, placement_facts, random_model, sampling, sampling_in_words
+from benchmarks.number_types import placement_facts, random_model, sampling, sampling_in_words
 from benchmarks.reference_sampler import reference_sample
 from unmask.bench.decode.arms import Ours, Writer, transformers_arms
 from unmask.bench.decode.settings import Setting
@@ -43,6 +43,7 @@ from unmask.decoding import generate
 from unmask.evaluation.provenance import write_result, writing
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.model.config import ModelConfig
+from unmask.model.placement import check_types
 from unmask.model.presets import preset
 from unmask.options import Options, option
 from unmask.provenance import machine, versions

@@ -62,12 +62,10 @@ def _bounds(
     return float(min(low, estimate)), float(max(high, estimate))
 
 
-def paired(
-    ours: Any, theirs: Any, clusters: Sequence[Any] | np.ndarray, draws: int = DRAWS, seed: int = 0, weights: Any = None
-) -> dict[str, Any]:
+def paired(ours: Any, theirs: Any, clusters: Sequence[Any] | np.ndarray) -> dict[str, Any]:
     """The mean difference of two sets of values on the same items and seeds."""
     difference = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
-    estimate = clustered(difference, clusters, draws, seed, weights)
+    estimate = clustered(difference, clusters)
     if not difference.any():  # nothing differs: no bound of a share
         estimate |= {"low": 0.0, "high": 0.0}
     return estimate

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -132,6 +132,13 @@ class Workplace:
     def times(self) -> dict[str, Any]:
         """Seconds and peak memory of every stage and run so far."""
         return dict(self._stages.records)
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Rows as JSON lines; a file that holds just these stays as it is."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_whole(path, text)
 
 
 def rows_sum(recipe: Mapping[str, Any]) -> str | None:

@@ -11,7 +11,6 @@ each task with and without prompt dropout. `--data` is a folder of the packages'
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,8 +30,8 @@ from unmask.experiments.guidance.outcome import figure, holds, plot, reading
 from unmask.experiments.guidance.people import reversal
 from unmask.experiments.guidance.scores import credits
 from unmask.experiments.speed.glosses import MADE, read_pairs
-from unmask.experiments.workplace import Workplace
-from unmask.files import file_sha256, write_whole
+from unmask.experiments.workplace import Workplace, write_lines
+from unmask.files import file_sha256
 from unmask.model.folder import WEIGHTS, Model, load, resolve
 from unmask.model.tokenizers import Tokenizer
 from unmask.scaling.corpus_packages import obtain
@@ -201,8 +200,7 @@ def trained_bases(place: Workplace, own: Mapping[str, Any], texts: Texts) -> dic
     """Bases of each kind and seed, trained on what is not held out, by a tokenizer of that."""
     data, lines = place.out / "data", place.out / "period.jsonl"
     if not lines.is_file():
-        rows = [json.dumps({"text": text, "split": side}, ensure_ascii=False) for text, side in texts.period()]
-        write_whole(lines, "\n".join(rows) + "\n")
+        write_lines(lines, ({"text": text, "split": side} for text, side in texts.period()))
     prepare(PrepareOptions([str(lines)], data, f"bpe:{own['vocab']}", split="field:split", workers=1))
     recipes = {
         f"base-{kind}-{seed}": {**own["base"], **own[f"base_{kind}"], "data": str(data), "seed": seed}
@@ -246,9 +244,7 @@ def tuned(
     recipes = {}
     for task, pool in pools.items():
         rows = place.out / f"{task}.jsonl"
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in pool.rows)
-        if not rows.is_file() or rows.read_text(encoding="utf-8") != text:
-            write_whole(rows, text)
+        write_lines(rows, pool.rows)
         for way in (way for way in WAYS.values() if task in way.tasks):
             for seed in place.settings.seeds if way.tuned else ():
                 base = load(bases[f"base-{way.kind}-{seed}"])

@@ -28,7 +28,7 @@ from unmask.experiments.frame import Settings, experiment
 from unmask.experiments.temporal.analysis import LATER, Points, Shift, compute_ratio
 from unmask.experiments.temporal.outcome import figure, holds, plot, reading
 from unmask.experiments.temporal.texts import CONTROLS, IN_PERIOD, Choice, Test, build
-from unmask.experiments.workplace import Workplace
+from unmask.experiments.workplace import Workplace, write_lines
 from unmask.files import file_sha256
 from unmask.model.checkpoints import checkpoints, step_of
 from unmask.model.folder import WEIGHTS, load
@@ -111,17 +111,9 @@ def gathered(name: str, home: Path, packages: Path, own: Mapping[str, Any]) -> P
                 + [{"text": text, "split": "validation"} for text in inside],
             )
             write_lines(partial / "tests.jsonl", [vars(test) for test in corpus.tests])
-    data = home / f"{name}-tokens"
-    prepare(
-        PrepareOptions([str(folder / "period.jsonl")], data, f"bpe:{own['vocab']}", split="field:split", workers=1)
-    )
+    period, data = str(folder / "period.jsonl"), tokens_of(folder)
+    prepare(PrepareOptions([period], data, f"bpe:{own['vocab']}", split="field:split", workers=1))
     return folder
-
-
-def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def read_tests(folder: Path) -> list[Test]:
