@@ -89,6 +89,13 @@ class Experiment:
         return settings_
 
 
+def at_least(own: Mapping[str, Any], leasts: Mapping[str, int]) -> None:
+    """Raises `UserError` naming the first setting that is less than its least."""
+    for name, least in leasts.items():
+        if own[name] < least:
+            raise UserError(f"{name} is {own[name]}; give at least {least}")
+
+
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Nested settings with changes in place; a value that is null or an empty group may become anything.
 

@@ -23,7 +23,7 @@ from unmask.data.prepare import prepare
 from unmask.errors import UserError
 from unmask.evaluation.exposure import refuse_read
 from unmask.evaluation.provenance import model_facts
-from unmask.experiments.frame import Settings, experiment
+from unmask.experiments.frame import Settings, at_least, experiment
 from unmask.experiments.guidance.analysis import gains
 from unmask.experiments.guidance.items import Counts, Item, Pool, Sizes, continuations, headwords, side_of
 from unmask.experiments.guidance.outcome import figure, holds, plot, reading
@@ -118,11 +118,7 @@ def check(own: Mapping[str, Any]) -> None:
         raise UserError(f"wrong is {own['wrong']!r}; give same or other")
     if few := [task for task, choices in own["choices"].items() if choices < 2]:
         raise UserError(f"choices.{few[0]} is {own['choices'][few[0]]}; give at least 2")
-    leasts = {"draws": 2, "tune": 2, "test": 2, "rows": 1}
-    leasts |= dict.fromkeys(("prompt", "answer", "gloss"), 1)
-    for name, least in leasts.items():
-        if own[name] < least:
-            raise UserError(f"{name} is {own[name]}; give at least {least}")
+    at_least(own, {"draws": 2, "tune": 2, "test": 2, "rows": 1, "prompt": 1, "answer": 1, "gloss": 1})
     scales = own["scales"]
     if not scales or 0 in scales or len(set(scales)) < len(scales) or min(scales) <= -1:
         raise UserError(f"scales is {scales}; give different guidance scales above -1; 0 is always there")

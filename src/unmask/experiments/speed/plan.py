@@ -15,7 +15,7 @@ from typing import Any
 
 from unmask.bench.decode.settings import Setting
 from unmask.errors import UserError
-from unmask.experiments.frame import Settings, experiment
+from unmask.experiments.frame import Settings, at_least, experiment
 
 NAME = "speed"
 ARM = "arm"
@@ -51,9 +51,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         two = ("length", "survey_words", "test_words", "draws")
-        for name in (*two, "validation_words", "finalists", "rounds"):
-            if getattr(self, name) < (least := 2 if name in two else 1):
-                raise UserError(f"{name} is {getattr(self, name)}; give at least {least}")
+        at_least(vars(self), dict.fromkeys(two, 2) | dict.fromkeys(("validation_words", "finalists", "rounds"), 1))
         if len(self.templates) < 3:
             raise UserError(f"templates: there are {len(self.templates)}; rankings need at least 3 to hold")
         for name, text in self.templates.items():

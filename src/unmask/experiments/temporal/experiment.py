@@ -24,7 +24,7 @@ from unmask.data.prepare import prepare
 from unmask.data.publish import building
 from unmask.errors import UserError
 from unmask.evaluation.temporal import LEAST_TOKENS, score_documents
-from unmask.experiments.frame import Settings, experiment
+from unmask.experiments.frame import Settings, at_least, experiment
 from unmask.experiments.temporal.analysis import LATER, Points, Shift, compute_ratio
 from unmask.experiments.temporal.outcome import figure, holds, plot, reading
 from unmask.experiments.temporal.texts import CONTROLS, IN_PERIOD, Choice, Test, build
@@ -81,9 +81,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def check(own: Mapping[str, Any]) -> None:
     """Raises `UserError` naming the setting that makes no sense."""
-    for name, least in (("checkpoints", 2), ("windows", 1), ("draws", 2), ("bootstrap", 10), ("control_seeds", 1)):
-        if own[name] < least:
-            raise UserError(f"{name} is {own[name]}; give at least {least}")
+    at_least(own, {"checkpoints": 2, "windows": 1, "draws": 2, "bootstrap": 10, "control_seeds": 1})
     if not own["corpora"] or len(set(own["corpora"])) < len(own["corpora"]):
         raise UserError(f"corpora is {own['corpora']}; give each at most once, and one at least")
     for name in ("held_out", "held_out_pages"):
