@@ -145,8 +145,7 @@ class PlannedRun:
             fields |= {"unique_tokens": self.unique_tokens, "unique_subset": self.subset}
             every = max(1, self.steps // best.VALIDATIONS)
             fields["validation"] = {"every": every, "windows": best.WINDOWS, "draws": best.DRAWS}
-        recipe: Recipe = build(Recipe, apply(fields, {**self.recipe, **schedule}), f"run {self.name}: ")
-        return recipe
+        return build(Recipe, apply(fields, {**self.recipe, **schedule}), f"run {self.name}: ")
 
     def fork_beside(self, out: str) -> str:
         """A branch's RUN@STEP where it lies in `out`, its trunk beside it."""
@@ -315,8 +314,7 @@ def recipe_keys(spec: Spec, part: Part) -> dict[str, Any]:
 
 def objective_of(part: Part, recipe: dict[str, Any]) -> ObjectiveConfig:
     fields = {"data": "-", "out": "-", "steps": 1, "objective": {"kind": part.objective}}
-    made: Recipe = build(Recipe, apply(fields, recipe), f"part {part.part}: recipe.")
-    return made.objective
+    return build(Recipe, apply(fields, recipe), f"part {part.part}: recipe.").objective
 
 
 def sequences_of(spec: Spec, part: Part, goal: float, given: float | None) -> int:
