@@ -84,13 +84,10 @@ def json_kind(file: OpenText, field: str) -> str | None:
         return LINES if named else None
     line, _, rest = begin.partition("\n")
     cut = not rest.strip() and not file.whole  # the line may go on
-    first = None
     try:
-        first = parse_json(line)
+        first, complete = parse_json(line), True
     except ValueError:
-        complete = False
-    else:
-        complete = True
+        first, complete = None, False
     if named:
         return _layout(begin, line, complete, bool(rest.strip()) or cut, first, named_lines)
     if isinstance(first, dict):
