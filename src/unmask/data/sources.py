@@ -25,7 +25,7 @@ from typing import Any
 from unmask.data.document import LONG, Document, Facts, facts
 from unmask.data.finding import FoundFile, files_of
 from unmask.data.opening import NotText, OpenText
-from unmask.data.records import ARRAY, Skip, json_kind, json_records, no_field, read_records, table_kind
+from unmask.data.records import ARRAY, Skip, json_kind, json_records, no_field, table_kind, table_records
 from unmask.errors import UserError
 from unmask.hub import reason, settle
 
@@ -90,9 +90,9 @@ class Corpus:
         def advance(done: int) -> None:
             self.position = before + done
 
-        if table_kind(part.path, part.name) is not None:
+        if (table := table_kind(part.path, part.name)) is not None:
             columns = (self._field, self._date_field, *self._marks)
-            for where, record in read_records(part.path, part.name, columns=columns, advance=advance):
+            for where, record in table_records(part.path, part.name, table, columns, advance):
                 yield from self._record_document(record, part.name + where, skip)
             return
         with OpenText(part.path, part.name) as file:
