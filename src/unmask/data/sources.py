@@ -154,14 +154,12 @@ class Corpus:
         except ImportError as error:
             raise UserError(f"{part.spec} needs the datasets library; pip install 'unmask[data]'") from error
         try:
-            rows = iter(datasets.load_dataset(part.name, part.config, split=part.split, streaming=True))
-            number = 0
-            while (record := next(rows, None)) is not None:
+            rows = datasets.load_dataset(part.name, part.config, split=part.split, streaming=True)
+            for number, record in enumerate(rows):
                 for document in self._record_document(record, f"{part.spec}:{number}", skip):
                     self.position += len(document.text)
                     yield document
-                number += 1
-        except (UserError, GeneratorExit):
+        except UserError:
             raise
         except Exception as error:  # offline, no such data set, config or split: the library raises many kinds
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
