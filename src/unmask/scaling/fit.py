@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import UserError
-from unmask.files import write_whole
+from unmask.files import check_writable, write_whole
 from unmask.scaling.constrained import QUOKKA_FIELDS, Quokka
 from unmask.scaling.constrained_fit import constrained_of
 from unmask.scaling.diagnostics import diagnostics_of
@@ -77,7 +77,7 @@ def scale_fit(options: FitOptions) -> dict[str, Any]:
 
 def fit_sweep(options: FitOptions) -> Fitted:
     """Reads the runs, leaves out what takes no part, and fits the rest."""
-    options.check()
+    check_writable([options.out])
     runs, left_out = read_runs(options.runs, options.tag)
     if options.exclude:
         runs, out = exclude(runs, options.exclude)

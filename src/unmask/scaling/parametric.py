@@ -117,16 +117,12 @@ class _Design:
         pairs = []
         floors = [min(float(p.loss_R.min()) for p in self.points.values()) * share for share in SHARES_OF_E]
         for floor in [*floors, *(float(np.exp(b[0, 4])) for b in best if self.with_e)]:
-            starts = [self._nearest(name, floor) for name in self.names]
+            starts = [self._own_starts(p, [min(floor / float(p.loss_R.min()), 0.98)]) for p in self.points.values()]
             for several in zip(*starts, strict=True):
                 a = np.concatenate([s[:2] for s in several])
                 b = np.concatenate([s[2:4] for s in several])
                 pairs.append(np.concatenate([a, b, [np.log(floor)] if self.with_e else []]))
         return np.array(pairs)
-
-    def _nearest(self, name: str, floor: float) -> np.ndarray:
-        """The starts of one objective with E as said."""
-        return self._own_starts(self.points[name], [min(floor / float(self.points[name].loss_R.min()), 0.98)])
 
     def _own_starts(self, points: Points, shares: tuple[float, ...] | list[float] = SHARES_OF_E) -> np.ndarray:
         starts = []

@@ -25,7 +25,6 @@ from typing import Any
 from unmask.data.manifest import Manifest
 from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.errors import UserError
-from unmask.model.config import ModelConfig
 from unmask.model.flops import FLOPS_RULES, training_flops_per_token
 from unmask.model.presets import mean_length
 from unmask.scaling import best
@@ -150,9 +149,6 @@ class PlannedRun:
     def fork_beside(self, out: str) -> str:
         """A branch's RUN@STEP where it lies in `out`, its trunk beside it."""
         return str(Path(out).parent / f"{self.trunk}@{self.forked_at}")
-
-    def config(self, vocab: int) -> ModelConfig:
-        return self.shape.config(self.objective, vocab, self.context)
 
     def digest(self, data_sum: str) -> str:
         """A sum of all that decides the weights: settings and data. Not where it runs, nor how it is logged."""
