@@ -97,6 +97,7 @@ class Loop(Rows[Prepared]):
                 del self.groups[key]
         self.stage.refresh()
         self.asking.refresh()
+        self.scorer.refresh()
 
     def splice(self, seat: Seat, start: int, delete: int = 0, insert: int = 0) -> None:
         """Between two steps: positions go, and open ones come in their place; what lies behind moves in every column.
@@ -174,6 +175,7 @@ class Asked:
     """What a pass must tell; all that does not depend on its scores is worked out before, and has been sent."""
 
     asked_RL: torch.Tensor
+    at_N: torch.Tensor  # which of the R rows
     row_N: torch.Tensor
     position_N: torch.Tensor
     statistics: dict[str, Statistic]
@@ -237,7 +239,7 @@ class Asking:
         allowed = self.limits.allowed(rows_R, asked_RL) if self.limits.any else None
         if allowed is not None:
             parcel.put(*allowed.masks, to=allowed.take)
-        return Asked(asked_RL, row_N, position_N, statistics, draws, allowed, given)
+        return Asked(asked_RL, at_N, row_N, position_N, statistics, draws, allowed, given)
 
     def __call__(self, scores: Scores, asked: Asked) -> Answers:
         statistics, found = list(asked.statistics.values()), []
@@ -250,7 +252,7 @@ class Asking:
             found.append(drawn(law, draws, [statistic.of(law) for statistic in statistics]))
         told = brought(found)
         columns = zip((*ALWAYS, *asked.statistics), (told.tokens_N, told.probability_N, *told.more), strict=True)
-        return Answers.of(asked.asked_RL, dict(columns))
+        return Answers.of(asked.asked_RL, dict(columns), (asked.at_N, asked.position_N))
 
 
 def joined(parts: Sequence[torch.Tensor]) -> torch.Tensor:

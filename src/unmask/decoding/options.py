@@ -92,7 +92,7 @@ def read_requests(
     Raises `UserError`.
     """
     installed()  # rules of packages
-    columns = {name: per_row(name, options.get(name), rows) for name in DEFAULTS}
+    columns = {name: per_row(name, options[name], rows) for name in DEFAULTS if options.get(name) is not None}
     quotas = [usual_quota] * rows if isinstance(usual_quota, str) else usual_quota
     requests: list[Request] = []
     before: Any = None
@@ -134,8 +134,8 @@ def per_row(name: str, value: Any, rows: int) -> list[Any]:
 
 def check_values(given: dict[str, Any]) -> None:
     """Each value alone: its type and its range."""
-    for name in DEFAULTS:
-        if name not in (*PAIRS, *COLLECTIONS, "forced"):
+    for name, default in DEFAULTS.items():
+        if given[name] is not default and name not in (*PAIRS, *COLLECTIONS, "forced"):
             TABLE[name].check(given[name], shown=name)
     if given["pattern"] is not None and not isinstance(given["pattern"], str):
         raise UserError(f"pattern is {given['pattern']!r}; give a regular expression as a text", field="pattern")

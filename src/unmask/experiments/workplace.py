@@ -116,8 +116,7 @@ class Workplace:
 
     def _whole(self, recipe: Mapping[str, Any], folder: Path) -> Recipe:
         own = {"out": str(folder), "threads": self.settings.threads, "device": self.settings.device}
-        made: Recipe = build(Recipe, {**recipe, **own}, "")
-        return made
+        return build(Recipe, {**recipe, **own}, "")
 
     def _command(self, name: str, recipe: Mapping[str, Any], folder: Path) -> list[str]:
         words = [sys.executable, "-m", "unmask", "train"]

@@ -22,7 +22,7 @@ def at_step(spec: str, step: int, steps: int, committed: int = 2, length: int = 
     canvas.probability_BL[0, :committed] = torch.tensor([0.9, 0.2, 0.5, 0.4][:committed], dtype=torch.float64)
     clock = Clock(canvas)
     clock.join(canvas.rows, torch.tensor([steps]), torch.tensor([0]))
-    clock.now_B3[0, 1] = step
+    clock.now_B5[0, 1] = step
     rule = choose("revise", REVISIONS, spec)
     assert isinstance(rule.of, Remasking)
     sigma_RL, share_R = rule.of.probabilities(clock.turn(torch.tensor([0])))

@@ -68,6 +68,7 @@ class Scorer:
         self.room = 2 * table.slots if most is None else min(most, 2 * table.slots)
         self.slots: Any = None  # made when the first row needs it
         self.kept: list[dict[int, Kept]] = table.objects("kept", dict, drops=True)  # by view
+        self.any = False  # whether a row is not always run whole
 
     def check(self, views: int) -> None:
         """Raises `FullError` where the cache has no place for so many more views."""
@@ -91,6 +92,11 @@ class Scorer:
         self.places[1].take(rows_R[cached_R & torch.tensor([guidance.scale != 0 for guidance in guidances])])
         if self.slots is None and cached_R.any():
             self.slots = self.network.cache(self.room, self.length)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Rows have joined or left."""
+        self.any = bool(((self.windowed_B | self.reuses_B) & self.canvas.table.taken_B).any())
 
     def __call__(
         self,
@@ -128,13 +134,13 @@ class Scorer:
 
     def run(self, views: Views, parcel: Parcel) -> torch.Tensor:
         """Hidden states wherever the views ask, view by view, left to right. Sends the parcel."""
-        row_U, kind_U = views.row_U, views.kind_U
-        cached_U = self.windowed_B[row_U]
-        if not cached_U.any() and not self.reuses_B[row_U].any():
+        if not self.any:
             self.canvas.passes += 1
-            run = self.whole(views, torch.arange(len(row_U)), False, parcel)
+            run = self.whole(views, slice(None), False, parcel)
             parcel.send(self.device)
             return run()
+        row_U, kind_U = views.row_U, views.kind_U
+        cached_U = self.windowed_B[row_U]
         fresh_U = self.block_B2[row_U, kind_U] != views.block_U
         due_U = (self.refresh_B[row_U] > 0) & (self.since_B2[row_U, kind_U] + 1 >= self.refresh_B[row_U])
         whole_U = cached_U & (fresh_U | due_U)
@@ -168,12 +174,12 @@ class Scorer:
         hidden = torch.cat(list(found.values())) if together is not None else next(iter(found.values()))
         return hidden if together is None else torch.empty_like(hidden).index_copy_(0, parcel[together][0], hidden)
 
-    def count(self, views: Views, at: torch.Tensor, computed: torch.Tensor) -> None:
-        ones = torch.ones_like(at)
-        self.canvas.nfe_B.index_add_(0, views.row_U[at], ones)
-        self.canvas.computed_B.index_add_(0, views.row_U[at], computed)
+    def count(self, views: Views, at: torch.Tensor | slice, computed: torch.Tensor) -> None:
+        row_U = views.row_U[at]
+        self.canvas.nfe_B.index_add_(0, row_U, torch.ones_like(row_U))
+        self.canvas.computed_B.index_add_(0, row_U, computed)
 
-    def whole(self, views: Views, at: torch.Tensor, cached: bool, parcel: Parcel) -> Run:
+    def whole(self, views: Views, at: torch.Tensor | slice, cached: bool, parcel: Parcel) -> Run:
         """These views run whole, padded to the longest; with `cached` what they leave is kept in their slots."""
         lengths_U = views.lengths_U[at]
         width = int(lengths_U.max())
@@ -183,7 +189,7 @@ class Scorer:
         if cached:
             row_U, kind_U = views.row_U[at], views.kind_U[at]
             self.block_B2[row_U, kind_U], self.since_B2[row_U, kind_U] = views.block_U[at], 0
-            places_UL = torch.arange(width).expand(len(at), width)
+            places_UL = torch.arange(width).expand(len(row_U), width)
         return self.ready(views, at, views.tokens_UL[at, :width], inside_UL, places_UL, parcel)
 
     def windows(self, views: Views, at: torch.Tensor, parcel: Parcel) -> Run:
@@ -207,7 +213,7 @@ class Scorer:
     def ready(
         self,
         views: Views,
-        at: torch.Tensor,
+        at: torch.Tensor | slice,
         tokens_UQ: torch.Tensor,
         inside_UL: torch.Tensor,
         positions_UQ: torch.Tensor | None,
@@ -243,7 +249,7 @@ class Scorer:
         sent = parcel.put(torch.cat(index_N))
         return lambda: torch.cat([hidden_nE for *_, hidden_nE in kept])[parcel[sent][0]]
 
-    def place(self, views: Views, at: torch.Tensor) -> torch.Tensor:
+    def place(self, views: Views, at: torch.Tensor | slice) -> torch.Tensor:
         row_U, is_blind_U = views.row_U[at], views.kind_U[at] == 1
         own_B, blind_B = (places.place_B for places in self.places)
         return torch.where(is_blind_U, blind_B[row_U], own_B[row_U])

@@ -24,9 +24,15 @@ class Answers:
     columns: Mapping[str, torch.Tensor]  # each [R, L]; "probability" is at temperature 1, float64
 
     @classmethod
-    def of(cls, asked_RL: torch.Tensor, columns: Mapping[str, torch.Tensor]) -> Answers:
-        """From a value for each position asked for, row by row, left to right."""
-        return cls(asked_RL, {name: scatter(asked_RL, value_N) for name, value_N in columns.items()})
+    def of(
+        cls, asked_RL: torch.Tensor, columns: Mapping[str, torch.Tensor], at: tuple[torch.Tensor, ...] | None = None
+    ) -> Answers:
+        """From a value for each position asked for, row by row, left to right. at: the same positions as indices."""
+        at = asked_RL.nonzero(as_tuple=True) if at is None else at
+        spread = {name: value_N.new_zeros(asked_RL.shape) for name, value_N in columns.items()}
+        for name, value_N in columns.items():
+            spread[name][at] = value_N
+        return cls(asked_RL, spread)
 
     def __getitem__(self, name: str) -> torch.Tensor:
         return self.columns[name]
@@ -54,10 +60,3 @@ class Ranked:
 
     def ranked(self, values_RL: torch.Tensor) -> torch.Tensor:
         return values_RL.gather(1, self.rank_RK)
-
-
-def scatter(asked_RL: torch.Tensor, value_N: torch.Tensor) -> torch.Tensor:
-    """[R, L] with the values where they were asked for, zeros elsewhere."""
-    spread_RL = value_N.new_zeros(asked_RL.shape)
-    spread_RL[asked_RL] = value_N
-    return spread_RL

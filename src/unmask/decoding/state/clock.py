@@ -17,7 +17,7 @@ from unmask.decoding.state.canvas import Canvas
 from unmask.decoding.state.table import span
 from unmask.decoding.state.turn import KEYS, Turn, row_uniforms
 
-STEP_13 = torch.tensor([[0, 1, 1]])  # of block, step, tick
+STEP_15 = torch.tensor([[0, 1, 1, 0, 0]])
 
 
 class Clock:
@@ -26,11 +26,12 @@ class Clock:
     def __init__(self, canvas: Canvas) -> None:
         table = canvas.table
         self.canvas = canvas
-        # Side by side, since every turn reads them all: how many blocks, steps of each, and blocks with a step more ...
+        # How many blocks, steps of each, and blocks with a step more.
         self.plan_B3 = table.rows("blocks and steps", torch.int64, shape=(3,), fixed=True)
-        # ... and where a row is: block, step in it, and steps in all.
-        self.now_B3 = table.rows("block, step, tick", torch.int64, shape=(3,))
-        self.blocks_B, self.at_block_B = self.plan_B3[:, 0], self.now_B3[:, 0]
+        # Side by side, since every turn reads them: where a row is (block, step in it, steps in all), and how many
+        # steps its block has and the blocks before it have.
+        self.now_B5 = table.rows("block, step, tick, its steps, those before", torch.int64, shape=(5,))
+        self.blocks_B, self.at_block_B = self.plan_B3[:, 0], self.now_B5[:, 0]
         self.block_BL = table.positions("block", torch.int64, fixed=True)
         self.index_BL = table.positions("index in block", torch.int64, fixed=True)
         self.keys_BL = table.positions("keys", torch.float64, fixed=True)
@@ -47,7 +48,7 @@ class Clock:
         self.block_BL[here] = canvas.rank_BL[here] // size_R[:, None]
         self.index_BL[here] = canvas.rank_BL[here] % size_R[:, None]
         self.keys_BL[here] = row_uniforms(canvas, rows_R, torch.full_like(rows_R, KEYS))
-        self.moves += 1
+        self.to_block(rows_R, torch.zeros_like(rows_R))
 
     def splice(self, row: int, from_L: torch.Tensor) -> None:
         """Behind `canvas.splice`: an inserted position goes to the block of the one before it or, where that is done,
@@ -69,11 +70,8 @@ class Clock:
         return self.at_block_B[rows_R] < self.blocks_B[rows_R]
 
     def turn(self, rows_R: torch.Tensor) -> Turn:
-        _, base_R, extra_R = self.plan_B3[rows_R].unbind(1)
-        block_R, step_R, tick_R = self.now_B3[rows_R].unbind(1)
-        steps_R = base_R + (block_R < extra_R)
+        block_R, step_R, tick_R, steps_R, before_R = self.now_B5[rows_R].unbind(1)
         block_RL = self.canvas.new_BL[rows_R] & (self.block_BL[rows_R] == block_R[:, None])
-        scheduled_R = block_R * base_R + torch.minimum(block_R, extra_R) + torch.minimum(step_R, steps_R - 1)
         return Turn(
             canvas=self.canvas,
             rows_R=rows_R,
@@ -84,15 +82,21 @@ class Clock:
             keys_BL=self.keys_BL,
             step_R=step_R,
             steps_R=steps_R,
-            global_step_R=torch.where(steps_R > 0, scheduled_R, tick_R),
+            global_step_R=torch.where(steps_R > 0, before_R + torch.minimum(step_R, steps_R - 1), tick_R),
             tick_R=tick_R,
         )
 
     def advance(self, rows_R: torch.Tensor) -> None:
         """A step on."""
-        self.now_B3.index_add_(0, rows_R, STEP_13.expand(len(rows_R), 3))
+        self.now_B5.index_add_(0, rows_R, STEP_15.expand(len(rows_R), 5))
 
     def next_block(self, rows_R: torch.Tensor) -> None:
-        self.now_B3[rows_R, 0] += 1
-        self.now_B3[rows_R, 1] = 0
+        self.to_block(rows_R, self.at_block_B[rows_R] + 1)
+
+    def to_block(self, rows_R: torch.Tensor, block_R: torch.Tensor) -> None:
+        """To the first step of these blocks."""
+        _, base_R, extra_R = self.plan_B3[rows_R].unbind(1)
+        tick_R, before_R = self.now_B5[rows_R, 2], block_R * base_R + torch.minimum(block_R, extra_R)
+        steps_R = base_R + (block_R < extra_R)
+        self.now_B5[rows_R] = torch.stack([block_R, torch.zeros_like(block_R), tick_R, steps_R, before_R], dim=1)
         self.moves += 1
