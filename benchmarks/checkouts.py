@@ -24,13 +24,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.command import begin
+from benchmarks.command import begin, written
 from unmask.bench.kit.folders import check_folders
 from unmask.bench.kit.shapes import model_fields
 from unmask.bench.kit.turns import moved
 from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.errors import UserError
-from unmask.files import write_whole
 from unmask.model.folder import load, save
 from unmask.model.transformer import Transformer
 from unmask.options import Options, option
@@ -127,9 +126,7 @@ def compare(options: CheckoutOptions) -> dict[str, Any]:
         rows = measure({"ours": ROOT / "src", "other": other}, calls, options)
     result = {"schema_version": 1, "kind": "unmask-bench-checkouts", "rounds": options.rounds, "calls": rows}
     result |= {"threads": options.threads, "machine": machine(), "versions": versions()}
-    if options.out:
-        write_whole(Path(options.out), json.dumps(result, indent=1) + "\n")
-    return result
+    return written(result, options.out)
 
 
 def random_model(folder: Path, size: str, causal: bool) -> str:

@@ -30,7 +30,7 @@ import torch
 
 from benchmarks.ceiling import ceiling
 from benchmarks.command import begin
-from benchmarks.number_types import check_types, placement_facts, random_model, sampling, sampling_in_words
+from benchmarks.number_types import placement_facts, random_model, sampling, sampling_in_words
 from benchmarks.reference_sampler import reference_sample
 from unmask.bench.decode.arms import Ours, Writer, transformers_arms
 from unmask.bench.decode.settings import Setting
@@ -40,9 +40,10 @@ from unmask.bench.kit.shapes import model_fields
 from unmask.bench.kit.spread import spread
 from unmask.bench.kit.turns import moved
 from unmask.decoding import generate
-from unmask.evaluation.provenance import write_result
+from unmask.evaluation.provenance import write_result, writing
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.model.config import ModelConfig
+from unmask.model.placement import check_types
 from unmask.model.presets import preset
 from unmask.options import Options, option
 from unmask.provenance import machine, versions
@@ -113,17 +114,12 @@ def bench_engine(options: EngineBenchOptions) -> dict[str, Any]:
         if options.out:
             write_result(Path(options.out), result)
         return result
-    partial = Path(f"{options.out}.partial.jsonl") if options.out else None
     same = [name for name in ("options", "versions", "threads", "device", "dtype") if name in result]
-    with RequestStore(partial, {name: result[name] for name in same}) as store:
+    with writing(options.out, {name: result[name] for name in same}, result) as store:
         result["samplers"] = [row for size in options.size for row in samplers(store, size, shapes[size], options)]
         result["grid"] = []
         for size in options.grid_size if options.grid else ():
             result["grid"] += grid(store, size, shapes[size], options)
-    if options.out:
-        write_result(Path(options.out), result)
-        assert partial is not None
-        partial.unlink()
     return result
 
 

@@ -11,7 +11,6 @@ sees.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.command import begin, head
+from benchmarks.command import begin, head, written
 from unmask.bench.kit.clock import timed
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
-from unmask.files import write_whole
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.methods.exact import EXACT_LIMIT
 from unmask.likelihood.pairs import Pair, make_pairs
@@ -89,11 +87,9 @@ def study(options: StudyOptions) -> dict[str, Any]:
         "rows": rows,
         "until_se": {"wanted": options.until_se, **stopped},
     }
-    if options.out is not None:
-        write_whole(options.out, json.dumps(result, indent=1) + "\n")
     if options.plot is not None:
         draw(result, Path(options.plot))
-    return result
+    return written(result, options.out)
 
 
 def pieces(model: Model, options: StudyOptions) -> list[Pair]:

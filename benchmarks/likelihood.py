@@ -16,30 +16,30 @@ Several `--dtype` are measured against each other, with errors in nats, in place
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import compress
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.command import begin, head
-from benchmarks.number_types import check_types, likelihood, likelihood_in_words, random_model, random_pairs
+from benchmarks.command import begin, head, written
+from benchmarks.number_types import likelihood, likelihood_in_words, random_model, random_pairs
 from benchmarks.reference_likelihood import batched_chain_everywhere, reference_bound, reference_chain
 from unmask.bench.kit.turns import in_turns
 from unmask.errors import UserError
 from unmask.evaluation.tasks import local_data
-from unmask.files import write_whole
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.methods.exact import EXACT_LIMIT
 from unmask.likelihood.pairs import Pair
 from unmask.likelihood.passes import CPU_BATCH_TOKENS
 from unmask.likelihood.scoring import score_pairs
 from unmask.model.folder import Model, load
+from unmask.model.placement import check_types
 from unmask.model.placement_options import TypesOptions
 from unmask.model.presets import preset
 from unmask.options import argument, option
@@ -84,9 +84,7 @@ def bench_likelihood(options: LikelihoodBenchOptions) -> dict[str, Any]:
     else:
         result["monte_carlo"] = {name: monte_carlo(model, pairs, options) for name, pairs in questions.items()}
         result["chain_rule"] = {size: chain_rule(size, shapes, options) for size in options.sizes}
-    if options.out is not None:
-        write_whole(options.out, json.dumps(result, indent=1) + "\n")
-    return result
+    return written(result, options.out)
 
 
 def types(
@@ -125,17 +123,10 @@ def monte_carlo(model: Model, pairs: list[Pair], options: LikelihoodBenchOptions
     """Errors and times of both ways on these pairs."""
     say(f"bench: truth of {len(pairs)} requests")
     short = [pair.n_tokens <= EXACT_LIMIT - 3 for pair in pairs]
-    exact = score_pairs(
-        model, [pair for pair, is_short in zip(pairs, short, strict=True) if is_short], Estimator("exact")
-    )
-    long = score_pairs(
-        model,
-        [pair for pair, is_short in zip(pairs, short, strict=True) if not is_short],
-        Estimator("mc-fixed", LONG_RUN),
-        seed=options.seed + 10_000,
-    )
-    sources = {True: iter(exact), False: iter(long)}
-    truths = [next(sources[is_short]) for is_short in short]
+    exact = iter(score_pairs(model, list(compress(pairs, short)), Estimator("exact")))
+    others = [pair for pair, is_short in zip(pairs, short, strict=True) if not is_short]
+    long = iter(score_pairs(model, others, Estimator("mc-fixed", LONG_RUN), seed=options.seed + 10_000))
+    truths = [next(exact if is_short else long) for is_short in short]
     truth = np.array([-exact_score.logprob for exact_score in truths])
 
     def reference(draws: int, seed: int) -> np.ndarray:
@@ -153,10 +144,7 @@ def monte_carlo(model: Model, pairs: list[Pair], options: LikelihoodBenchOptions
         theirs_rmse = rmse([reference(theirs, seed) - truth for seed in seeds])
         enough = [draws for draws in OUR_DRAWS if ours_rmse[draws] <= theirs_rmse]
         draws = min(enough) if enough else max(OUR_DRAWS)
-        arms: dict[str, Callable[[], Any]] = {
-            "reference": partial(reference, theirs, 1),
-            "ours": partial(ours, draws, 1),
-        }
+        arms = {"reference": partial(reference, theirs, 1), "ours": partial(ours, draws, 1)}
         times = in_turns(arms, options.rounds, f"{draws} draws against {theirs}")
         ratios = (times["reference"] / times["ours"]).tolist()
         against.append(

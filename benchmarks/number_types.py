@@ -19,25 +19,15 @@ import numpy as np
 from unmask.bench.kit.spread import spread
 from unmask.bench.kit.turns import in_turns
 from unmask.decoding import generate
-from unmask.errors import UserError
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.pairs import Pair
 from unmask.likelihood.scoring import score_pairs
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
-from unmask.model.placement import check_dtype, choose_device, choose_dtype, noted
+from unmask.model.placement import choose_device, choose_dtype, noted
 from unmask.model.transformer import Transformer
 
 WAYS = {"chain-rule": Estimator("chain-rule"), "mc-fixed, 32 draws": Estimator("mc-fixed", 32)}
-
-
-def check_types(dtypes: Sequence[str], device: str) -> None:
-    """Raises `UserError` for a type or a device that is not there, and for a type given twice."""
-    for name in dtypes:
-        check_dtype(name)
-    if not dtypes or len(set(dtypes)) < len(dtypes):
-        raise UserError("--dtype: give each type once: fp32, bf16")
-    choose_device(device)
 
 
 def placement_facts(device: str, dtype: str, config: ModelConfig) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 
 from unmask.errors import UserError
-from unmask.files import cache_folder, clear_leftovers, parse_json, write_tensors, write_whole
+from unmask.files import cache_folder, clear_leftovers, parse_json, write_cached, write_tensors, write_whole
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
 from unmask.model.transformer import Transformer
@@ -164,3 +164,9 @@ def test_the_cache_lies_where_the_user_says(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("UNMASK_CACHE", str(tmp_path / "own"))
     assert cache_folder() == tmp_path / "own"
     assert not list(tmp_path.iterdir()), "nothing is made before it is needed"
+
+
+def test_a_cache_makes_its_folder_and_says_nothing_where_it_cannot(tmp_path: Path) -> None:
+    write_cached(tmp_path / "deep" / "a.json", "text")
+    assert (tmp_path / "deep" / "a.json").read_text() == "text"
+    write_cached(tmp_path / "deep" / "a.json" / "b.json", "text")  # a file stands where the folder would be

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
-from unmask.style import AT_NIGHT, COLOURS, IN_TURN, STYLE
+from unmask.style import AT_NIGHT, COLOURS, IN_TURN, STYLE, drawn, logarithmic
 
 
 def light(colour: str) -> float:
@@ -35,3 +36,13 @@ def test_matplotlib_takes_the_style() -> None:
 
     with matplotlib.rc_context(STYLE):
         assert matplotlib.rcParams["svg.hashsalt"] == "unmask"
+
+
+def test_a_logarithmic_axis_has_few_plain_numbers(tmp_path: Path) -> None:
+    with drawn(tmp_path / "a.svg", 3, 3) as (_, grid):
+        axes = grid[0, 0]
+        axes.plot([1, 2], [3, 4000])
+        logarithmic(axes, "y", "{x:,.0f}")
+    assert (axes.get_xscale(), axes.get_yscale()) == ("linear", "log")
+    words = [text.get_text() for text in axes.get_yticklabels()]
+    assert {"5", "1,000", "2,000"} <= set(words) and not any(axes.yaxis.get_minorticklabels()[0].get_text())

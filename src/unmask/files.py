@@ -154,6 +154,13 @@ def cache_folder() -> Path:
         raise UserError("there is no home folder to keep a cache in; set UNMASK_CACHE to a folder") from error
 
 
+def write_cached(path: Path, text: str) -> None:
+    """`write_whole` for what can be made again: a cache that cannot be written costs the next caller, not this one."""
+    with contextlib.suppress(OSError, UserError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
+
+
 def sync_folder(folder: Path) -> None:
     """Forces a folder's files, then its entries, to disk."""
     for path in [*(p for p in folder.rglob("*") if p.is_file()), folder]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.errors import UserError
 from unmask.files import reading
+from unmask.terminal import aligned
 
 if TYPE_CHECKING:
     import yaml
@@ -43,9 +44,7 @@ def shipped() -> dict[str, str]:
 
 def listed_recipes() -> str:
     """The same as lines for people."""
-    lines = shipped()
-    width = max(map(len, lines), default=0)
-    return "\n".join(f"  {name:<{width}}  {line}" for name, line in lines.items())
+    return "\n".join(f"  {line}" for line in aligned(list(shipped().items())))
 
 
 def shown(value: Any) -> str:

@@ -55,3 +55,14 @@ def drawn(
         yield figure, figure.subplots(rows, columns, squeeze=False, **grid)
         if path is not None:
             figure.savefig(path, dpi=160, metadata={"Software": None} if Path(path).suffix == ".png" else None)
+
+
+def logarithmic(axes: Any, which: str, form: str) -> None:
+    """Makes an axis, "x" or "y", logarithmic, with numbers in that form at 1, 2 and 5 times the powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set(**{f"{which}scale": "log"})
+    axis = getattr(axes, f"{which}axis")
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(form)
+    axis.set_minor_formatter(NullFormatter())

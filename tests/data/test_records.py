@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from unmask.data import opening, records
 from unmask.data.opening import OpenText
-from unmask.data.records import json_kind, read_records
+from unmask.data.records import json_kind, json_records, read_records, table_kind, table_records
 from unmask.errors import UserError
 
 ROWS = [{"text": "one \u2028 é \x85", "url": "x", "n": [1, {"a": None}]}, {"text": "two\n", "url": "y"}, {"text": ""}]
@@ -109,7 +109,8 @@ def test_what_is_no_record_names_its_line(tmp_path: Path, name: str, text: str, 
 def test_lines_that_are_not_utf8(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b'{"a": 1}\n{"a": "caf\xe9"}\n{"a": 3}\n')
     told: list[tuple[str, str]] = []
-    found = list(read_records(tmp_path / "a.jsonl", "a", skip=lambda name, why: told.append((name, why))))
+    with OpenText(tmp_path / "a.jsonl", "a") as file:
+        found = list(json_records(file, "lines", lambda name, why: told.append((name, why))))
     assert found == [(":1", {"a": 1}), (":3", {"a": 3})] and told == [("a:2", "is not UTF-8")]
     with pytest.raises(UserError, match="a.jsonl:2 is not UTF-8; convert it"):
         rows_of(tmp_path / "a.jsonl")
@@ -153,10 +154,12 @@ def test_tables(tmp_path: Path) -> None:
         writer.write_table(table)
     for name in "pfs":
         assert rows_of(tmp_path / name) == table.to_pylist()
-        found = list(read_records(tmp_path / name, columns=("text", "date")))
+        kind = table_kind(tmp_path / name, name)
+        assert kind == ("parquet" if name == "p" else "arrow")
+        found = list(table_records(tmp_path / name, name, kind, ("text", "date")))
         assert found[0] == (":1", {"text": "row 0"}) and found[-1] == (":600", {"text": "row 599"})
         with pytest.raises(UserError, match=rf"{name} has no field 'body'; it has text, url"):
-            list(read_records(tmp_path / name, columns=("body",)))
+            list(table_records(tmp_path / name, name, kind, ("body",)))
         (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:-300])
         with pytest.raises(UserError, match=f"{name} is not a readable"):
             rows_of(tmp_path / name)

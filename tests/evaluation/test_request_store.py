@@ -20,7 +20,7 @@ def test_answers_are_found_again(tmp_path: Path) -> None:
         store.put("k", {"logprob": -1.5})
         assert json.loads(path.read_text().splitlines()[1]) == {"key": "k", "answer": {"logprob": -1.5}}
     with RequestStore(path, PROTOCOL) as store:
-        assert store.get("k") == {"logprob": -1.5} and len(store) == 1
+        assert store.get("k") == {"logprob": -1.5}
 
 
 def test_a_line_cut_short_by_a_kill_is_dropped(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_a_line_cut_short_by_a_kill_is_dropped(tmp_path: Path) -> None:
         assert path.read_bytes() == whole
     path.write_bytes(b'{"schema_ver')
     with RequestStore(path, PROTOCOL) as store:
-        assert len(store) == 0
+        assert store.get("a") is None
     assert path.read_bytes().endswith(b"}\n")
 
 

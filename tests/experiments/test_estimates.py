@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.pretending import FIGURE
-from unmask.experiments.estimates import clustered, in_words, paired
+from unmask.experiments.estimates import clustered, ends, in_words, paired
 
 
 def test_interval_covers_a_mean_of_clusters_and_is_wider_than_that_of_items() -> None:
@@ -42,3 +42,5 @@ def test_pairs_seeds_and_weights() -> None:
     with pytest.raises(ValueError, match="finite"):
         clustered([np.nan], "a")
     assert in_words(FIGURE) == "50% [25, 75]" and in_words(FIGURE, percent=False) == "0.500 [0.250, 0.750]"
+    assert ends(FIGURE) == "+0.500 [+0.250, +0.750]" and ends(FIGURE, ".1f", 100) == "50.0 [25.0, 75.0]"
+    assert ends({"estimate": 0.5, "low": None, "high": None}, ".2f") == "0.50"

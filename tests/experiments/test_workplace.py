@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from unmask.data.options import PrepareOptions
 from unmask.data.prepare import prepare
 from unmask.errors import UserError
 from unmask.experiments.frame import Settings, experiment
-from unmask.experiments.workplace import Workplace
+from unmask.experiments.workplace import Workplace, write_lines
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
 from unmask.model.tokenizers import Tokenizer
@@ -119,3 +120,14 @@ def test_rows_that_changed_are_other_rows(texts: Path, monkeypatch: pytest.Monke
     rows.write_text('{"prompt": "1 and ", "completion": "3"}\n' * 8)
     with pytest.raises(UserError, match="was trained on other rows than .*rows.jsonl holds; give another --out"):
         place.train({"a": recipe})
+
+
+def test_lines_are_written_where_they_are_others(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    write_lines(path, [{"a": "ü"}, {"a": 2}])
+    assert path.read_text(encoding="utf-8") == '{"a": "ü"}\n{"a": 2}\n'
+    os.utime(path, (1, 1))
+    write_lines(path, iter([{"a": "ü"}, {"a": 2}]))
+    assert path.stat().st_mtime == 1
+    write_lines(path, [])
+    assert path.read_text() == ""

@@ -13,7 +13,7 @@ def test_exact_costs_move_the_best_size_and_a_plateau_takes_tokens() -> None:
     law = Law(2.0, 100.0, 200.0, 0.3, 0.3)
     sizes = np.geomspace(1e4, 1e9, 12)
     cost = Cost.of_runs(1e12 * np.ones(12), sizes, 1e12 / (6 * sizes + 3e6))  # a head that costs as much as 0.5M
-    assert not cost.six_nd and cost.rule == "exact"
+    assert not cost.six_nd and cost.to_dict()["rule"] == "exact"
     assert cost(sizes) == pytest.approx(6 * sizes + 3e6)
     assert cost.params(cost(3e6)) == pytest.approx(3e6)
     assert Cost.from_dict(cost.to_dict()) == pytest.approx(cost) or Cost.from_dict(cost.to_dict()).six_nd is False

@@ -9,7 +9,7 @@ import yaml
 
 from unmask.errors import UserError
 from unmask.training.overrides import load_recipe
-from unmask.training.recipe import build, kinds, refuse_contradictions
+from unmask.training.recipe import build, differences, kinds, refuse_contradictions
 from unmask.training.recipe_fields import BUDGETS, Recipe
 
 MINIMAL = "data: d\nout: o\nsteps: 5\n"
@@ -138,3 +138,9 @@ def test_every_recipe_in_the_repository_is_valid(root: Path) -> None:
 def test_a_subset_of_nothing_is_refused(lab):
     with pytest.raises(UserError, match="unique_subset is 1"):
         refuse_contradictions(lab.recipe("x", unique_subset=1))
+
+
+def test_settings_that_differ_are_told_by_their_names() -> None:
+    now, then = {"lr": 1, "seed": 0, "new": 2}, {"lr": 3, "seed": 0, "batch": 4}
+    assert differences(now, then) == "batch was 4, is None; lr was 3, is 1; new was None, is 2"
+    assert differences(now, then, {"lr", "seed"}) == "lr was 3, is 1" and differences(now, now) == ""

@@ -91,11 +91,8 @@ class OpenText:
                     yield chunk
             self._second = b""
             yield from self._chunks
-        except GeneratorExit:
-            raise
-        except BaseException as error:
+        except _ERRORS as error:
             self._explain(error)
-            raise
 
     def parts(self) -> Iterator[str]:
         """The same as text. Raises `NotText` at the first byte that is not UTF-8."""

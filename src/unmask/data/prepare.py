@@ -13,7 +13,6 @@ appears when it is whole; asked for again, nothing is done. With several workers
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
@@ -32,9 +31,10 @@ from unmask.data.shards import ShardWriter, check_shards, narrowest_dtype
 from unmask.data.sources import Corpus, open_corpus
 from unmask.data.split import TRAIN, VALIDATION, held_out_end
 from unmask.errors import UserError
+from unmask.files import sync
 from unmask.model.cutting import plain_pieces
 from unmask.model.tokenizers import PIECE_CHARS, Tokenizer, bpe_size
-from unmask.provenance import versions
+from unmask.provenance import usable_cores, versions
 
 NAMED_SKIPS = 20  # on stderr; the manifest names all
 AUTO_BYTES = 16_000_000  # text that is worth a process of its own
@@ -173,10 +173,8 @@ class _Writing:
             skipped=tally.skipped,
             versions=versions(("numpy", "tokenizers")),
         )
-        with open(partial / MANIFEST_FILE, "w", encoding="utf-8") as file:
-            file.write(manifest.to_json())
-            file.flush()
-            os.fsync(file.fileno())
+        (partial / MANIFEST_FILE).write_text(manifest.to_json(), encoding="utf-8")
+        sync(partial / MANIFEST_FILE)
         return manifest
 
     def _name(self, name: str, what: str) -> None:
@@ -296,5 +294,5 @@ def _check_sides(options: PrepareOptions, tally: Tally) -> None:
 def _workers(asked: int, n_bytes: int | None) -> int:
     if asked:
         return asked
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return cores if n_bytes is None else max(1, min(cores, n_bytes // AUTO_BYTES))

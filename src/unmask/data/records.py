@@ -31,26 +31,17 @@ _MAGIC = {b"PAR1": PARQUET, b"ARROW1": ARROW}
 _ARROW_STREAM = b"\xff\xff\xff\xff"
 
 
-def read_records(
-    path: str | Path,
-    name: str | None = None,
-    *,
-    columns: tuple[str, ...] = (),
-    skip: Skip | None = None,
-    advance: Advance | None = None,
-) -> Iterator[tuple[str, Any]]:
+def read_records(path: str | Path, name: str | None = None) -> Iterator[tuple[str, Any]]:
     """(where it stands, its value) of each record of a file; `where` follows the file's name in messages.
 
-    columns: of parquet and Arrow, the ones to read where they are there; all where none is named.
-    skip: is told of lines that are not UTF-8, which are errors without it.
     Raises `UserError` naming file and line for what is no record, no JSON, or cannot be read.
     """
     path, name = Path(path), str(path) if name is None else name
     if (kind := table_kind(path, name)) is not None:
-        yield from _table_records(path, name, kind, columns, advance)
+        yield from table_records(path, name, kind)
         return
     with OpenText(path, name) as file:
-        yield from json_records(file, json_kind(file, "") or LINES, skip, advance)
+        yield from json_records(file, json_kind(file, "") or LINES)
 
 
 def table_kind(path: Path, name: str) -> str | None:
@@ -84,13 +75,10 @@ def json_kind(file: OpenText, field: str) -> str | None:
         return LINES if named else None
     line, _, rest = begin.partition("\n")
     cut = not rest.strip() and not file.whole  # the line may go on
-    first = None
     try:
-        first = parse_json(line)
+        first, complete = parse_json(line), True
     except ValueError:
-        complete = False
-    else:
-        complete = True
+        first, complete = None, False
     if named:
         return _layout(begin, line, complete, bool(rest.strip()) or cut, first, named_lines)
     if isinstance(first, dict):
@@ -129,7 +117,10 @@ def _first_element(begin: str) -> dict[str, Any] | None:
 def json_records(
     file: OpenText, kind: str, skip: Skip | None = None, advance: Advance | None = None
 ) -> Iterator[tuple[str, Any]]:
-    """The records of an open file of JSON, as `read_records` gives them."""
+    """The records of an open file of JSON, as `read_records` gives them.
+
+    skip: is told of lines that are not UTF-8, which are errors without it.
+    """
     yield from _line_records(file, skip, advance) if kind == LINES else _value_records(file, kind == ARRAY, advance)
 
 
@@ -249,9 +240,13 @@ class _Ahead:
 # ------------------------------------------------------------------ tables
 
 
-def _table_records(
-    path: Path, name: str, kind: str, columns: tuple[str, ...], advance: Advance | None
+def table_records(
+    path: Path, name: str, kind: str, columns: tuple[str, ...] = (), advance: Advance | None = None
 ) -> Iterator[tuple[str, Any]]:
+    """The rows of a table, as `read_records` gives them.
+
+    columns: the ones to read where they are there, of which the first must be; all where none is named.
+    """
     try:
         import pyarrow
     except ImportError as error:

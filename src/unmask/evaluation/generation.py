@@ -12,7 +12,7 @@ lines with `prompt` and `completion`. Texts are kept as they come, so that a sto
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from pathlib import Path
@@ -23,6 +23,7 @@ from unmask.data.shards import TokenData
 from unmask.decoding import generate
 from unmask.decoding.rules.plugins import used
 from unmask.errors import UserError, nearest
+from unmask.evaluation.exposure import recipes_of
 from unmask.evaluation.generation_arguments import RULES
 from unmask.evaluation.generation_quality import (
     REPETITION_N,
@@ -36,11 +37,11 @@ from unmask.evaluation.generation_quality import (
 )
 from unmask.evaluation.judge import SMOLLM2, Judge, open_judge
 from unmask.evaluation.mauve import MISSING, can_mauve, features, mauve_score
-from unmask.evaluation.request_store import Store, request_key
+from unmask.evaluation.request_store import Store, answered, request_key
 from unmask.evaluation.self_bleu import self_bleu
 from unmask.model.folder import Model
 from unmask.model.placement import noted
-from unmask.settings import parse_yaml, read_yaml
+from unmask.settings import parse_yaml
 from unmask.statistics import ci_text, mean
 from unmask.terminal import say
 
@@ -169,14 +170,10 @@ def ask(model: Model, options: GenerationOptions, length: int) -> Asked:
 
 def own_data(model: Model) -> str:
     """The data of the run that a model is of. Raises `UserError` where nothing tells."""
-    for folder in (model.path, *(model.path.parents if model.path else ())):
-        if folder is not None and (folder / "recipe.yaml").is_file():
-            recipe = read_yaml(folder / "recipe.yaml")
-            data = recipe.get("data") if isinstance(recipe, dict) else None
-            held = (recipe.get("sft") or {}).get("validation") if isinstance(recipe, dict) else None
-            if isinstance(data, str) and (held or Path(data).is_dir()):
-                return str(held or data)
-            break
+    for recipe in recipes_of(model.path)[:1]:
+        data, held = recipe.get("data"), (recipe.get("sft") or {}).get("validation")
+        if isinstance(data, str) and (held or Path(data).is_dir()):
+            return str(held or data)
     raise UserError(f"{model.path or 'the model'} does not say what text it was trained on; give --data FOLDER")
 
 
@@ -215,16 +212,14 @@ def write(
     eos_ids, options = model.eos_ids, {"eos": "stop", **decode}
     rules = {**options, **used({**model.defaults, **options})}
     keys = [request_key("generation", prompt, length, rules, seed, i) for i, prompt in enumerate(prompts)]
-    missing = [i for i, key in enumerate(keys) if store.get(key) is None]
-    for first in range(0, len(missing), ROWS_AT_ONCE):
-        part = missing[first : first + ROWS_AT_ONCE]
-        rows = generate(
-            model, [list(prompts[i]) for i in part], length, seed=[(seed, i) for i in part], trace=False, **options
-        )
-        for i, row in zip(part, rows, strict=True):
-            store.put(keys[i], [list(takewhile(lambda token: token not in eos_ids, row.tokens)), row.nfe])
-        say(f"eval: generation: {min(first + ROWS_AT_ONCE, len(missing))} of {len(missing)} texts")
-    return [(list(store.get(key)[0]), int(store.get(key)[1])) for key in keys]
+
+    def texts(part: list[int]) -> Iterator[list[Any]]:
+        seeds = [(seed, i) for i in part]
+        for row in generate(model, [list(prompts[i]) for i in part], length, seed=seeds, trace=False, **options):
+            yield [list(takewhile(lambda token: token not in eos_ids, row.tokens)), row.nfe]
+
+    kept = answered(store, keys, texts, ROWS_AT_ONCE, ("generation", "texts"))
+    return [(list(tokens), int(nfe)) for tokens, nfe in kept]
 
 
 # ------------------------------------------------------------------ numbers

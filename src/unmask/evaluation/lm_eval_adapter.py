@@ -14,7 +14,7 @@ import inspect
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,9 @@ class Answer:
     def interval(self) -> list[float] | None:
         """95%, of `logprob`; None where nothing tells it."""
         return interval(self.logprob, self.se, self.groups)
+
+
+EMPTY = Answer(logprob=0.0, se=0.0, n_tokens=0, greedy=False, dropped=0, pieces=1)  # of a text without a token
 
 
 @dataclass(frozen=True)
@@ -247,18 +250,8 @@ class UnmaskLM(LM):
                 )
                 self.store.put(key, score.to_dict())
         kept = [self.store.get(request_key("rolling", text)) or {} for text in texts]
-        return [
-            Answer(
-                logprob=score.get("logprob", 0.0),
-                se=score.get("se", 0.0),
-                n_tokens=score.get("n_tokens", 0),
-                greedy=False,
-                dropped=0,
-                pieces=1,
-                groups=score.get("groups", 0),
-            )
-            for score in kept
-        ]
+        shared = ("logprob", "se", "n_tokens", "groups")
+        return [replace(EMPTY, **{name: score[name] for name in shared if name in score}) for score in kept]
 
     # ------------------------------------------------------------------ generation
 

@@ -14,10 +14,12 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from unmask.errors import UserError
+from unmask.terminal import say
 
 SCHEMA_VERSION = 1
 
@@ -36,6 +38,22 @@ def first_difference(a: Any, b: Any, where: str = "") -> str | None:
                 return difference
         return None
     return None if a == b else f"{where}: {a!r} and {b!r}"
+
+
+def answered(
+    store: Store, keys: Sequence[str], ask: Callable[[list[int]], Iterable[Any]], at_once: int, what: tuple[str, str]
+) -> list[Any]:
+    """The answer to each key: the store's, or asked for now, so many at once, each kept as it comes.
+
+    ask: the answers at some places, in their order. what: (task, unit) of the lines that tell how far it is.
+    """
+    missing = [i for i, key in enumerate(keys) if store.get(key) is None]
+    for first in range(0, len(missing), at_once):
+        part = missing[first : first + at_once]
+        for i, answer in zip(part, ask(part), strict=True):
+            store.put(keys[i], answer)
+        say(f"eval: {what[0]}: {min(first + at_once, len(missing))} of {len(missing)} {what[1]}")
+    return [store.get(key) for key in keys]
 
 
 class Store(Protocol):
@@ -92,9 +110,6 @@ class RequestStore:
                 raise UserError(f"{path}, line {number + 1}: not a result of an evaluation; delete it") from error
             whole += len(line)
         return whole
-
-    def __len__(self) -> int:
-        return len(self._answers)
 
     def get(self, key: str) -> Any:
         return self._answers.get(key)

@@ -14,7 +14,8 @@ text is refused.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ import numpy as np
 from unmask.data.records import read_records
 from unmask.errors import UserError
 from unmask.evaluation.exposure import refuse_read
-from unmask.evaluation.request_store import Store, request_key
+from unmask.evaluation.request_store import Store, answered, request_key
 from unmask.likelihood.estimators import Estimator
 from unmask.likelihood.pairs import Pair
 from unmask.likelihood.rolling import text_ids
@@ -143,8 +144,6 @@ def score_documents(
     windows: int = WINDOWS,
     draws: int = DRAWS,
     seed: int = 0,
-    batch_tokens: int | None = None,
-    progress: Callable[[int, int], object] | None = None,
 ) -> list[Scored | None]:
     """What some windows of each text cost; None for a text too short to have one.
 
@@ -160,7 +159,7 @@ def score_documents(
         for ids in windows_of_one
     ]
     estimator = Estimator("mc-fixed", draws)
-    scores = score_pairs(model, pairs, estimator, 0.0, seed, batch_tokens, progress=progress) if pairs else []
+    scores = score_pairs(model, pairs, estimator, seed=seed) if pairs else []
     scored: list[Scored | None] = []
     start = 0
     for windows_of_one in parts:
@@ -221,14 +220,13 @@ def kept_scores(
 ) -> list[Scored | None]:
     """The documents' scores, as they come into the store, so that a stopped evaluation goes on."""
     keys = [request_key("temporal", document.text, options.windows, options.seed) for document in documents]
-    missing = [i for i, key in enumerate(keys) if store.get(key) is None]
-    for first in range(0, len(missing), AT_ONCE):
-        part = missing[first : first + AT_ONCE]
+
+    def rows(part: list[int]) -> list[list[float]]:
         scored = score_documents(model, [documents[i].text for i in part], options.windows, DRAWS, options.seed)
-        for i, row in zip(part, scored, strict=True):
-            store.put(keys[i], [] if row is None else [row.nats, row.n_bytes, row.n_tokens])
-        say(f"eval: temporal: {min(first + AT_ONCE, len(missing))} of {len(missing)} documents")
-    return [Scored(float(row[0]), int(row[1]), int(row[2])) if (row := store.get(key)) else None for key in keys]
+        return [[] if one is None else [one.nats, one.n_bytes, one.n_tokens] for one in scored]
+
+    kept = answered(store, keys, rows, AT_ONCE, ("temporal", "documents"))
+    return [Scored(float(row[0]), int(row[1]), int(row[2])) if row else None for row in kept]
 
 
 def some_of_each(documents: Sequence[Dated], limit: int | None) -> list[Dated]:
@@ -250,10 +248,7 @@ def figure(scored: Sequence[Scored]) -> dict[str, Any]:
 
 def in_words(name: str, task: dict[str, Any]) -> str:
     """A line a decade."""
-    years: dict[str, int] = {}
-    for item in task["items"]:
-        decade = f"{item['year'] // 10 * 10}s"
-        years[decade] = years.get(decade, 0) + 1
+    years = Counter(f"{item['year'] // 10 * 10}s" for item in task["items"])
     lines = [f"{name}: {task['n']} documents of {task['source']}, {task['exposure']}"]
     for metric, value in task["metrics"].items():
         n = years.get(metric, task["n"])

@@ -13,7 +13,7 @@ Shapes: S seeds (may be 1), N items.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,12 +62,10 @@ def _bounds(
     return float(min(low, estimate)), float(max(high, estimate))
 
 
-def paired(
-    ours: Any, theirs: Any, clusters: Sequence[Any] | np.ndarray, draws: int = DRAWS, seed: int = 0, weights: Any = None
-) -> dict[str, Any]:
+def paired(ours: Any, theirs: Any, clusters: Sequence[Any] | np.ndarray) -> dict[str, Any]:
     """The mean difference of two sets of values on the same items and seeds."""
     difference = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
-    estimate = clustered(difference, clusters, draws, seed, weights)
+    estimate = clustered(difference, clusters)
     if not difference.any():  # nothing differs: no bound of a share
         estimate |= {"low": 0.0, "high": 0.0}
     return estimate
@@ -78,3 +76,10 @@ def in_words(figure: dict[str, Any], percent: bool = True, digits: int | None = 
     scale, places = (100, 0 if digits is None else digits) if percent else (1, 3 if digits is None else digits)
     estimate, low, high = (f"{scale * figure[name]:.{places}f}" for name in ("estimate", "low", "high"))
     return f"{estimate}{'%' if percent else ''} [{low}, {high}]"
+
+
+def ends(figure: Mapping[str, Any], form: str = "+.3f", scale: float = 1.0) -> str:
+    """``+1.23 [+0.90, +1.60]`` in such a form as ``+.2f``; the estimate alone where nothing tells its interval."""
+    estimate, *bounds = (figure[name] for name in ("estimate", "low", "high") if figure[name] is not None)
+    within = f" [{', '.join(format(scale * bound, form) for bound in bounds)}]" if bounds else ""
+    return f"{format(scale * estimate, form)}{within}"

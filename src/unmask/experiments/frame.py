@@ -73,11 +73,6 @@ class Experiment:
     def module(self) -> ModuleType:
         return importlib.import_module(f"unmask.experiments.{self.name}.experiment")
 
-    @property
-    def folder(self) -> Path:
-        """Where its YAML files are."""
-        return HOME / self.name
-
     def settings_of(self, settings: Settings) -> dict[str, Any]:
         """The experiment's own settings at the size asked for, with `--set`. Raises `UserError` for unknown keys."""
         settings_ = copy.deepcopy(self.fields.get("settings") or {})
@@ -92,6 +87,13 @@ class Experiment:
                 change = {part: change}
             settings_ = merged(settings_, change, "--set")
         return settings_
+
+
+def at_least(own: Mapping[str, Any], leasts: Mapping[str, int]) -> None:
+    """Raises `UserError` naming the first setting that is less than its least."""
+    for name, least in leasts.items():
+        if own[name] < least:
+            raise UserError(f"{name} is {own[name]}; give at least {least}")
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -27,13 +27,12 @@ def bars(
     names: Sequence[str | float],
     figures: Sequence[Mapping[str, Any]],
     colours: Sequence[str],
-    scale: float = 100,
     width: float = 0.7,
 ) -> None:
-    """Figures as bars with their intervals, each with its number on top. names: of the bars, or where they stand."""
-    values = [scale * figure["estimate"] for figure in figures]
-    below = [scale * (figure["estimate"] - figure["low"]) for figure in figures]
-    above = [scale * (figure["high"] - figure["estimate"]) for figure in figures]
+    """Shares as bars with their intervals, each with its percent on top. names: of the bars, or where they stand."""
+    values = [100 * figure["estimate"] for figure in figures]
+    below = [100 * (figure["estimate"] - figure["low"]) for figure in figures]
+    above = [100 * (figure["high"] - figure["estimate"]) for figure in figures]
     places = [place if isinstance(place, int | float) else number for number, place in enumerate(names)]
     axes.bar(names, values, color=colours, width=width)
     axes.errorbar(places, values, yerr=[below, above], fmt="none", ecolor=INK, capsize=3, linewidth=1)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -116,8 +116,7 @@ class Workplace:
 
     def _whole(self, recipe: Mapping[str, Any], folder: Path) -> Recipe:
         own = {"out": str(folder), "threads": self.settings.threads, "device": self.settings.device}
-        made: Recipe = build(Recipe, {**recipe, **own}, "")
-        return made
+        return build(Recipe, {**recipe, **own}, "")
 
     def _command(self, name: str, recipe: Mapping[str, Any], folder: Path) -> list[str]:
         words = [sys.executable, "-m", "unmask", "train"]
@@ -132,6 +131,13 @@ class Workplace:
     def times(self) -> dict[str, Any]:
         """Seconds and peak memory of every stage and run so far."""
         return dict(self._stages.records)
+
+
+def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Rows as JSON lines; a file that holds just these stays as it is."""
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_whole(path, text)
 
 
 def rows_sum(recipe: Mapping[str, Any]) -> str | None:

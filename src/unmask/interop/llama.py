@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from unmask.errors import UserError
 from unmask.files import new_folder, reading, sync_folder, write_tensors
 from unmask.interop.begin import begin_token, framed, name_of
 from unmask.interop.files import read_object
+from unmask.interop.layout import Layout, apart, stacked
 from unmask.model.config import ModelConfig
 from unmask.model.folder import load, save, unwrapped
 from unmask.model.tokenizers import Tokenizer
@@ -83,26 +84,10 @@ def assemble(
         raise UserError(f"{where}: the tokenizer has {inner.vocab_size} tokens, the weights only {config.vocab_size}")
     with torch.device("meta"):
         network = Transformer(config)
-    left = set(names)
-
-    def take(name: str, *shape: int) -> torch.Tensor:
-        if name not in left:
-            raise UserError(f"{where} lacks the tensor {name}; is the config another model's?")
-        left.remove(name)
-        tensor = read(name).float()
-        if tuple(tensor.shape) != shape:
-            raise UserError(f"{where}: tensor {name} has shape {list(tensor.shape)}, the config implies {list(shape)}")
-        return tensor
-
-    state = {
-        ours: torch.cat(parts) if len(parts := [take(*part) for part in theirs]) > 1 else parts[0]
-        for ours, theirs in layout(config)
-    }
+    wanted = {name for name in names if not name.endswith("rotary_emb.inv_freq")}
     if config.tie_embeddings:
-        left.discard(HEAD)  # some files repeat the embedding there
-    left = {name for name in left if not name.endswith("rotary_emb.inv_freq")}
-    if left:
-        raise UserError(f"{where} has the unknown tensor {min(left)}; is num_hidden_layers right?")
+        wanted.discard(HEAD)  # some files repeat the embedding there
+    state = stacked(layout(config), wanted, read, where, "is num_hidden_layers right?")
     network.load_state_dict(state, assign=True)
     return network
 
@@ -124,11 +109,6 @@ def export_llama(model_path: str | Path, out: str | Path, verify: bool | None = 
             "(convert the weights with --rope fp32 to compare exactly)",
             stacklevel=2,
         )
-    state = model.network.state_dict()
-    tensors: dict[str, torch.Tensor] = {}
-    for ours, theirs in layout(config):
-        parts = state[ours].split([shape[0] for _, *shape in theirs])
-        tensors |= {name: part.contiguous() for (name, *_), part in zip(theirs, parts, strict=True)}
     their_config = {
         "architectures": ["LlamaForCausalLM"],
         "model_type": "llama",
@@ -142,7 +122,7 @@ def export_llama(model_path: str | Path, out: str | Path, verify: bool | None = 
         "torch_dtype": "float32",
     }
     with new_folder(out) as partial:
-        write_tensors(partial / WEIGHTS, tensors, {"format": "pt"})
+        write_tensors(partial / WEIGHTS, apart(layout(config), model.network.state_dict()), {"format": "pt"})
         (partial / CONFIG).write_text(json.dumps(their_config, indent=2) + "\n", encoding="utf-8")
         if model.tokenizer is not None:
             (partial / "tokenizer.json").write_text(framed(model.tokenizer, config.bos), encoding="utf-8")
@@ -155,11 +135,11 @@ def export_llama(model_path: str | Path, out: str | Path, verify: bool | None = 
     return out
 
 
-def layout(config: ModelConfig) -> Iterator[tuple[str, list[tuple[Any, ...]]]]:
-    """Our tensors, each with those of theirs that it stacks: (name, rows, columns)."""
+def layout(config: ModelConfig) -> Layout:
+    """Our tensors, each with those of theirs that it stacks. Theirs have no mask, but a model of their class may."""
     width, ff = config.n_embd, config.intermediate_size
     queries, keys = config.n_head * config.head_dim, config.n_kv_head * config.head_dim
-    yield "embedding.weight", [(EMBEDDING, config.vocab_size, width)]
+    yield "embedding.weight", [(EMBEDDING, config.embedding_rows, width)]
     for i in range(config.n_layer):
         theirs, ours = f"model.layers.{i}.", f"layers.{i}."
         attention = [("q_proj", queries), ("k_proj", keys), ("v_proj", keys)]

@@ -25,6 +25,7 @@ from unmask.errors import UserError
 from unmask.files import beside, reading, write_tensors, write_whole
 from unmask.interop.begin import begin_token
 from unmask.interop.files import read_object
+from unmask.interop.layout import Layout, apart, stacked
 from unmask.model.config import ModelConfig
 from unmask.model.folder import load, save, unwrapped
 from unmask.model.presets import preset
@@ -32,6 +33,7 @@ from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
 EMBEDDING, HEAD, NORM = "transformer.wte.weight", "lm_head.weight", "transformer.ln_f.weight"
+FUSED = "attention.qkv.weight"
 REQUIRED = ("n_layer", "n_head", "n_embd")
 # Their field: (ours, the value where theirs is absent; None: ours' own default)
 OPTIONAL = {
@@ -89,7 +91,10 @@ def convert(
             raise UserError(f"{config_json}: {error}") from error
     with torch.device("meta"):  # the weights are handed over, not copied: a large model is in memory once
         network = Transformer(config)
-    network.load_state_dict(translate(published, config, weights), assign=True)
+    mend = "are n_layer and the format right?"
+    state = stacked(layout(config), published, published.__getitem__, str(weights), mend)
+    state |= {name: unfuse(tensor, config) for name, tensor in state.items() if name.endswith(FUSED)}
+    network.load_state_dict(state, assign=True)
     return save(out, network, inner, source={"format": "smdm", "weights": weights.name})
 
 
@@ -144,40 +149,22 @@ def read_dimensions(path: Path, vocab_size: int) -> dict[str, Any]:
     return fields
 
 
-def translate(published: dict[str, torch.Tensor], config: ModelConfig, path: Path) -> dict[str, torch.Tensor]:
-    """Our state dict, every tensor of theirs checked and used exactly once."""
-    left = dict(published)
-
-    def take(name: str, *shape: int) -> torch.Tensor:
-        if name not in left:
-            raise UserError(f"{path} lacks the tensor {name}; is the config another model's?")
-        tensor = left.pop(name)
-        if tuple(tensor.shape) != shape:
-            raise UserError(f"{path}: tensor {name} has shape {list(tensor.shape)}, the config implies {list(shape)}")
-        return tensor
-
+def layout(config: ModelConfig) -> Layout:
+    """Our tensors, each with those of theirs that it stacks; theirs of attention is fused in another order."""
     width, ff = config.n_embd, config.intermediate_size
     heads = config.n_head * config.head_dim
-    state = {
-        "embedding.weight": take(EMBEDDING, config.embedding_rows, width),
-        "norm.weight": take(NORM, width),
-        "output.weight": take(HEAD, config.vocab_size, width),
-    }
+    yield "embedding.weight", [(EMBEDDING, config.embedding_rows, width)]
     for i in range(config.n_layer):
         theirs, ours = f"transformer.h.{i}.", f"layers.{i}."
-        fused = take(f"{theirs}attn.attn.weight", heads + 2 * config.n_kv_head * config.head_dim, width)
-        gate, up = (take(f"{theirs}mlp.swiglu.{w}.weight", ff, width) for w in ("w1", "w2"))
-        state |= {
-            f"{ours}attention_norm.weight": take(f"{theirs}norm_1.weight", width),
-            f"{ours}attention.qkv.weight": unfuse(fused, config),
-            f"{ours}attention.out.weight": take(f"{theirs}attn.proj.weight", width, heads),
-            f"{ours}mlp_norm.weight": take(f"{theirs}norm_2.weight", width),
-            f"{ours}mlp.gate_up.weight": torch.cat([gate, up]),
-            f"{ours}mlp.down.weight": take(f"{theirs}mlp.swiglu.w3.weight", width, ff),
-        }
-    if left:
-        raise UserError(f"{path} has the unknown tensor {min(left)}; are n_layer and the format right?")
-    return state
+        fused = heads + 2 * config.n_kv_head * config.head_dim
+        yield f"{ours}attention_norm.weight", [(f"{theirs}norm_1.weight", width)]
+        yield f"{ours}{FUSED}", [(f"{theirs}attn.attn.weight", fused, width)]
+        yield f"{ours}attention.out.weight", [(f"{theirs}attn.proj.weight", width, heads)]
+        yield f"{ours}mlp_norm.weight", [(f"{theirs}norm_2.weight", width)]
+        yield f"{ours}mlp.gate_up.weight", [(f"{theirs}mlp.swiglu.{w}.weight", ff, width) for w in ("w1", "w2")]
+        yield f"{ours}mlp.down.weight", [(f"{theirs}mlp.swiglu.w3.weight", width, ff)]
+    yield "norm.weight", [(NORM, width)]
+    yield "output.weight", [(HEAD, config.vocab_size, width)]
 
 
 def unfuse(fused: torch.Tensor, config: ModelConfig) -> torch.Tensor:
@@ -205,26 +192,12 @@ def export(model_path: str | Path, out: str | Path, verify: bool | None = None) 
     if config.variations:
         raise UserError(f"{model_path} has model.{config.variations[0]}, which the published layout has no place for")
     ours = model.network.state_dict()
-    tensors = {
-        EMBEDDING: ours["embedding.weight"],
-        NORM: ours["norm.weight"],
-        HEAD: ours["embedding.weight"][: config.vocab_size].clone() if config.tie_embeddings else ours["output.weight"],
-    }
-    for i in range(config.n_layer):
-        theirs, layer = f"transformer.h.{i}.", f"layers.{i}."
-        gate, up = ours[f"{layer}mlp.gate_up.weight"].chunk(2)
-        tensors |= {
-            f"{theirs}norm_1.weight": ours[f"{layer}attention_norm.weight"],
-            f"{theirs}attn.attn.weight": fuse(ours[f"{layer}attention.qkv.weight"], config),
-            f"{theirs}attn.proj.weight": ours[f"{layer}attention.out.weight"],
-            f"{theirs}norm_2.weight": ours[f"{layer}mlp_norm.weight"],
-            f"{theirs}mlp.swiglu.w1.weight": gate.contiguous(),
-            f"{theirs}mlp.swiglu.w2.weight": up.contiguous(),
-            f"{theirs}mlp.swiglu.w3.weight": ours[f"{layer}mlp.down.weight"],
-        }
-    names = {ours_name: name for name, (ours_name, _) in OPTIONAL.items()}
+    if config.tie_embeddings:
+        ours["output.weight"] = ours["embedding.weight"][: config.vocab_size].clone()
+    ours |= {name: fuse(tensor, config) for name, tensor in ours.items() if name.endswith(FUSED)}
+    tensors = apart(layout(config), ours)
     dimensions = {name: getattr(config, name) for name in REQUIRED}
-    dimensions |= {name: getattr(config, ours_name) for ours_name, name in names.items()}
+    dimensions |= {name: getattr(config, ours_name) for name, (ours_name, _) in OPTIONAL.items()}
     dimensions |= {"vocab_size": config.vocab_size, "padded_vocab_size": config.vocab_size}
     if config.mask_id is not None:
         dimensions["mask_id"] = config.mask_id

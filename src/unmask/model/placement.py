@@ -13,6 +13,7 @@ may be a hundred times slower in bf16, so that it is measured.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -65,6 +66,15 @@ def check_dtype(name: str | torch.dtype) -> None:
         plain = str(name).removeprefix("torch.")
         hint = nearest(OTHER_NAMES.get(plain, plain), NAMES)
         raise UserError(f"dtype is {plain!r}{hint}; give fp32, bf16 or auto")
+
+
+def check_types(dtypes: Sequence[str], device: str) -> None:
+    """Raises `UserError` for a type or a device that is not there, for no type, and for one given twice."""
+    for name in dtypes:
+        check_dtype(name)
+    if not dtypes or len(set(dtypes)) < len(dtypes):
+        raise UserError("--dtype: give each type once: fp32, bf16", field="dtype")
+    choose_device(device)
 
 
 def choose_dtype(name: str | torch.dtype, device: torch.device, config: ModelConfig) -> torch.dtype:

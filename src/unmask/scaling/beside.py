@@ -56,13 +56,18 @@ def file_gap(name: str, resamples: int, seed: int = 0) -> dict[str, Any]:
         fit = read_fit(path, "--beside")
     else:
         fit = result_of(fit_sweep(FitOptions(name, resamples=resamples, seed=seed)))
-    rows = [row for row in fit["gap"] if row["form"] in DRAWN and row["flops"] is not None]
+    rows = drawn_rows(fit["gap"])
     if not rows or not fit.get("pair"):
         why = next((row.get("why") for row in fit["gap"] if row.get("why")), "it has one objective")
         raise UserError(f"--beside {name} has no gap: {why}; leave it out")
     source = fit["runs"]["source"]
     until = max(entry["flops"][1] for entry in fit["ranges"].values())
     return {"name": Path(source).stem, "pair": fit["pair"], "gap": rows, "until": until, "notes": notes_of(source)}
+
+
+def drawn_rows(gap: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Those of a gap that are laid beside."""
+    return [row for row in gap if row["form"] in DRAWN and row["flops"] is not None]
 
 
 def notes_of(source: str) -> list[str]:
@@ -74,17 +79,12 @@ def paper_gap() -> dict[str, Any]:
     """Rows of `gap_rows` from the paper's five optima an objective."""
     rng = np.random.default_rng(SEED)
     arm, mdm = (_side(name, rng) for name in ("arm", "mdm"))
-    rows = [row for row in gap_rows(arm, mdm) if row["form"] in DRAWN and row["flops"] is not None]
-    return {
-        "name": "SMDM, the paper", "pair": ["arm", "mdm"], "gap": rows, "until": float(arm.flops_K.max()), "notes": []
-    }
+    rows, until = drawn_rows(gap_rows(arm, mdm)), float(arm.flops_K.max())
+    return {"name": "SMDM, the paper", "pair": ["arm", "mdm"], "gap": rows, "until": until, "notes": []}
 
 
 def _side(name: str, rng: np.random.Generator) -> Side:
-    minima = paper_minima(name)
-    flops, params, tokens, loss = (
-        np.array([getattr(minimum, which) for minimum in minima]) for which in ("flops", "params", "tokens", "loss")
-    )
+    flops, params, tokens, loss = map(np.array, paper_minima(name).values())
     yes, none = np.ones(len(flops), dtype=bool), np.array([])
     logs = (np.log(flops), np.log(params), np.log(tokens), np.log(6 * params))
     parabolas = Minima(*logs, loss, yes, yes, none, none, none)

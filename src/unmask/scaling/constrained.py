@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import least_squares
 
-from unmask.scaling.huber import DELTA
+from unmask.scaling.huber import DELTA, huber
 from unmask.scaling.law import Law
 
 R_GRID = np.exp(np.linspace(np.log(0.05), np.log(2e4), 400))
@@ -166,9 +166,3 @@ def fit_quokka(
 def fresh_of(law: Law) -> list[float]:
     """Logs of E, A and B, and the exponents."""
     return [float(v) for v in (np.log(law.E), np.log(law.A), np.log(law.B), law.alpha, law.beta)]
-
-
-def huber(residual: np.ndarray) -> np.ndarray:
-    """Of each residual."""
-    near = np.minimum(np.abs(residual), DELTA)
-    return near * (np.abs(residual) - 0.5 * near)

@@ -10,6 +10,7 @@ tokens gives all ten coefficients of Quokka's law. Resamples draw runs, whole tr
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from unmask.scaling.constrained import QUOKKA_FIELDS, Quokka, fit_muennighoff, f
 from unmask.scaling.estimates import estimate, nothing
 from unmask.scaling.law import FIELDS, Law
 from unmask.scaling.sweep_fit import ObjectiveFit, SweepFit
-from unmask.scaling.table import Runs
+from unmask.scaling.table import Runs, together
 
 QUOKKA_RESAMPLES = 100  # each is a fit of its own
 
@@ -41,9 +42,7 @@ def _of(
     if fit is None or base is None:
         why = "there is no law of runs that repeat nothing, which E, A, B, α and β come from"
         return {"muennighoff": {"R_D": nothing(why)}, "quokka": dict.fromkeys(QUOKKA_FIELDS, nothing(why))}, []
-    weights_SR = (
-        run_weights(runs, resamples, np.random.default_rng([seed, 99])) if resamples else np.ones((0, len(runs)))
-    )
+    weights_SR = run_weights(runs, resamples, np.random.default_rng([seed, 99]))
     fields = (runs.params, runs.tokens, runs.unique, runs.loss)
     law, drawn_S, why_none = fit_muennighoff(base, *fields, weights_SR)
     r_data = nothing(str(why_none)) if law is None else estimate(law.r_data, drawn_S)
@@ -56,19 +55,20 @@ def _of(
 def _quokka(
     fit: ObjectiveFit, base: Law, runs: Runs, weights_SR: np.ndarray
 ) -> tuple[dict[str, Any], list[Quokka]]:
-    own, fields = fit.runs, ("params", "tokens", "unique", "loss")
-    fresh = [own.params, own.tokens, own.tokens, own.loss]
-    columns = [np.concatenate([f, getattr(runs, name)]) for f, name in zip(fresh, fields, strict=True)]
-    params_R, tokens_R, unique_R, loss_R = columns
-    law, held, why = fit_quokka(base, params_R, tokens_R, unique_R, loss_R)
+    own = replace(fit.runs, unique=fit.runs.tokens)
+    both = together(own, runs)
+
+    def law_of(table: Runs, start: Quokka | None = None) -> tuple[Quokka | None, list[str], str | None]:
+        return fit_quokka(base, table.params, table.tokens, table.unique, table.loss, start)
+
+    law, held, why = law_of(both)
     if law is None:
         return {name: nothing(str(why)) for name in QUOKKA_FIELDS} | {"why": why}, []
-    drawn = []
+    kept = []
     for weights_R in weights_SR:
         rows = np.concatenate([np.arange(len(own)), len(own) + np.repeat(np.arange(len(runs)), weights_R.astype(int))])
-        refit = fit_quokka(base, params_R[rows], tokens_R[rows], unique_R[rows], loss_R[rows], start=law)[0]
-        drawn.append(refit)
-    kept = [d for d in drawn if d is not None]
+        if (refit := law_of(both.take(rows), law)[0]) is not None:
+            kept.append(refit)
     result = {n: estimate(getattr(law, n), [getattr(d, n) for d in kept]) for n in QUOKKA_FIELDS if n not in held}
     if not held:
         result |= {n: estimate(getattr(law.base, n), [getattr(d.base, n) for d in kept]) for n in FIELDS}

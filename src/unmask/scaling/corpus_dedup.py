@@ -12,6 +12,7 @@ is not compared with itself: a refrain stays.
 
 from __future__ import annotations
 
+import itertools
 import re
 import zlib
 from collections.abc import Iterable, Iterator
@@ -27,8 +28,8 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 class Seen:
     """The shingles of all documents so far, in a map of 2**bits bits (at most 32)."""
 
-    def __init__(self, bits: int = 31, old_share: float = OLD_SHARE) -> None:
-        self._old_share, self._mask, self._numbers = old_share, np.uint64((1 << bits) - 1), _Numbers()
+    def __init__(self, bits: int = 31) -> None:
+        self._mask, self._numbers = np.uint64((1 << bits) - 1), _Numbers()
         self._map = np.zeros(1 << (bits - 3), dtype=np.uint8)
 
     def fresh(self, passages: list[str]) -> list[list[str]]:
@@ -38,20 +39,14 @@ class Seen:
             return []
         counts = np.bincount(owner, minlength=len(passages))
         old = np.bincount(owner, weights=self._known(hashes), minlength=len(passages))
-        new = old < self._old_share * counts
+        new = old < OLD_SHARE * counts
         judged = np.flatnonzero(counts)
         # A short passage takes the verdict of the last judged one before it, at the beginning of the first one.
         place = np.maximum(np.searchsorted(judged, np.arange(len(passages)), side="right") - 1, 0)
         kept = new[judged][place]
         self._remember(hashes[kept[owner]])
-        runs: list[list[str]] = []
-        for i, passage in enumerate(passages):
-            if kept[i]:
-                if i and kept[i - 1]:
-                    runs[-1].append(passage)
-                else:
-                    runs.append([passage])
-        return runs
+        runs = itertools.groupby(zip(passages, kept.tolist(), strict=True), key=lambda pair: pair[1])
+        return [[passage for passage, _ in run] for new, run in runs if new]
 
     def _known(self, hashes: np.ndarray) -> np.ndarray:
         known = np.ones(hashes.shape, dtype=np.uint8)

@@ -83,8 +83,7 @@ def obtain(package: Package, folder: Path) -> Path:
 
 
 def _archive_in(package: Package, folder: Path) -> Path | None:
-    files = sorted(folder.glob(package.pattern))
-    return files[-1] if files else None
+    return max(folder.glob(package.pattern), default=None)
 
 
 def version_of(package: Package, path: Path) -> str:

@@ -78,8 +78,7 @@ def _sentences_together(text: str, chars: int = 600) -> list[str]:
 
 def moby_dick_chapters(path: Path) -> Iterator[SourceDocument]:
     """The novel's chapters, lines joined."""
-    for name, data in members(path, "moby-dick/data/data.txt"):
-        del name
+    for _, data in members(path, "moby-dick/data/data.txt"):
         for chapter in re.split(r"\n(?=CHAPTER \d+\. )", _text(data)):
             title = chapter.strip().split("\n")[0][:80]
             yield SourceDocument(joined_lines(chapter), "moby-dick", title, (title,))

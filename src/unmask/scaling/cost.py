@@ -40,11 +40,6 @@ class Cost:
     def six_nd(self) -> bool:
         return not self.log_params
 
-    @property
-    def rule(self) -> str:
-        """`6nd` or `exact`."""
-        return "6nd" if self.six_nd else "exact"
-
     def log(self, log_params: np.ndarray) -> np.ndarray:
         """log f at log N, any shape."""
         if self.six_nd:
@@ -65,7 +60,7 @@ class Cost:
     def to_dict(self) -> dict[str, object]:
         """JSON values: the rule, and for exact counts the points."""
         points = [[float(np.exp(n)), float(np.exp(f))] for n, f in zip(self.log_params, self.log_flops, strict=True)]
-        return {"rule": self.rule, "params_and_flops_per_token": points}
+        return {"rule": "6nd" if self.six_nd else "exact", "params_and_flops_per_token": points}
 
     @classmethod
     def from_dict(cls, fields: dict[str, object]) -> Cost:

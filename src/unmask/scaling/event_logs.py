@@ -58,9 +58,7 @@ def quantity(text: str) -> float:
 def _logs(folder: Path) -> list[tuple[str, Path, str]]:
     """(name, folder or file, objective) of every run below."""
     logs = {}
-    for file in folder.rglob("*"):
-        if not file.is_file() or "tfevents" not in file.name:
-            continue
+    for file in filter(Path.is_file, folder.rglob("*tfevents*")):
         for place in (file, *file.relative_to(folder).parents):
             name = Path(place).name
             if NAME.match(name):

@@ -76,29 +76,12 @@ def _note(widths: dict[str, list[float]], name: str, draws_S: np.ndarray) -> Non
 
 def _table(runs: list[dict[str, Any]]) -> Runs:
     """The planned runs as a table without losses."""
-
-    def words(values: list[Any]) -> np.ndarray:
-        return np.array([str(value) for value in values], dtype=object)
-
-    def numbers(name: str) -> np.ndarray:
-        return np.array([float(run[name]) for run in runs])
-
-    nan_R = np.full(len(runs), np.nan)
-    return Runs(
-        where=words([run.get("name", i) for i, run in enumerate(runs)]),
-        objective=words([run["objective"] for run in runs]),
-        flops=np.array([float(run.get("budget") or run["flops"]) for run in runs]),
-        params=numbers("params"),
-        tokens=numbers("tokens"),
-        loss=nan_R,
-        seed=words([run["seed"] for run in runs]),
-        trunk=words([run.get("trunk") or "" for run in runs]),
-        se=nan_R,
-        plateau=nan_R,
-        unique=nan_R,
-        best_loss=nan_R,
-        best_tokens=nan_R,
-    )
+    rows = []
+    for i, run in enumerate(runs):
+        words = {"where": str(run.get("name", i)), "seed": str(run["seed"]), "trunk": run.get("trunk") or ""}
+        numbers = {"flops": run.get("budget") or run["flops"], "params": run["params"], "tokens": run["tokens"]}
+        rows.append({"objective": run["objective"], **words, **numbers})
+    return Runs.of_rows(rows)
 
 
 def _laws(table: Runs) -> dict[str, Law]:

@@ -7,7 +7,7 @@ legend_below(figure, *figure.axes)
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from unmask.style import SOFT
@@ -36,6 +36,17 @@ def log_axis(axes: Axes, label: str) -> None:
     """The x axis in powers of ten."""
     axes.set_xscale("log")
     axes.set_xlabel(label)
+
+
+def fitted_line(axes: Axes, points: Sequence[Any], colour: str, label: str, width: float, dark: float) -> None:
+    """Through (x, y, low, high, whether it was measured there) each: dashed where not, in a band that is so dark."""
+    x, y, *_ = zip(*points, strict=True)
+    axes.plot(x, y, color=colour, linewidth=1.2, linestyle=(0, (4, 2)))
+    inside = [(x, y) for x, y, _, _, measured in points if measured]
+    axes.plot(*(zip(*inside, strict=True) if inside else ([], [])), color=colour, linewidth=width, label=label)
+    if band := [(x, low, high) for x, _, low, high, _ in points if low is not None and high is not None]:
+        x, low, high = zip(*band, strict=True)
+        axes.fill_between(x, low, high, color=colour, alpha=dark, linewidth=0)
 
 
 def plain_ticks(axes: Axes) -> None:

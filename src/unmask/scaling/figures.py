@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from unmask.pages import svg_of
 from unmask.scaling.estimates import power
-from unmask.scaling.figure_parts import legend_below, log_axis, new_figure, note, plain_ticks
+from unmask.scaling.figure_parts import fitted_line, legend_below, log_axis, new_figure, note, plain_ticks
 from unmask.scaling.gap_figure import gap_figure
 from unmask.style import COLOURS, INK, SOFT, STYLE
 
@@ -193,17 +193,11 @@ def _frontier_line(axes: Axes, view: dict[str, Any], name: str, which: str) -> N
             axes.plot(curve["flops"], curve[which], "o", color=colour, markersize=5)
     if line is None:
         return
-    flops, values = line["flops"], line[which]
-    inside = [low <= c <= high for c in flops for low, high in [line["range"]]]
-    axes.plot(flops, values["estimate"], color=colour, linewidth=1.2, linestyle=(0, (4, 2)))
-    within = [(c, v) for c, v, ok in zip(flops, values["estimate"], inside, strict=True) if ok]
+    flops, values, (first, last) = line["flops"], line[which], line["range"]
+    inside = [first <= c <= last for c in flops]
+    points = list(zip(flops, values["estimate"], values["low"], values["high"], inside, strict=True))
     label = f"{name.upper()}, approach 2" + (" (loss: an upper bound)" if name == "mdm" else "")
-    if within:
-        axes.plot(*zip(*within, strict=True), color=colour, linewidth=2, label=label)
-    band = [(c, a, b) for c, a, b in zip(flops, values["low"], values["high"], strict=True) if a is not None]
-    if band:
-        flops_C, low_C, high_C = zip(*band, strict=True)
-        axes.fill_between(flops_C, low_C, high_C, color=colour, alpha=0.16, linewidth=0)
+    fitted_line(axes, points, colour, label, width=2, dark=0.16)
     other = line.get("approach3", {}).get(which, [])
     if known := [(c, v) for c, v in zip(flops, other, strict=False) if v is not None]:
         axes.plot(

@@ -23,14 +23,14 @@ from typing import Any
 import numpy as np
 
 from unmask.errors import UserError
-from unmask.files import write_whole
+from unmask.files import check_writable, write_whole
 from unmask.scaling.constrained import QUOKKA_FIELDS, Quokka
 from unmask.scaling.constrained_fit import constrained_of
 from unmask.scaling.diagnostics import diagnostics_of
 from unmask.scaling.epochs import studies_of
 from unmask.scaling.estimates import LEVEL, estimate, nothing
 from unmask.scaling.fit_words import in_words
-from unmask.scaling.gap import gap_rows
+from unmask.scaling.gap import gap_rows, no_gap
 from unmask.scaling.held_out import held_out_of
 from unmask.scaling.isoflop import Lines
 from unmask.scaling.law import FIELDS, Law
@@ -43,7 +43,6 @@ from unmask.terminal import LiveLine
 __all__ = ["FitOptions", "Fitted", "fit_sweep", "in_words", "result_of", "scale_fit"]
 
 SCHEMA_VERSION = 1
-MOST_RESAMPLES = 100_000
 FORMS = {"approach3": "own", "approach3_shared": "shared", "approach3_no_e": "no_e", "approach3_excess": "excess"}
 EXPONENTS = ("n_exponent", "m_exponent", "d_exponent")
 KEPT_DRAWS = 400  # of each law, in a fit file
@@ -78,7 +77,7 @@ def scale_fit(options: FitOptions) -> dict[str, Any]:
 
 def fit_sweep(options: FitOptions) -> Fitted:
     """Reads the runs, leaves out what takes no part, and fits the rest."""
-    options.check()
+    check_writable([options.out])
     runs, left_out = read_runs(options.runs, options.tag)
     if options.exclude:
         runs, out = exclude(runs, options.exclude)
@@ -202,8 +201,7 @@ def slopes(law: Law, fit: ObjectiveFit) -> dict[str, Any]:
 
 def gap_of(sweep: SweepFit, run_level: bool, why_no_pair: str | None) -> list[dict[str, Any]]:
     if sweep.pair is None:
-        none = nothing(why_no_pair or "there is no pair")
-        return [{"flops": None, "axis": None, "form": "overlap", **none, "inside": False}]
+        return [no_gap("overlap", why_no_pair or "there is no pair")]
     a, b = (sweep.objectives[name] for name in sweep.pair)
     reasons = {"approach2": "approach2", "approach3": "own", "approach3_shared": "shared"}
     why = {form: words for form, part in reasons.items() if (words := a.why.get(part) or b.why.get(part))}
@@ -214,16 +212,14 @@ def gap_of(sweep: SweepFit, run_level: bool, why_no_pair: str | None) -> list[di
 
 def minima_of(fit: ObjectiveFit) -> list[dict[str, Any]]:
     """Each budget's parabola: where it is lowest."""
-    rows: list[dict[str, Any]] = []
-    minima, drawn = fit.minima, fit.headline.minima
+    minima, drawn, why = fit.minima, fit.headline.minima, "the parabola opens downward"
     if minima is None:
-        return rows
+        return []
+    rows = []
     for k, flops in enumerate(minima.flops_K):
-        draws = [(np.exp(drawn.log_params[:, k]), drawn.loss[:, k]) if drawn else (None, None)][0]
-        params = estimate(np.exp(minima.log_params[k]), draws[0], "the parabola opens downward")
-        loss = estimate(minima.loss[k], draws[1], "the parabola opens downward")
-        row = {"flops": float(flops), "params": params, "loss": loss, "counts": bool(minima.counts[k])}
-        rows.append(row)
+        params = estimate(np.exp(minima.log_params[k]), np.exp(drawn.log_params[:, k]) if drawn else None, why)
+        loss = estimate(minima.loss[k], drawn.loss[:, k] if drawn else None, why)
+        rows.append({"flops": float(flops), "params": params, "loss": loss, "counts": bool(minima.counts[k])})
     return rows
 
 

@@ -50,14 +50,15 @@ class Side:
 def gap_rows(a: Side, b: Side, why: dict[str, str] | None = None) -> list[dict[str, Any]]:
     """Every form on both axes; a form that cannot be had is one row of nulls with its reason."""
     why = dict(why or {})
-    rows = _overlap(a, b) or [_none("overlap", why.get("overlap", "no loss was reached by the minima of both"))]
+    rows = _overlap(a, b) or [no_gap("overlap", why.get("overlap", "no loss was reached by the minima of both"))]
     for form in FORMS[1:]:
         lines = [row for axis, other in ((a, b), (b, a)) for row in _lines(axis, other, form, axis is a)]
-        rows += lines or [_none(form, why.get(form, "one of the two has no such fit"))]
+        rows += lines or [no_gap(form, why.get(form, "one of the two has no such fit"))]
     return rows
 
 
-def _none(form: str, why: str) -> dict[str, Any]:
+def no_gap(form: str, why: str) -> dict[str, Any]:
+    """The row of a form that cannot be had."""
     return {"flops": None, "axis": None, "form": form, **nothing(why), "inside": False}
 
 

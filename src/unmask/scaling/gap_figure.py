@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from unmask.scaling.figure_parts import legend_below, log_axis, new_figure, note, plain_ticks
+from unmask.scaling.figure_parts import fitted_line, legend_below, log_axis, new_figure, note, plain_ticks
 from unmask.style import COLOURS, INK, SOFT
 
 if TYPE_CHECKING:
@@ -70,17 +70,11 @@ def _gap_form(axes: Axes, entries: list[dict[str, Any]], form: str) -> None:
     entries = sorted((e for e in entries if e["estimate"] is not None), key=lambda e: e["flops"])
     if not entries:
         return
-    x, y = [e["flops"] for e in entries], [e["estimate"] for e in entries]
     if form == "overlap":
         _points_with_ends(axes, entries, "o", color=colour, markersize=7, label=words, zorder=5)
         return
-    axes.plot(x, y, color=colour, linewidth=1.2, linestyle=(0, (4, 2)))
-    inside = [(e["flops"], e["estimate"]) for e in entries if e["inside"]]
-    axes.plot(*(zip(*inside, strict=True) if inside else ([], [])), color=colour, linewidth=2.2, label=words)
-    band = [(e["flops"], e["low"], e["high"]) for e in entries if e["low"] is not None and e["high"] is not None]
-    if band:
-        flops_C, low_C, high_C = zip(*band, strict=True)
-        axes.fill_between(flops_C, low_C, high_C, color=colour, alpha=dark, linewidth=0)
+    points = [(e["flops"], e["estimate"], e["low"], e["high"], e["inside"]) for e in entries]
+    fitted_line(axes, points, colour, words, width=2.2, dark=dark)
 
 
 def _far(rows: list[dict[str, Any]], beside: list[dict[str, Any]]) -> bool:

@@ -26,12 +26,17 @@ TOLERANCE = 1e-10  # relative gain of a step; three such end a fit
 TRIES = 8  # dampings of one step
 
 
+def huber(residual: np.ndarray) -> np.ndarray:
+    """The loss of each residual."""
+    near = np.minimum(np.abs(residual), DELTA)
+    return near * (np.abs(residual) - 0.5 * near)
+
+
 class Problem:
     """The terms of a law, as the matrices [R, P_k] that their logarithms are linear in."""
 
-    def __init__(self, terms: Sequence[np.ndarray], delta: float = DELTA) -> None:
+    def __init__(self, terms: Sequence[np.ndarray]) -> None:
         self.terms = [np.ascontiguousarray(term, dtype=np.float64) for term in terms]
-        self.delta = delta
         ends = np.cumsum([0, *(term.shape[1] for term in self.terms)])
         self.blocks = [slice(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
         self.n_params = int(ends[-1])
@@ -48,7 +53,7 @@ class Problem:
 
     def value(self, theta_SP: np.ndarray, log_loss_SR: np.ndarray, weights_SR: np.ndarray) -> np.ndarray:
         """The weighted sum of Huber losses, [S]."""
-        return self._sum(self.predict(theta_SP) - log_loss_SR, weights_SR)
+        return np.einsum("sr,sr->s", weights_SR, huber(self.predict(theta_SP) - log_loss_SR))
 
     def minimise(
         self, starts_SP: np.ndarray, log_loss_SR: np.ndarray, weights_SR: np.ndarray | float = 1.0
@@ -124,18 +129,14 @@ class Problem:
         total_SR = sum(shares[1:], start=shares[0])
         return most_SR + np.log(total_SR), [share / total_SR for share in shares]
 
-    def _sum(self, residual_SR: np.ndarray, weights_SR: np.ndarray) -> np.ndarray:
-        near_SR = np.minimum(np.abs(residual_SR), self.delta)
-        return np.einsum("sr,sr->s", weights_SR, near_SR * (np.abs(residual_SR) - 0.5 * near_SR))
-
     def _derivatives(
         self, theta_SP: np.ndarray, log_loss_SR: np.ndarray, weights_SR: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Gradient [S, P] and Hessian [S, P, P] of the sum."""
         log_SR, shares = self._forward(theta_SP)
         residual_SR = log_SR - log_loss_SR
-        slope_SR = weights_SR * np.clip(residual_SR, -self.delta, self.delta)
-        bend_SR = weights_SR * (np.abs(residual_SR) <= self.delta) - slope_SR
+        slope_SR = weights_SR * np.clip(residual_SR, -DELTA, DELTA)
+        bend_SR = weights_SR * (np.abs(residual_SR) <= DELTA) - slope_SR
         gradient_SP = np.concatenate([(slope_SR * s) @ t for s, t in zip(shares, self.terms, strict=True)], axis=1)
         hessian_SPP = np.zeros((len(theta_SP), self.n_params, self.n_params))
         for (k, j), products in self._products.items():

@@ -22,7 +22,6 @@ from unmask.scaling.cost import Cost
 
 SAME_BUDGET = 0.01  # relative: runs that near to the smallest of a budget share it
 FEWEST_SIZES = 3  # that say where a parabola is lowest
-LINE_FIELDS = ("n", "d", "m", "loss")  # size, tokens, FLOPs a token, loss
 
 
 @dataclass(frozen=True)
@@ -155,9 +154,8 @@ def fit_lines(minima: Minima, all_that_open: bool = False) -> Lines | None:
         return None
     values: dict[str, Any] = {}
     with np.errstate(all="ignore"):
-        for name, logs in zip(
-            LINE_FIELDS, (minima.log_params, minima.log_tokens, minima.log_cost, np.log(minima.loss)), strict=True
-        ):
+        of = {"n": minima.log_params, "d": minima.log_tokens, "m": minima.log_cost, "loss": np.log(minima.loss)}
+        for name, logs in of.items():
             exponent, constant = _line(minima.log_flops_K, logs, counts)
             values[f"{name}_coefficient"], values[f"{name}_exponent"] = np.exp(constant), exponent
     if counts.ndim == 1:

@@ -60,8 +60,6 @@ def _factor(config: Any, settings: dict[str, Any], last: dict[str, Any], rule: s
 
     if settings["flops_rule"] == rule:
         return 1.0
-    if rule == "6nd":
-        return 6 * config.n_params_non_embedding * last["tokens"] / last["flops"]
     share = ObjectiveConfig(**settings["objective"]).head_share(settings["context"])
     return training_flops_per_token(config, settings["context"], share, rule) * last["tokens"] / last["flops"]
 

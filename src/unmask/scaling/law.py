@@ -15,8 +15,6 @@ Shapes: S draws (none for a single law), C budgets or losses, G points of the se
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,7 +67,7 @@ class Law:
         """[S, C]: the best of all (N, D) with f(N) D = C."""
         flops_C = np.atleast_1d(np.asarray(flops, float))
         if cost.six_nd and not self.D0:
-            with _quiet():
+            with np.errstate(all="ignore"):  # draws without an optimum end as nan, and not as a warning each
                 _, A, B, alpha, beta = self._columns(1)
                 G = (alpha * A / (beta * B)) ** (1 / (alpha + beta))
                 params = G * (flops_C / 6) ** (beta / (alpha + beta))
@@ -86,9 +84,9 @@ class Law:
     def flops_at(self, loss: Any, cost: Cost) -> np.ndarray:
         """[S, C]: the least compute that reaches these losses, [C] or [S, C]; nan where none does."""
         loss_C = np.atleast_1d(np.asarray(loss, float))
-        E, A, B, alpha, beta = self._columns(1)
         if cost.six_nd and not self.D0:
-            with _quiet():
+            E = _column(self.E, 1)
+            with np.errstate(all="ignore"):
                 over = self.optimum(np.array([6.0]), cost).loss - E  # the reducible loss at N D = 1
                 return 6.0 * np.where(loss_C > E, ((loss_C - E) / over) ** (1 / _column(self.loss_exponent, 1)), np.nan)
         E, A, B, alpha, beta = self._columns(2)
@@ -106,7 +104,7 @@ class Law:
         return self._loss(params, tokens, max(params.ndim, tokens.ndim) - draws if draws else 0)
 
     def _loss(self, params: np.ndarray, tokens: np.ndarray, trailing: int) -> np.ndarray:
-        with _quiet():
+        with np.errstate(all="ignore"):
             E, A, B, alpha, beta = self._columns(trailing)
             after = np.where(tokens > self.D0, tokens - self.D0, np.nan)
             return E + A * params**-alpha + B * after**-beta
@@ -117,7 +115,7 @@ class Law:
     def _search(self, of: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
         """Where along log N a function is least, and that value, [S, C]; nan where that is at an end, or nowhere."""
         draws = np.shape(self.E)
-        with _quiet():
+        with np.errstate(all="ignore"):
             grid = np.broadcast_to(np.linspace(*SIZES, COARSE), (*draws, n, COARSE))
             step, inside = (SIZES[1] - SIZES[0]) / (COARSE - 1), np.ones((*draws, n), dtype=bool)
             for points in (FINE, 0):
@@ -144,10 +142,3 @@ def _vertex(of: Any, centre: np.ndarray, step: float) -> tuple[np.ndarray, np.nd
 def _column(value: Any, trailing: int) -> np.ndarray:
     array = np.asarray(value, float)
     return array.reshape(array.shape + (1,) * trailing) if array.ndim else array
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Draws without an optimum end as nan, and not as a warning each."""
-    with np.errstate(all="ignore"):
-        yield

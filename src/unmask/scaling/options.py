@@ -116,10 +116,6 @@ class FitOptions(OfFit):
     runs: str = argument("RUNS", "a CSV (objective, flops, params, loss), a sweep, or TensorBoard logs")
     out: str | None = option(None, "the result as JSON, with draws, for scale predict", metavar="FILE")
 
-    def check(self) -> None:
-        """Raises `UserError` where the result could not be written."""
-        check_writable([self.out])
-
 
 @dataclass(frozen=True)
 class ReportOptions(OfFit):

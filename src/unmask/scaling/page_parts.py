@@ -12,11 +12,9 @@ from typing import Any
 
 def picture(svg: str | None, caption: str) -> str:
     """An inline picture over the whole width, with what to see in it."""
-    return (
-        ""
-        if svg is None
-        else f'<div class="scroll"><div style="min-width: 42rem">{svg}</div></div><p class="soft">{caption}</p>'
-    )
+    if svg is None:
+        return ""
+    return f'<div class="scroll"><div style="min-width: 42rem">{svg}</div></div><p class="soft">{caption}</p>'
 
 
 def power(number: float) -> str:

@@ -73,16 +73,15 @@ def fit_laws(
     theta_SP, value_S = problem.minimise(starts_SP, log_loss_R)
     best = int(np.nanargmin(value_S))
     draws: dict[str, Law] = {}
-    if noise_SR is not None:
-        noise = np.concatenate([noise_SR[name] for name in names], axis=1)
-        losses = np.exp(problem.predict(theta_SP[best : best + 1])) + noise
-        begin = np.repeat(theta_SP[best : best + 1], len(noise), axis=0)
-        drawn_SP, _ = problem.minimise(begin, np.log(np.maximum(losses, LEAST_LOSS)))
-        draws = {name: design.law(name, drawn_SP) for name in names}
-    elif weights_SR is not None:
-        weights = np.concatenate([weights_SR[name] for name in names], axis=1)
-        begin = np.repeat(theta_SP[best : best + 1], len(weights), axis=0)
-        drawn_SP, _ = problem.minimise(begin, log_loss_R, weights)
+    resampled = weights_SR if noise_SR is None else noise_SR
+    if resampled is not None:
+        drawn_SR = np.concatenate([resampled[name] for name in names], axis=1)
+        begin = np.repeat(theta_SP[best : best + 1], len(drawn_SR), axis=0)
+        if noise_SR is None:
+            drawn_SP, _ = problem.minimise(begin, log_loss_R, drawn_SR)
+        else:
+            losses = np.exp(problem.predict(theta_SP[best : best + 1])) + drawn_SR
+            drawn_SP, _ = problem.minimise(begin, np.log(np.maximum(losses, LEAST_LOSS)))
         draws = {name: design.law(name, drawn_SP) for name in names}
     laws = {name: design.law(name, theta_SP[best]) for name in names}
     return LawFit(laws, draws, float(value_S[best]), problem, theta_SP[best], starts_SP)
@@ -118,16 +117,12 @@ class _Design:
         pairs = []
         floors = [min(float(p.loss_R.min()) for p in self.points.values()) * share for share in SHARES_OF_E]
         for floor in [*floors, *(float(np.exp(b[0, 4])) for b in best if self.with_e)]:
-            starts = [self._nearest(name, floor) for name in self.names]
+            starts = [self._own_starts(p, [min(floor / float(p.loss_R.min()), 0.98)]) for p in self.points.values()]
             for several in zip(*starts, strict=True):
                 a = np.concatenate([s[:2] for s in several])
                 b = np.concatenate([s[2:4] for s in several])
                 pairs.append(np.concatenate([a, b, [np.log(floor)] if self.with_e else []]))
         return np.array(pairs)
-
-    def _nearest(self, name: str, floor: float) -> np.ndarray:
-        """The starts of one objective with E as said."""
-        return self._own_starts(self.points[name], [min(floor / float(self.points[name].loss_R.min()), 0.98)])
 
     def _own_starts(self, points: Points, shares: tuple[float, ...] | list[float] = SHARES_OF_E) -> np.ndarray:
         starts = []

@@ -34,6 +34,7 @@ from unmask.settings import shown
 from unmask.training.recipe import checked
 from unmask.training.run_folder import flat
 
+T = typing.TypeVar("T")
 SCHEMA_VERSION = 1
 TYPES = ("fp32", "bf16")
 DESIGNS = ("independent", "trunk")
@@ -111,15 +112,9 @@ def spec_of(fields: Any, where: str) -> Spec:
     if version != SCHEMA_VERSION:
         raise UserError(f"{where}: schema_version is {shown(version)}, this version reads {SCHEMA_VERSION}")
     given = {name: value for name, value in fields.items() if name not in ("schema_version", *RESOLVED)}
-    spec: Spec = _made(Spec, given, f"{where}: ")
+    spec = from_fields(Spec, given, f"{where}: ")
     check(spec, where)
     return spec
-
-
-def read_part(fields: dict[str, Any], where: str) -> Part:
-    """One part. Raises `UserError` naming the key that is wrong."""
-    part: Part = _made(Part, fields, where)
-    return part
 
 
 def check(spec: Spec, where: str) -> None:
@@ -186,17 +181,18 @@ def check_part(part: Part, where: str) -> None:
         raise UserError(f"{where}: subsets are of unique_tokens; give that too")
 
 
-def _made(cls: type, fields: dict[str, Any], where: str) -> Any:
-    """A dataclass from a mapping, each key and type checked."""
+def from_fields(cls: type[T], fields: dict[str, Any], where: str) -> T:
+    """A dataclass from a mapping, each key and type checked. Raises `UserError` naming the key that is wrong."""
     hints = typing.get_type_hints(cls)
     for name in fields:
         if name not in hints:
             raise UserError(f"{where}{name} is not a key of a plan{nearest(str(name), hints)}")
-    required = [f.name for f in dataclasses.fields(cls) if f.default is f.default_factory is dataclasses.MISSING]
+    known = dataclasses.fields(typing.cast(Any, cls))
+    required = [f.name for f in known if f.default is f.default_factory is dataclasses.MISSING]
     if missing := [name for name in required if name not in fields]:
         raise UserError(f"{where}{missing[0]} is missing")
-    made = {name: checked(hints[name], value, f"{where}{name}", _made) for name, value in fields.items()}
+    values = {name: checked(hints[name], value, f"{where}{name}", from_fields) for name, value in fields.items()}
     for name, rule in (("lr", LearningRate), ("batch", Batch)):  # an objective that is not named keeps its own
-        if cls is Spec and name in made:
-            made[name] = {**{key: rule() for key in OBJECTIVES}, **made[name]}
-    return cls(**made)
+        if cls is Spec and name in values:
+            values[name] = {**{key: rule() for key in OBJECTIVES}, **values[name]}
+    return cls(**values)

@@ -17,7 +17,7 @@ from typing import Any
 from unmask.errors import UserError
 from unmask.files import check_writable
 from unmask.scaling.options import PlanOptions
-from unmask.scaling.parts import Part, Spec, check, read_part
+from unmask.scaling.parts import Part, Spec, check, from_fields
 from unmask.scaling.plan_file import Plan, listed, read_spec, write_plan
 from unmask.scaling.runs import Facts, PlannedRun, planned_runs
 from unmask.terminal import aligned
@@ -66,7 +66,7 @@ def settings(options: PlanOptions) -> Spec:
                 name, number = f"{objective}-{number}", number + 1
             words = {"part": name, "objective": objective, "seeds": list(range(options.seeds))}
             words |= {"flops": split(options.flops), "sizes": split(options.size)}
-            parts.append(read_part(words, f"{where}: "))
+            parts.append(from_fields(Part, words, f"{where}: "))
             taken.add(name)
         spec = dataclasses.replace(spec, parts=[*spec.parts, *parts])
     check(spec, where)

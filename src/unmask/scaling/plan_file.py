@@ -18,7 +18,7 @@ import yaml
 
 from unmask.errors import UserError
 from unmask.files import write_whole
-from unmask.scaling.parts import SCHEMA_VERSION, Spec, spec_of
+from unmask.scaling.parts import SCHEMA_VERSION, Part, Spec, spec_of
 from unmask.scaling.runs import Facts, PlannedRun
 from unmask.settings import read_yaml
 
@@ -44,20 +44,14 @@ def write_plan(path: str | Path, plan: Plan) -> None:
     """Raises `UserError` where it cannot be written."""
     spec = dataclasses.asdict(plan.spec)
     parts = spec.pop("parts")
-    defaults = {f.name: f for f in dataclasses.fields(type(plan.spec.parts[0]))} if parts else {}
-    lean = [{name: value for name, value in part.items() if not _is_default(defaults[name], value)} for part in parts]
+    usual = {**dataclasses.asdict(Part("", "", [])), "part": None}
+    lean = [{name: value for name, value in part.items() if value != usual[name]} for part in parts]
     text = yaml.safe_dump({"schema_version": SCHEMA_VERSION, **spec}, sort_keys=False)
     text += "parts:\n" + "".join(f"  - {_line(part)}\n" for part in lean)
     text += "# Made by `unmask scale plan`; what is below follows from what is above.\n"
     text += f"data_sum: {json.dumps(plan.facts.data_sum)}\n"
     text += "runs:\n" + "".join(f"  - {_line(run.to_dict())}\n" for run in plan.runs)
     write_whole(path, text)
-
-
-def _is_default(known: dataclasses.Field[Any], value: Any) -> bool:
-    if known.default_factory is not dataclasses.MISSING:
-        return bool(value == known.default_factory())
-    return known.default is not dataclasses.MISSING and value == known.default
 
 
 def _line(fields: dict[str, Any]) -> str:

@@ -20,7 +20,7 @@ from unmask.errors import UserError
 from unmask.scaling.estimates import power
 from unmask.scaling.options import PredictOptions
 from unmask.scaling.published import BOUND, Interval
-from unmask.scaling.sources import FORMS, QUANTITIES, NotFitted, Source, open_source
+from unmask.scaling.sources import FORMS, QUANTITIES, NotFitted, Repeats, Source, open_source
 from unmask.terminal import aligned
 
 UNITS = {"flops": "FLOPs", "params": "parameters", "tokens": "tokens", "loss": "nats/token"}
@@ -103,15 +103,16 @@ def in_words(result: dict[str, Any]) -> str:
 
 def _answer(source: Source, objective: str, options: PredictOptions, form: str) -> dict[str, Interval]:
     """Compute, size, tokens and loss; what was asked for is exact."""
+    repeats = None if options.unique is None else Repeats(options.unique, form)
     if options.params is not None and options.tokens is not None:
         asked = {"params": options.params, "tokens": options.tokens}
         flops = source.flops_of(objective, **asked)
-        loss = source.loss(objective, **asked, unique=options.unique, form=form)
+        loss = source.loss(objective, **asked, repeats=repeats)
         return {**{name: _exact(value) for name, value in {"flops": flops, **asked}.items()}, "loss": loss}
     if options.loss is not None:
         return {**source.reach(objective, options.loss), "loss": _exact(options.loss)}
     assert options.flops is not None
-    line = source.frontier(objective, options.flops, unique=options.unique, form=form)
+    line = source.frontier(objective, options.flops, repeats)
     return {"flops": _exact(options.flops), **{name: line[name] for name in QUANTITIES}}
 
 

@@ -26,41 +26,26 @@ C4_NOTE = (
 PRINTED_GAPS = (  # (who, gap, what it is of): figures without runs or an interval
     ("scaling-dllms, MDLM", 14.0, "arXiv 2602.15014, SlimPajama, low-variance loss; as printed, it ships no runs"),
 )
-# FLOPs, then (N* in millions, L*) of the ARM and of the MDM
-PAPER_TABLE = (
-    (6e18, (153, 2.846), (84, 3.374)),
-    (1e19, (225, 2.749), (111, 3.261)),
-    (3e19, (446, 2.555), (229, 3.041)),
-    (6e19, (628, 2.447), (362, 2.916)),
-    (1e20, (1005, 2.379), (478, 2.830)),
-)
+PAPER_FLOPS = (6e18, 1e19, 3e19, 6e19, 1e20)
+PAPER_TABLE = {  # (N* in millions, L*) at each
+    "arm": ((153, 2.846), (225, 2.749), (446, 2.555), (628, 2.447), (1005, 2.379)),
+    "mdm": ((84, 3.374), (111, 3.261), (229, 3.041), (362, 2.916), (478, 2.830)),
+}
 PAPER = "Nie et al. 2025 (arXiv 2410.18514), optima of five budgets read off its figures"
 
 
-@dataclass(frozen=True)
-class Minimum:
-    """A budget's optimum: FLOPs, size, tokens and loss in nats a token."""
-
-    flops: float
-    params: float
-    tokens: float
-    loss: float
-
-
-def paper_minima(objective: str) -> list[Minimum]:
-    """The paper's, of `arm` or `mdm`, by ascending budget; tokens by 6 N D."""
-    minima = []
-    for flops, arm, mdm in PAPER_TABLE:
-        millions, loss = {"arm": arm, "mdm": mdm}[objective]
-        params = millions * 1e6
-        minima.append(Minimum(flops, params, flops / (6 * params), loss))
-    return minima
+def paper_minima(objective: str) -> dict[str, list[float]]:
+    """The paper's optima of `arm` or `mdm` by ascending budget: flops, params, tokens (by 6 N D), loss (nats)."""
+    params = [millions * 1e6 for millions, _ in PAPER_TABLE[objective]]
+    tokens = [flops / (6 * n) for flops, n in zip(PAPER_FLOPS, params, strict=True)]
+    losses = [loss for _, loss in PAPER_TABLE[objective]]
+    return {"flops": [*PAPER_FLOPS], "params": params, "tokens": tokens, "loss": losses}
 
 
 def paper_line(objective: str, which: str) -> PowerLine:
     """The line of `params`, `tokens` or `loss` in FLOPs through the paper's optima."""
     minima = paper_minima(objective)
-    return PowerLine.through([m.flops for m in minima], [getattr(m, which) for m in minima])
+    return PowerLine.through(minima["flops"], minima[which])
 
 
 Interval = tuple[float, float | None, float | None]  # estimate, and the ends of 95% or none
@@ -90,11 +75,6 @@ class PowerLine:
         exponent = math.fsum((a - middle) * b for a, b in zip(logs, values, strict=True)) / spread
         rest = math.fsum((b - level - exponent * (a - middle)) ** 2 for a, b in zip(logs, values, strict=True))
         return cls(level, exponent, middle, math.sqrt(rest / (n - 2)) if n > 2 else 0.0, spread, n)
-
-    @property
-    def coefficient(self) -> float:
-        """k of y = k x^exponent."""
-        return math.exp(self.level - self.exponent * self.middle)
 
     def at(self, x: float) -> Interval:
         """y on the line, and the 95% interval of the line there (Student's t; not of a new point)."""

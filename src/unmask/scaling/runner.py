@@ -36,7 +36,6 @@ class Runner:
         self._blocked: list[PlannedRun] = []  # branches whose trunk is not there yet
         self._line = LiveLine(TELL_SECONDS, live_seconds=1.0)
         self._signals = on_signals(self._note)
-        self._told = 0.0
 
     def __enter__(self) -> Runner:
         self._signals.__enter__()
@@ -148,9 +147,8 @@ class Runner:
 
     def _tell(self, last: bool = False) -> None:
         """The line, and progress.json. What cannot be written now is written next time."""
-        if not last and time.monotonic() - self._told < (1.0 if self._line.live else TELL_SECONDS):
+        if not last and not self._line.due:
             return
-        self._told = time.monotonic()
         progress = standing(self.sweep)
         try:
             text = json.dumps({**progress, "time": round(time.time())}, indent=1)
@@ -160,4 +158,4 @@ class Runner:
         left = "" if progress["hours_left"] is None else f", {progress['hours_left']:.2f} h left"
         failed = f", {progress['failed']} failed" if progress["failed"] else ""
         hands = " | ".join(f"{run['name']} {100 * run['step'] / run['steps']:.0f}%" for run in progress["in_hand"])
-        self._line.show(f"{progress['done']}/{progress['runs']} done{failed}{left} | {hands}", last=False)
+        self._line.show(f"{progress['done']}/{progress['runs']} done{failed}{left} | {hands}")

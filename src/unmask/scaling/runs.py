@@ -25,7 +25,6 @@ from typing import Any
 from unmask.data.manifest import Manifest
 from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.errors import UserError
-from unmask.model.config import ModelConfig
 from unmask.model.flops import FLOPS_RULES, training_flops_per_token
 from unmask.model.presets import mean_length
 from unmask.scaling import best
@@ -145,15 +144,11 @@ class PlannedRun:
             fields |= {"unique_tokens": self.unique_tokens, "unique_subset": self.subset}
             every = max(1, self.steps // best.VALIDATIONS)
             fields["validation"] = {"every": every, "windows": best.WINDOWS, "draws": best.DRAWS}
-        recipe: Recipe = build(Recipe, apply(fields, {**self.recipe, **schedule}), f"run {self.name}: ")
-        return recipe
+        return build(Recipe, apply(fields, {**self.recipe, **schedule}), f"run {self.name}: ")
 
     def fork_beside(self, out: str) -> str:
         """A branch's RUN@STEP where it lies in `out`, its trunk beside it."""
         return str(Path(out).parent / f"{self.trunk}@{self.forked_at}")
-
-    def config(self, vocab: int) -> ModelConfig:
-        return self.shape.config(self.objective, vocab, self.context)
 
     def digest(self, data_sum: str) -> str:
         """A sum of all that decides the weights: settings and data. Not where it runs, nor how it is logged."""
@@ -315,8 +310,7 @@ def recipe_keys(spec: Spec, part: Part) -> dict[str, Any]:
 
 def objective_of(part: Part, recipe: dict[str, Any]) -> ObjectiveConfig:
     fields = {"data": "-", "out": "-", "steps": 1, "objective": {"kind": part.objective}}
-    made: Recipe = build(Recipe, apply(fields, recipe), f"part {part.part}: recipe.")
-    return made.objective
+    return build(Recipe, apply(fields, recipe), f"part {part.part}: recipe.").objective
 
 
 def sequences_of(spec: Spec, part: Part, goal: float, given: float | None) -> int:

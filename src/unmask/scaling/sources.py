@@ -16,7 +16,7 @@ from collections.abc import Callable
 from operator import methodcaller
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -46,6 +46,13 @@ class NotFitted(UserError):
     """What a fit does not have, with its reason; it may have it of another objective."""
 
 
+class Repeats(NamedTuple):
+    """Where only so many tokens are new, and others repeat them: their number, and the law by which that is told."""
+
+    unique: float
+    form: str
+
+
 class Source(Protocol):
     """`name` in words, `rule` of its FLOPs, `objectives`, `ranges`: what was run, by objective and quantity."""
 
@@ -55,18 +62,14 @@ class Source(Protocol):
     ranges: dict[str, dict[str, tuple[float, float]]]
     notes: list[str]
 
-    def frontier(
-        self, objective: str, flops: float, unique: float | None = None, form: str = FORMS[0]
-    ) -> dict[str, Interval]:
-        """Optimal params, tokens and loss of a budget; with `unique`, where only so many tokens are new, by a form."""
+    def frontier(self, objective: str, flops: float, repeats: Repeats | None = None) -> dict[str, Interval]:
+        """Optimal params, tokens and loss of a budget."""
 
     def reach(self, objective: str, loss: float) -> dict[str, Interval]:
         """The least flops that reach a loss, and their params and tokens."""
 
-    def loss(
-        self, objective: str, params: float, tokens: float, unique: float | None = None, form: str = FORMS[0]
-    ) -> Interval:
-        """Of a size trained on so many tokens; with `unique`, where only so many of them are new, by a form."""
+    def loss(self, objective: str, params: float, tokens: float, repeats: Repeats | None = None) -> Interval:
+        """Of a size trained on so many tokens."""
 
     def flops_of(self, objective: str, params: float, tokens: float) -> float:
         """By the rule of the fit."""
@@ -117,13 +120,10 @@ class PaperSource:
         self.ranges = {}
         for name in self.objectives:
             minima = paper_minima(name)
-            values = {which: [getattr(m, which) for m in minima] for which in ("flops", "params", "tokens")}
-            self.ranges[name] = {which: (min(ends), max(ends)) for which, ends in values.items()}
+            self.ranges[name] = {which: (min(own), max(own)) for which, own in minima.items() if which != "loss"}
 
-    def frontier(
-        self, objective: str, flops: float, unique: float | None = None, form: str = FORMS[0]
-    ) -> dict[str, Interval]:
-        if unique is not None:
+    def frontier(self, objective: str, flops: float, repeats: Repeats | None = None) -> dict[str, Interval]:
+        if repeats is not None:
             raise UserError(OPTIMA_ALONE)
         return {which: paper_line(objective, which).at(flops) for which in QUANTITIES}
 
@@ -135,9 +135,7 @@ class PaperSource:
             reached[which] = _wider(line.at(flops[0]), flops, line.exponent)
         return reached
 
-    def loss(
-        self, objective: str, params: float, tokens: float, unique: float | None = None, form: str = FORMS[0]
-    ) -> Interval:
+    def loss(self, objective: str, params: float, tokens: float, repeats: Repeats | None = None) -> Interval:
         raise UserError(OPTIMA_ALONE)
 
     def flops_of(self, objective: str, params: float, tokens: float) -> float:
@@ -176,13 +174,10 @@ class FitSource:
             ) from error
         self.notes = [] if fit.get("draws") else [NO_DRAWS]
 
-    def frontier(
-        self, objective: str, flops: float, unique: float | None = None, form: str = FORMS[0]
-    ) -> dict[str, Interval]:
-        if unique is not None:
-            law, drawn = self._repeated(objective, form)
+    def frontier(self, objective: str, flops: float, repeats: Repeats | None = None) -> dict[str, Interval]:
+        if repeats is not None:
             cost = self.costs[objective]
-            points = [optimum(each, flops, unique, cost) for each in (law, *drawn)]
+            points = [optimum(law, flops, repeats.unique, cost) for law in self._repeated(objective, repeats.form)]
             return {which: _middle([getattr(p, which) for p in points]) for which in QUANTITIES}
         lines, draws = self._lines(objective)
         return {which: _interval(methodcaller(which, flops), lines, draws) for which in QUANTITIES}
@@ -201,12 +196,10 @@ class FitSource:
 
         return {of.__name__: _interval(of, lines, draws) for of in (flops, params, tokens)}
 
-    def loss(
-        self, objective: str, params: float, tokens: float, unique: float | None = None, form: str = FORMS[0]
-    ) -> Interval:
-        if unique is not None:
-            repeated, drawn = self._repeated(objective, form)
-            return _middle([float(each.loss(params, tokens, unique)) for each in (repeated, *drawn)])
+    def loss(self, objective: str, params: float, tokens: float, repeats: Repeats | None = None) -> Interval:
+        if repeats is not None:
+            laws = self._repeated(objective, repeats.form)
+            return _middle([float(law.loss(params, tokens, repeats.unique)) for law in laws])
         law, draws = self._law(objective)
         return _interval(methodcaller("loss", params, tokens), law, draws)
 
@@ -221,10 +214,11 @@ class FitSource:
         entry = (self.fit.get("approach3") or {}).get(objective)
         return self._read(Law, list(FIELDS), entry, "approach3", objective)
 
-    def _repeated(self, objective: str, form: str) -> tuple[Repeated, list[Repeated]]:
+    def _repeated(self, objective: str, form: str) -> list[Repeated]:
+        """The law, and its draws."""
         return self._quokka(objective) if form == "quokka" else self._muennighoff(objective)
 
-    def _quokka(self, objective: str) -> tuple[Repeated, list[Repeated]]:
+    def _quokka(self, objective: str) -> list[Repeated]:
         """Quokka's law and its draws; what was held of it is approach 3's, and draws of that come with them."""
         base, bases = self._law(objective)
         entry = ((self.fit.get("constrained") or {}).get(objective) or {}).get("quokka") or {}
@@ -235,7 +229,7 @@ class FitSource:
             raise NotFitted(f"{self.name} has no Quokka's law of {objective}: {why}")
         fresh = base if "E" in held else Law(**{field: float(entry[field]["estimate"]) for field in FIELDS})
         rows = ((self.fit.get("draws") or {}).get("quokka") or {}).get(objective) or {}
-        drawn: list[Repeated] = []
+        laws: list[Repeated] = [Quokka(fresh, **{name: float(value or 0.0) for name, value in values.items()})]
         order = np.random.default_rng(0).permutation(len(bases.E) if bases is not None else 1)
         for i in range(len(rows.get("p_e") or [])):
             row = {name: float(v) for name, column in rows.items() if (v := column[i]) is not None}
@@ -243,10 +237,10 @@ class FitSource:
                 row |= {field: float(getattr(bases, field)[order[i % len(order)]]) for field in FIELDS}
             if len(row) == len(rows):
                 own = Law(**{field: row[field] for field in FIELDS})
-                drawn.append(Quokka(own, **{name: row[name] for name in QUOKKA_FIELDS}))
-        return Quokka(fresh, **{name: float(value or 0.0) for name, value in values.items()}), drawn
+                laws.append(Quokka(own, **{name: row[name] for name in QUOKKA_FIELDS}))
+        return laws
 
-    def _muennighoff(self, objective: str) -> tuple[Repeated, list[Repeated]]:
+    def _muennighoff(self, objective: str) -> list[Repeated]:
         """Muennighoff's law on approach 3's, and its draws: R_D as its interval says, each on a draw of the law."""
         base, bases = self._law(objective)
         entry = ((self.fit.get("constrained") or {}).get(objective) or {}).get("muennighoff") or {}
@@ -255,13 +249,13 @@ class FitSource:
             why = r_data.get("why") or "the sweep has no repeated data"
             raise NotFitted(f"{self.name} has no law of repeated data of {objective}: {why}; leave out --unique")
         r_params = (entry.get("R_N") or {}).get("estimate") or math.inf
-        drawn: list[Repeated] = []
+        laws: list[Repeated] = [Muennighoff(base, float(r_data["estimate"]), r_params)]
         if bases is not None and r_data.get("low") is not None:
             order = np.random.default_rng(0).permutation(len(bases.E))
             for i, r in zip(order, _spread(r_data, len(order)), strict=True):
                 law = Law(**{field: float(getattr(bases, field)[i]) for field in FIELDS})
-                drawn.append(Muennighoff(law, r, r_params))
-        return Muennighoff(base, float(r_data["estimate"]), r_params), drawn
+                laws.append(Muennighoff(law, r, r_params))
+        return laws
 
     def _read(self, made: Any, fields: list[str], entry: Any, key: str, objective: str) -> Any:
         """(the law, its draws or None). Raises `UserError` where the fit has no number there, with its reason."""

@@ -33,13 +33,7 @@ def standing(sweep: Sweep) -> dict[str, Any]:
         for run in runs
         if states[run.name] == "running"
     ]
-    steps = {item["name"]: item["step"] for item in running}
-    shares = {  # of a run's own steps
-        run.name: max(0.0, (steps[run.name] - run.forked_at) / (run.steps - run.forked_at))
-        for run in runs
-        if run.name in steps
-    }
-    left = seconds_left(runs, states, rows, shares)
+    left = seconds_left(runs, states, rows, {item["name"]: item["step"] for item in running})
     of_trunks = sum(last_record(sweep.folder(run.name)).get("seconds", 0) for run in runs if run.is_trunk)
     failed = {name: sweep.failure(name) for name, state in states.items() if state == "failed"}
     return {
@@ -57,11 +51,11 @@ def standing(sweep: Sweep) -> dict[str, Any]:
 
 
 def seconds_left(
-    runs: list[PlannedRun], states: dict[str, str], rows: dict[str, dict[str, Any]], shares: dict[str, float]
+    runs: list[PlannedRun], states: dict[str, str], rows: dict[str, dict[str, Any]], steps: dict[str, int]
 ) -> float | None:
     """Of one job: what the plan expects, times what finished runs took over what was expected of them.
 
-    shares: of running ones, how far they are. None where neither plan nor results tell.
+    steps: of running ones, how far they are. None where neither plan nor results tell.
     """
     planned = {run.name: run for run in runs}
     timed = [(START + row["seconds"], planned[name]) for name, row in rows.items() if name in planned]
@@ -75,7 +69,8 @@ def seconds_left(
         expected = run.seconds * ratio if run.seconds else run.flops * run.own_share / rate if rate else None
         if expected is None:
             return None
-        total += expected * (1 - min(1.0, shares.get(run.name, 0.0)))
+        share = (steps.get(run.name, 0) - run.forked_at) / (run.steps - run.forked_at)  # of its own steps
+        total += expected * (1 - min(1.0, max(0.0, share)))
     return total
 
 

@@ -97,10 +97,8 @@ class Sweep:
 
     def begun(self) -> dict[str, str]:
         """The digest of each run that any process ever took up."""
-        names = {}
-        for path in sorted((self.path / "claims").glob("*")) if (self.path / "claims").is_dir() else ():
-            names[path.name] = path.read_text(encoding="utf-8").strip()
-        return names
+        claims = sorted((self.path / "claims").glob("*"))
+        return {path.name: path.read_text(encoding="utf-8").strip() for path in claims}
 
     def folder(self, name: str) -> Path:
         return self.path / "runs" / name

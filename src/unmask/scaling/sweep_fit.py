@@ -57,7 +57,6 @@ class ObjectiveFit:
     lines: Lines | None = None
     scatter: Scatter | None = None
     laws: dict[str, Law] = field(default_factory=dict)
-    values: dict[str, float] = field(default_factory=dict)  # the sum of Huber losses, by form
     headline: Drawn = field(default_factory=Drawn)
     run_level: Drawn = field(default_factory=Drawn)
     why: dict[str, str] = field(default_factory=dict)
@@ -77,7 +76,6 @@ class SweepFit:
     runs: Runs
     objectives: dict[str, ObjectiveFit]
     pair: tuple[str, str] | None
-    resamples: int
 
 
 def fit_runs(
@@ -113,7 +111,7 @@ def fit_runs(
     if pair is not None and approach3:
         show("approach 3, shared E")
         _approach3({name: objectives[name] for name in pair}, "shared", noise_SR, weights_SR)
-    return SweepFit(runs, objectives, pair, resamples)
+    return SweepFit(runs, objectives, pair)
 
 
 def _approach2(name: str, runs: Runs) -> ObjectiveFit:
@@ -176,19 +174,14 @@ def _approach3(
         points[name] = own
     resampled = all(name in weights_SR for name in several)
     by_noise = all(name in noise_SR for name in several)
-    by_runs = fit_laws(points, form, weights_SR=_of(weights_SR, several) if resampled else None)
-    headline = fit_laws(points, form, noise_SR=_of(noise_SR, several)) if by_noise else by_runs
+    by_runs = fit_laws(points, form, weights_SR=weights_SR if resampled else None)
+    headline = fit_laws(points, form, noise_SR=noise_SR) if by_noise else by_runs
     for name, fit in several.items():
         fit.laws[form] = by_runs.laws[name]
-        fit.values[form] = by_runs.value
         if resampled:
             fit.run_level.method, fit.run_level.laws[form] = RUNS, by_runs.draws[name]
             fit.headline.laws[form] = headline.draws[name]
             fit.headline.method = fit.headline.method or (RESIDUALS if by_noise else RUNS)
-
-
-def _of(arrays: Mapping[str, np.ndarray], names: Mapping[str, ObjectiveFit]) -> dict[str, np.ndarray]:
-    return {name: arrays[name] for name in names}
 
 
 def points_of(runs: Runs, form: str) -> Points | str:

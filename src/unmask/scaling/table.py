@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,13 @@ class Runs:
     unique: np.ndarray
     best_loss: np.ndarray
     best_tokens: np.ndarray
+
+    @classmethod
+    def of_rows(cls, rows: Sequence[Mapping[str, Any]]) -> Runs:
+        """Numbers that a row does not have are nan."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        columns = {name: [row.get(name, math.nan) for row in rows] for name in names}
+        return cls(**{n: np.array(v, dtype=float if n in NUMBERS else object) for n, v in columns.items()})
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -178,9 +186,7 @@ def runs_of(records: Iterable[tuple[str, dict[str, Any]]], name: str) -> tuple[R
                 f"{name}: losses of more than one {field} ('{values[0]}' in {places[0]}, '{values[1]}' in {places[1]}) "
                 "cannot be compared; keep the rows of one"
             )
-    fields = [field.name for field in dataclasses.fields(Runs)]
-    arrays = {field: [row[field] for row in rows] for field in fields}
-    runs = Runs(**{f: np.array(v, dtype=float if f in NUMBERS else object) for f, v in arrays.items()})
+    runs = Runs.of_rows(rows)
     diverged = ~np.isfinite(runs.loss)
     runs, gone = runs.take(~diverged), runs.left_out(diverged, "diverged: its loss is no finite number")
     if not len(runs):
@@ -232,8 +238,6 @@ def together(*parts: Runs) -> Runs:
 
 def _word(value: Any) -> str:
     if isinstance(value, dict | list):
-        import json
-
         return json.dumps(value, sort_keys=True)
     return "" if value is None else str(value).strip()
 

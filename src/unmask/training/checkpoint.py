@@ -38,6 +38,7 @@ from unmask.model.transformer import Transformer
 from unmask.training.checkpoint_files import STATE, choose, prune, set_aside
 from unmask.training.distribution import Ranks
 from unmask.training.metrics import LEVEL_BUCKETS
+from unmask.training.recipe import differences
 from unmask.training.shards import MOMENTS, load_shards, reason_of, refuse_incomplete, shard_names, state_names
 
 __all__ = ["Progress", "TrainState", "Writer", "checkpoints", "newest_checkpoint", "restore"]
@@ -319,11 +320,5 @@ def refuse_other_model(
 ) -> None:
     """Raises `UserError` where a checkpoint's model is not of this shape, naming what differs."""
     now, then = config.to_dict(), ModelConfig.from_dict(read_config(folder)["model"], f"{folder / CONFIG}: model")
-    before = then.to_dict()
-    differing = [
-        f"{name} was {before.get(name)!r}, is {now.get(name)!r}"
-        for name in sorted(now.keys() | before.keys())
-        if now.get(name) != before.get(name)
-    ]
-    if differing:
-        raise UserError(f"{folder} is of another model: {'; '.join(differing)}; {mend}")
+    if differing := differences(now, then.to_dict()):
+        raise UserError(f"{folder} is of another model: {differing}; {mend}")

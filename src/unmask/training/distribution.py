@@ -18,7 +18,6 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -54,9 +53,7 @@ class Ranks:
             # Apart from the default group: small CPU sums every step, and checkpoints written in the background.
             self._control = dist.new_group(backend="gloo", timeout=TIMEOUT)
             self.checkpoint_group = dist.new_group(backend="gloo", timeout=TIMEOUT)
-            names: list[Any] = [None] * self.size
-            dist.all_gather_object(names, Name.own(), group=self._control)
-            self._beat = Heartbeat(self.rank, self.size, names)
+            self._beat = Heartbeat(self.rank, self.size, self.all(Name.own()))
         except (ValueError, RuntimeError) as error:
             raise UserError(
                 f"rank {self.rank} of {self.size} cannot join the others: {first_line(error)}; "
@@ -66,9 +63,7 @@ class Ranks:
     def __enter__(self) -> Ranks:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not self.joined:
             return
         self._beat.stop(error is not None, self._lost)
@@ -98,8 +93,7 @@ class Ranks:
         """Sums through shared memory, where all ranks have some in common; every rank calls it."""
         if self.size == 1:
             return None
-        places: list[str | None] = [None] * self.size
-        dist.all_gather_object(places, memory_place(), group=self._control)
+        places = self.all(memory_place())
         if places[0] is None or len(set(places)) > 1:
             return None
         try:
@@ -131,8 +125,7 @@ class Ranks:
             result = work()
         except UserError as error:
             reason = str(error)
-        reasons: list[str | None] = [None] * self.size
-        dist.all_gather_object(reasons, reason, group=self._control)
+        reasons = self.all(reason)
         at = next((rank for rank, why in enumerate(reasons) if why is not None), None)
         if at is not None:
             where = "" if reasons.count(reasons[at]) == self.size else f" (on rank {at})"

@@ -30,7 +30,7 @@ import torch
 
 from unmask._version import __version__
 from unmask.errors import UserError
-from unmask.files import cache_folder, parse_json, write_whole
+from unmask.files import cache_folder, parse_json, write_cached
 from unmask.model.config import ModelConfig
 from unmask.model.number_types import processor_flags, processor_has_bf16
 from unmask.provenance import machine, usable_cores
@@ -137,7 +137,8 @@ def fastest(
     if arms is None or not cached:
         say(f"measuring the fastest way to train {_shape(config)} on {cores} cores")
         arms = arms_of(_measured(recipe, ways_of(cores, compiles), seconds, say))
-        _keep(path, key, arms)
+        whole = {"schema_version": SCHEMA_VERSION, "key": key, "arms": [dataclasses.asdict(arm) for arm in arms]}
+        write_cached(path, json.dumps(whole, indent=1) + "\n")
     best = choose(arms, tokens)
     ranked = sorted(arms, key=lambda arm: arm.run_seconds(tokens) if arm.tokens_per_second else float("inf"))
     chosen = (best.precision, best.compile, best.threads, best.processes, best.tokens_per_second)
@@ -230,16 +231,6 @@ def _known(path: Any, key: dict[str, Any]) -> list[Arm] | None:
         return [Arm(**arm) for arm in kept["arms"]] if kept["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _keep(path: Any, key: dict[str, Any], arms: Sequence[Arm]) -> None:
-    """A cache that cannot be written costs the next caller a minute, and this one nothing."""
-    whole = {"schema_version": SCHEMA_VERSION, "key": key, "arms": [dataclasses.asdict(arm) for arm in arms]}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(whole, indent=1) + "\n")
-    except (OSError, UserError):
-        pass
 
 
 def _shape(config: ModelConfig) -> str:

@@ -14,7 +14,6 @@ Shapes: M examples, B rows of a micro-batch (an example each, or several where t
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -211,47 +210,13 @@ class FineTuning:
             tokens_MT = np.where(masked_MT | hidden_MT, self._mask_id, clean_MT)
         if self._fields.divisor == "sequence":
             weight_M = weight_M / (learned_MT.sum(axis=1) if self._padding == "seen" else scored_M)
-        laid = self._laid_out(rows_M, slots_M, tokens_MT, targets_MT, scored_MT, inside_MT, weight_M, level_M, scored_M)
-        if self._dropout:
-            laid = replace(laid, dropout_BL=torch.from_numpy(dropout_keys(self._seed, k, self._layers)))
-        return laid
-
-    def _without_prompt(self, keys_M: np.ndarray) -> np.ndarray:
-        """bool [M]: examples whose prompt is hidden."""
-        share = self._fields.prompt_dropout
-        if not share:
-            return np.zeros(len(keys_M), dtype=bool)
-        return np.array([uniforms(self._seed, int(key), 1, PROMPT_DRAW)[0] < share for key in keys_M])
-
-    def _laid_out(
-        self,
-        rows_M: np.ndarray,
-        slots_M: np.ndarray,
-        tokens_MT: np.ndarray,
-        targets_MT: np.ndarray,
-        scored_MT: np.ndarray,
-        inside_MT: np.ndarray,
-        weight_M: np.ndarray,
-        level_M: np.ndarray,
-        scored_M: np.ndarray,
-    ) -> Inputs:
-        """Examples side by side in their rows."""
-        rows, length = int(rows_M[-1]) + 1, tokens_MT.shape[1]
-        segments_BT = key_mask_BT = None
+        key_mask_BT = segments_BT = None
         places_MT = np.arange(tokens_MT.size).reshape(tokens_MT.shape)
         tokens_BT = tokens_MT
         if self._fields.packing:
-            lengths_M = inside_MT.sum(axis=1)
-            before_M = np.cumsum(lengths_M) - lengths_M
-            offsets_M = before_M - before_M[slots_M == 0][rows_M]
-            width = int((offsets_M + lengths_M).max())
-            places_MT = (rows_M * width + offsets_M)[:, None] + np.arange(length)
-            tokens_BT = np.full((rows, width), self._eos_id, dtype=np.int64)
-            segments_BT = np.full((rows, width), -1, dtype=np.int64)
-            tokens_BT.flat[places_MT[inside_MT]] = tokens_MT[inside_MT]
-            segments_BT.flat[places_MT[inside_MT]] = np.repeat(slots_M, lengths_M)
+            tokens_BT, segments_BT, places_MT = self._packed(rows_M, slots_M, tokens_MT, inside_MT)
         elif self._padding == "ignore" and not self._causal and not inside_MT.all():
-            key_mask_BT = inside_MT
+            key_mask_BT = torch.from_numpy(inside_MT)
         return Inputs(
             tokens_BT=torch.from_numpy(np.ascontiguousarray(tokens_BT)),
             targets_N=torch.from_numpy(targets_MT[scored_MT]),
@@ -260,9 +225,32 @@ class FineTuning:
             weight_B=torch.from_numpy(weight_M.astype(np.float32)),
             level_B=torch.from_numpy(level_M.astype(np.float32)),
             lengths_B=torch.from_numpy(scored_M),
-            key_mask_BT=None if key_mask_BT is None else torch.from_numpy(key_mask_BT),
+            key_mask_BT=key_mask_BT,
             segments_BT=None if segments_BT is None else torch.from_numpy(segments_BT),
+            dropout_BL=torch.from_numpy(dropout_keys(self._seed, k, self._layers)) if self._dropout else None,
         )
+
+    def _without_prompt(self, keys_M: np.ndarray) -> np.ndarray:
+        """bool [M]: examples whose prompt is hidden."""
+        share = self._fields.prompt_dropout
+        if not share:
+            return np.zeros(len(keys_M), dtype=bool)
+        return np.array([uniforms(self._seed, int(key), 1, PROMPT_DRAW)[0] < share for key in keys_M])
+
+    def _packed(
+        self, rows_M: np.ndarray, slots_M: np.ndarray, tokens_MT: np.ndarray, inside_MT: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Examples side by side in their rows: tokens and segments [B, T'], and the places of `tokens_MT` there."""
+        lengths_M = inside_MT.sum(axis=1)
+        before_M = np.cumsum(lengths_M) - lengths_M
+        offsets_M = before_M - before_M[slots_M == 0][rows_M]
+        width = int((offsets_M + lengths_M).max())
+        places_MT = (rows_M * width + offsets_M)[:, None] + np.arange(tokens_MT.shape[1])
+        tokens_BT = np.full((int(rows_M[-1]) + 1, width), self._eos_id, dtype=np.int64)
+        segments_BT = np.full_like(tokens_BT, -1)
+        tokens_BT.flat[places_MT[inside_MT]] = tokens_MT[inside_MT]
+        segments_BT.flat[places_MT[inside_MT]] = np.repeat(slots_M, lengths_M)
+        return tokens_BT, segments_BT, places_MT
 
     def validate(self, model: Model) -> dict[str, Any]:
         """Nats per held-out answer token, given the prompt: a bound (MDM) or exact (ARM), as `unmask.score` has it."""

@@ -17,15 +17,15 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError
-from unmask.files import file_sha256, write_whole
+from unmask.files import file_sha256
 from unmask.model.checkpoints import Damaged, checkpoints, read_list, step_of
 from unmask.model.config import ModelConfig
 from unmask.model.folder import WEIGHTS, read_config
 from unmask.training.checkpoint import TrainState, load_into, refuse_other_model
 from unmask.training.checkpoint_files import STATE, run_of, shared_flaw
 from unmask.training.distribution import Ranks
-from unmask.training.metrics import METRICS, read_records
-from unmask.training.recipe import SCHEMA_VERSION
+from unmask.training.metrics import copy_records
+from unmask.training.recipe import SCHEMA_VERSION, differences
 from unmask.training.recipe_fields import Recipe, fork_of
 from unmask.training.record import PATHS, RECIPE, Record, read_record
 from unmask.training.run_folder import checksums, flat, in_words, known_settings, read_json
@@ -114,14 +114,10 @@ def refuse_other_samples(recipe: Recipe, trunk: Record, source: str) -> None:
     """Raises `UserError` where the new run would not go on through the data where its trunk stood."""
     now, then = flat(recipe.to_dict()), known_settings(trunk.settings)
     names = {name for name in (*now, *then) if name in SHARED or name.startswith(SHARED_GROUPS)} - set(PATHS)
-    if differing := [
-        f"{name} was {then.get(name)!r}, is {now.get(name)!r}"
-        for name in sorted(names)
-        if now.get(name) != then.get(name)
-    ]:
+    if differing := differences(now, then, names):
         raise UserError(
-            f"a fork goes on through the data where {source} stood, and {'; '.join(differing)}; give the trunk's, or "
-            f"take its weights alone with --init"
+            f"a fork goes on through the data where {source} stood, and {differing}; give the trunk's, or take its "
+            "weights alone with --init"
         )
     if bool(recipe.ema) != bool(then["ema"]):
         has = f"averages weights (ema {then['ema']})" if then["ema"] else "averages no weights"
@@ -143,11 +139,5 @@ def take_up(state: TrainState, recipe: Recipe, ranks: Ranks) -> None:
     """
     source, step = fork_of(str(recipe.fork))
     load_into(state, ranks.together(lambda: checkpoint_at(Path(source), step)), ranks)
-    ranks.together(lambda: copy_metrics(Path(source), Path(recipe.out), step) if ranks.first else None)
-
-
-def copy_metrics(source: Path, out: Path, step: int) -> None:
-    """The trunk's lines up to the fork: a curve is whole, whoever trained its beginning."""
-    if (source / METRICS).is_file():
-        kept = [record for record in read_records(source) if record["step"] <= step]
-        write_whole(out / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
+    # A curve is whole, whoever trained its beginning.
+    ranks.together(lambda: copy_records(Path(source), Path(recipe.out), step) if ranks.first else None)

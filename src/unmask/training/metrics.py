@@ -62,20 +62,22 @@ def read_records(run: Path) -> list[dict[str, Any]]:
     return records
 
 
+def copy_records(source: Path, out: Path, step: int) -> None:
+    """The lines of a run up to a step, as those of another run, or of its own from now on."""
+    if (source / METRICS).exists():
+        kept = [record for record in read_records(source) if record["step"] <= step]
+        write_whole(out / METRICS, "".join(json.dumps(record) + "\n" for record in kept))
+
+
 class Metrics:
     """Writes the records of one run."""
 
     def __init__(self, run: Path, steps: int, resumed_at: int, wandb: WandbRun | None = None) -> None:
         self._path, self._steps, self._wandb = run / METRICS, steps, wandb
-        self._drop_after(resumed_at)
+        copy_records(run, run, resumed_at or -1)  # a run that begins anew keeps nothing
         self._file = Appending(self._path)
         self._board = Board(run, resumed_at)
         self._terminal = LiveLine(PLAIN_SECONDS)
-
-    def _drop_after(self, step: int) -> None:
-        if self._path.exists():  # a run that begins anew keeps nothing
-            kept = [record for record in read_records(self._path.parent) if step and record["step"] <= step]
-            write_whole(self._path, "".join(json.dumps(record) + "\n" for record in kept))
 
     def write(self, kind: str, **values: Any) -> None:
         record = {"kind": kind, **values}

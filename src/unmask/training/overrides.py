@@ -76,5 +76,4 @@ def load_recipe(path: str | Path, overrides: dict[str, str] | None = None) -> Re
     given = parsed(overrides or {})  # what is wrong on the command line comes first
     if not Path(path).exists():
         raise UserError(f"{path} does not exist; give a recipe, such as recipes/demo-mdm.yaml")
-    recipe: Recipe = build(Recipe, apply(settings_of(read_yaml(path), str(path)), given), "")
-    return recipe
+    return build(Recipe, apply(settings_of(read_yaml(path), str(path)), given), "")

@@ -34,7 +34,7 @@ from typing import Any
 from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.model.config import ModelConfig
 from unmask.model.cross_entropy import CHUNK_CPU, CHUNK_GPU
-from unmask.model.flops import StepCost, training_flops_per_token
+from unmask.model.flops import FLOPS_RULES, StepCost, training_flops_per_token
 from unmask.model.presets import mean_length, preset
 from unmask.training.options import PlanOptions
 
@@ -84,8 +84,7 @@ def plan(options: PlanOptions) -> Plan:
     length, share = mean_length(options.context, options.random_length), objective.head_share(options.context)
     steps = max(1, int(options.tokens / (options.batch * length)))
     tokens = steps * options.batch * length
-    rules = ("exact", "6nd")
-    flops = {rule: tokens * training_flops_per_token(config, options.context, share, rule) for rule in rules}
+    flops = {rule: tokens * training_flops_per_token(config, options.context, share, rule) for rule in FLOPS_RULES}
     cost = StepCost(config, recompute=options.activation_checkpointing)
     flops["executed"] = steps * options.batch * cost.of(1, options.context, share * length)
     peak = options.peak * 1e12 if options.peak else measured_peak(options.precision)

@@ -28,7 +28,7 @@ import torch
 from unmask.diffusion.objective import Objective
 from unmask.diffusion.objective_config import ObjectiveConfig
 from unmask.errors import UserError
-from unmask.files import cache_folder, write_whole
+from unmask.files import cache_folder, write_cached
 from unmask.model.config import ModelConfig
 from unmask.model.fp32_products import products_are_quick
 from unmask.model.linear import linear_maps, write_copies
@@ -61,9 +61,7 @@ def known_ratios(config: ModelConfig) -> list[float]:
         return ratios
     ratios = measure(config)
     if path is not None and decided(ratios):
-        with contextlib.suppress(OSError, UserError):  # then it is measured again next time
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, json.dumps({"schema_version": SCHEMA_VERSION, "ratios": ratios, **key}) + "\n")
+        write_cached(path, json.dumps({"schema_version": SCHEMA_VERSION, "ratios": ratios, **key}) + "\n")
     return ratios
 
 

@@ -15,7 +15,7 @@ import math
 import os
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from unmask.data.sft_fields import SFTFields
@@ -26,6 +26,7 @@ from unmask.settings import shown
 from unmask.terminal import say
 from unmask.training.recipe_fields import BUDGETS, Recipe, fork_of
 
+T = typing.TypeVar("T")
 SCHEMA_VERSION = 1
 LEAST = {"steps": 1.0, "tokens": 1.0, "flops": 1.0, "epochs": 0.0}
 RECORDED = ("schema_version", "extensions")  # what a run's recipe.yaml holds beside the settings
@@ -106,9 +107,9 @@ def group_types(cls: type) -> dict[str, type]:
     return groups
 
 
-def build(cls: type, fields: dict[str, Any], where: str) -> Any:
+def build(cls: type[T], fields: dict[str, Any], where: str) -> T:
     """A (nested) dataclass from a mapping, each key and type checked."""
-    names = {field.name for field in dataclasses.fields(cls)}
+    names = {field.name for field in dataclasses.fields(typing.cast(Any, cls))}
     hints = {name: kind for name, kind in typing.get_type_hints(cls).items() if name in names}
     values = {}
     for name, value in fields.items():
@@ -142,6 +143,15 @@ def kinds(cls: type, prefix: str = "") -> dict[str, Any]:
         elif name in names:
             by_key[f"{prefix}{name}"] = kind
     return by_key
+
+
+def differences(now: dict[str, Any], then: dict[str, Any], names: Iterable[str] | None = None) -> str:
+    """What two mappings disagree on, or those of `names`, in words; empty where they agree."""
+    return "; ".join(
+        f"{name} was {then.get(name)!r}, is {now.get(name)!r}"
+        for name in sorted(now.keys() | then.keys() if names is None else names)
+        if now.get(name) != then.get(name)
+    )
 
 
 def _unknown(name: str, where: str, hints: dict[str, Any]) -> str:

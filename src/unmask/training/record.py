@@ -95,20 +95,15 @@ def branch_recipe(folder: Path, overrides: dict[str, str]) -> Recipe:
     """The recipe of the run in `folder` with overrides, for a new run that forks off one. Raises `UserError`."""
     if "out" not in overrides:
         raise UserError("--out is missing: what forks off a run is a run of its own; add --out FOLDER")
-    record = read_record(folder)
-    assert record is not None, "looked for by the caller"
-    recipe: Recipe = build(Recipe, apply(record.settings, parsed(overrides)), "")
-    return recipe
+    return build(Recipe, apply(record_of(folder).settings, parsed(overrides)), "")
 
 
 def recorded_recipe(folder: Path, overrides: dict[str, str]) -> Recipe:
     """The recipe of a run that lies in `folder` now, with overrides. Raises `UserError` for paths that are gone."""
     given = parsed(overrides)
-    record = read_record(folder)
-    assert record is not None, "looked for by the caller"
     if "out" in given and Path(str(given["out"])).resolve() != folder.resolve():
         raise UserError(f"--out is {given['out']}, but the run lies in {folder}; leave out --out")
-    recipe: Recipe = build(Recipe, apply({**record.settings, "out": str(folder)}, given), "")
+    recipe = build(Recipe, apply({**record_of(folder).settings, "out": str(folder)}, given), "")
     for name, value in paths_of(recipe.to_dict()).items():
         if name == "fork":  # with a checkpoint of its own the run needs its source no more
             continue
@@ -135,6 +130,13 @@ def read_record(folder: Path) -> Record | None:
     except (UserError, TypeError, KeyError, AttributeError) as error:
         reason = str(error).removeprefix(f"{path} ").removeprefix(f"{path}: ").split(";")[0]
         raise UserError(f"{path} is damaged: {reason}; put back its own, or give another --out") from error
+
+
+def record_of(folder: Path) -> Record:
+    """The record of a folder in which the caller has found a run. Raises `UserError` where it is damaged."""
+    record = read_record(folder)
+    assert record is not None, "looked for by the caller"
+    return record
 
 
 def paths_of(settings: dict[str, Any]) -> dict[str, str]:
@@ -215,10 +217,8 @@ def keep(path: Path, recipe: Recipe, lengths: Lengths, step: int) -> str | None:
 
 def change_settings(path: Path, changes: dict[str, Any]) -> None:
     """Gives settings of the run in a folder other values from now on."""
-    record = read_record(path)
-    assert record is not None, "looked for by the caller"
-    recipe: Recipe = build(Recipe, apply(record.settings, changes), "")
-    write_whole(path / RECIPE, written(recipe, record.extensions))
+    record = record_of(path)
+    write_whole(path / RECIPE, written(build(Recipe, apply(record.settings, changes), ""), record.extensions))
 
 
 def refuse_other_base(recipe: Recipe, record: Record, config: ModelConfig, base: str | None) -> None:

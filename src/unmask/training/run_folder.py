@@ -25,12 +25,12 @@ from unmask.model.checkpoints import checkpoints
 from unmask.model.folder import read_config
 from unmask.provenance import versions
 from unmask.training.checkpoint_files import clear_partials, id_record, refuse_foreign, run_of
-from unmask.training.recipe import RECORDED
+from unmask.training.recipe import RECORDED, differences
 from unmask.training.recipe_fields import BUDGETS, Recipe, fork_of
-from unmask.training.record import PATHS, RECIPE, read_record
+from unmask.training.record import PATHS, RECIPE, record_of
 from unmask.training.record import written as written_text
 
-VERSIONS, METRICS, LOCK = "versions.json", "metrics.jsonl", ".lock"
+VERSIONS, LOCK = "versions.json", ".lock"
 RUN = "run.json"  # the run's id, which its checkpoints carry too
 TOKENIZER_SUM = "tokenizer_sha256"
 ALREADY = "{} already holds a run; add --resume to go on with it, or give another --out"
@@ -146,9 +146,7 @@ def read_id(path: Path) -> str | None:
 
 def read_settings(path: Path) -> dict[str, Any]:
     """The settings of the run in a folder. Raises `UserError` where they cannot be read."""
-    record = read_record(path)
-    assert record is not None, "looked for by the caller"
-    return record.settings
+    return record_of(path).settings
 
 
 def read_json(path: Path, mend: str) -> dict[str, Any] | None:
@@ -210,14 +208,9 @@ def refuse_changes(recipe: Recipe, before: dict[str, Any], path: Path) -> None:
     paths = [name for name in PATHS if bool(now.get(name)) == bool(then.get(name))]
     if recipe.fork and then["fork"] and recipe.forked_at != fork_of(then["fork"])[1]:
         paths.remove("fork")
-    differing = [
-        f"{name} was {then.get(name)!r}, is {now.get(name)!r}"
-        for name in sorted(now.keys() | then.keys())
-        if now.get(name) != then.get(name) and name not in (*FREE_ON_RESUME, *BUDGETS, *paths)
-    ]
-    if differing:
+    if differing := differences(now, then, (now.keys() | then.keys()) - {*FREE_ON_RESUME, *BUDGETS, *paths}):
         raise UserError(
-            f"{path} was started with another recipe: {'; '.join(differing)}; resume with its own or give another --out"
+            f"{path} was started with another recipe: {differing}; resume with its own or give another --out"
         )
 
 

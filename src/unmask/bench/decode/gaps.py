@@ -21,6 +21,7 @@ from unmask.bench.decode.settings import Setting
 from unmask.bench.decode.shared import BASELINE, Bench, chosen, in_type, shared_context
 from unmask.bench.kit.clock import timed
 from unmask.bench.kit.spread import spread
+from unmask.bench.kit.turns import moved
 from unmask.errors import UserError
 from unmask.evaluation.generation_quality import fill_gaps, held_out, infilled, judged, spans
 from unmask.model.folder import Model
@@ -97,7 +98,7 @@ def speeds(
         if known is None:
             at = [(index * batch + i) % len(pieces) for i in range(batch)]
             known = {}
-            for setting, model in arms[index % len(arms) :] + arms[: index % len(arms)]:
+            for setting, model in moved(arms, index):
                 call = {**setting.options, "temperature": 0.0}
                 fill = partial(fill_gaps, model, [pieces[i] for i in at], [starts[i] for i in at], options.span, **call)
                 known[setting.name] = seconds(fill) / batch

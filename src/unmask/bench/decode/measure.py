@@ -38,8 +38,7 @@ from unmask.decoding.rules.plugins import given, load_plugins
 from unmask.errors import UserError
 from unmask.evaluation.generation_quality import Sample, held_out, measure
 from unmask.evaluation.judge import open_judge
-from unmask.evaluation.provenance import model_facts, write_result
-from unmask.evaluation.request_store import RequestStore
+from unmask.evaluation.provenance import model_facts, writing
 from unmask.model.folder import Model, load
 from unmask.model.placement import choose_device
 from unmask.provenance import machine, versions
@@ -78,17 +77,12 @@ def bench_decode(options: DecodeBenchOptions) -> dict[str, Any]:
         "machine": machine(),
         "threads": torch.get_num_threads(),
     }
-    partial = Path(f"{options.out}.partial.jsonl") if options.out else None
     protocol = {name: result[name] for name in PROTOCOL if name in result}
-    with RequestStore(partial, protocol) as store:
+    with writing(options.out, protocol, result) as store:
         bench = Bench(options, mdm, arm, judge, data, store, others)
         result["cells"] = [cell(bench, prompt, length) for prompt, length in wanted]
         result["infill"] = gaps(bench) if options.gaps else None
         result["refused"] = bench.refused
-    if options.out:
-        write_result(Path(options.out), result)
-        assert partial is not None
-        partial.unlink()
     if options.plot:
         from unmask.bench.decode.plot import plot
 

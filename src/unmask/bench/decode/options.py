@@ -52,13 +52,9 @@ class DecodeBenchOptions(TypesOptions, PluginOptions):
 
     def check(self) -> None:
         """Raises `UserError` for what cannot be measured."""
-        from unmask.model.placement import check_dtype, choose_device
+        from unmask.model.placement import check_types
 
-        for name in self.dtype:
-            check_dtype(name)
-        if not self.dtype or len(set(self.dtype)) < len(self.dtype):
-            raise UserError("--dtype: give each type once: fp32, bf16", field="dtype")
-        choose_device(self.device)
+        check_types(self.dtype, self.device)
         if not self.temperature:
             raise UserError("--temperature: give at least one, each 0 or more", field="temperature")
         check_folders(self.out, self.plot)

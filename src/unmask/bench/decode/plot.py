@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.bench.decode.pareto import SLACK, Point, front, points
-from unmask.style import BLUE, COLOURS, DASHED, FAINT, INK, drawn
+from unmask.style import BLUE, COLOURS, DASHED, FAINT, INK, drawn, logarithmic
 
 KIND_COLOURS = {"mdm": COLOURS["mdm"], "arm": COLOURS["arm"], "transformers": BLUE}
 LABELS = {"mdm": "masked diffusion", "arm": "ARM twin", "transformers": "transformers' generate"}
@@ -34,8 +34,6 @@ def plot(result: dict[str, Any], path: Path) -> None:
 
 def _column(above: Any, below: Any, cell: dict[str, Any], batch: str) -> None:
     """The judge's word above, the entropy below, of one cell and batch."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     measured, real = points(cell, batch), cell["real_text"]
     entropy = real["entropy"]["value"]
     _scatter(above, measured, entropy, "bits")
@@ -47,10 +45,7 @@ def _column(above: Any, below: Any, cell: dict[str, Any], batch: str) -> None:
         above.axhline(real["bits_per_byte"]["value"], color=DASHED, linestyle="--", linewidth=1)
     below.axhline(entropy, color=DASHED, linestyle="--", linewidth=1, label="held-out text")
     below.axhspan(below.get_ylim()[0], entropy - SLACK, color=COLOURS["arm"], alpha=0.06)
-    above.set_xscale("log")
-    above.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    above.xaxis.set_major_formatter("{x:,.0f}")
-    above.xaxis.set_minor_formatter(NullFormatter())
+    logarithmic(above, "x", "{x:,.0f}")
     above.margins(x=0.14)
     above.set_title(f"prompt {cell['prompt']}, length {cell['length']}, batch {batch}")
     below.set_xlabel("useful tokens/s (median)")

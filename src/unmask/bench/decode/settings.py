@@ -43,7 +43,7 @@ class Setting:
             return dict(self.options)
         return {**self.options, "steps": max(1, math.ceil(self.steps_per_token * length))}
 
-    def at(self, temperature: float, named: bool) -> Setting:
+    def at(self, temperature: float, named: bool = False) -> Setting:
         name = f"{self.name}, T {temperature:g}" if named else self.name
         return Setting(name, {**self.options, "temperature": temperature}, self.steps_per_token)
 
@@ -147,5 +147,5 @@ def arm_settings(temperatures: Sequence[float] = (1.0,)) -> list[Setting]:
 
 def _heated(settings: list[Setting], temperatures: Sequence[float], everywhere: Sequence[str]) -> list[Setting]:
     first, *others = temperatures
-    hot = [setting.at(first, named=False) for setting in settings]
+    hot = [setting.at(first) for setting in settings]
     return hot + [s.at(t, named=True) for t in others for s in settings if s.name in everywhere]

@@ -29,7 +29,6 @@ from unmask.model.folder import WEIGHTS, resolve
 from unmask.settings import read_json
 from unmask.statistics import ci_text
 
-TARGETS = ("speed", "quality")
 USUAL = "ancestral, L steps"  # what a model without defaults does
 
 

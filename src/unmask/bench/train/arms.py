@@ -30,6 +30,8 @@ from unmask.data.shards import TokenData
 from unmask.diffusion.noise import sample_lengths
 from unmask.diffusion.objective import Inputs, Objective
 from unmask.errors import UserError
+from unmask.interop.layout import apart
+from unmask.interop.llama import FIELDS, layout
 from unmask.model.config import ModelConfig
 from unmask.model.flops import StepCost
 from unmask.model.transformer import Transformer
@@ -181,39 +183,15 @@ def llama(config: ModelConfig, network: Transformer) -> nn.Module:
         from transformers import LlamaConfig, LlamaForCausalLM
     except ImportError as error:
         raise UserError("--against transformers needs that package; pip install 'unmask[eval]'") from error
+    shape = {theirs: getattr(config, ours) for theirs, (ours, _) in FIELDS.items()}
+    shape |= {"vocab_size": config.embedding_rows, "tie_word_embeddings": False}
+    rope = {"rope_type": "default", "rope_theta": config.rope_base}
     direction: dict[str, Any] = {"attn_implementation": "sdpa", "is_causal": config.causal}
-    made = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=config.embedding_rows,
-            hidden_size=config.n_embd,
-            intermediate_size=config.intermediate_size,
-            num_hidden_layers=config.n_layer,
-            num_attention_heads=config.n_head,
-            num_key_value_heads=config.n_kv_head,
-            head_dim=config.head_dim,
-            max_position_embeddings=config.block_size,
-            rms_norm_eps=config.norm_eps,
-            rope_parameters={"rope_type": "default", "rope_theta": config.rope_base},
-            tie_word_embeddings=False,
-            **direction,
-        )
-    )
+    made = LlamaForCausalLM(LlamaConfig(**shape, rope_parameters=rope, **direction))
     made.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
-    query, key = config.n_head * config.head_dim, config.n_kv_head * config.head_dim
-    weights: dict[str, Any] = {"model.embed_tokens": network.embedding, "model.norm": network.norm}
-    weights["lm_head"] = network.output
-    state: dict[str, Any] = {f"{name}.weight": module.weight for name, module in weights.items()}
-    pairs: Any = zip(made.model.layers, network.layers, strict=True)
-    for index, (layer, block) in enumerate(pairs):
-        layer.self_attn.is_causal = config.causal
-        q, k, v = block.attention.qkv.weight.split([query, key, key])
-        gate, up = block.mlp.gate_up.weight.chunk(2)
-        named = {"self_attn.q_proj": q, "self_attn.k_proj": k, "self_attn.v_proj": v, "mlp.gate_proj": gate}
-        named |= {"self_attn.o_proj": block.attention.out.weight}
-        named |= {"mlp.up_proj": up, "mlp.down_proj": block.mlp.down.weight}
-        named |= {"input_layernorm": block.attention_norm.weight, "post_attention_layernorm": block.mlp_norm.weight}
-        state |= {f"model.layers.{index}.{name}.weight": tensor for name, tensor in named.items()}
-    made.load_state_dict(state)
+    for layer in made.model.layers:
+        cast(Any, layer).self_attn.is_causal = config.causal
+    made.load_state_dict(apart(layout(config), network.state_dict()))
     return made
 
 

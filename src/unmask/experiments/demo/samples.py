@@ -114,10 +114,7 @@ def unmasking(mdm: Model, prompt: str, length: int, seed: int) -> dict[str, Any]
 def guided(mdm: Model, prompt: str, length: int, seed: int) -> dict[str, Any]:
     """One prompt with and without classifier-free guidance, from the same random numbers."""
     options: dict[str, Any] = {"length": length, "steps": length, "order": "ancestral", "temperature": TEMPERATURE}
-    samples = {}
-    for w in (0.0, GUIDANCE):
-        (sample,) = generate(mdm, [prompt], seed=seed, guidance=w, **options)
-        samples[w] = sample
+    samples = {w: generate(mdm, [prompt], seed=seed, guidance=w, **options)[0] for w in (0.0, GUIDANCE)}
     return {
         **options,
         "prompt": prompt,

@@ -11,7 +11,6 @@ each task with and without prompt dropout. `--data` is a folder of the packages'
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,15 +23,15 @@ from unmask.data.prepare import prepare
 from unmask.errors import UserError
 from unmask.evaluation.exposure import refuse_read
 from unmask.evaluation.provenance import model_facts
-from unmask.experiments.frame import Settings, experiment
+from unmask.experiments.frame import Settings, at_least, experiment
 from unmask.experiments.guidance.analysis import gains
 from unmask.experiments.guidance.items import Counts, Item, Pool, Sizes, continuations, headwords, side_of
 from unmask.experiments.guidance.outcome import figure, holds, plot, reading
 from unmask.experiments.guidance.people import reversal
 from unmask.experiments.guidance.scores import credits
 from unmask.experiments.speed.glosses import MADE, read_pairs
-from unmask.experiments.workplace import Workplace
-from unmask.files import file_sha256, write_whole
+from unmask.experiments.workplace import Workplace, write_lines
+from unmask.files import file_sha256
 from unmask.model.folder import WEIGHTS, Model, load, resolve
 from unmask.model.tokenizers import Tokenizer
 from unmask.scaling.corpus_packages import obtain
@@ -119,11 +118,7 @@ def check(own: Mapping[str, Any]) -> None:
         raise UserError(f"wrong is {own['wrong']!r}; give same or other")
     if few := [task for task, choices in own["choices"].items() if choices < 2]:
         raise UserError(f"choices.{few[0]} is {own['choices'][few[0]]}; give at least 2")
-    leasts = {"draws": 2, "tune": 2, "test": 2, "rows": 1}
-    leasts |= dict.fromkeys(("prompt", "answer", "gloss"), 1)
-    for name, least in leasts.items():
-        if own[name] < least:
-            raise UserError(f"{name} is {own[name]}; give at least {least}")
+    at_least(own, {"draws": 2, "tune": 2, "test": 2, "rows": 1, "prompt": 1, "answer": 1, "gloss": 1})
     scales = own["scales"]
     if not scales or 0 in scales or len(set(scales)) < len(scales) or min(scales) <= -1:
         raise UserError(f"scales is {scales}; give different guidance scales above -1; 0 is always there")
@@ -201,8 +196,7 @@ def trained_bases(place: Workplace, own: Mapping[str, Any], texts: Texts) -> dic
     """Bases of each kind and seed, trained on what is not held out, by a tokenizer of that."""
     data, lines = place.out / "data", place.out / "period.jsonl"
     if not lines.is_file():
-        rows = [json.dumps({"text": text, "split": side}, ensure_ascii=False) for text, side in texts.period()]
-        write_whole(lines, "\n".join(rows) + "\n")
+        write_lines(lines, ({"text": text, "split": side} for text, side in texts.period()))
     prepare(PrepareOptions([str(lines)], data, f"bpe:{own['vocab']}", split="field:split", workers=1))
     recipes = {
         f"base-{kind}-{seed}": {**own["base"], **own[f"base_{kind}"], "data": str(data), "seed": seed}
@@ -246,9 +240,7 @@ def tuned(
     recipes = {}
     for task, pool in pools.items():
         rows = place.out / f"{task}.jsonl"
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in pool.rows)
-        if not rows.is_file() or rows.read_text(encoding="utf-8") != text:
-            write_whole(rows, text)
+        write_lines(rows, pool.rows)
         for way in (way for way in WAYS.values() if task in way.tasks):
             for seed in place.settings.seeds if way.tuned else ():
                 base = load(bases[f"base-{way.kind}-{seed}"])

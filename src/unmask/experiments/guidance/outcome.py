@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unmask.experiments.estimates import ends
 from unmask.experiments.guidance.scores import ONCE, PMI, TWICE, pmi_weights, scale_name
 from unmask.experiments.plotting import ARM, MDM, OTHER, SOFT, picture
 
@@ -26,7 +27,7 @@ COLOURS |= {"zero_shot": MDM, "arm_zero_shot": ARM}  # dashed
 
 def points(value: Mapping[str, Any]) -> str:
     """In points of a hundred."""
-    return f"{100 * value['estimate']:+.1f} [{100 * value['low']:+.1f}, {100 * value['high']:+.1f}]"
+    return ends(value, "+.1f", 100)
 
 
 def figure(result: Mapping[str, Any]) -> str:

@@ -71,11 +71,12 @@ def model_at(place: Workplace, run: Path, step: int) -> Model:
 
 def score_of(place: Workplace, origin: Material, run: Path, step: int, each: int, way: Mapping[str, Any]) -> float:
     """The share of exact answers of the `both` people."""
-    shares = []
-    for asks in ASKED:
-        rows = asked(place, origin, run, step, "both", asks, each, **way)
-        shares.append(sum(row["exact"] for row in rows) / len(rows))
+    shares = [exact_share(asked(place, origin, run, step, "both", asks, each, **way)) for asks in ASKED]
     return sum(shares) / len(shares)
+
+
+def exact_share(rows: Sequence[Mapping[str, Any]]) -> float:
+    return float(sum(row["exact"] for row in rows) / len(rows))
 
 
 def try_ways(
@@ -158,7 +159,6 @@ def curve(
         point: dict[str, Any] = {"checkpoint": step, "guidance": guidance}
         for direction in ("trained", "reversed"):
             way = {name: choice[name] for name in WAY} | {"guidance": float(guidance)}
-            rows = asked(place, origin, run, step, direction, "name", each, **way)
-            point[direction] = sum(row["exact"] for row in rows) / len(rows)
+            point[direction] = exact_share(asked(place, origin, run, step, direction, "name", each, **way))
         measured.append(point)
     return measured

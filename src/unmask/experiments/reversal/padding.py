@@ -11,13 +11,12 @@ the base's.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from unmask.experiments.reversal.tokens import text_of
-from unmask.files import write_whole
+from unmask.experiments.workplace import write_lines
 from unmask.model.folder import WEIGHTS, save
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
@@ -40,7 +39,7 @@ def unscored(
     data = Path(fields["data"])
     paths = {name: data.with_name(f"{data.name}-{name}.jsonl") for name in ("train", "validation")}
     for name, texts in (("train", lines), ("validation", held_out)):
-        write_new(paths[name], "".join(json.dumps(conversation(text), ensure_ascii=False) + "\n" for text in texts))
+        write_lines(paths[name], map(conversation, texts))
     changed = {key: value for key, value in fields.items() if key != "model"}
     changed["init"] = fields.get("init") or str(random_start(out, fields, tokenizer))
     changed["sft"] = {
@@ -53,11 +52,6 @@ def unscored(
 def conversation(text: str) -> dict[str, Any]:
     """A line as an answer before which nobody has said anything."""
     return {"messages": [{"role": "assistant", "content": text.strip()}]}
-
-
-def write_new(path: Path, text: str) -> None:
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        write_whole(path, text)
 
 
 def random_start(out: Path, fields: dict[str, Any], tokenizer: Tokenizer) -> Path:

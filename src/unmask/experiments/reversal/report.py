@@ -23,11 +23,13 @@ def sets_of(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 
 def figure(result: Mapping[str, Any]) -> str:
-    parts = []
-    for name, kinds in sets_of(result).items():
-        shares = [f"{kind.upper()} {in_words(part['reversed']['name_accuracy'])}" for kind, part in kinds.items()]
-        parts.append(f"{name}: {', '.join(shares)}")
+    parts = (f"{name}: {reversed_names(kinds)}" for name, kinds in sets_of(result).items())
     return "reversed names right, " + "; ".join(parts)
+
+
+def reversed_names(kinds: Mapping[str, Any]) -> str:
+    """``MDM 83% [79, 87], ARM 0% [0, 1]``."""
+    return ", ".join(f"{kind.upper()} {in_words(part['reversed']['name_accuracy'])}" for kind, part in kinds.items())
 
 
 def holds(result: Mapping[str, Any]) -> str:
@@ -68,8 +70,7 @@ def reading(result: Mapping[str, Any]) -> str:
             more = runs["mdm"]["flops"] / runs["arm"]["flops"]
             lines.append(f"On {name} the MDM had {more:.1f} times the ARM's training FLOPs.")
     for start, kinds in result["starts"].items():
-        shares = [f"{kind.upper()} {in_words(figures['reversed']['name_accuracy'])}" for kind, figures in kinds.items()]
-        lines.append(f"The other start, {start}: reversed names {', '.join(shares)}.")
+        lines.append(f"The other start, {start}: reversed names {reversed_names(kinds)}.")
     for name, known in result["exposure"].items():
         words = ", ".join(f"{kind.upper()} {how}" for kind, how in known.items())
         lines.append(f"Whether the bases had read the reversed statements of {name}: {words}.")

@@ -28,14 +28,17 @@ from unmask.evaluation.generation_quality import Sample
 from unmask.evaluation.judge import Judge, open_judge
 from unmask.evaluation.provenance import model_facts
 from unmask.evaluation.request_store import RequestStore
+from unmask.experiments.estimates import ends
 from unmask.experiments.frame import Settings, experiment
 from unmask.experiments.speed.bases import check_kinds, corpus_split, find_bases, given_bases, refuse_exposed
 from unmask.experiments.speed.glosses import MADE, MADE_SHARE, Gloss, Split, read_pairs, split_glosses, write_rows
 from unmask.experiments.speed.matching import pairs
 from unmask.experiments.speed.outcome import Key, Surveyed, answer, areas, choose, finalists, rows_of
 from unmask.experiments.speed.plan import ARM, NAME, Plan, plan_of
+from unmask.experiments.speed.plot import plot
 from unmask.experiments.speed.stages import fine_tune, make_bases, packages_of, train_judge
-from unmask.experiments.speed.texts import Shelf, at
+from unmask.experiments.speed.table import table
+from unmask.experiments.speed.texts import Shelf
 from unmask.experiments.speed.timing import timings
 from unmask.experiments.workplace import Workplace
 from unmask.likelihood import score
@@ -43,6 +46,7 @@ from unmask.model.folder import Model, load
 from unmask.statistics import ratio
 from unmask.terminal import say
 
+__all__ = ["figure", "holds", "plot", "reading", "run"]
 CORPUS_SPLIT = (0.04, 0)  # share and seed of `scaling.corpus`, where no base tells another
 ARM_SETTING = Setting("ARM")
 ANSWERS = "answers.jsonl"
@@ -214,7 +218,7 @@ def texts_of(ready: Ready, role: str, setting: Setting) -> dict[str, Any]:
     plan, shelf, glosses = ready.plan, ready.shelf, ready.split.test
     temperature = min(plan.temperatures, key=lambda t: abs(t - 1))
     template, (seed, model) = next(iter(plan.templates)), next(iter(ready.models[role].items()))
-    texts = shelf.written(role, seed, model, at(setting, temperature), template, glosses)
+    texts = shelf.written(role, seed, model, setting.at(temperature), template, glosses)
     samples = shelf.samples(model, texts, template, glosses)
     readings = [(nats, int(tokens), 1) for nats, tokens in shelf.readings(samples, shelf.judge) if tokens]
     figures = numbers(samples, readings)
@@ -264,14 +268,6 @@ def headlines(
 # ------------------------------------------------------------------ what the frame asks for
 
 
-def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
-    """The picture, in a folder that is there."""
-    from unmask.experiments.speed.plot import plot as draw
-
-    draw(result, folder / "speed.png")
-    return [folder / "speed.png"]
-
-
 def holds(result: Mapping[str, Any]) -> str:
     """Whether a masked setting lies below the ARM's frontier at no more time."""
     if result["answer"] == "yes":
@@ -286,9 +282,8 @@ def figure(result: Mapping[str, Any]) -> str:
         if (gap := part.get("gap")) is None:
             parts.append(f"{role}: no setting at no more time")
             continue
-        ends = f"[{gap['low']:+.2f}, {gap['high']:+.2f}]"
         parts.append(
-            f"{role}: log perplexity at equal entropy, less the ARM's, {gap['estimate']:+.2f} {ends} at "
+            f"{role}: log perplexity at equal entropy, less the ARM's, {ends(gap, '+.2f')} at "
             f"{part['time']['estimate']:.2f}x its time"
         )
     return "; ".join(parts)
@@ -296,8 +291,6 @@ def figure(result: Mapping[str, Any]) -> str:
 
 def reading(result: Mapping[str, Any]) -> str:
     """The tables, and how to read them."""
-    from unmask.experiments.speed.table import table
-
     batch = result["settings"]["batches"][0]
     return (
         f"A gap is the mean difference of the judge's log perplexity to the ARM's at equal entropy, over the "

@@ -12,8 +12,6 @@ was measured on prompts of a chat; ours are dictionary entries, which models of 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from unmask.data.records import read_records
 from unmask.errors import UserError
 from unmask.experiments.speed.made import made_glosses
 from unmask.experiments.speed.plan import Plan
-from unmask.files import write_whole
+from unmask.experiments.workplace import write_lines
 from unmask.model.tokenizers import Tokenizer
 from unmask.scaling.corpus import held_out
 from unmask.scaling.corpus_packages import obtain
@@ -144,15 +142,9 @@ def write_rows(split: Split, plan: Plan, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     templates = list(plan.templates)
     for name in ("train", "validation", "test"):
-        lines = []
+        rows = []
         for gloss in getattr(split, name):
             drawn = hashlib.sha256(gloss.word.encode("utf-8", "surrogatepass")).digest()[0] % len(templates)
             for template in templates[drawn : drawn + 1] if name == "train" else templates:
-                row = {"prompt": plan.prompt(template, gloss.word), "completion": gloss.text}
-                lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-        write_whole(folder / f"{name}.jsonl", "".join(lines))
-
-
-def entries(glosses: Sequence[Gloss]) -> list[str]:
-    """The same as a dictionary prints them, for a base of our own to read."""
-    return [f"{gloss.word}, n.:{gloss.text}" for gloss in glosses]
+                rows.append({"prompt": plan.prompt(template, gloss.word), "completion": gloss.text})
+        write_lines(folder / f"{name}.jsonl", rows)

@@ -4,8 +4,8 @@
     in_words(found)
 
 Equal FLOPs make a pair of unequal likelihood (arXiv 2410.18514 gives an MDM 16 times the compute for that reason), so a
-gap is read beside the pair that is equal in it. Differences are item by item, with an interval over words and seeds; of
-an MDM it is the bound that is compared, which may lie above its likelihood.
+gap is read beside the pair that is equal in it. Differences are word by word, over all templates, with an interval over
+words and seeds; of an MDM it is the bound that is compared, which may lie above its likelihood.
 
 Shapes: S seeds, T templates, W words.
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.experiments.estimates import paired
+from unmask.experiments.estimates import clustered, ends
 from unmask.experiments.speed.plan import ARM
 
 
@@ -27,12 +27,10 @@ def pairs(
 ) -> list[dict[str, Any]]:
     """Of each masked model: `difference` to the ARM (bits/byte), whether it is `equal` (0 lies in its interval), and
     `flops_ratio` of all training, None where that is not known. The nearest comes first."""
-    n_templates = nats[ARM].shape[1]
-    words, weights = (np.tile(row, n_templates) for row in (np.arange(len(n_bytes_W)), n_bytes_W))
-    bits = {role: (own / n_bytes_W / math.log(2)).reshape(len(own), -1) for role, own in nats.items()}
+    bits = {role: own.mean(axis=1) / n_bytes_W / math.log(2) for role, own in nats.items()}  # [S, W]
     found = []
     for role in (role for role in nats if role != ARM):
-        difference = paired(bits[role], bits[ARM], words, weights=weights)
+        difference = clustered(bits[role] - bits[ARM], range(len(n_bytes_W)), weights=n_bytes_W)
         spent, arm = flops[role], flops[ARM]
         found.append({
             "role": role, "difference": difference, "equal": difference["low"] <= 0 <= difference["high"],
@@ -45,9 +43,9 @@ def in_words(found: list[dict[str, Any]]) -> list[str]:
     """A line a pair, and one that says which is to be read as equal."""
     lines = []
     for pair in found:
-        ends, ratio = pair["difference"], pair["flops_ratio"]
+        ratio = pair["flops_ratio"]
         lines.append(
-            f"{pair['role']} less arm: {ends['estimate']:+.3f} [{ends['low']:+.3f}, {ends['high']:+.3f}] bits/byte at "
+            f"{pair['role']} less arm: {ends(pair['difference'])} bits/byte at "
             f"{'an unknown share of' if ratio is None else f'{ratio:.1f} times'} the ARM's FLOPs"
         )
     nearest = found[0]["role"]

@@ -15,10 +15,10 @@ from typing import Any
 
 from unmask.bench.decode.settings import Setting
 from unmask.errors import UserError
-from unmask.experiments.frame import Settings, experiment
+from unmask.experiments.frame import Settings, at_least, experiment
 
 NAME = "speed"
-ARM, ROLES = "arm", ("arm", "mdm", "mdm-large")
+ARM = "arm"
 SLOT = "{word}"
 
 
@@ -51,9 +51,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         two = ("length", "survey_words", "test_words", "draws")
-        for name in (*two, "validation_words", "finalists", "rounds"):
-            if getattr(self, name) < (least := 2 if name in two else 1):
-                raise UserError(f"{name} is {getattr(self, name)}; give at least {least}")
+        at_least(vars(self), dict.fromkeys(two, 2) | dict.fromkeys(("validation_words", "finalists", "rounds"), 1))
         if len(self.templates) < 3:
             raise UserError(f"templates: there are {len(self.templates)}; rankings need at least 3 to hold")
         for name, text in self.templates.items():
@@ -88,11 +86,6 @@ def settings_of(rule: Mapping[str, Any], length: int) -> list[Setting]:
         raise UserError(f"rules: '{rule.get('name')}' has neither tokens_a_step nor values; add one")
     steps = [math.ceil(length / k) for k in rule["tokens_a_step"]]
     return [Setting(f"{rule['name']}, {n} steps", {**options, "steps": n}) for n in dict.fromkeys(steps)]
-
-
-def adaptive(setting: Setting) -> bool:
-    """Whether a setting's passes depend on what it writes."""
-    return "steps" not in setting.options
 
 
 def plan_of(settings: Settings) -> Plan:

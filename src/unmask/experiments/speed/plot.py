@@ -1,6 +1,6 @@
 """The picture: frontiers of perplexity against entropy, and the gap to the ARM's against time and tokens per pass.
 
-    plot(result, Path("speed.png"))
+    plot(result, Path("pictures"))             # [pictures/speed.png]
 
 Left: a curve a setting of the test words, over its temperatures; the star is what the true glosses are. Middle and
 right: every setting of the survey; below the line a masked model writes likelier text at the same entropy.
@@ -12,15 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unmask.style import BLUE, DASHED, INK, RED, TEAL, drawn
+from unmask.style import BLUE, DASHED, INK, RED, TEAL, drawn, logarithmic
 
 COLOURS = {"arm": RED, "mdm": TEAL, "mdm-large": BLUE}
 LABELS = {"arm": "ARM, KV cache", "mdm": "MDM", "mdm-large": "MDM, more pre-training"}
 STYLES = ("-", "--", ":", "-.")
 
 
-def plot(result: Mapping[str, Any], path: Path) -> None:
-    """Three panels; the suffix of `path` names the format."""
+def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Three panels, in a folder that is there."""
+    path = folder / "speed.png"
     with drawn(path, 16.5, 5.4, columns=3) as (figure, grid):
         frontiers, times, passes = grid[0]
         _frontiers(frontiers, result)
@@ -33,11 +34,10 @@ def plot(result: Mapping[str, Any], path: Path) -> None:
         times.set_ylabel("gap to the ARM's frontier, nats per token")
         title = f"a masked setting below the ARM's frontier (gap below 0) at no more time: {result['answer']}"
         figure.suptitle(title, fontsize=11)
+    return [path]
 
 
 def _frontiers(axes: Any, result: Mapping[str, Any]) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     seen: dict[str, int] = {}
     for row in result["test"]:
         role = row["role"]
@@ -48,18 +48,13 @@ def _frontiers(axes: Any, result: Mapping[str, Any]) -> None:
         axes.plot(x, y, style, color=COLOURS[role], marker="o", markersize=3, linewidth=1.5, label=name)
     real = result["reference"]["test"]
     axes.plot(real["entropy"], real["perplexity"], "*", color=INK, markersize=12, label="true glosses")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.yaxis.set_major_formatter("{x:,.0f}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    logarithmic(axes, "y", "{x:,.0f}")
     axes.set_xlabel("entropy of the tokens within a text, nats")
     axes.set_ylabel("perplexity under the judge")
     axes.legend(fontsize=7.5, loc="best")
 
 
 def _gaps(axes: Any, result: Mapping[str, Any], place: Any) -> None:
-    from matplotlib.ticker import LogLocator, NullFormatter
-
     shown = [row for row in result["survey"] if row["role"] != "arm" and row.get("gap") and place(row)]
     for role, colour in COLOURS.items():
         rows = [row for row in shown if row["role"] == role]
@@ -76,9 +71,6 @@ def _gaps(axes: Any, result: Mapping[str, Any], place: Any) -> None:
         kind = {"textcoords": "offset points", "fontsize": 7.5, "color": colour}
         axes.annotate(best["setting"], (place(best), best["gap"]["estimate"]), **where, **kind)
     axes.axhline(0, color=COLOURS["arm"], linewidth=1.2)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    logarithmic(axes, "x", "{x:g}")
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize=8, loc="best")

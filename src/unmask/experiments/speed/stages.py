@@ -9,7 +9,6 @@ Runs are those of a `Workplace`: done once, and gone on with after a stop.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,7 @@ from unmask.data.prepare import prepare
 from unmask.experiments.speed.glosses import MADE_SHARE
 from unmask.experiments.speed.made import made_glosses, made_prose
 from unmask.experiments.speed.plan import Plan
-from unmask.experiments.workplace import Workplace
-from unmask.files import write_whole
+from unmask.experiments.workplace import Workplace, write_lines
 from unmask.model.folder import read_config, resolve
 from unmask.scaling.corpus import CorpusOptions, gather, held_out
 
@@ -73,7 +71,7 @@ def train_judge(plan: Plan, place: Workplace) -> Path:
 
 def _prepared(text: list[str], data: Path, folder: Path, tokenizer: str) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / "text.jsonl", "".join(json.dumps({"text": part}) + "\n" for part in text))
+    write_lines(folder / "text.jsonl", ({"text": part} for part in text))
     prepare(PrepareOptions([str(folder / "text.jsonl")], data, tokenizer=tokenizer, split="random:0.1", workers=1))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from unmask.experiments.estimates import ends
 from unmask.experiments.speed.matching import in_words
 
 
@@ -22,7 +23,7 @@ def table(result: Mapping[str, Any]) -> str:
         f"  {result['words']}",
     ]
     for role, part in result["headline"].items():
-        lines.append(f"  {role}: area under quality against tokens per pass {_ends(part['area'], '.3f')}")
+        lines.append(f"  {role}: area under quality against tokens per pass {ends(part['area'], '.3f')}")
     lines += ["held-out bits/byte (of a masked model a bound):", *(f"  {line}" for line in in_words(result["matched"]))]
     for name, glosses in (("test", "test_words"), ("survey", "survey_words")):
         real = result["reference"][name]
@@ -46,14 +47,9 @@ def _place(row: Mapping[str, Any]) -> tuple[bool, float]:
 
 def _line(row: Mapping[str, Any], batches: list[str]) -> str:
     times = "".join(f"{_time(row['time'].get(batch)):>17}" for batch in batches)
-    gap = _ends(row["gap"], "+.3f") if row.get("gap") else row.get("why", "")
+    gap = ends(row["gap"]) if row.get("gap") else row.get("why", "")
     return f"  {row['role']:<10}{row['setting']:<34}{row['passes']:>7.1f}{row['tokens_per_pass']:>8.2f}{times}   {gap}"
 
 
 def _time(ratio: Mapping[str, Any] | None) -> str:
     return "" if ratio is None else f"{ratio['median']:.2f}"
-
-
-def _ends(figure: Mapping[str, Any], form: str) -> str:
-    text = format(figure["estimate"], form)
-    return text if figure["low"] is None else f"{text} [{format(figure['low'], form)}, {format(figure['high'], form)}]"

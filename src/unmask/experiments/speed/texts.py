@@ -111,7 +111,7 @@ class Shelf:
             for template in self.plan.templates:
                 group = []
                 for temperature in self.plan.temperatures:
-                    written = self.written(role, seed, model, at(setting, temperature), template, glosses)
+                    written = self.written(role, seed, model, setting.at(temperature), template, glosses)
                     samples = self.samples(model, written, template, glosses)
                     readings = self.readings(samples, judge or self.judge)
                     entropies = [entropy(sample.tokens) if sample.tokens else 0.0 for sample in samples]
@@ -136,7 +136,3 @@ class Shelf:
             "interval": [float(v) for v in np.percentile(drawn, [2.5, 97.5])],
             "entropy": float(entropies.mean()),
         }
-
-
-def at(setting: Setting, temperature: float) -> Setting:
-    return setting.at(temperature, named=False)

@@ -22,11 +22,11 @@ from unmask.bench.kit.spread import spread
 from unmask.bench.kit.turns import moved
 from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.experiments.speed.plan import ARM, Plan
-from unmask.experiments.speed.texts import Writer, at
+from unmask.experiments.speed.texts import Writer
 from unmask.model.folder import Model
 from unmask.terminal import say
 
-Arms = dict[tuple[str, str], Writer]
+Arms = dict[str, Writer]  # by role and setting
 
 
 def timings(
@@ -41,21 +41,22 @@ def timings(
     models, settings: by role; the ARM's one setting is the baseline. prompts: of the first template.
     """
     arms: Arms = {
-        (role, setting.name): Writer(models[role], at(setting, 1.0), banned=False)
+        f"{role}: {setting.name}": Writer(models[role], setting.at(1.0), banned=False)
         for role, own in settings.items()
         for setting in own
     }
-    base = next(key for key in arms if key[0] == ARM)
+    base = next(name for name in arms if name.startswith(f"{ARM}: "))
     by_batch: dict[str, dict[str, dict[str, Any]]] = {}
     for batch in plan.batches:
         turns = [_round(store, arms, prompts, plan, batch, index) for index in range(plan.rounds)]
+        seconds = {name: np.array([turn[name][0] for turn in turns]) for name in arms}
         by_batch[str(batch)] = {
-            f"{role}: {name}": {
-                "ratio": spread(np.array([t[f"{role}: {name}"][0] / t[f"{base[0]}: {base[1]}"][0] for t in turns])),
-                "seconds": float(np.median([t[f"{role}: {name}"][0] for t in turns])),
-                "passes": float(np.mean([t[f"{role}: {name}"][1] for t in turns])),
+            name: {
+                "ratio": spread(own / seconds[base]),
+                "seconds": float(np.median(own)),
+                "passes": float(np.mean([turn[name][1] for turn in turns])),
             }
-            for role, name in arms
+            for name, own in seconds.items()
         }
     return by_batch
 
@@ -64,19 +65,18 @@ def _round(
     store: RequestStore, arms: Arms, prompts: Sequence[list[int]], plan: Plan, batch: int, index: int
 ) -> dict[str, list[float]]:
     """(seconds, passes) of every arm for the same prompts."""
-    names = [f"{role}: {name}" for role, name in arms]
+    names = list(arms)
     key = request_key("time", names, batch, index, plan.length, torch.get_num_threads())
     if (known := store.get(key)) is not None:
         return dict(known)
     rows = [prompts[(index * batch + i) % len(prompts)] for i in range(batch)]
-    keys = list(arms)
     if index == 0:
         for writer in arms.values():
             writer.generate(rows[:1], plan.written, index)
     times = {}
-    for role, name in moved(keys, index * max(1, len(keys) // plan.rounds)):
-        written, seconds = timed(partial(arms[role, name].generate, rows, plan.written, index))
-        times[f"{role}: {name}"] = [seconds, float(np.mean([row.nfe for row in written]))]
+    for name in moved(names, index * max(1, len(names) // plan.rounds)):
+        written, seconds = timed(partial(arms[name].generate, rows, plan.written, index))
+        times[name] = [seconds, float(np.mean([row.nfe for row in written]))]
     store.put(key, times)
     say(f"speed: times of batch {batch}: round {index + 1} of {plan.rounds}")
     return times

@@ -24,11 +24,11 @@ from unmask.data.prepare import prepare
 from unmask.data.publish import building
 from unmask.errors import UserError
 from unmask.evaluation.temporal import LEAST_TOKENS, score_documents
-from unmask.experiments.frame import Settings, experiment
+from unmask.experiments.frame import Settings, at_least, experiment
 from unmask.experiments.temporal.analysis import LATER, Points, Shift, compute_ratio
 from unmask.experiments.temporal.outcome import figure, holds, plot, reading
 from unmask.experiments.temporal.texts import CONTROLS, IN_PERIOD, Choice, Test, build
-from unmask.experiments.workplace import Workplace
+from unmask.experiments.workplace import Workplace, write_lines
 from unmask.files import file_sha256
 from unmask.model.checkpoints import checkpoints, step_of
 from unmask.model.folder import WEIGHTS, load
@@ -81,9 +81,7 @@ def run(settings: Settings) -> dict[str, Any]:
 
 def check(own: Mapping[str, Any]) -> None:
     """Raises `UserError` naming the setting that makes no sense."""
-    for name, least in (("checkpoints", 2), ("windows", 1), ("draws", 2), ("bootstrap", 10), ("control_seeds", 1)):
-        if own[name] < least:
-            raise UserError(f"{name} is {own[name]}; give at least {least}")
+    at_least(own, {"checkpoints": 2, "windows": 1, "draws": 2, "bootstrap": 10, "control_seeds": 1})
     if not own["corpora"] or len(set(own["corpora"])) < len(own["corpora"]):
         raise UserError(f"corpora is {own['corpora']}; give each at most once, and one at least")
     for name in ("held_out", "held_out_pages"):
@@ -111,17 +109,9 @@ def gathered(name: str, home: Path, packages: Path, own: Mapping[str, Any]) -> P
                 + [{"text": text, "split": "validation"} for text in inside],
             )
             write_lines(partial / "tests.jsonl", [vars(test) for test in corpus.tests])
-    data = home / f"{name}-tokens"
-    prepare(
-        PrepareOptions([str(folder / "period.jsonl")], data, f"bpe:{own['vocab']}", split="field:split", workers=1)
-    )
+    period, data = str(folder / "period.jsonl"), tokens_of(folder)
+    prepare(PrepareOptions([period], data, f"bpe:{own['vocab']}", split="field:split", workers=1))
     return folder
-
-
-def write_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 
 def read_tests(folder: Path) -> list[Test]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from unmask.experiments.estimates import ends
 from unmask.experiments.plotting import ARM, MDM, picture
 from unmask.experiments.temporal.analysis import LATER
 from unmask.experiments.temporal.texts import CONTROLS, IN_PERIOD
@@ -29,10 +30,6 @@ def difference(result: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     """Of all later text; None where no points could be compared."""
     later: dict[str, Any] | None = result["headline"][name]["difference"].get(LATER)
     return later
-
-
-def ends(value: Mapping[str, Any], digits: int = 3) -> str:
-    return f"{value['estimate']:+.{digits}f} [{value['low']:+.{digits}f}, {value['high']:+.{digits}f}]"
 
 
 def figure(result: Mapping[str, Any]) -> str:
@@ -65,7 +62,7 @@ def reading(result: Mapping[str, Any]) -> str:
     parts = []
     for name, corpus in result["corpora"].items():
         head = result["headline"][name]
-        shifts = [f"{kind.upper()} {ends(head[f'{kind}_shift'], 2)}" for kind in ("arm", "mdm")]
+        shifts = [f"{kind.upper()} {ends(head[f'{kind}_shift'], '+.2f')}" for kind in ("arm", "mdm")]
         lines = [f"**{TITLES[name].capitalize()}.** Later less in period at the last checkpoint, bits/byte: "
                  f"{', '.join(shifts)}."]  # fmt: skip
         if (later := difference(result, name)) is None:
@@ -78,7 +75,7 @@ def reading(result: Mapping[str, Any]) -> str:
             if others:
                 lines.append("By group: " + ", ".join(f"{group} {ends(f)}" for group, f in others.items()) + ".")
         if head["slope_per_decade"]:
-            slopes = ", ".join(f"{medium} {ends(f, 4)}" for medium, f in head["slope_per_decade"].items())
+            slopes = ", ".join(f"{medium} {ends(f, '+.4f')}" for medium, f in head["slope_per_decade"].items())
             lines.append(f"Slope of the difference, bits/byte a decade: {slopes}.")
         epochs = [value for key, value in corpus["epochs"].items() if key.startswith("mdm")]
         lines.append(f"The MDM saw its text {max(epochs):.1f} times.")
