@@ -107,8 +107,8 @@ class Rows(ABC, Generic[G]):
         return self.seats(rows_R)
 
     def adopt(self, guests: Sequence[G]) -> list[Seat]:
-        """All rows that were prepared on the very table of this one, in their order, take part where they are: nothing is
-        copied, and they are not what they were any more."""
+        """All rows that were prepared on the very table of this one, in their order, take part where they are: nothing
+        is copied, and they are not what they were any more."""
         rows_R = self.table.taken
         self.positions_B[rows_R] = torch.tensor([guest.positions for guest in guests])
         self.enter(rows_R, guests)
