@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from unmask.errors import UserError
-from unmask.evaluation.reversal.answers import ask, bleu, judged, name_scores, prompt_ids, ranked, shuffled
-from unmask.evaluation.reversal.questions import Question
+from unmask.evaluation.reversal.answers import ask, bleu, judged, name_scores, prompt_ids, ranked, sayable, shuffled
+from unmask.evaluation.reversal.questions import Line, People, Question
 from unmask.experiments.reversal.tokens import word_tokenizer
 from unmask.model.config import ModelConfig
 from unmask.model.folder import Model
@@ -42,6 +42,22 @@ def test_exact_is_the_reference_within_the_output_in_any_case() -> None:
     assert judged(NAME, " Adam Elm")["first_name"] == 0
     found = judged(WHAT, ' the maker of "Red Sky')
     assert (found["exact"], found["bare"]) == (0, 1) and 0 < found["bleu_word"] < found["bleu_char"] < 1
+
+
+@pytest.mark.parametrize(("ends", "said"), [("'.'.", "of 'Red Sky"), ("''.", 'of "Red Sky'), ("”.", "of “Red Sky")])
+def test_bare_leaves_out_quotes_and_stops_of_any_kind_at_both_ends(ends: str, said: str) -> None:
+    asked = Question("Ada Elm", "Ada Elm is", f"‘The maker {said}{ends}", "trained", "description")
+    found = judged(asked, f" the maker {said}, indeed")
+    assert (found["exact"], found["bare"]) == (0, 1)
+    assert judged(asked, " the maker of Red Snow")["bare"] == 0
+
+
+def test_what_no_line_says_cannot_be_said() -> None:
+    lines = [Line("Ada Elm", 'Ada Elm is the maker of "Red Sky".', "name-first"), Line("Bo Oak", WHAT.answer, "")]
+    other = Question("Ada Elm", "Ada Elm is", "the finder of Low Cave", "trained", "description")
+    found = sayable(People(lines, [NAME, WHAT, other]), "trained")
+    assert found == {"exact": 0, "bare": 0.5}
+    assert sayable(People(lines, [NAME]), "trained") == {"exact": 0, "bare": 0}
 
 
 def test_bleu_by_hand() -> None:

@@ -21,12 +21,13 @@ import torch
 
 from unmask.decoding import generate
 from unmask.errors import UserError
-from unmask.evaluation.reversal.questions import Question
+from unmask.evaluation.reversal.questions import People, Question
 from unmask.model.backbone import predictions
 from unmask.model.folder import Model
 from unmask.terminal import LiveLine
 
 BATCH = 64
+ENDS = "\"'‘’“”.?! "  # quotes and stops that no word of an answer begins or ends with
 
 
 def prompt_ids(model: Model, prompt: str) -> list[int]:
@@ -74,15 +75,38 @@ def ask(
 
 
 def judged(question: Question, text: str) -> dict[str, float]:
-    """exact, and of a name first_name, of a description bare (without final quotes and stops) and both BLEU."""
+    """exact, and of a name first_name, of a description bare (without quotes and stops at its ends) and both BLEU."""
     written, answer = text.strip().lower(), question.answer.lower()
     right = {"exact": float(answer in written)}
     if question.asks == "name":
         return right | {"first_name": float(answer.split()[0] in written.split())}
     return right | {
-        "bare": float(answer.rstrip('".?! ') in written),
+        "bare": float(bare(answer) in written),
         "bleu_char": bleu(list(question.answer), list(text.strip())),
         "bleu_word": bleu(question.answer.split(), text.split()),
+    }
+
+
+def bare(answer: str) -> str:
+    """An answer without quotes and stops at its ends."""
+    return answer.strip(ENDS)
+
+
+def sayable(people: People, direction: str) -> dict[str, float]:
+    """Of the questions for a description, the share whose answer a line of that person holds, in lower case.
+
+    `exact` as the reference has it, `bare` without quotes and stops at its ends: what one who knows all lines by heart,
+    and nothing else, could get right.
+    """
+    lines: dict[str, list[str]] = {}
+    for line in people.lines:
+        lines.setdefault(line.person, []).append(line.text.lower())
+    answers = [(question.person, question.answer.lower()) for question in people.of(direction, "description")]
+    forms = {"exact": str.strip, "bare": bare}
+    return {
+        name: sum(any(form(answer) in line for line in lines.get(person, [])) for person, answer in answers)
+        / max(1, len(answers))
+        for name, form in forms.items()
     }
 
 

@@ -31,7 +31,7 @@ from unmask.terminal import say
 
 PAPER = {"order": "confidence", "guidance": 0.8}  # arXiv 2410.18514
 RULES = ("order", "guidance", "steps")
-VERSION = 1
+VERSION = 2  # of what is judged: descriptions are bare at both ends
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def kept_answers(
 ) -> list[dict[str, Any]]:
     """The answers, as they come into the store, so that a stopped evaluation goes on."""
     rules = {**way, **used({**model.defaults, **way})}
-    keys = [request_key("reversal", question.prompt, question.answer, length, rules, seed) for question in questions]
+    keys = [request_key("reversal", VERSION, question.prompt, question.answer, length, rules, seed) for question in questions]
 
     def rows(part: list[int]) -> list[dict[str, Any]]:
         return ask(model, [questions[i] for i in part], length, seed=seed, **way)

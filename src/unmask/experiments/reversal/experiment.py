@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError
+from unmask.evaluation.reversal.answers import sayable
 from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, skipped_in_words
 from unmask.evaluation.reversal.task import refuse_answered
 from unmask.experiments import estimates
@@ -158,6 +159,7 @@ def result_of(
             "lines": len(origin.lines),
             "row": origin.length,
             "name_tokens": origin.name_tokens,
+            "sayable": {direction: sayable(origin.people, direction) for direction in DIRECTIONS},
             "skipped": {why: len(rows) for why, rows in origin.people.skipped.items()},
         }
         for origin in materials

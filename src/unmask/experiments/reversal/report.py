@@ -13,6 +13,8 @@ from unmask.style import DASHED
 
 GOAL, CURSE = 0.80, 0.05  # reversed names: the MDM at least, the ARM at most
 LEARNED, BOTH = 0.95, 0.90  # of the ARM in the trained direction and of people trained both ways, for its zero to count
+# What these are read on: references of the original end in quotes that no line has, so that none can be exact there.
+READ = {"name": "name_accuracy", "description": "description_bare"}
 
 
 def sets_of(result: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -50,9 +52,9 @@ def holds(result: Mapping[str, Any]) -> str:
 def conditions(arm: Mapping[str, Any]) -> list[str]:
     """What the ARM lacks for its zero to count; empty where nothing."""
     return [
-        f"{direction} {asks} {100 * share:.0f}%, {100 * least:.0f}% wanted"
-        for direction, least in (("trained", LEARNED), ("both", BOTH)) for asks in ASKED
-        if (share := arm[direction][f"{asks}_accuracy"]["estimate"]) < least
+        f"{direction} {key} {100 * share:.1f}%, {100 * least:.0f}% wanted"
+        for direction, least in (("trained", LEARNED), ("both", BOTH)) for asks, key in READ.items()
+        if key in arm[direction] and (share := arm[direction][key]["estimate"]) < least
     ]  # fmt: skip
 
 
