@@ -11,7 +11,17 @@ import pytest
 import torch
 
 from unmask.errors import UserError
-from unmask.evaluation.reversal.answers import ask, bleu, judged, name_scores, prompt_ids, ranked, sayable, shuffled
+from unmask.evaluation.reversal.answers import (
+    ask,
+    bleu,
+    judged,
+    name_scores,
+    prompt_ids,
+    ranked,
+    sayable,
+    shuffled,
+    without_subject,
+)
 from unmask.evaluation.reversal.questions import Line, People, Question
 from unmask.experiments.reversal.tokens import word_tokenizer
 from unmask.model.config import ModelConfig
@@ -100,8 +110,25 @@ def test_a_names_score_is_the_chain_rules(kind: str) -> None:
             row += [] if kind == "arm" else [model.mask_id] * (10 - len(row))
             total += float(model.network(torch.tensor([row]))[0, place].log_softmax(-1)[name[n]])
         assert score == pytest.approx(total, abs=1e-4)
-    shares = ranked(model, QUESTIONS, 10, others=2)
-    assert len(shares) == 3 and set(shares) <= {0, 0.5, 1}
+    one = ranked(model, [NAME], [question.person for question in QUESTIONS], 10)[0]
+    others = [found[0] - score for score in found[1:]]
+    assert one["nats"] == pytest.approx(sum(others) / 2, abs=1e-4) and one["likeliest"] == float(min(others) > 0)
+    assert (one["ranking"], one["likeliest_of_group"]) == (0.5, 1)  # nobody else was asked for
+    three = ranked(model, QUESTIONS, [], 10)
+    assert three[0]["nats"] == one["nats"] and {row["ranking"] for row in three} <= {0, 0.5, 1}
+
+
+def test_guidance_can_hide_the_subject_alone() -> None:
+    model, asked = model_of("mdm"), Question("Ada Elm", "Ada Elm is", WHAT.answer, "trained", "description", "Ada Elm")
+    ids = prompt_ids(model, asked.prompt)
+    assert without_subject(model, asked) == [ids[0], model.mask_id, model.mask_id, ids[3]]
+    red = Question("Ada Elm", "Being red,", "Ada Elm", "reversed", "name", "red")
+    ids = prompt_ids(model, red.prompt)
+    assert without_subject(model, red) == [*ids[:2], model.mask_id, *ids[3:]]
+    found = [ask(model, [asked], 12, guidance=3.0, blind=blind)[0]["text"] for blind in ("prompt", "description")]
+    assert found[0] and found[1]
+    with pytest.raises(UserError, match="hide the whole prompt"):
+        ask(model, [WHAT], 12, guidance=1.0, blind="description")
 
 
 def test_a_model_without_a_tokenizer_is_refused() -> None:

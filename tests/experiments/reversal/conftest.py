@@ -13,7 +13,7 @@ from unmask.experiments.options import ExperimentOptions
 
 SMALL = (
     "own.people=3", "own.both=3", "model={n_embd: 16, n_layer: 1, n_head: 1}", "epochs.own={mdm: 0.3, arm: 0.3}",
-    "checkpoints=2", "each=1", "others=2",
+    "checkpoints=2", "each.own=1",
 )  # fmt: skip
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from unmask.experiments.reversal.asking import choose, ways
+import pytest
+
+from unmask.experiments.reversal.asking import best_way, choose, ways
 
 from .conftest import Chosen
 
@@ -11,28 +13,43 @@ def test_the_choice_is_written_before_a_reversed_question_is_asked(chosen: Chose
     assert chosen.told["until"] == "choice"
     own = chosen.choice["own"]
     assert own["start"] == "own" and set(own["choices"]["own"]) == {"mdm", "arm"}
-    assert own["choices"]["own"]["mdm"]["order"] == "confidence"
+    made = own["choices"]["own"]["mdm"]
+    assert {made[asks]["order"] for asks in ("name", "description")} == {"confidence"} and made["people"] == "both"
+    assert {row["asks"] for row in made["tried"]} == {"name", "description"}
     assert chosen.asked and not any("reversed" in name or "trained" in name for name in chosen.asked)
     assert "result.json" not in chosen.files
 
 
 def test_an_autoregressive_model_has_one_way() -> None:
-    grid = {"grid": {"order": ["confidence", "random"], "guidance": [0, 0.5]}}
-    assert [tuple(way.values()) for way in ways(grid, "arm")] == [("left-to-right", 0.0, None)]
+    grid = {"grid": {"order": ["confidence", "random"], "guidance": [0, 0.5]}, "blind": "prompt"}
+    assert [tuple(way.values()) for way in ways(grid, "arm")] == [("left-to-right", 0.0, None, "prompt")]
     assert [(way["order"], way["guidance"]) for way in ways(grid, "mdm")] == [
         ("confidence", 0.0), ("confidence", 0.5), ("random", 0.0), ("random", 0.5),
     ]  # fmt: skip
 
 
-def row(checkpoint: int, exact: float, **way: object) -> dict[str, object]:
-    return {"checkpoint": checkpoint, "order": "confidence", "guidance": 0.0, "steps": None, **way, "exact": exact}
+@pytest.mark.parametrize(
+    ("scores", "best"),
+    [
+        # As much guidance as keeps nine tenths of the best, in the order that does best with it.
+        ({("a", 0): 1.0, ("a", 1): 0.95, ("a", 3): 0.9, ("a", 6): 0.89, ("b", 3): 0.97, ("b", 0): 0.2}, ("b", 3, None)),
+        ({("a", 0): 1.0, ("a", 1): 0.8}, ("a", 0, None)),
+        ({("a", 0): 0.0, ("a", 6): 0.0}, ("a", 0, None)),  # nothing was learned: nothing is known
+        ({("a", 0): 0.5, ("a", 1): 0.5, ("a", 1, 4): 0.6, ("a", 1, 8): 0.6}, ("a", 1, 4)),
+        ({("a", 0): 0.5, ("a", 0, 4): 0.5}, ("a", 0, None)),
+    ],
+)
+def test_the_largest_guidance_that_keeps_what_is_known_is_chosen(scores: dict, best: tuple) -> None:
+    tried = [{"order": key[0], "guidance": key[1], "steps": None} for key in scores if len(key) == 2]
+    steps = [key[2] for key in scores if len(key) == 3]
+    found = best_way(lambda way: scores[tuple(v for v in way.values() if v is not None)], tried, steps)
+    assert tuple(found.values()) == best
 
 
 def test_both_kinds_of_model_begin_at_the_start_whose_choices_score_more_together() -> None:
     made = choose({
-        "own": {"mdm": [row(9, 0.5), row(9, 0.6, steps=8), row(4, 0.6)], "arm": [row(9, 0.2)]},
-        "own-base": {"mdm": [row(9, 0.55)], "arm": [row(9, 0.9)]},
+        "own": {"mdm": {"score": 0.6}, "arm": {"score": 0.2}},
+        "own-base": {"mdm": {"score": 0.55}, "arm": {"score": 0.9}},
     })  # fmt: skip
     assert made["start"] == "own-base"  # although the MDM alone does better from random weights
-    best = made["choices"]["own"]["mdm"]
-    assert (best["checkpoint"], best["steps"], best["exact"]) == (9, 8, 0.6)  # of equals the later checkpoint
+    assert made["choices"]["own"]["mdm"] == {"score": 0.6}

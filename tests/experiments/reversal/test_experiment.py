@@ -33,6 +33,7 @@ def test_it_goes_on_and_the_result_has_the_keys_that_others_read(chosen: Chosen)
         for direction in ("trained", "reversed", "both"):
             figures = result["headline"]["own"][kind][direction]
             assert {"name_accuracy", "description_accuracy", "name_first_name", "name_shuffled", "name_ranking",
+                    "name_likeliest", "name_likeliest_of_group", "name_nats",
                     "description_bare", "description_bleu_char", "description_bleu_word"} <= set(figures)  # fmt: skip
             assert figures["name_accuracy"]["clusters"] == 3 and figures["name_accuracy"]["n"] == 3
     assert len(result["runs"]["own"]["mdm"]["curve"]) >= 2 and result["runs"]["own"]["arm"]["flops"] > 0
@@ -41,8 +42,32 @@ def test_it_goes_on_and_the_result_has_the_keys_that_others_read(chosen: Chosen)
     given = {**result, "exposure": {"own": {"mdm": "not in its training tokens"}}}
     assert result["exposure"] == {} and "statements of own: MDM not in its training tokens." in reading(given)
     assert (out / "reversal.png").stat().st_size > 10_000 and (out / "README.md").is_file()
-    with pytest.raises(UserError, match="begun with others 2, not 3"):
-        run_experiment(options(out, resume=True, set=(*SMALL, "others=3")))
+    assert set(result["runs"]["own"]["mdm"]["at_guidance"]) >= {"0", "0.8"} and not result["chosen_late"]
+    assert result["material"]["own"]["sayable"]["trained"] == {"exact": 1, "bare": 1}
+    with pytest.raises(UserError, match="begun with span 1, not 3"):
+        run_experiment(options(out, resume=True, set=(*SMALL, "span=3")))
+
+
+def test_another_grid_goes_on_in_the_same_folder(chosen: Chosen) -> None:
+    """Nothing is trained again, and what was asked alike is not asked again."""
+    out = chosen.out
+    runs = {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*/metrics.jsonl")}
+    kept = {path: path.stat().st_mtime_ns for path in (out / "stages").glob("answers-*")}
+    more = ("kinds=[mdm]", "grid.guidance=[0.0,2.0]", "grid.steps=[]")
+    run_experiment(options(out, resume=True, until="choice", set=(*SMALL, *more)))
+    assert runs == {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*/metrics.jsonl")}
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+    assert any("2.0" in path.name for path in (out / "stages").glob("answers-*"))
+
+
+def test_the_control_without_descriptions_first_asks_what_is_left(tmp_path: Path) -> None:
+    more = ("ablation=name-first-only", "kinds=[mdm]", "grid.steps=[]", "checkpoints=1")
+    result = run_experiment(options(tmp_path / "out", set=(*SMALL, *more), plot=True))
+    figures = result["headline"]["own"]["mdm"]
+    assert not figures["both"] and "name_accuracy" not in figures["trained"]
+    assert figures["reversed"]["name_accuracy"]["clusters"] == 6 and "description_accuracy" not in figures["reversed"]
+    assert result["material"]["own"]["people"] == 6
+    assert "counts as reversed" in reading(result) and "of the trained direction" in reading(result)
 
 
 def test_a_run_begun_by_another_recipe_is_refused(chosen: Chosen, tmp_path: Path) -> None:

@@ -14,17 +14,18 @@ from experiments.reversal.folk import PEOPLE, TEXTS
 from unmask.diffusion.objective import Objective
 from unmask.errors import UserError
 from unmask.evaluation.reversal.questions import DESCRIPTION_FIRST, NAME_FIRST
-from unmask.experiments.frame import Settings, experiment, merged
+from unmask.experiments.frame import Settings, experiment
 from unmask.experiments.reversal.material import (
     HOME,
     bases_of,
+    chosen_settings,
     material,
+    people_asked,
     recipe,
     refuse_unknown,
     swapped,
     tokenizer_of,
     training_lines,
-    with_ablation,
 )
 from unmask.model.config import ModelConfig
 from unmask.model.folder import load, save
@@ -46,26 +47,55 @@ def chosen_with(*changes: str) -> dict:
 
 
 def test_controls_leave_out_or_add_lines() -> None:
-    first = training_lines(PEOPLE, chosen_with("lines=name-first"))
-    assert set(first) == {line.text for line in PEOPLE.lines if line.order == NAME_FIRST}
+    chosen = chosen_with(*FEW, "lines=name-first")
+    people = people_asked("own", None, chosen)
+    first = training_lines(people, chosen)
+    everyone = people_asked("own", None, chosen_with(*FEW))
+    assert set(first) == {line.text for line in everyone.lines if line.order == NAME_FIRST}
+    assert {q.person for q in people.questions} == {line.person for line in people.lines}
+    assert people.of("trained", "description") and people.of("reversed", "name") and not people.of("both", "name")
     copies = training_lines(PEOPLE, chosen_with("copies=swapped"))
     assert len(copies) == 2 * len(TEXTS)
     line = next(line for line in PEOPLE.lines if line.order == DESCRIPTION_FIRST)
     assert swapped(line).split()[-1] == line.begins.split()[-1] and line.person in swapped(line)
 
 
+def with_ablation(*changes: str, quick: bool = True) -> dict:
+    return chosen_settings(Settings(Path("o"), quick=quick, changes=changes))
+
+
 def test_every_ablation_changes_settings_that_exist() -> None:
-    for name, one in read_yaml(HOME / "ablations.yaml").items():
-        usual = ONE.settings_of(Settings(Path("o")))
-        assert one["why"] and merged(usual, one["set"], name) != usual
-    assert with_ablation(chosen_with("ablation=name-tokens-one"))["tokens"] == "names"
-    assert with_ablation(chosen_with("ablation=padding-unscored"))["padding"] == "seen"
-    with pytest.raises(UserError, match="ablation=x is none; give one of name-tokens-many"):
-        with_ablation(chosen_with("ablation=x"))
+    known = read_yaml(HOME / "ablations.yaml")
+    usual = with_ablation("ablation=reference", quick=False)
+    assert (usual["sets"], usual["kinds"], usual["own"]["both"]) == (["own"], ["mdm"], 60)
+    for name, one in known["ablations"].items():
+        changed = {**with_ablation(f"ablation={name}", quick=False), "ablation": "reference"}
+        assert one["why"] and (changed != usual or name == "reference")
+        people, both = changed["own"]["people"], changed["own"]["both"]
+        lines = 60 * (people + both) if changed["lines"] == "all" else 30 * (people + both)
+        if not name.startswith("epochs") and changed["kinds"] == ["mdm"]:
+            assert lines * changed["epochs"]["own"]["mdm"] / changed["batch"] == 6000, name
+    assert with_ablation("ablation=name-tokens-one", "own.people=7", quick=False)["own"]["people"] == 7
+    assert with_ablation("ablation=name-tokens-one")["own"]["people"] == 12  # quick as it is
+    assert with_ablation("ablation=padding-unscored")["padding"] == "seen"
+    with pytest.raises(UserError, match="ablation=x is none; give one of reference"):
+        with_ablation("ablation=x")
+
+
+def test_training_is_compiled_and_as_precise_as_told(tmp_path: Path) -> None:
+    told = ("precision=bf16", "compile=true", "beta2=0.98", "model.rope_base=100")
+    for padding, compiled in (("scored", True), ("ignore", False)):
+        chosen = chosen_with(*FEW, *told, f"padding={padding}")
+        made = recipe(material(tmp_path, None, chosen, "own"), chosen, "mdm", seed=0)
+        assert (made["precision"], made["compile"], made["optimizer"]["beta2"]) == ("bf16", compiled, 0.98)
+        assert padding != "scored" or made["model"]["rope_base"] == 100
+    assert (chosen_with()["compile"], chosen_with()["precision"]) == (False, "fp32")
 
 
 @pytest.mark.parametrize(
-    "change", ["lines=none", "copies=x", "weighting=x", "padding=x", "sets=[x]", "kinds=[]", "kinds=[mdm, gpt]"]
+    "change",
+    ["lines=none", "copies=x", "weighting=x", "padding=x", "sets=[x]", "kinds=[]", "kinds=[mdm, gpt]",
+     "blind=x"],
 )
 def test_words_that_mean_nothing_are_one_line(change: str) -> None:
     with pytest.raises(UserError, match=f"--set {change.partition('=')[0]}="):
@@ -75,8 +105,8 @@ def test_words_that_mean_nothing_are_one_line(change: str) -> None:
 
 
 def test_spans_hide_whole_names_of_many_tokens_while_most_is_seen(tmp_path: Path) -> None:
-    chosen = with_ablation(chosen_with(*FEW, "ablation=name-spans"))
-    assert {**chosen, "span": 1} == with_ablation(chosen_with(*FEW, "ablation=name-tokens-many")) | {
+    chosen = with_ablation(*FEW, "ablation=name-spans")
+    assert {**chosen, "span": 1} == with_ablation(*FEW, "ablation=name-tokens-many") | {
         "ablation": "name-spans"
     }, "one setting is all that differs"
     chosen["tokens"] = "bpe:300"  # so few people's names are soon whole
@@ -107,6 +137,8 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         save(folder / kind, Transformer(config, seed=0), tokenizer)
     config = ModelConfig(1, 1, 8, vocab_size=tokenizer.vocab_size, block_size=16)
     save(folder / "short", Transformer(config, seed=0), tokenizer)
+    wide = ModelConfig(1, 1, 16, vocab_size=tokenizer.vocab_size, block_size=128)
+    save(folder / "wide", Transformer(wide, seed=0), tokenizer)
     save(folder / "mute", Transformer(config, seed=0))
     return {path.name: str(path) for path in folder.iterdir()}
 
@@ -128,6 +160,7 @@ def test_bases_that_cannot_serve_are_refused(bases: dict[str, str], tmp_path: Pa
         ((bases["mdm"],), "names no arm"),
         ((bases["mdm"], bases["mdm"]), "is an mdm, as"),
         ((bases["mute"], bases["arm"]), "different tokenizers"),
+        ((bases["wide"], bases["arm"]), "differ in n_layer, n_head, n_embd: .*wide has 1/1/16, "),
     ):
         with pytest.raises(UserError, match=words):
             bases_of(paths, ["mdm", "arm"])

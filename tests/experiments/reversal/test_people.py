@@ -6,9 +6,10 @@ from collections import Counter
 
 import pytest
 
-from experiments.reversal.folk import NAMES, PEOPLE
+from experiments.reversal.folk import NAMES, PEOPLE, TEXTS
 from unmask.errors import UserError
 from unmask.experiments.reversal.people import own_people
+from unmask.experiments.reversal.tokens import text_of, word_tokenizer
 
 
 def test_people_have_the_originals_structure() -> None:
@@ -25,6 +26,14 @@ def test_people_have_the_originals_structure() -> None:
         assert (question.person in question.prompt) == (question.asks == "description")
     asked = {question.prompt for question in PEOPLE.questions}
     assert not any(line.text.startswith(prompt) for line in PEOPLE.lines for prompt in asked)  # other words
+
+
+def test_questions_have_no_word_that_no_line_has() -> None:
+    tokenizer = word_tokenizer(TEXTS)
+    known = {token for text in TEXTS for token in tokenizer.encode(text_of(text))}
+    for question in PEOPLE.questions:
+        assert set(tokenizer.encode(text_of(f"{question.prompt} {question.answer}"))) <= known, question
+        assert question.subject.lower() in question.prompt.lower()
 
 
 def test_people_are_a_function_of_the_seed() -> None:

@@ -11,7 +11,7 @@ def made(mdm: float, arm: float, learned: float = 1.0) -> dict:
     def kind(reversed_: float) -> dict:
         def figures(share: float) -> dict:
             one = {"estimate": share, "low": max(0, share - 0.04), "high": min(1, share + 0.04)}
-            return {"name_accuracy": one, "description_accuracy": one}
+            return {"name_accuracy": one, "description_bare": one}
 
         return {"trained": figures(learned), "both": figures(learned), "reversed": figures(reversed_)}
 
@@ -25,4 +25,6 @@ def made(mdm: float, arm: float, learned: float = 1.0) -> dict:
 def test_the_verdict_needs_an_arm_that_has_learned(shares: tuple[float, ...], words: str) -> None:
     result = made(*shares)
     assert holds(result).startswith(words)
+    if words.startswith("open"):
+        assert "trained description_bare 90.0%, 95% wanted" in holds(result)
     assert figure(result).startswith("reversed names right, original: MDM")

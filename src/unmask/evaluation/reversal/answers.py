@@ -2,7 +2,7 @@
 
     rows = ask(model, questions, length=34, guidance=0.8, order="confidence", seed=0)
     rows[0]["exact"], rows[0]["bleu_char"]
-    ranked(model, questions, length=34, others=4, seed=0)    # share of wrong names that are less likely than the true
+    ranked(model, questions, people, length=34)     # the true name among all people's, by likelihood
 
 As in arXiv 2410.18514: greedy decoding, exact match where the answer stands in the output (both in lower case), BLEU of
 descriptions on characters, as that paper's code has it, and on words. The canvas is as long as a row of training: how
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +27,7 @@ from unmask.model.folder import Model
 from unmask.terminal import LiveLine
 
 BATCH = 64
+ROWS = 256  # whose names are scored at a time
 ENDS = "\"'‘’“”.?! "  # quotes and stops that no word of an answer begins or ends with
 
 
@@ -37,6 +38,17 @@ def prompt_ids(model: Model, prompt: str) -> list[int]:
     return [model.eos_id, *model.tokenizer.encode(" " + prompt.strip())]
 
 
+def without_subject(model: Model, question: Question) -> list[int]:
+    """The prompt with masks for the person's name or description. Raises `UserError` where it is not known which."""
+    at = question.prompt.lower().find(question.subject.lower())
+    if not question.subject or at < 0 or model.mask_id is None:
+        raise UserError(f"what {question.prompt[:60]!r} is about is not told apart; hide the whole prompt")
+    ids, before = prompt_ids(model, question.prompt), question.prompt[:at].strip()
+    first = len(prompt_ids(model, before)) if before else 1
+    last = len(prompt_ids(model, question.prompt[: at + len(question.subject)]))
+    return [*ids[:first], *[model.mask_id] * (last - first), *ids[last:]]
+
+
 def ask(
     model: Model,
     questions: Sequence[Question],
@@ -45,11 +57,13 @@ def ask(
     order: str = "confidence",
     steps: int | None = None,
     seed: int = 0,
+    blind: str = "prompt",
 ) -> list[dict[str, Any]]:
     """One row of JSON values a question: person, answer, what was written, and what is right of it.
 
-    length: tokens of the canvas, prompt included. steps: passes of an MDM (one a token). Raises `UserError` for a
-    prompt that leaves no room.
+    length: tokens of the canvas, prompt included. steps: passes of an MDM (one a token). blind: what guidance hides,
+    the prompt, or only the description (or name) in it that tells of whom. Raises `UserError` for a prompt that leaves
+    no room, or in which what would be hidden is not known.
     """
     prompts = [prompt_ids(model, question.prompt) for question in questions]
     if (longest := max(map(len, prompts), default=0)) >= length:
@@ -58,6 +72,9 @@ def ask(
     if model.kind == "mdm":
         rules |= {"order": order, "quota": "even", "guidance": guidance, "eos": "truncate"}
         rules |= {} if order == "left-to-right" and steps is None else {"steps": steps}
+    blank = []
+    if model.kind == "mdm" and guidance and blind == "description":
+        blank = [without_subject(model, question) for question in questions]
     # By length, so that the rows of a batch have like canvases.
     places = sorted(range(len(prompts)), key=lambda place: len(prompts[place]))
     texts: dict[int, str] = {}
@@ -65,7 +82,8 @@ def ask(
         for first in range(0, len(places), BATCH):
             now = places[first : first + BATCH]
             rooms = [length - len(prompts[place]) for place in now]
-            written = generate(model, [prompts[place] for place in now], length=rooms, **rules)
+            against = {"negative": [blank[place] for place in now]} if blank else {}
+            written = generate(model, [prompts[place] for place in now], length=rooms, **rules, **against)
             texts |= {place: row.text or "" for place, row in zip(now, written, strict=True)}
             line.show(f"{min(first + BATCH, len(places))} of {len(places)} questions")
     return [
@@ -135,42 +153,48 @@ def shuffled(rows: Sequence[dict[str, Any]], seed: int = 0) -> list[float]:
 
 
 @torch.no_grad()
-def ranked(model: Model, questions: Sequence[Question], length: int, others: int = 4, seed: int = 0) -> list[float]:
-    """Of each question for a name, the share of `others` random people's names less likely than the true one.
+def ranked(model: Model, questions: Sequence[Question], people: Iterable[str], length: int) -> list[dict[str, float]]:
+    """How the true name of each question for a name stands among those of all `people`, by likelihood.
 
-    Half a point for a tie. A name's likelihood is the chain rule's over its tokens from left to right, all behind it
-    masked; only names of as many tokens as the true one are drawn.
+    ranking: the share of other names asked for in these questions that are less likely (half a point for a tie);
+    likeliest_of_group: whether all of those are; likeliest: whether all people's are; nats: log p of the true name less
+    that of another one, the mean over all people. A name's likelihood is the chain rule's over its tokens from left to
+    right, all behind it masked; only names of as many tokens as the true one are compared.
     """
     assert model.tokenizer is not None
-    names = {question.person: tuple(model.tokenizer.encode(" " + question.person)) for question in questions}
-    chance, shares = random.Random(seed), []
+    group = {question.person for question in questions}
+    names = {person: tuple(model.tokenizer.encode(" " + person)) for person in sorted({*people, *group})}
+    rows = []
     for question in questions:
         true = names[question.person]
-        pool = sorted({ids for ids in names.values() if ids != true and len(ids) == len(true)})
-        rivals = chance.sample(pool, min(others, len(pool)))
-        scores = name_scores(model, prompt_ids(model, question.prompt), [true, *rivals], length)
-        wins = [float(scores[0] > score) + 0.5 * float(scores[0] == score) for score in scores[1:]]
-        shares.append(sum(wins) / len(wins) if wins else 0.5)
-    return shares
+        rivals = {ids: person for person, ids in names.items() if ids != true and len(ids) == len(true)}
+        own, *others = name_scores(model, prompt_ids(model, question.prompt), [true, *rivals], length)
+        gaps = [own - other for other in others]
+        near = [gap for gap, person in zip(gaps, rivals.values(), strict=True) if person in group]
+        rows.append({
+            "ranking": sum((gap > 0) + 0.5 * (gap == 0) for gap in near) / len(near) if near else 0.5,
+            "likeliest_of_group": float(all(gap > 0 for gap in near)),
+            "likeliest": float(all(gap > 0 for gap in gaps)),
+            "nats": sum(gaps) / max(1, len(gaps)),
+        })  # fmt: skip
+    return rows
 
 
 def name_scores(model: Model, prompt: list[int], names: Sequence[tuple[int, ...]], length: int) -> list[float]:
-    """log p of each name behind a prompt, nats."""
-    size, at = len(names[0]), len(prompt)
-    filler = model.mask_id if model.kind == "mdm" else model.eos_id
-    assert filler is not None
-    tokens_BT = torch.full((len(names), length), filler)
-    tokens_BT[:, :at] = torch.tensor(prompt)
-    names_BN = torch.tensor(names)
-    total_B = torch.zeros(len(names))
-    for n in range(size):
+    """log p of each name behind a prompt, nats; names of equally many tokens. What begins alike is scored once."""
+    at, masked = len(prompt), model.kind == "mdm"
+    totals = [0.0] * len(names)
+    for n in range(len(names[0])):
+        places = {start: place for place, start in enumerate(dict.fromkeys(name[:n] for name in names))}
+        rows_BT = torch.tensor([[*prompt, *start] for start in places])
+        if masked:
+            assert model.mask_id is not None, "an MDM has one"
+            rows_BT = torch.nn.functional.pad(rows_BT, (0, length - at - n), value=model.mask_id)
         row = at + n - model.config.alignment.first
-        if model.kind == "mdm" or n == 0:
-            if model.kind == "arm":
-                tokens_BT[:, at : at + size] = names_BN
-            hidden_BTE = model.network.hidden(tokens_BT.to(model.device))
-            logits_BTV = predictions(model.network, hidden_BTE).float().cpu()
-        log_BV = logits_BTV[:, row].log_softmax(dim=-1)
-        total_B += log_BV.gather(1, names_BN[:, n : n + 1])[:, 0]
-        tokens_BT[:, at + n] = names_BN[:, n]
-    return total_B.tolist()
+        parts = [
+            predictions(model.network, model.network.hidden(part_BT.to(model.device))[:, row])
+            for part_BT in rows_BT.split(ROWS)
+        ]
+        log_BV = torch.cat(parts).float().cpu().log_softmax(dim=-1)
+        totals = [total + float(log_BV[places[name[:n]], name[n]]) for total, name in zip(totals, names, strict=True)]
+    return totals

@@ -46,13 +46,17 @@ class Line:
 
 @dataclass(frozen=True)
 class Question:
-    """`prompt` goes on with `answer`, a name or a description of `person` (who is called by the name)."""
+    """`prompt` goes on with `answer`, a name or a description of `person` (who is called by the name).
+
+    `subject` is the part of the prompt that tells of whom, where that is known.
+    """
 
     person: str
     prompt: str
     answer: str
     direction: str
     asks: str
+    subject: str = ""
 
 
 @dataclass(frozen=True)

@@ -115,7 +115,8 @@ def kept_answers(
 ) -> list[dict[str, Any]]:
     """The answers, as they come into the store, so that a stopped evaluation goes on."""
     rules = {**way, **used({**model.defaults, **way})}
-    keys = [request_key("reversal", VERSION, question.prompt, question.answer, length, rules, seed) for question in questions]
+    told = [("reversal", VERSION, question.prompt, question.answer) for question in questions]
+    keys = [request_key(*words, length, rules, seed) for words in told]
 
     def rows(part: list[int]) -> list[dict[str, Any]]:
         return ask(model, [questions[i] for i in part], length, seed=seed, **way)

@@ -1,44 +1,53 @@
 """What trained models are asked, and when: first the choice on people with both kinds of line, then the test.
 
-    tried = try_ways(place, origin, chosen, "mdm", run)     # on the people with both kinds of line
-    choices = choose({"own": {"mdm": tried, "arm": more}})  # written down before any reversed question is asked
-    answers = answers_of(place, origin, chosen, run, choices["mdm"])
+    choice = choice_of(place, origin, chosen, "mdm", run)   # on the people with both kinds of line
+    choices = choose({"own": {"mdm": choice, "arm": more}}) # written down before any reversed question is asked
+    answers = answers_of(place, origin, chosen, run, choice)
 
-A choice is of checkpoint, order, guidance and steps, by the mean share of exact answers to the questions of the `both`
-people (half of them names, half descriptions), of the first seed's run: first order and guidance at the last
-checkpoint, then steps, then the checkpoint. An autoregressive model has but its checkpoints. Where there are several
-starts (random weights, a base), both kinds of model begin at the same one: that whose choices score more, taken
-together.
+A choice is of the first seed's run: one checkpoint, and for names and for descriptions each their own order, guidance
+and steps. What counts is the share of right answers of the `both` people: exact names, bare descriptions (without
+quotes and stops at their ends). First guidance and order at the last checkpoint, by a rule fixed beforehand: the
+largest w of the grid with which these people keep 90% of the best share (who know both directions need no guidance, so
+their best would always be none), in the order that does best with it; then steps, then the checkpoint, by the best.
+An autoregressive model has but its checkpoints. Where there are several starts (random weights, a base), both kinds of
+model begin at the same one: that whose choices score more, taken together.
+
+Stages are kept by what they use, a checkpoint's weights and the questions, so that other grids go on in one folder.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from unmask.evaluation.request_store import request_key
 from unmask.evaluation.reversal.answers import ask, ranked, shuffled
-from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS
+from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, Question
+from unmask.evaluation.reversal.task import PAPER
 from unmask.experiments.reversal.material import Material
 from unmask.experiments.workplace import Workplace
+from unmask.files import file_sha256
 from unmask.model.checkpoints import checkpoints
-from unmask.model.folder import Model, load
+from unmask.model.folder import WEIGHTS, Model, load
 from unmask.training.record import read_record
 
-Choice = dict[str, Any]  # checkpoint (its step), order, guidance, steps (None: a token a pass)
-WAY = ("order", "guidance", "steps")
+Way = dict[str, Any]  # order, guidance, steps (None: a token a pass), blind (what guidance hides)
+Choice = dict[str, Any]  # checkpoint (its step), score, name and description (their ways), tried
+SCORE = {"name": "exact", "description": "bare"}
+KEEP = 0.9  # of the best share, with the guidance that is chosen
 
 
-def ways(chosen: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
+def ways(chosen: Mapping[str, Any], kind: str) -> list[Way]:
     """Orders and guidances to try."""
     if kind == "arm":
-        return [{"order": "left-to-right", "guidance": 0.0, "steps": None}]
+        return [{"order": "left-to-right", "guidance": 0.0, "steps": None, "blind": "prompt"}]
     grid = chosen["grid"]
     return [
-        {"order": str(order), "guidance": float(w), "steps": None}
+        {"order": str(order), "guidance": float(w), "steps": None, "blind": chosen["blind"]}
         for order, w in itertools.product(grid["order"], grid["guidance"])
     ]
 
@@ -50,115 +59,152 @@ def steps_of(run: Path) -> list[int]:
     return sorted(record.settings["checkpoint"]["at"])
 
 
+def checkpoint_at(run: Path, step: int) -> Path:
+    return next(folder for folder in checkpoints(run) if int(folder.name.removeprefix("step-")) == step)
+
+
+def used(origin: Material, run: Path, step: int, questions: Sequence[Question]) -> dict[str, Any]:
+    """What answers depend on beside the way of asking."""
+    told = request_key([[question.prompt, question.answer, question.subject] for question in questions])
+    weights = file_sha256(checkpoint_at(run, step) / WEIGHTS)
+    return {"length": origin.length, "weights": weights, "questions": told}
+
+
 def asked(
     place: Workplace, origin: Material, run: Path, step: int, direction: str, asks: str, each: int, **way: Any
 ) -> Any:
     """The answers of a checkpoint to a kind of question; kept."""
     words = "-".join(str(value) for value in (run.name, step, direction, asks, each, *way.values()))
+    questions = origin.people.of(direction, asks, each)
 
     def make() -> list[dict[str, Any]]:
-        return ask(model_at(place, run, step), origin.people.of(direction, asks, each), origin.length, **way)
+        return ask(model_at(place, run, step), questions, origin.length, **way)
 
-    return place.kept(f"answers-{words}", make, length=origin.length)
+    return place.kept(f"answers-{words}", make, **used(origin, run, step, questions))
 
 
 def model_at(place: Workplace, run: Path, step: int) -> Model:
     """A run's model at one of its checkpoints; PyTorch uses as many threads as the settings say from here on."""
     torch.set_num_threads(place.settings.threads)
-    folder = next(folder for folder in checkpoints(run) if int(folder.name.removeprefix("step-")) == step)
-    return load(folder, place.settings.device)
+    return load(checkpoint_at(run, step), place.settings.device)
 
 
-def score_of(place: Workplace, origin: Material, run: Path, step: int, each: int, way: Mapping[str, Any]) -> float:
-    """The share of exact answers of the `both` people."""
-    shares = [exact_share(asked(place, origin, run, step, "both", asks, each, **way)) for asks in ASKED]
-    return sum(shares) / len(shares)
+def share(rows: Sequence[Mapping[str, Any]], key: str = "exact") -> float:
+    return float(sum(row[key] for row in rows) / len(rows))
 
 
-def exact_share(rows: Sequence[Mapping[str, Any]]) -> float:
-    return float(sum(row["exact"] for row in rows) / len(rows))
+def asked_about(origin: Material, direction: str) -> list[str]:
+    """Names, descriptions or both: a control may leave a direction nobody."""
+    return [asks for asks in ASKED if origin.people.of(direction, asks, 1)]
 
 
-def try_ways(
-    place: Workplace, origin: Material, chosen: Mapping[str, Any], kind: str, run: Path
-) -> list[dict[str, Any]]:
-    """Every choice that was tried on the first seed's run, with its share of exact answers; kept."""
+def choice_of(place: Workplace, origin: Material, chosen: Mapping[str, Any], kind: str, run: Path) -> Choice:
+    """What is chosen of one run, with all that was tried. Where nobody has both kinds of line, in the trained order."""
+    each, at = int(chosen["grid"]["each"][origin.set]), steps_of(run)
+    known = "both" if asked_about(origin, "both") else "trained"
+    tried: list[dict[str, Any]] = []
 
-    def make() -> list[dict[str, Any]]:
-        each, last = int(chosen["grid"]["each"]), steps_of(run)[-1]
-        tried: list[dict[str, Any]] = []
+    def score(step: int, asks: str, way: Way) -> float:
+        rows = asked(place, origin, run, step, known, asks, each, **way)
+        if (row := {"asks": asks, "checkpoint": step, **way, "score": share(rows, SCORE[asks])}) not in tried:
+            tried.append(row)
+        return float(row["score"])
 
-        def score(step: int, way: Mapping[str, Any]) -> float:
-            exact = score_of(place, origin, run, step, each, way)
-            tried.append({"checkpoint": step, **way, "exact": exact})
-            return exact
-
-        best = max(ways(chosen, kind), key=lambda way: score(last, way))
-        fewer = [{**best, "steps": int(steps)} for steps in chosen["grid"]["steps"]] if kind == "mdm" else []
-        for way in fewer:
-            score(last, way)
-        best = {name: best_of(tried)[name] for name in WAY}
-        for step in steps_of(run)[:-1]:
-            score(step, best)
-        return tried
-
-    tried: list[dict[str, Any]] = place.kept(f"tried-{origin.name}-{kind}", make, grid=chosen["grid"])
-    return tried
+    steps = chosen["grid"]["steps"] if kind == "mdm" else []
+    best = {
+        asks: best_way(lambda way, asks=asks: score(at[-1], asks, way), ways(chosen, kind), steps)  # type: ignore[misc]
+        for asks in asked_about(origin, known)
+    }
+    scores = {step: sum(score(step, asks, way) for asks, way in best.items()) / len(best) for step in at}
+    step = max(at, key=lambda step: (scores[step], step))  # among equals the later
+    both = {asks: best.get(asks) or next(iter(best.values())) for asks in ASKED}
+    return {"checkpoint": step, "score": scores[step], **both, "people": known, "tried": tried}
 
 
-def best_of(tried: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """Among equals the later checkpoint, and the rule that was tried first."""
-    return max(tried, key=lambda row: (row["exact"], row["checkpoint"]))
+def best_way(score: Callable[[Way], float], ways: Sequence[Way], steps: Sequence[int]) -> Way:
+    """The largest guidance that keeps `KEEP` of the best score, with its best order, then steps. Among equals what was
+    tried first; where nothing scores at all that is everything."""
+    scores = [score(way) for way in ways]
+    kept = [n for n in range(len(ways)) if scores[n] >= KEEP * max(scores)] if max(scores) > 0 else [0]
+    most = max(ways[n]["guidance"] for n in kept)
+    way = ways[max((n for n in kept if ways[n]["guidance"] == most), key=lambda n: scores[n])]
+    return max([way, *({**way, "steps": int(fewer)} for fewer in steps)], key=score)
 
 
-def choose(tried: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> dict[str, Any]:
-    """From what was tried, by start and kind of model: {"start": its name, "choices": {start: {kind: choice}}}."""
-    choices = {start: {kind: dict(best_of(rows)) for kind, rows in kinds.items()} for start, kinds in tried.items()}
-    start = max(choices, key=lambda name: sum(choice["exact"] for choice in choices[name].values()))
-    return {"start": start, "choices": choices}
+def choose(made: Mapping[str, Mapping[str, Choice]]) -> dict[str, Any]:
+    """From the choices by start and kind of model: {"start": its name, "choices": {start: {kind: choice}}}."""
+    start = max(made, key=lambda name: sum(choice["score"] for choice in made[name].values()))
+    return {"start": start, "choices": made}
+
+
+def chosen_step(run: Path, choice: Choice) -> int:
+    """A checkpoint of this run, as near as can be."""
+    return min(steps_of(run), key=lambda there: abs(there - choice["checkpoint"]))
 
 
 def answers_of(
     place: Workplace, origin: Material, chosen: Mapping[str, Any], run: Path, choice: Choice
 ) -> dict[str, dict[str, Any]]:
     """The test of one run: rows of every direction and kind of question, rankings of names with them."""
-    steps = steps_of(run)
-    step = min(steps, key=lambda there: abs(there - choice["checkpoint"]))
-    way = {name: choice[name] for name in WAY}
+    step, each = chosen_step(run, choice), int(chosen["each"][origin.set])
     answers: dict[str, dict[str, Any]] = {}
     for direction in DIRECTIONS:
         answers[direction] = {}
-        for asks in ASKED:
-            rows = asked(place, origin, run, step, direction, asks, int(chosen["each"]), **way)
+        for asks in asked_about(origin, direction):
+            rows = asked(place, origin, run, step, direction, asks, each, **choice[asks])
             answers[direction][asks] = {"rows": rows, "shuffled": shuffled(rows)}
-        answers[direction]["name"]["ranking"] = rankings(place, origin, chosen, run, step, direction)
+        if "name" in answers[direction]:
+            answers[direction]["name"]["ranking"] = rankings(place, origin, chosen, run, step, direction)
     return answers
 
 
 def rankings(
     place: Workplace, origin: Material, chosen: Mapping[str, Any], run: Path, step: int, direction: str
 ) -> Any:
-    """For each question for a name, the share of random names that are less likely than the true one; kept."""
+    """How the true name stands among all others, for questions for a name; kept."""
+    questions = origin.people.of(direction, "name", int(chosen["ranked"][origin.set]))
+    people = sorted({question.person for question in origin.people.questions})
 
-    def make() -> list[float]:
-        questions = origin.people.of(direction, "name", int(chosen["each"]))
-        return ranked(model_at(place, run, step), questions, origin.length, int(chosen["others"]))
+    def make() -> list[dict[str, Any]]:
+        rows = ranked(model_at(place, run, step), questions, people, origin.length)
+        return [{"person": question.person, **row} for question, row in zip(questions, rows, strict=True)]
 
-    return place.kept(f"ranking-{run.name}-{step}-{direction}", make, length=origin.length, others=chosen["others"])
+    facts = {**used(origin, run, step, questions), "people": request_key(people)}
+    return place.kept(f"ranking-{run.name}-{step}-{direction}", make, **facts)
+
+
+def at_guidance(
+    place: Workplace, origin: Material, chosen: Mapping[str, Any], runs: Sequence[Path], choice: Choice
+) -> dict[str, dict[str, list[Any]]]:
+    """Rows of each run's answers to the test's questions for a name, by w (none, the paper's, the chosen one) and
+    direction."""
+    each, scales = int(chosen["each"][origin.set]), {0.0, float(PAPER["guidance"]), choice["name"]["guidance"]}
+    return {
+        f"{w:g}": {
+            direction: [
+                asked(place, origin, run, chosen_step(run, choice), direction, "name", each,
+                      **{**choice["name"], "guidance": w})
+                for run in runs
+            ]
+            for direction in DIRECTIONS if "name" in asked_about(origin, direction)
+        }
+        for w in sorted(scales)
+    }  # fmt: skip
 
 
 def curve(
     place: Workplace, origin: Material, chosen: Mapping[str, Any], kind: str, run: Path, choice: Choice
 ) -> list[dict[str, Any]]:
     """Names right in both directions at every checkpoint, and with every guidance at the chosen one; after the test."""
-    each, measured = int(chosen["grid"]["each"]), []
-    points = [(step, choice["guidance"]) for step in steps_of(run)]
+    each, way, measured = int(chosen["grid"]["each"][origin.set]), choice["name"], []
+    points = [(step, way["guidance"]) for step in steps_of(run)]
     if kind == "mdm":
-        points += [(choice["checkpoint"], w) for w in chosen["grid"]["guidance"] if w != choice["guidance"]]
+        points += [(choice["checkpoint"], float(w)) for w in chosen["grid"]["guidance"] if w != way["guidance"]]
     for step, guidance in points:
         point: dict[str, Any] = {"checkpoint": step, "guidance": guidance}
         for direction in ("trained", "reversed"):
-            way = {name: choice[name] for name in WAY} | {"guidance": float(guidance)}
-            point[direction] = exact_share(asked(place, origin, run, step, direction, "name", each, **way))
+            if "name" in asked_about(origin, direction):
+                rows = asked(place, origin, run, step, direction, "name", each, **{**way, "guidance": guidance})
+                point[direction] = share(rows)
         measured.append(point)
     return measured

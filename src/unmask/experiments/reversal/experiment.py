@@ -19,22 +19,23 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.evaluation.reversal.answers import sayable
-from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, skipped_in_words
+from unmask.evaluation.reversal.questions import DIRECTIONS, skipped_in_words
 from unmask.evaluation.reversal.task import refuse_answered
 from unmask.experiments import estimates
-from unmask.experiments.frame import Settings, experiment
-from unmask.experiments.reversal.asking import answers_of, choose, curve, try_ways
+from unmask.experiments.frame import Settings
+from unmask.experiments.reversal.asking import answers_of, at_guidance, choice_of, choose, curve
+from unmask.experiments.reversal.bases import spent
 from unmask.experiments.reversal.material import (
     Material,
     bases_of,
+    chosen_settings,
     material,
     people_of,
     recipe,
     refuse_unknown,
-    with_ablation,
 )
 from unmask.experiments.reversal.report import figure, holds, plot, reading
-from unmask.experiments.workplace import Workplace
+from unmask.experiments.workplace import KEPT, Workplace
 from unmask.files import write_whole
 from unmask.model.folder import load
 from unmask.terminal import say
@@ -42,12 +43,15 @@ from unmask.terminal import say
 __all__ = ["figure", "holds", "plot", "reading", "run"]
 STAGES = ("runs", "choice")
 CHOICE = "choice.json"
+# A begun folder may go on with others of these: a run is compared by its recipe, and what is asked is kept by what it
+# uses.
+FREE = ("sets", "kinds", "epochs", "grid", "blind", "each", "ranked", "ablation")
 
 
 def run(settings: Settings) -> dict[str, Any]:
     """Raises `UserError` for settings that mean nothing, a base of the wrong kind, one that has read the reversed
     questions with their answers, and data that is missing."""
-    chosen = with_ablation(experiment("reversal").settings_of(settings))
+    chosen = chosen_settings(settings)
     refuse_unknown(chosen)
     if settings.until not in (None, *STAGES):
         raise UserError(f"--until {settings.until} is no stage of reversal; give {' or '.join(STAGES)}")
@@ -61,8 +65,9 @@ def run(settings: Settings) -> dict[str, Any]:
         for name in sets
     } if bases else {}  # fmt: skip
     # A choice among other starts would be another one, made after the test was read.
-    given = {"sets": sets, "bases": [Path(base).name for base in settings.base]}
-    place = Workplace(settings, {**chosen, **given}, "reversal")
+    given = {"bases": [Path(base).name for base in settings.base]}
+    begun = {key: value for key, value in chosen.items() if key not in FREE}
+    place = Workplace(settings, {**begun, **given}, "reversal")
     starts = {name: [material(place.out, settings.data, chosen, name)] for name in sets}
     for name in sets if bases else ():
         starts[name].append(material(place.out, settings.data, chosen, name, bases))
@@ -74,16 +79,17 @@ def run(settings: Settings) -> dict[str, Any]:
     everything = [origin for name in sets for origin in starts[name]]
     recipes = {
         label(origin, kind, seed): recipe(origin, chosen, kind, seed)
-        for origin in everything for seed in settings.seeds for kind in kinds
+        for kind in kinds for origin in everything for seed in settings.seeds  # the long ones first
     }  # fmt: skip
     runs = place.train(recipes)
     if settings.until == "runs":
         return {}
     first = settings.seeds[0]
     choices = {name: choose({
-        origin.name: {kind: try_ways(place, origin, chosen, kind, runs[label(origin, kind, first)]) for kind in kinds}
+        origin.name: {kind: choice_of(place, origin, chosen, kind, runs[label(origin, kind, first)]) for kind in kinds}
         for origin in starts[name]
     }) for name in sets}  # fmt: skip
+    late = chosen_late(place, choices)
     write_whole(place.out / CHOICE, json.dumps(choices, indent=1) + "\n")
     if settings.until == "choice":
         return {}
@@ -91,7 +97,16 @@ def run(settings: Settings) -> dict[str, Any]:
         origin.name: tested(place, origin, chosen, choices[origin.set]["choices"][origin.name], runs)
         for origin in everything
     }
-    return {**result_of(place, chosen, everything, choices, tests), "exposure": exposure}
+    more = {"exposure": exposure, "chosen_late": late,
+            "base_flops": {kind: spent(path) for kind, path in (bases or {}).items()}}  # fmt: skip
+    return {**result_of(place, chosen, everything, choices, tests), **more}
+
+
+def chosen_late(place: Workplace, choices: Mapping[str, Any]) -> bool:
+    """Whether the choices are others than the folder has, and reversed questions were asked there before."""
+    path = place.out / CHOICE
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    return known != json.loads(json.dumps(choices)) and any((place.out / KEPT).glob("answers-*-reversed-*"))
 
 
 def label(origin: Material, kind: str, seed: int) -> str:
@@ -110,6 +125,7 @@ def tested(
         trained = [place.trained(label(origin, kind, seed)) for seed in seeds]
         by_kind[kind] = {
             "figures": {direction: figures_of([answer[direction] for answer in answers]) for direction in DIRECTIONS},
+            "at_guidance": guided(place, origin, chosen, folders, way) if kind == "mdm" else {},
             "curve": curve(place, origin, chosen, kind, folders[0], way),
             "steps": trained[0]["steps"],
             "tokens": trained[0]["tokens"],
@@ -119,19 +135,34 @@ def tested(
     return by_kind
 
 
+def guided(
+    place: Workplace, origin: Material, chosen: Mapping[str, Any], runs: list[Path], choice: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Names right by guidance and direction, all else as it was chosen."""
+    found = at_guidance(place, origin, chosen, runs, dict(choice))
+    return {
+        w: {direction: {"name_accuracy": clustered(rows_S, "exact")} for direction, rows_S in directions.items()}
+        for w, directions in found.items()
+    }
+
+
+def clustered(rows_S: list[list[dict[str, Any]]], key: str) -> dict[str, Any]:
+    """The mean of a value over rows of several seeds on the same items, in the same order."""
+    return estimates.clustered([[row[key] for row in rows] for rows in rows_S], [row["person"] for row in rows_S[0]])
+
+
 def figures_of(answers: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The figures of one direction: answers of each seed to the same questions, in the same order."""
     by_name = {}
-    for asks in ASKED:
+    for asks in answers[0]:
         rows_S = [answer[asks]["rows"] for answer in answers]
+        for name in [key for key, value in rows_S[0][0].items() if isinstance(value, float)]:
+            by_name[f"{asks}_accuracy" if name == "exact" else f"{asks}_{name}"] = clustered(rows_S, name)
         people = [row["person"] for row in rows_S[0]]
-        names = [key for key, value in rows_S[0][0].items() if isinstance(value, float)]
-        for name in names:
-            values = [[row[name] for row in rows] for rows in rows_S]
-            by_name[f"{asks}_accuracy" if name == "exact" else f"{asks}_{name}"] = estimates.clustered(values, people)
         by_name[f"{asks}_shuffled"] = estimates.clustered([answer[asks]["shuffled"] for answer in answers], people)
         if asks == "name":
-            by_name["name_ranking"] = estimates.clustered([answer[asks]["ranking"] for answer in answers], people)
+            ranks_S = [answer[asks]["ranking"] for answer in answers]
+            by_name |= {f"name_{key}": clustered(ranks_S, key) for key in ranks_S[0][0] if key != "person"}
     return by_name
 
 

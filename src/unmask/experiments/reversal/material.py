@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from unmask.data.manifest import FILE, Manifest
 from unmask.errors import UserError
 from unmask.evaluation.reversal.questions import NAME_FIRST, Line, People, read_original
-from unmask.experiments.frame import merged
+from unmask.experiments.frame import Settings, experiment, merged
+from unmask.experiments.reversal.bases import refuse_unequal
 from unmask.experiments.reversal.padding import PADDING, SCORED, unscored
-from unmask.experiments.reversal.people import own_people
+from unmask.experiments.reversal.people import own_people, without_description_first
 from unmask.experiments.reversal.rows import row_length, write_rows
 from unmask.experiments.reversal.tokens import grown, tokens_a_name, widened, word_tokenizer
 from unmask.files import file_sha256
@@ -27,6 +28,7 @@ from unmask.settings import read_yaml
 
 HOME = Path(__file__).parent
 KINDS = ("mdm", "arm")
+BLIND = ("prompt", "description")  # what guidance hides
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,16 @@ def people_of(name: str, data: str | None, chosen: Mapping[str, Any]) -> People:
     return own_people(own["people"], own["both"], own["seed"])
 
 
+def people_asked(name: str, data: str | None, chosen: Mapping[str, Any]) -> People:
+    """As the controls leave them."""
+    people = people_of(name, data, chosen)
+    return without_description_first(people) if chosen["lines"] == NAME_FIRST else people
+
+
 def training_lines(people: People, chosen: Mapping[str, Any]) -> list[str]:
-    """Lines as the controls leave them: without those that have the description first, or with swapped copies."""
-    lines = [line for line in people.lines if chosen["lines"] == "all" or line.order == NAME_FIRST]
-    texts = [line.text for line in lines]
-    return texts + [swapped(line) for line in lines] if chosen["copies"] == "swapped" else texts
+    """Their texts, with swapped copies for that control."""
+    texts = [line.text for line in people.lines]
+    return texts + [swapped(line) for line in people.lines] if chosen["copies"] == "swapped" else texts
 
 
 def swapped(line: Line) -> str:
@@ -75,23 +82,33 @@ def swapped(line: Line) -> str:
 def refuse_unknown(chosen: Mapping[str, Any]) -> None:
     """Raises `UserError` for words of the settings that mean nothing."""
     words = {"lines": ("all", NAME_FIRST), "copies": ("none", "swapped"), "weighting": ("ce", "nelbo"),
-             "padding": PADDING}  # fmt: skip
+             "padding": PADDING, "blind": BLIND}  # fmt: skip
     for key, options in words.items():
         if chosen[key] not in options:
             raise UserError(f"--set {key}={chosen[key]} is none; give {' or '.join(options)}")
+    if chosen["blind"] != "prompt" and "original" in chosen["sets"]:
+        raise UserError("--set blind=description needs our own people, whose sentences are known; add --set sets=[own]")
     for key, options in (("sets", ("original", "own")), ("kinds", KINDS)):
         if not chosen[key] or set(chosen[key]) - set(options):
             raise UserError(f"--set {key}={chosen[key]} is none; give some of {', '.join(options)} as a list")
 
 
-def with_ablation(chosen: dict[str, Any]) -> dict[str, Any]:
-    """The settings as the ablation they name changes them. Raises `UserError` for an unknown one."""
-    if not (name := chosen["ablation"]):
+def chosen_settings(settings: Settings) -> dict[str, Any]:
+    """The experiment's settings, as the ablation that they name changes them; what --set says goes before both.
+
+    Raises `UserError` for an unknown ablation.
+    """
+    one = experiment("reversal")
+    if not (name := (chosen := one.settings_of(settings))["ablation"]):
         return chosen
     known = read_yaml(HOME / "ablations.yaml")
-    if name not in known:
-        raise UserError(f"--set ablation={name} is none; give one of {', '.join(known)}")
-    return merged(chosen, known[name]["set"], f"ablation {name}")
+    if name not in known["ablations"]:
+        raise UserError(f"--set ablation={name} is none; give one of {', '.join(known['ablations'])}")
+    sized = one.settings_of(replace(settings, changes=()))
+    if settings.size == "usual":
+        sized = merged(sized, known["common"], "ablations.yaml: common")
+    changed = merged(sized, known["ablations"][name]["set"], f"ablation {name}")
+    return replace(one, fields={"settings": changed}).settings_of(replace(settings, quick=False, full=False))
 
 
 def tokenizer_of(spec: str, people: People, base: Tokenizer | None) -> Tokenizer:
@@ -112,7 +129,7 @@ def material(
     out: Path, data: str | None, chosen: Mapping[str, Any], name: str, bases: Mapping[str, str] | None = None
 ) -> Material:
     """Makes what is missing of it under `out`. bases: a model of each kind to start from, of one tokenizer."""
-    people = people_of(name, data, chosen)
+    people = people_asked(name, data, chosen)
     label = name if bases is None else f"{name}-base"
     base = None if bases is None else load(next(iter(bases.values()))).tokenizer
     if bases is not None and base is None:
@@ -131,8 +148,11 @@ def material(
 
 
 def held_out(people: People) -> list[str]:
-    """Lines to validate on; not of those whose other direction is asked: what is chosen may look at these."""
-    return [f"{q.prompt} {q.answer}" for q in people.questions if q.direction == "both"][:64]
+    """Lines to validate on; not of those whose other direction is asked, where there are others: what is chosen may
+    look at these."""
+    known = [q for q in people.questions if q.direction == "both"]
+    known = known or [q for q in people.questions if q.direction == "trained"]
+    return [f"{q.prompt} {q.answer}" for q in known][:64]
 
 
 def grow(out: Path, label: str, kind: str, path: str, tokenizer: Tokenizer, length: int) -> Path:
@@ -153,7 +173,8 @@ def grow(out: Path, label: str, kind: str, path: str, tokenizer: Tokenizer, leng
 
 
 def bases_of(paths: tuple[str, ...], kinds: list[str]) -> dict[str, str] | None:
-    """The --base of each kind. Raises `UserError` where one is missing or there twice, or their tokenizers differ."""
+    """The --base of each kind. Raises `UserError` where one is missing or there twice, or they differ in
+    shape or tokenizer."""
     if not paths:
         return None
     bases: dict[str, str] = {}
@@ -166,6 +187,7 @@ def bases_of(paths: tuple[str, ...], kinds: list[str]) -> dict[str, str] | None:
         hashes.add(model.tokenizer.hash if model.tokenizer else None)
     if missing := [kind for kind in kinds if kind not in bases]:
         raise UserError(f"--base names no {missing[0]}; give one of each of {', '.join(kinds)}")
+    refuse_unequal({kind: bases[kind] for kind in kinds})
     if len(hashes) > 1:
         raise UserError("the models of --base have different tokenizers; give two of one sweep")
     return {kind: bases[kind] for kind in kinds}
@@ -178,13 +200,16 @@ def recipe(origin: Material, chosen: Mapping[str, Any], kind: str, seed: int) ->
     steps = max(1, math.floor(len(origin.lines) * epochs / batch))
     points = int(chosen["checkpoints"])
     kept = sorted({max(1, steps * i // points) for i in range(1, points + 1)})
-    fields["optimizer"] = {**fields["optimizer"], "lr": chosen["base_lr"] if origin.init else chosen["lr"]}
+    rate = chosen["base_lr"] if origin.init else chosen["lr"]
+    fields["optimizer"] = {**fields["optimizer"], "lr": rate, "beta2": chosen["beta2"]}
+    # Without padding widths differ from batch to batch, and each would be compiled.
+    compiled = bool(chosen["compile"]) and chosen["padding"] != "ignore"
     fields["checkpoint"] = {"at": kept, "keep": 1}
     if kind == "mdm":
         fields["objective"] = {**fields["objective"], "weighting": chosen["weighting"], "span": chosen["span"]}
     start = {"init": origin.init[kind]} if origin.init else {"model": dict(chosen["model"])}
     fields = {**fields, **start, "data": str(origin.data), "context": origin.length, "batch_size": batch,
-              "steps": steps, "seed": seed}  # fmt: skip
+              "steps": steps, "seed": seed, "precision": chosen["precision"], "compile": compiled}  # fmt: skip
     if chosen["padding"] == SCORED:
         return fields
     told = held_out(origin.people)

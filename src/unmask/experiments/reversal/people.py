@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -93,13 +93,34 @@ def parts_of(person: Person, order: str, which: str) -> list[tuple[str, str]]:
     return parts
 
 
+def subject_of(person: Person, sentence: str) -> str:
+    """What the part before the answer says of whom it is about."""
+    before = sentence.partition("|")[0]
+    return next(getattr(person, name) for name in ("name", "noun", "verb", "gerund") if f"{{{name}}}" in before)
+
+
 def lines_of(person: Person, order: str) -> list[Line]:
     return [Line(person.name, f"{a} {b}", order, a) for a, b in parts_of(person, order, "train")]
 
 
 def questions_of(person: Person, order: str, direction: str) -> list[Question]:
     asks = "description" if order == NAME_FIRST else "name"
+    group = words()["name_first" if order == NAME_FIRST else "description_first"]
+    sentences = [sentence for _, sentence in itertools.product(group["test"], group["sentences"])]
     return [
-        Question(person.name, a, person.name if asks == "name" else b, direction, asks)
-        for a, b in parts_of(person, order, "test")
+        Question(person.name, a, person.name if asks == "name" else b, direction, asks, subject_of(person, sentence))
+        for (a, b), sentence in zip(parts_of(person, order, "test"), sentences, strict=True)
     ]
+
+
+def without_description_first(people: People) -> People:
+    """The control in which no line of anyone has the description first.
+
+    People without other lines are left out. Of who had both kinds, what asks for a name is then `reversed`, and what
+    asks for a description `trained`.
+    """
+    lines = [line for line in people.lines if line.order == NAME_FIRST]
+    known = {line.person for line in lines}
+    directions = {"name": "reversed", "description": "trained"}
+    questions = [replace(q, direction=directions[q.asks]) for q in people.questions if q.person in known]
+    return People(lines, questions, people.skipped)

@@ -13,7 +13,16 @@ from unmask.style import DASHED
 
 GOAL, CURSE = 0.80, 0.05  # reversed names: the MDM at least, the ARM at most
 LEARNED, BOTH = 0.95, 0.90  # of the ARM in the trained direction and of people trained both ways, for its zero to count
-# What these are read on: references of the original end in quotes that no line has, so that none can be exact there.
+READ_SO = (
+    "The conditions on the ARM read exact names (`name_accuracy`) and bare descriptions (`description_bare`). Figures "
+    "of people trained both ways hold the questions that were chosen on. Points on the way of a run have the learning "
+    "rate of their time, which is high: for shorter training the ablation `epochs-half` is the fair one."
+)
+NAME_FIRST_ONLY = (
+    "No line of anyone has the description first here: who had no other lines is left out, what asks the others for a "
+    "name counts as reversed, and all choices were made on descriptions in the trained direction."
+)
+# Bare, since references of the original end in quotes that no line has.
 READ = {"name": "name_accuracy", "description": "description_bare"}
 
 
@@ -62,26 +71,53 @@ def reading(result: Mapping[str, Any]) -> str:
     lines = []
     if result["ablation"]:
         lines.append(f"This is the ablation {result['ablation']}, not the experiment's headline.")
+    if result["chosen"]["lines"] != "all":
+        lines.append(NAME_FIRST_ONLY)
+    if result["chosen_late"]:
+        lines.append("This choice was made in a folder where reversed questions had been asked before.")
     for name, kinds in sets_of(result).items():
         for kind, part in kinds.items():
-            lines.append(sentence(result, name, kind, part))
+            lines += [sentence(result, name, kind, part), *of_names(kind, name, part)]
+        lines += by_guidance(result, name)
         if "arm" in kinds and (lacking := conditions(kinds["arm"])):
             lines.append(f"On {name} the ARM's zero does not count yet: {'; '.join(lacking)}.")
         if set(kinds) == {"mdm", "arm"}:
-            runs = result["runs"][result["choices"][name]["start"]]
-            more = runs["mdm"]["flops"] / runs["arm"]["flops"]
-            lines.append(f"On {name} the MDM had {more:.1f} times the ARM's training FLOPs.")
-    for start, kinds in result["starts"].items():
-        lines.append(f"The other start, {start}: reversed names {reversed_names(kinds)}.")
+            lines.append(compute(result, name))
+    lines += [f"The other start, {start}: reversed names {reversed_names(kinds)}."
+              for start, kinds in result["starts"].items()]  # fmt: skip
     for name, known in result["exposure"].items():
         words = ", ".join(f"{kind.upper()} {how}" for kind, how in known.items())
         lines.append(f"Whether the bases had read the reversed statements of {name}: {words}.")
     for label, facts in result["material"].items():
+        roofs = ", ".join(f"{name} {100 * roof['exact']:.1f}% exact, {100 * roof['bare']:.1f}% bare"
+                          for name, roof in facts["sayable"].items() if name != "reversed")  # fmt: skip
         lines.append(
             f"{label}: {facts['people']} people, {facts['lines']:,} lines in rows of {facts['row']} tokens, a name "
-            f"{facts['name_tokens']:.1f} tokens."
+            f"{facts['name_tokens']:.1f} tokens. Descriptions that stand in a line of their person, more than which "
+            f"nobody can know: {roofs}."
         )
-    return "\n\n".join(lines)
+    return "\n\n".join([*lines, READ_SO])
+
+
+def compute(result: Mapping[str, Any], name: str) -> str:
+    start = result["choices"][name]["start"]
+    runs, before = result["runs"][start], result["base_flops"] if start != name else {}
+    if None in before.values():
+        ratio = runs["mdm"]["flops"] / runs["arm"]["flops"]
+        return f"On {name} the MDM had {ratio:.1f} times the ARM's FLOPs here; what a base took before is not known."
+    spent = {kind: run["flops"] + before.get(kind, 0) for kind, run in runs.items()}
+    told = " (its base's included)" if before else ""
+    return f"On {name} the MDM had {spent['mdm'] / spent['arm']:.1f} times the ARM's training FLOPs{told}."
+
+
+def by_guidance(result: Mapping[str, Any], name: str) -> list[str]:
+    """Names right at each w that all seeds were asked with."""
+    run = result["runs"][result["choices"][name]["start"]].get("mdm", {})
+    told = [
+        f"w {w}: " + ", ".join(f"{direction} {in_words(part['name_accuracy'])}" for direction, part in found.items())
+        for w, found in run.get("at_guidance", {}).items()
+    ]
+    return [f"Names right by the MDM's guidance on {name}: {'; '.join(told)}."] if told else []
 
 
 def chosen_of(result: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -95,21 +131,40 @@ def sentence(result: Mapping[str, Any], name: str, kind: str, figures: Mapping[s
     choice = chosen_of(result, name)[kind]
     way = f"step {choice['checkpoint']}"
     if kind == "mdm":
-        passes = f"{choice['steps']} passes" if choice["steps"] else "a token a pass"
-        way += f", order {choice['order']}, w {choice['guidance']:g}, {passes}"
+        way += "; " + "; ".join(f"{asks}s by {way_in_words(choice[asks])}" for asks in ASKED)
     told = [
-        f"{direction} names {in_words(figures[direction]['name_accuracy'])}, descriptions "
-        f"{in_words(figures[direction]['description_accuracy'])}"
-        for direction in DIRECTIONS
-    ]
+        f"{direction} " + ", ".join(
+            f"{asks}s {in_words(part[f'{asks}_accuracy'])}" + (
+                f" (bare {in_words(part['description_bare'])})" if asks == "description" else ""
+            )
+            for asks in ASKED if f"{asks}_accuracy" in part
+        )
+        for direction in DIRECTIONS if (part := figures[direction])
+    ]  # fmt: skip
+    people = "trained both ways" if choice["people"] == "both" else "of the trained direction"
+    return f"{kind.upper()} on {name} ({way}; chosen on the people {people}): {'; '.join(told)}."
+
+
+def way_in_words(way: Mapping[str, Any]) -> str:
+    blind = "" if way["blind"] == "prompt" else f" against the {way['blind']} hidden"
+    passes = f"{way['steps']} passes" if way["steps"] else "a token a pass"
+    return f"order {way['order']}, w {way['guidance']:g}{blind}, {passes}"
+
+
+def of_names(kind: str, name: str, figures: Mapping[str, Any]) -> list[str]:
+    """What else is known of reversed answers."""
     back = figures["reversed"]
-    return (
-        f"{kind.upper()} on {name} ({way}, chosen on the people trained both ways): {'; '.join(told)}. Reversed: first "
-        f"name right {in_words(back['name_first_name'])}, by another person's name {in_words(back['name_shuffled'])}, "
-        f"the true name likelier than a random one {in_words(back['name_ranking'])} (chance 50%), BLEU of descriptions "
-        f"on characters {in_words(back['description_bleu_char'], False, 2)}, on words "
-        f"{in_words(back['description_bleu_word'], False, 2)}."
-    )
+    told = [
+        f"first name right {in_words(back['name_first_name'])}, by another person's name "
+        f"{in_words(back['name_shuffled'])}, the true name likelier than another of the same questions "
+        f"{in_words(back['name_ranking'])} (chance 50%) by {in_words(back['name_nats'], False, 2)} nats than any, the "
+        f"likeliest of theirs {in_words(back['name_likeliest_of_group'])}, of everyone's "
+        f"{in_words(back['name_likeliest'])}"
+    ]
+    if "description_bleu_char" in back:
+        told.append(f"BLEU of descriptions on characters {in_words(back['description_bleu_char'], False, 2)}, on words "
+                    f"{in_words(back['description_bleu_word'], False, 2)}")  # fmt: skip
+    return [f"Reversed, {kind.upper()} on {name}: {', '.join(told)}."]
 
 
 def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
@@ -119,12 +174,14 @@ def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
     with picture(path, 15, 3.8 * len(sets), columns=3, rows=len(sets)) as axes:
         for row, (name, kinds) in enumerate(sets.items()):
             exact, ranks, steps = axes[3 * row : 3 * row + 3]
-            pairs = [(direction, asks) for direction in DIRECTIONS for asks in ASKED]
+            there = next(iter(kinds.values()))
+            pairs = [(d, asks) for d in DIRECTIONS for asks in ASKED if f"{asks}_accuracy" in there[d]]
             asked = {f"{direction},\n{asks}s": (direction, f"{asks}_accuracy") for direction, asks in pairs}
             draw_pairs(exact, kinds, asked)
             exact.set(ylabel="exact answers, %")
             exact.set_title(f"{name} people", loc="left", fontweight="bold")
-            draw_pairs(ranks, kinds, {f"{direction},\nnames": (direction, "name_ranking") for direction in DIRECTIONS})
+            asked = {f"{d},\nnames": (d, "name_ranking") for d, asks in pairs if asks == "name"}
+            draw_pairs(ranks, kinds, asked)
             ranks.axhline(50, color=DASHED, linewidth=1, linestyle="--", label="chance")
             ranks.set(ylabel="true name likelier than another, %")
             ranks.set_title("Names ranked by likelihood", loc="left", fontweight="bold")
@@ -148,9 +205,11 @@ def draw_pairs(axes: Any, kinds: Mapping[str, Any], asked: Mapping[str, tuple[st
 
 def draw_curve(axes: Any, runs: Mapping[str, Any], choices: Mapping[str, Any]) -> None:
     for kind, run in runs.items():
-        way = choices[kind]
+        way = choices[kind]["name"]
         points = sorted((p for p in run["curve"] if p["guidance"] == way["guidance"]), key=lambda p: p["checkpoint"])
         for direction, style in (("trained", ":"), ("reversed", "-")):
+            if direction not in points[0]:
+                continue
             axes.plot(
                 [p["checkpoint"] for p in points], [100 * p[direction] for p in points], style, marker="o",
                 markersize=5, markerfacecolor=None if direction == "reversed" else "white",
