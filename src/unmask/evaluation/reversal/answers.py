@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -82,7 +82,7 @@ def ask(
         for first in range(0, len(places), BATCH):
             now = places[first : first + BATCH]
             rooms = [length - len(prompts[place]) for place in now]
-            against = {"negative": [blank[place] for place in now]} if blank else {}
+            against: dict[str, Any] = {"negative": [blank[place] for place in now]} if blank else {}
             written = generate(model, [prompts[place] for place in now], length=rooms, **rules, **against)
             texts |= {place: row.text or "" for place, row in zip(now, written, strict=True)}
             line.show(f"{min(first + BATCH, len(places))} of {len(places)} questions")
@@ -120,7 +120,7 @@ def sayable(people: People, direction: str) -> dict[str, float]:
     for line in people.lines:
         lines.setdefault(line.person, []).append(line.text.lower())
     answers = [(question.person, question.answer.lower()) for question in people.of(direction, "description")]
-    forms = {"exact": str.strip, "bare": bare}
+    forms: dict[str, Callable[[str], str]] = {"exact": str.strip, "bare": bare}
     return {
         name: sum(any(form(answer) in line for line in lines.get(person, [])) for person, answer in answers)
         / max(1, len(answers))

@@ -29,7 +29,7 @@ from unmask.model.placement import noted
 from unmask.statistics import ci_text, ratio
 from unmask.terminal import say
 
-PAPER = {"order": "confidence", "guidance": 0.8}  # arXiv 2410.18514
+PAPER: dict[str, Any] = {"order": "confidence", "guidance": 0.8}  # arXiv 2410.18514
 RULES = ("order", "guidance", "steps")
 VERSION = 2  # of what is judged: descriptions are bare at both ends
 
