@@ -13,9 +13,8 @@ from experiments import in_process, prose
 from scaling.archives import wheel
 from unmask.errors import UserError
 from unmask.experiments.command import run_experiment
-from unmask.experiments.guidance import bases, tables
 from unmask.experiments.guidance import experiment as guidance
-from unmask.experiments.guidance.texts import Texts
+from unmask.experiments.guidance import tables
 from unmask.experiments.options import ExperimentOptions
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
@@ -134,15 +133,6 @@ def test_what_the_bases_and_fine_tuning_took_is_told(done: tuple[Path, dict[str,
     assert len(result["fine_tuning"]) == 8
 
 
-def test_a_base_that_began_with_another_has_had_its_flops_too(done: tuple[Path, dict[str, Any]]) -> None:
-    out, result = done
-    tuned = result["fine_tuning"]["headword-mdm-0"]
-    before = result["bases"]["base-mdm-0"]
-    found = bases.training_of(out / "runs" / "headword-mdm-0")
-    assert found == {name: before[name] + tuned[name] for name in ("tokens", "flops")}
-    assert bases.training_of(out / "data") == {"tokens": None, "flops": None}
-
-
 def test_a_base_of_several_seeds_is_asked_once() -> None:
     one, two = Path("one"), Path("two")
     assert guidance.distinct({0: one, 1: one, 2: one}) == {0: one}
@@ -158,12 +148,3 @@ def test_bad_settings(packages: Path, tmp_path: Path) -> None:
     }.items():  # fmt: skip
         with pytest.raises(UserError, match=line):
             run_experiment(options(packages, tmp_path / words.replace("=", "-")[:9], set=(*TINY, words)))
-
-
-def test_rows_of_a_dictionary_that_are_no_use_are_counted(packages: Path, tmp_path: Path) -> None:
-    own = guidance.experiment("guidance").settings_of(options(packages, tmp_path).settings())
-    lines = [{"word": f"w{i}", "gloss": f"the number {i} of them"} for i in range(5)] + [{"word": "x"}, 3]
-    path = tmp_path / "own.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    texts = Texts({**own, "dictionary": str(path)}, packages)
-    assert len(texts.pairs()) == 5 and sum(texts.skipped.values()) == 2

@@ -99,8 +99,9 @@ def reading(result: Mapping[str, Any]) -> str:
     if lacks := short(result):
         parts.append(f"A first look, no result: {'; '.join(lacks)}.")
     shared = len({base["weights_sha256"] for base in result["bases"].values()}) == 2
-    seeds = "seeds are of fine-tuning on one base of each kind" if shared else "each seed has a base of its own"
-    parts.append(f"{bases_in_words(result)} {tuning_in_words(result['fine_tuning'])} {seeds.capitalize()}.")
+    seeds = "Seeds are of fine-tuning on one base of each kind." if shared else "Each seed has a base of its own."
+    told = [bases_in_words(result), tuning_in_words(result["fine_tuning"])]
+    parts.append(" ".join([*told, seeds] if len(result["seeds"]) > 1 else told))
     if "reversal" in result["tasks"]:
         parts.append("Reversed questions are put to the runs of the experiment reversal, which dropped no prompt.")
     parts.append(
