@@ -158,8 +158,8 @@ def of_names(kind: str, name: str, figures: Mapping[str, Any]) -> list[str]:
         f"first name right {in_words(back['name_first_name'])}, by another person's name "
         f"{in_words(back['name_shuffled'])}, the true name likelier than another of the same questions "
         f"{in_words(back['name_ranking'])} (chance 50%) and the likeliest of these "
-        f"{in_words(back['name_likeliest_of_group'])}, of everyone's {in_words(back['name_likeliest'])}, above a random "
-        f"one of those by {in_words(back['name_nats'], False, 2)} nats"
+        f"{in_words(back['name_likeliest_of_group'])}, of everyone's {in_words(back['name_likeliest'])}, above a "
+        f"random one of those by {in_words(back['name_nats'], False, 2)} nats"
     ]
     if "description_bleu_char" in back:
         told.append(f"BLEU of descriptions on characters {in_words(back['description_bleu_char'], False, 2)}, on words "
