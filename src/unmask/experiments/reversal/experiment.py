@@ -30,6 +30,8 @@ from unmask.experiments.reversal.material import (
     people_of,
     recipe,
     refuse_unknown,
+    refuse_untrainable,
+    start_of,
     with_ablation,
 )
 from unmask.experiments.reversal.report import figure, holds, plot, reading
@@ -59,6 +61,9 @@ def run(settings: Settings) -> dict[str, Any]:
                for kind, path in bases.items()}
         for name in sets
     } if bases else {}  # fmt: skip
+    for name in sets:
+        for own in (None, bases) if bases else (None,):
+            refuse_untrainable(start_of(settings.data, chosen, name, own), chosen, own)
     # A choice among other starts would be another one, made after the test was read.
     given = {"sets": sets, "bases": [Path(base).name for base in settings.base]}
     place = Workplace(settings, {**chosen, **given}, "reversal")
