@@ -45,7 +45,8 @@ def _frontiers(axes: Any, result: Mapping[str, Any]) -> None:
         style = STYLES[seen.get(role, 0) % len(STYLES)]
         seen[role] = seen.get(role, 0) + 1
         x, y = ([point[key] for point in row["points"]] for key in ("entropy", "perplexity"))
-        name = LABELS[role] if row["setting"] == "ARM" else f"{LABELS[role]}: {row['setting']}"
+        setting = row["setting"].removeprefix("ARM").removeprefix(", ")
+        name = f"{LABELS[role]}: {setting}" if setting else LABELS[role]
         axes.plot(x, y, style, color=COLOURS[role], marker="o", markersize=3, linewidth=1.5, label=name)
     real, window = result["reference"]["test"], result["window"]
     axes.axvspan(window["low"], window["high"], color=DASHED, alpha=0.15, linewidth=0)
