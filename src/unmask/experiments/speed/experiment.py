@@ -54,8 +54,6 @@ ANSWERS = "answers.jsonl"
 
 def run(settings: Settings) -> dict[str, Any]:
     """The result as JSON values. Raises `UserError`, and `Stopped` where a signal came while something was trained."""
-    if settings.until is not None:
-        raise UserError(f"--until {settings.until}: speed has no stage to stop after; leave it out")
     plan = plan_of(settings)
     check_trained(plan)
     further = named_judge(plan.further_judge) if plan.further_judge else None
