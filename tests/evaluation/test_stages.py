@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,6 +65,33 @@ def test_a_failure_stops_the_others_and_gives_its_last_line(tmp_path: Path) -> N
         run_together({"bad": child(failing), "long": child("import time; time.sleep(60)")}, stages, bad={"well": 1})
     assert time.monotonic() - started < 20
     assert "well" not in stages.records["bad"]
+
+
+def test_the_next_command_starts_when_one_ends(tmp_path: Path) -> None:
+    code = "import json, sys, time; began = time.monotonic(); time.sleep(float(sys.argv[1]));"
+    code += "print(json.dumps([began, time.monotonic()]))"
+    ended: list[str] = []
+    commands = {name: [*child(code), seconds] for name, seconds in {"long": "2.5", "a": "0.5", "b": "0.5"}.items()}
+    found = run_together(
+        commands, Stages(tmp_path / "s.json"), at_once=2, ended=lambda name, times: ended.append(name)
+    )
+    assert list(found) == list(commands) and sorted(ended) == sorted(commands) and ended.index("a") < ended.index("b")
+    assert found["a"][0] < found["long"][1] and found["b"][0] >= found["a"][1], "never more than two"
+    assert found["b"][0] < found["long"][1], "it does not wait for the long one"
+
+
+def test_what_ended_well_is_told_before_another_fails_and_nothing_starts_after(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    commands = {
+        "good": child("print(1)"),
+        "bad": child("import sys, time; time.sleep(1); sys.exit('no room')"),
+        "long": child("import time; time.sleep(60)"),
+        "never": child(f"open({str(started)!r}, 'w')"),
+    }
+    ended: dict[str, Any] = {}
+    with pytest.raises(UserError, match="^bad: no room$"):
+        run_together(commands, Stages(tmp_path / "s.json"), at_once=2, ended=ended.__setitem__)
+    assert ended == {"good": 1} and not started.exists()
 
 
 def test_work_adds_up_over_calls_and_a_measurement_replaces(tmp_path: Path) -> None:
