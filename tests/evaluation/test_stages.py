@@ -24,7 +24,7 @@ def test_children_run_at_once_and_their_json_comes_back(tmp_path: Path, capfd: p
     stages = Stages(tmp_path / "stages.json")
     code = "import sys, time, json; print('here I am', file=sys.stderr); time.sleep(2); print(json.dumps({'name': %r}))"
     started = time.monotonic()
-    found = run_together({"a": child(code % "A"), "b": child(code % "B")}, stages, a={"note": 7})
+    found = run_together({"a": child(code % "A"), "b": child(code % "B")}, stages, facts={"a": {"note": 7}})
     assert time.monotonic() - started < 3.9
     assert found == {"a": {"name": "A"}, "b": {"name": "B"}}
     kept = json.loads((tmp_path / "stages.json").read_text())
@@ -62,7 +62,8 @@ def test_a_failure_stops_the_others_and_gives_its_last_line(tmp_path: Path) -> N
     failing = "import sys; print('first', file=sys.stderr); sys.exit('unmask: error: the disk is full')"
     started = time.monotonic()
     with pytest.raises(UserError, match="^bad: the disk is full$"):
-        run_together({"bad": child(failing), "long": child("import time; time.sleep(60)")}, stages, bad={"well": 1})
+        both = {"bad": child(failing), "long": child("import time; time.sleep(60)")}
+        run_together(both, stages, facts={"bad": {"well": 1}})
     assert time.monotonic() - started < 20
     assert "well" not in stages.records["bad"]
 

@@ -180,16 +180,16 @@ def run_together(
     commands: Mapping[str, Sequence[str]],
     stages: Stages,
     *,
+    facts: Mapping[str, Mapping[str, Any]] | None = None,
     at_once: int | None = None,
     ended: Callable[[str, Any], None] | None = None,
-    **facts: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Runs commands side by side, each a stage, and returns the JSON that each printed.
 
-    at_once: how many at a time, the next as soon as one ends, in the order given; by default all. `ended` is called
-    with the name and the JSON of each that ends well, while others go on. `facts`: what to note with a stage that ends
-    well. A signal is passed on to all and raises `Stopped` once they have ended; where one fails the others are stopped
-    (they save themselves), and its last line is the `UserError`.
+    facts: what to note with stages that end well, by name. at_once: how many at a time, in the order given, the next as
+    soon as one ends; by default all. `ended` is called with the name and the JSON of each that ends well, while others
+    go on. A signal is passed on to all and raises `Stopped` once they have ended; where one fails the others are
+    stopped (they save themselves), and its last line is the `UserError`.
     """
     forward, waiting, most = Forward(), deque(commands.items()), at_once or len(commands)
     found: dict[str, Any] = {}
@@ -205,7 +205,7 @@ def run_together(
                 for child in [child for child in forward.children if child.ended(SAMPLE_SECONDS)]:
                     forward.children.remove(child)
                     well = child.process.returncode == 0
-                    noted = facts.get(child.name, {}) if well else {}
+                    noted = facts.get(child.name, {}) if facts and well else {}
                     stages.add(child.name, child.seconds, child.memory.peak, **noted)
                     if failed is not None or forward.signal:
                         continue
