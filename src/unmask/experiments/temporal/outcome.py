@@ -120,7 +120,8 @@ def of_corpus(result: Mapping[str, Any], name: str) -> str:
         compared = corpus["points_compared"]
         of = sum(point["kind"] == "mdm" for point in corpus["points"])
         ratios = [ratio for ratio in corpus["compute_ratio_at_equal_loss"] if ratio is not None]
-        compute = f"; at the last the MDM had {min(ratios):.0f} to {max(ratios):.0f} times the FLOPs" if ratios else ""
+        times = " to ".join(dict.fromkeys(f"{end(ratios):.0f}" for end in (min, max))) if ratios else ""
+        compute = f"; at the last the MDM had {times} times the FLOPs" if ratios else ""
         lines.append(
             f"At equal loss in the period ({sum(compared)} of the MDMs' {of} points lie within the ARM's reach and are "
             f"compared{compute}) the MDM's later loss less the ARM's is {ends(later)}."
@@ -196,7 +197,7 @@ def limits(result: Mapping[str, Any]) -> str:
     rates = ", ".join(f"{kind.upper()} {rate(settings, kind):g}" for kind in ("mdm", "arm"))
     words.append(
         f"Rates ({rates}) are constant and were not tuned here; by default they are the sweep's rule, tuned for each "
-        "kind with a rate that falls. More seeds and longer runs would narrow the intervals by seeds; more documents "
+        "kind with a rate that falls. More seeds and longer runs would narrow the intervals by seeds; more messages "
         "there are not."
     )
     return " ".join(words)
