@@ -63,6 +63,12 @@ def test_what_is_printed_ends_with_what_was_written_and_a_try_says_so(pretend: E
     assert command.QUICK in (tmp_path / "b" / "README.md").read_text()
 
 
+def test_an_option_that_is_not_taken_leaves_nothing_behind(pretend: Experiment, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--until does not go with pretend"):
+        run_experiment(ExperimentOptions("pretend", out=str(tmp_path / "c"), until="runs"))
+    assert not (tmp_path / "c").exists()
+
+
 def test_a_headline_must_be_made_of_figures(pretend: Experiment) -> None:
     for headline in ({}, {"a": {"estimate": 1}}):
         with pytest.raises(ValueError, match="headline"):

@@ -53,6 +53,20 @@ def test_settings_that_are_none_are_one_line(change: str, words: str) -> None:
         one.settings_of(Settings(Path("o"), changes=(change,)))
 
 
+def test_an_option_that_would_be_passed_over_is_refused() -> None:
+    with_stage, with_base = Settings(Path("o"), until="choice"), Settings(Path("o"), base=("runs/mdm",))
+    for name, settings, line in (
+        ("guidance", with_stage, "--until does not go with guidance: it has no stage to stop after; leave it out"),
+        ("speed", with_stage, "--until does not go with speed"),
+        ("temporal", with_base, "--base does not go with temporal: it trains all its models itself; leave it out"),
+    ):
+        with pytest.raises(UserError, match=line):
+            experiment(name).refuse_untaken(settings)
+    experiment("reversal").refuse_untaken(with_stage)
+    for name in ("reversal", "guidance", "speed"):
+        experiment(name).refuse_untaken(with_base)
+
+
 def test_seeds_are_a_count_or_a_list() -> None:
     assert seeds_of("3") == (0, 1, 2) and seeds_of("0,4") == (0, 4) and seeds_of("4,") == (4,)
     for text in ("", "0", "x", "1,1", "-1", "1,-2"):

@@ -31,12 +31,14 @@ FOUND = Path(__file__).parent / "found.json"  # what the shipped results say, fo
 def run_experiment(options: ExperimentOptions) -> dict[str, Any]:
     """The list of experiments, or the result of one; a `signal` in it says what ended it early.
 
-    Raises `UserError` for an unknown name, a folder in the way, and what the experiment refuses.
+    Raises `UserError` for an unknown name, an option that the experiment does not take, a folder in the way, and what
+    the experiment refuses.
     """
     if options.name is None:
         return {"experiments": listed(), "demo": {"about": ABOUT, "time": TIME}}
     chosen = experiment(options.name)
     settings = options.settings()
+    chosen.refuse_untaken(settings)
     from unmask.evaluation.stages import Stopped
 
     try:

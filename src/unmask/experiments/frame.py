@@ -4,8 +4,8 @@
     one = experiment("reversal")
     result = one.module.run(Settings(out=Path("runs/reversal"), seeds=(0, 1, 2)))
 
-An experiment is a folder here with an `experiment.yaml` (`claim`, `time`, `settings`, and what `quick` and `full`
-change of them) and a module `experiment.py` with five functions:
+An experiment is a folder here with an `experiment.yaml` (`claim`, `time`, `settings`, what `quick` and `full` change of
+them, and `takes`: which of the options base and until it heeds) and a module `experiment.py` with five functions:
 
     run(settings) -> dict          # the result: `headline` and whatever else tells how it came about, as JSON values
     plot(result, folder) -> list   # draws pictures into a folder that is there; their paths
@@ -33,6 +33,7 @@ from unmask.settings import parse_yaml, read_yaml
 HOME = Path(__file__).parent
 FILE = "experiment.yaml"
 SIZES = ("quick", "usual", "full")
+SOME_TAKE = {"base": "it trains all its models itself", "until": "it has no stage to stop after"}  # and why others not
 DEMO = "demo"  # a folder too, but no finding: no claim, no sizes, no row in docs/results.md
 
 
@@ -72,6 +73,13 @@ class Experiment:
     @property
     def module(self) -> ModuleType:
         return importlib.import_module(f"unmask.experiments.{self.name}.experiment")
+
+    def refuse_untaken(self, settings: Settings) -> None:
+        """Raises `UserError` for an option that this experiment would pass over."""
+        takes = self.fields.get("takes") or ()
+        for name, why in SOME_TAKE.items():
+            if getattr(settings, name) and name not in takes:
+                raise UserError(f"--{name} does not go with {self.name}: {why}; leave it out", field=name)
 
     def settings_of(self, settings: Settings) -> dict[str, Any]:
         """The experiment's own settings at the size asked for, with `--set`. Raises `UserError` for unknown keys."""

@@ -32,9 +32,9 @@ class ExperimentOptions(Options):
     plot: bool = option(False, "draw its pictures")
     out: str | None = option(None, "runs and result; by default runs/experiments/NAME", metavar="FOLDER")
     data: str | None = option(None, "of an experiment that takes your data", metavar="PATH")
-    base: list[str] = option([], "a model to start from; repeatable", metavar="RUN")
+    base: list[str] = option([], "a model to start from, where it takes one; repeatable", metavar="RUN")
     set: list[str] = option([], "of its settings; repeatable", metavar="KEY=VALUE")
-    jobs: int = option(1, "training runs at a time", least=1)
+    jobs: int = option(1, "training runs, and processes that score, at a time", least=1)
     threads: int = option(1, "of each", least=1)
     device: str = option("cpu", "auto, cpu, cuda or cuda:N")
 

@@ -14,6 +14,7 @@ from scaling.archives import wheel
 from unmask.errors import UserError
 from unmask.experiments.command import run_experiment
 from unmask.experiments.guidance import experiment as guidance
+from unmask.experiments.guidance import tables
 from unmask.experiments.options import ExperimentOptions
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
@@ -69,7 +70,14 @@ def test_a_result_has_each_task_and_way(done: tuple[Path, dict[str, Any]]) -> No
             assert one["gain"]["low"] <= one["gain"]["estimate"] <= one["gain"]["high"] and one["gain"]["n"] == 12
     assert (out / "guidance.png").stat().st_size > 10_000
     assert result["bases_are"] == "trained here" and result["exposure"] == {}
-    assert "guidance less PMI" in (out / "README.md").read_text()
+    for less in ("gain_less_standard", "gain_less_arm"):
+        assert result["headline"]["headword"]["unsupervised"][less]["n"] == 12
+    assert result["headline"]["continuation"]["zero_shot"]["gain_less_arm"]["n"] == 12
+    for part in result["tasks"]["headword"].values():
+        assert part["chance"] == pytest.approx(1 / 3) and isinstance(part["in_range"], bool)
+    page = (out / "README.md").read_text()
+    for words in ("guidance less PMI", "blind guess has 33%", "bits/byte", "times the ARM's FLOPs", "12; 1 of 3 seeds"):
+        assert words in page
     recipe = (out / "runs" / "headword-arm-dropout-0" / "recipe.yaml").read_text()
     assert "prompt_dropout: 0.1" in recipe and "kind: arm" in recipe
 
@@ -81,13 +89,13 @@ def test_going_on_does_nothing_twice(
     stage = next((out / "stages").glob("headword-unsupervised-0-test-*"))
     stage.unlink()
     asked: list[int] = []
-    real = guidance.credits
+    real = tables.credits
 
     def counted(*args: Any) -> Any:
         asked.append(len(args[1]))
         return real(*args)
 
-    monkeypatch.setattr(guidance, "credits", counted)
+    monkeypatch.setattr(tables, "credits", counted)
     assert run_experiment(options(packages, out, resume=True))["headline"] == result["headline"]
     assert asked == [12]
 
@@ -96,19 +104,39 @@ def test_given_bases_are_checked_and_tuned(
     done: tuple[Path, dict[str, Any]], packages: Path, tmp_path: Path
 ) -> None:
     out, _ = done
-    bases = {kind: str(out / "runs" / f"base-{kind}-0") for kind in ("mdm", "arm")}
+    given = {kind: str(out / "runs" / f"base-{kind}-0") for kind in ("mdm", "arm")}
     with pytest.raises(UserError, match="--base names 0 of kind arm; give one, or one for each of 1 seeds"):
-        run_experiment(options(packages, tmp_path / "one", base=(bases["mdm"],)))
+        run_experiment(options(packages, tmp_path / "one", base=(given["mdm"],)))
     few = (*TINY, "tasks=[continuation]")
-    result = run_experiment(options(packages, tmp_path / "two", base=tuple(bases.values()), set=few))
+    result = run_experiment(options(packages, tmp_path / "two", base=tuple(given.values()), set=few))
     assert result["bases_are"] == "given" and result["bases"]["base-mdm-0"]["kind"] == "mdm"
-    assert result["exposure"]["base-arm-0"] == "continuation: not in its training tokens"
+    assert result["exposure"]["base-arm-0"] == (
+        "continuation: not in its training tokens (18 of 18 items, those of 16 tokens or more)"
+    )
     with pytest.raises(UserError, match="was trained on text that is tested here"):
-        run_experiment(options(packages, tmp_path / "read", base=tuple(bases.values()), set=(*few, "held_out=0.9")))
+        run_experiment(options(packages, tmp_path / "read", base=tuple(given.values()), set=(*few, "held_out=0.9")))
     network = Transformer(ModelConfig(n_layer=1, n_head=2, n_embd=16, vocab_size=300, block_size=64, eos_id=0), seed=0)
     bare = save(tmp_path / "bare", network)
     with pytest.raises(UserError, match="has no tokenizer.json"):
-        run_experiment(options(packages, tmp_path / "three", base=(str(bare), bases["arm"])))
+        run_experiment(options(packages, tmp_path / "three", base=(str(bare), given["arm"])))
+
+
+def test_what_the_bases_and_fine_tuning_took_is_told(done: tuple[Path, dict[str, Any]]) -> None:
+    out, result = done
+    for name, base in result["bases"].items():
+        trained = json.loads((out / "runs" / f"{name}.json").read_text())
+        assert base["name"] == name and base["tokens"] == trained["tokens"] and base["flops"] == trained["flops"]
+        assert 0 < base["bits_per_byte"]["low"] < base["bits_per_byte"]["high"] < 20
+        assert base["nats_per_token"]["estimate"] == pytest.approx(5.7, abs=0.6), "about that of no training"
+    run = result["fine_tuning"]["headword-arm-0"]
+    assert run["epochs"] == 2 and run["lr"] == 4e-3 and run["flops"] > 0
+    assert len(result["fine_tuning"]) == 8
+
+
+def test_a_base_of_several_seeds_is_asked_once() -> None:
+    one, two = Path("one"), Path("two")
+    assert guidance.distinct({0: one, 1: one, 2: one}) == {0: one}
+    assert guidance.distinct({0: one, 1: two, 3: one}) == {0: one, 1: two}
 
 
 def test_bad_settings(packages: Path, tmp_path: Path) -> None:
@@ -120,12 +148,3 @@ def test_bad_settings(packages: Path, tmp_path: Path) -> None:
     }.items():  # fmt: skip
         with pytest.raises(UserError, match=line):
             run_experiment(options(packages, tmp_path / words.replace("=", "-")[:9], set=(*TINY, words)))
-
-
-def test_rows_of_a_dictionary_that_are_no_use_are_counted(packages: Path, tmp_path: Path) -> None:
-    own = guidance.experiment("guidance").settings_of(options(packages, tmp_path).settings())
-    lines = [{"word": f"w{i}", "gloss": f"the number {i} of them"} for i in range(5)] + [{"word": "x"}, 3]
-    path = tmp_path / "own.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    texts = guidance.Texts({**own, "dictionary": str(path)}, packages)
-    assert len(texts.pairs()) == 5 and sum(texts.skipped.values()) == 2

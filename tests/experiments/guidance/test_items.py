@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,12 +16,16 @@ from unmask.errors import UserError
 from unmask.experiments.guidance.items import (
     Counts,
     Item,
+    Pool,
     Sizes,
+    Stretch,
     continuations,
     drawn,
+    evenly,
     headwords,
     others,
     side_of,
+    wrong_answers,
 )
 from unmask.experiments.speed.made import made_glosses
 from unmask.model.tokenizers import Tokenizer
@@ -86,6 +92,70 @@ def test_what_the_training_text_quotes_is_not_asked(tokenizer: Tokenizer) -> Non
     asked = [tokenizer.decode([*item.prompt, *item.answers[0]]) for item in (*pool.tune, *pool.test)]
     whole = [" ".join(text.split()[1:-1]) for text in asked]  # its ends lie within words
     assert whole and not any(text.strip() in learned for text in whole)
+
+
+def test_wrong_answers_are_not_quoted_either(tokenizer: Tokenizer) -> None:
+    texts = prose.documents(80)
+    both = [(f"text {n}", (f"key {n}",), text) for n, text in enumerate(texts)]
+    copies = [(f"copy {n}", (f"copied {n}",), text) for n, text in enumerate(texts) if n % 2]
+    pool = continuations([*both, *copies], tokenizer, Sizes(24, 12, 3, same=False), COUNTS)
+    learned = {text for _, keys, text in (*both, *copies) if side_of(keys, COUNTS) == "train"}
+    quoted = [tokenizer.encode(text) for _, keys, text in (*both, *copies) if text in learned]
+    places = {tuple(ids[i : i + 12]) for ids in quoted for i in range(len(ids))}
+    wrong = [tuple(answer) for item in (*pool.tune, *pool.test) for answer in item.answers[1:]]
+    assert wrong and not places & set(wrong)
+    assert pool.facts()["left_out"]["quoted in the training text"] > 0
+
+
+def stretches(lengths: list[int]) -> list[Stretch]:
+    """Documents with so many stretches, no two of which are alike."""
+    sizes = Sizes(prompt=2, answer=2, choices=2, same=False)
+    ids_T = np.arange(2 * sum(lengths) + 4)
+    at = iter(range(2, 2 * sum(lengths) + 2, 2))
+    titles = [f"text {number}" for number, n in enumerate(lengths) for _ in range(n)]
+    return [Stretch(title, (title,), ids_T, next(at), sizes) for title in titles]
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=8), st.integers(1, 120))
+def test_items_are_spread_evenly_over_documents(lengths: list[int], most: int) -> None:
+    found = Counter(part.title for part in evenly(stretches(lengths), most, "salt"))
+    assert sum(found.values()) == min(most, sum(lengths))
+    least = next(cap for cap in range(31) if sum(min(cap, n) for n in lengths) >= min(most, sum(lengths)))
+    assert all(found[f"text {number}"] <= min(least, n) for number, n in enumerate(lengths))
+
+
+def test_a_long_document_does_not_outweigh_the_others() -> None:
+    found = Counter(part.title for part in evenly(stretches([200, 20, 20, 3]), 40, "salt"))
+    assert max(found.values()) <= 13 and found["text 3"] >= 2 and sum(found.values()) == 40
+
+
+def test_hardly_a_wrong_answer_is_met_twice() -> None:
+    parts = stretches([400, 100, 100, 100])
+    sizes = parts[0].sizes
+    met = Counter(tuple(answer) for part in parts for answer in wrong_answers(part, parts, sizes))
+    assert sum(met.values()) == 700 and max(met.values()) <= 8, "200 of them, in 700 items, were met 3.5 times each"
+    assert len(met) > 0.55 * len(parts)
+    for part in parts[:50]:
+        wrong = wrong_answers(part, parts, sizes)
+        assert wrong != [part.answer] and wrong == wrong_answers(part, parts, sizes)
+        assert all(other.title != part.title for other in parts if other.answer in wrong)
+
+
+def test_a_gloss_that_stands_behind_a_training_word_is_not_asked(tokenizer: Tokenizer) -> None:
+    known = dict(made_glosses())
+    train = next(word for word in known if side_of([f"word {word.casefold()}"], COUNTS) == "train")
+    pool = headwords(known.items(), tokenizer, WIDE, COUNTS)
+    word = pool.test[0].cluster
+    pool = headwords({**known, word: known[train].upper()}.items(), tokenizer, WIDE, COUNTS)
+    assert word not in {item.cluster for item in pool.test}
+    assert pool.facts()["left_out"]["with the gloss of a training word"] == 1
+
+
+def test_facts_tell_chance_and_what_clusters_are_worth() -> None:
+    items = [Item([1], [[2], [3]], "a"), Item([2], [[2], [3]], "a"), Item([3], [[2], [3]], "b")]
+    facts = Pool([{}], items, [*items, Item([4], [[1], [2], [3], [4]], "b")]).facts()
+    assert facts["chance"] == pytest.approx((3 / 2 + 1 / 4) / 4)
+    assert facts["effective_clusters"] == 2.0 and facts["clusters"] == {"tune": 2, "test": 2}
 
 
 def test_sides_lie_apart(tokenizer: Tokenizer) -> None:

@@ -9,14 +9,16 @@ continuation   which of some stretches follows; the others are of the same docum
 headword       which word a gloss is of, among words of as many tokens
 
 All answers of an item have as many tokens, so that their number tells nothing. What is learned, chosen on and tested on
-lies apart: by document or headword, held out as `scaling.corpus` holds out what a sweep's models have not read.
+lies apart: by document or headword, held out as `scaling.corpus` holds out what a sweep's models have not read. Items
+are spread over the documents as evenly as their lengths allow, since a document counts as one in every interval.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from unmask.scaling.corpus_dedup import WORDS, quoted
 
 WORD_STARTS = (" ", "\n")
 TUNE_SHARE = 0.3  # of what is held out; w is chosen there
+TRIES = 100  # draws for a wrong answer, of which those of the item's own document are in vain
 
 
 @dataclass(frozen=True)
@@ -44,14 +47,27 @@ class Pool:
     rows: list[dict[str, str]]  # prompt and completion
     tune: list[Item]
     test: list[Item]
+    left_out: dict[str, int] = field(default_factory=dict)  # held out, but not asked: reason and count
+
+    @property
+    def chance(self) -> float:
+        """The share of the test items that a blind guess has right."""
+        return float(np.mean([1 / len(item.answers) for item in self.test]))
 
     def facts(self) -> dict[str, Any]:
-        """JSON values; nothing of the texts."""
-        content = "\0".join(f"{item.prompt}{item.answers}" for item in (*self.tune, *self.test))
-        clusters = {name: len({item.cluster for item in getattr(self, name)}) for name in ("tune", "test")}
-        digest = hashlib.sha256(content.encode()).hexdigest()[:16]
+        """JSON values; nothing of the texts. `effective_clusters`: how many of equal size would tell as much."""
         counts = {"rows": len(self.rows), "tune": len(self.tune), "test": len(self.test)}
-        return {**counts, "clusters": clusters, "items_sha256": digest}
+        sizes = {name: Counter(item.cluster for item in getattr(self, name)) for name in ("tune", "test")}
+        squares = sum(n**2 for n in sizes["test"].values())
+        return {**counts, "chance": self.chance, "clusters": {name: len(own) for name, own in sizes.items()},
+                "effective_clusters": round(counts["test"] ** 2 / squares, 1), "left_out": self.left_out,
+                "items_sha256": digest((*self.tune, *self.test))}  # fmt: skip
+
+
+def digest(items: Iterable[Item]) -> str:
+    """Tells items from others."""
+    content = "\0".join(f"{item.prompt}{item.answers}" for item in items)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -81,6 +97,7 @@ class Stretch:
     """A place in a document where a continuation begins; cut out of it only where it is asked for."""
 
     title: str
+    keys: Sequence[str]
     ids_T: np.ndarray
     at: int
     sizes: Sizes
@@ -111,22 +128,25 @@ def continuations(
     for title, keys, text in documents:
         side = side_of(keys, counts)
         ids_T = np.array(tokenizer.encode(text), dtype=np.int32)
-        sides[side] += [Stretch(title, ids_T, at, sizes) for at in starts(ids_T, begins_V, sizes)]
+        sides[side] += [Stretch(title, keys, ids_T, at, sizes) for at in starts(ids_T, begins_V, sizes)]
         learned += [text] if side == "train" else []
     rows = [
         {"prompt": tokenizer.decode(part.prompt), "completion": tokenizer.decode_behind(part.prompt, part.answer)}
         for part in drawn(sides["train"], counts.rows, "rows")
     ]
+    fresh = not_quoted([*sides["tune"], *sides["test"]], learned, tokenizer)
+    left_out = {"quoted in the training text": sum(len(sides[side]) for side in ("tune", "test")) - len(fresh)}
     made = {}
     for side, most in (("tune", counts.tune), ("test", counts.test)):
-        there = not_quoted(drawn(sides[side], 2 * most, f"some {side}"), learned, tokenizer)
-        wrong = wrong_answers(sides[side], sizes)
-        kept = [part for part in there if len(wrong[part.title]) >= 2 * sizes.choices]
+        there = [part for part in fresh if side_of(part.keys, counts) == side]
+        own = Counter(part.title for part in there)
+        among = {title: n if sizes.same else len(there) - n for title, n in own.items()}
+        kept = [part for part in there if among[part.title] >= 2 * sizes.choices]
         made[side] = [
-            Item(p.prompt, [p.answer, *others(p.answer, wrong[p.title], sizes.choices, str(p))], p.title)
-            for p in drawn(kept, most, side)
+            Item(part.prompt, [part.answer, *wrong_answers(part, there, sizes)], part.title)
+            for part in evenly(kept, most, side)
         ]
-    return checked(Pool(rows, made["tune"], made["test"]), "continuation", "documents")
+    return checked(Pool(rows, made["tune"], made["test"], left_out), "continuation", "documents")
 
 
 def starts(ids_T: np.ndarray, begins_V: np.ndarray, sizes: Sizes) -> list[int]:
@@ -139,15 +159,30 @@ def starts(ids_T: np.ndarray, begins_V: np.ndarray, sizes: Sizes) -> list[int]:
     return begins
 
 
-def wrong_answers(parts: Sequence[Stretch], sizes: Sizes, most: int = 200) -> dict[str, list[list[int]]]:
-    """For each document some of its own stretches, or of those of the others."""
+def evenly(parts: Sequence[Stretch], most: int, salt: str) -> list[Stretch]:
+    """So many, of each document the same number but where one has fewer."""
     of_title: dict[str, list[Stretch]] = {}
     for part in parts:
         of_title.setdefault(part.title, []).append(part)
+    wanted, each = min(most, len(parts)), 0
+    while sum(min(each, len(own)) for own in of_title.values()) < wanted:
+        each += 1
+    return drawn([part for own in of_title.values() for part in drawn(own, each, salt)], most, salt)
+
+
+def wrong_answers(right: Stretch, parts: Sequence[Stretch], sizes: Sizes) -> list[list[int]]:
+    """Drawn by a hash of the item from all stretches of its document, or of all others, so that few are met twice:
+    an answer that is likely by itself would decide all its items at once."""
     if sizes.same:
-        return {title: [part.answer for part in drawn(own, most, "wrong")] for title, own in of_title.items()}
-    pool = drawn(parts, most, "wrong")
-    return {title: [part.answer for part in pool if part.title != title] for title in of_title}
+        parts = [part for part in parts if part.title == right.title]
+    taken = [right.answer]
+    for attempt in range(TRIES * sizes.choices):
+        if len(taken) == sizes.choices:
+            break
+        part = parts[int(place(f"{right}\0{attempt}"), 16) % len(parts)]
+        if (sizes.same or part.title != right.title) and part.answer not in taken:
+            taken.append(part.answer)
+    return taken[1:]
 
 
 def not_quoted(parts: Sequence[Stretch], learned: Sequence[str], tokenizer: Tokenizer) -> list[Stretch]:
@@ -160,16 +195,24 @@ def not_quoted(parts: Sequence[Stretch], learned: Sequence[str], tokenizer: Toke
 def headwords(pairs: Iterable[tuple[str, str]], tokenizer: Tokenizer, sizes: Sizes, counts: Counts) -> Pool:
     """pairs: (headword, gloss). Raises `UserError` where too few are held out."""
     train: list[tuple[str, str]] = []
-    sides: dict[str, list[tuple[str, list[int], list[int]]]] = {"tune": [], "test": []}
+    apart: dict[str, list[tuple[str, str]]] = {"tune": [], "test": []}
     for word, gloss in pairs:
-        asked, side = f"{gloss} =", side_of([f"word {word.casefold()}"], counts)
-        if side == "train":
-            train.append((asked, f" {word}"))
-            continue
-        ids = tokenizer.encode(asked)
-        if len(ids) <= sizes.gloss:
-            sides[side].append((word, ids, tokenizer.encode(f"{asked} {word}")[len(ids) :]))
-    rows = [{"prompt": text, "completion": known} for text, known in drawn(train, counts.rows, "rows")]
+        side = side_of([f"word {word.casefold()}"], counts)
+        (train if side == "train" else apart[side]).append((word, gloss))
+    known = {gloss.casefold() for _, gloss in train}
+    left_out = {"with the gloss of a training word": 0, f"with a gloss of over {sizes.gloss} tokens": 0}
+    sides: dict[str, list[tuple[str, list[int], list[int]]]] = {"tune": [], "test": []}
+    for side, own in apart.items():
+        for word, gloss in own:
+            ids = tokenizer.encode(f"{gloss} =")
+            if gloss.casefold() in known:
+                left_out["with the gloss of a training word"] += 1
+            elif len(ids) > sizes.gloss:
+                left_out[f"with a gloss of over {sizes.gloss} tokens"] += 1
+            else:
+                sides[side].append((word, ids, tokenizer.encode(f"{gloss} = {word}")[len(ids) :]))
+    asked = [(f"{gloss} =", f" {word}") for word, gloss in train]
+    rows = [{"prompt": text, "completion": answer} for text, answer in drawn(asked, counts.rows, "rows")]
     made = {}
     for side, most in (("tune", counts.tune), ("test", counts.test)):
         of_length: dict[int, list[list[int]]] = {}
@@ -180,7 +223,7 @@ def headwords(pairs: Iterable[tuple[str, str]], tokenizer: Tokenizer, sizes: Siz
             Item(prompt, [answer, *others(answer, of_length[len(answer)], sizes.choices, word)], word)
             for word, prompt, answer in drawn(kept, most, side)
         ]
-    return checked(Pool(rows, made["tune"], made["test"]), "headword", "headwords")
+    return checked(Pool(rows, made["tune"], made["test"], left_out), "headword", "headwords")
 
 
 def side_of(keys: Sequence[str], counts: Counts) -> str:

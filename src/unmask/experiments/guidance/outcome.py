@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from unmask.experiments.estimates import ends
+from unmask.experiments.estimates import ends, in_words
+from unmask.experiments.guidance.analysis import HIGH, LOW
 from unmask.experiments.guidance.scores import ONCE, PMI, TWICE, pmi_weights, scale_name
 from unmask.experiments.plotting import ARM, MDM, OTHER, SOFT, picture
 
@@ -21,6 +22,14 @@ WORDS = {
     "zero_shot": "MDM as pretrained, unsupervised",
     "arm_zero_shot": "ARM as pretrained",
 }
+RIVALS = {
+    "guided_less_pmi": "PMI",
+    "gain_less_standard": "standard guidance",
+    "gain_less_arm": "an ARM that leaves the prompt out",
+}
+CLUSTERS = {"continuation": "documents", "headword": "words", "reversal": "people"}
+RANGE = f"{100 * LOW:.0f} to {100 * HIGH:.0f}%"
+ITEMS, SEEDS = 2000, 3  # of a task and of a figure, below which a result is a first look
 COLOURS = {"unsupervised": MDM, "standard": OTHER, "arm": ARM, "arm_dropout": SOFT}
 COLOURS |= {"zero_shot": MDM, "arm_zero_shot": ARM}  # dashed
 
@@ -31,50 +40,133 @@ def points(value: Mapping[str, Any]) -> str:
 
 
 def figure(result: Mapping[str, Any]) -> str:
-    gains = [f"{task} {points(ways['unsupervised']['gain'])}" for task, ways in result["headline"].items()]
+    gains = [
+        f"{task} {points(ways['unsupervised']['gain'])} ({ways['unsupervised']['gain']['clusters']:,} "
+        f"{CLUSTERS.get(task, 'clusters')})"
+        for task, ways in result["headline"].items()
+    ]
     return "points gained by unsupervised guidance over twice the draws without: " + ", ".join(gains)
 
 
 def holds(result: Mapping[str, Any]) -> str:
-    by_task = {task: ways["unsupervised"] for task, ways in result["headline"].items()}
-    better = [task for task, part in by_task.items() if part["gain"]["low"] > 0]
-    worse = [task for task, part in by_task.items() if part["gain"]["high"] < 0]
-    explained = [task for task in better if by_task[task]["guided_less_pmi"]["low"] <= 0]
-    why = f"; PMI gains as much on {', '.join(explained)}" if explained else ""
-    if len(better) == len(by_task):
-        return f"yes: it gains on {', '.join(better)}{why}"
-    if better:
-        return f"in part: it gains on {', '.join(better)} alone{why}"
-    return f"no: it loses on {', '.join(worse)}" if worse else "not seen: no interval is above nothing"
+    """By the tasks that can show a gain; what PMI, standard guidance and an ARM gain goes with it."""
+    all_tasks = {task: ways["unsupervised"] for task, ways in result["tasks"].items()}
+    asked = {task: part for task, part in all_tasks.items() if part["in_range"]}
+    silent = [f"{task}: {why_silent(part)}, says nothing" for task, part in all_tasks.items() if not part["in_range"]]
+    better = [task for task, part in asked.items() if part["gain"]["low"] > 0]
+    worse = [task for task, part in asked.items() if part["gain"]["high"] < 0]
+    if not asked:
+        verdict = "not known: no task can show it"
+    elif better:
+        verdict = f"yes: it gains on {', '.join(better)}"
+        if len(better) < len(asked):
+            verdict = f"in part: it gains on {', '.join(better)} alone"
+    else:
+        verdict = f"no: it loses on {', '.join(worse)}" if worse else "not seen: no interval is above nothing"
+    against = [against_rival(asked[task], figure, task) for task in better for figure in RIVALS]
+    return "; ".join([verdict, *filter(None, against), *silent, *short(result)])
+
+
+def why_silent(part: Mapping[str, Any]) -> str:
+    if part["at_chance"]:
+        return f"at chance ({100 * part['chance']:.0f}%)"
+    return f"{100 * part['accuracy']['unguided']['estimate']:.0f}% without guidance, outside {RANGE}"
+
+
+def against_rival(part: Mapping[str, Any], figure: str, task: str) -> str:
+    """A paired difference in words: an interval with nothing in it shows neither."""
+    if (value := part.get(figure)) is None:
+        return ""
+    what = f"on {task} ({points(value)})"
+    if value["low"] > 0:
+        return f"more than {RIVALS[figure]} {what}"
+    if value["high"] < 0:
+        return f"{RIVALS[figure]} gains more {what}"
+    return f"no difference from {RIVALS[figure]} seen {what}"
+
+
+def short(result: Mapping[str, Any]) -> list[str]:
+    """What a result lacks of the items and seeds that it should have."""
+    few = [f"{task} {own['test']:,}" for task, own in result["items"].items() if own["test"] < ITEMS]
+    lacks = [f"under {ITEMS:,} items: {', '.join(few)}"] if few else []
+    seeds = len(result["seeds"])
+    return [*lacks, *([f"{seeds} of {SEEDS} seeds"] if seeds < SEEDS else [])]
 
 
 def reading(result: Mapping[str, Any]) -> str:
-    """Task by task: accuracy, gain, PMI, the other ways, and what would change it."""
-    parts = []
-    for task, ways in result["tasks"].items():
-        items = result["items"][task]
-        lines = [f"**{task.capitalize()}** ({items['test']:,} items, {items['clusters']['test']:,} clusters)."]
-        for name, part in ways.items():
-            accuracy = part["accuracy"]["unguided"]["estimate"]
-            aside = "" if part["in_range"] else ", outside 40 to 80%"
-            chosen = ", ".join(dict.fromkeys(part["chosen"]["guidance"]))
-            lines.append(
-                f"{WORDS[name]}: {100 * accuracy:.1f}% without guidance{aside}; with {chosen}, as chosen on other "
-                f"items, {points(part['gain'])} points; PMI {points(part['pmi_gain'])}; guidance less PMI "
-                f"{points(part['guided_less_pmi'])}."
-            )
-        parts.append(" ".join(lines))
+    """Task by task: accuracy, gain, PMI, the other ways; then the models, and what would change it."""
+    parts = [task_in_words(task, ways, result["items"][task]) for task, ways in result["tasks"].items()]
+    if lacks := short(result):
+        parts.append(f"A first look, no result: {'; '.join(lacks)}.")
     shared = len({base["weights_sha256"] for base in result["bases"].values()}) == 2
-    bases = "seeds are of fine-tuning on one base of each kind" if shared else "each seed has a base of its own"
+    seeds = "Seeds are of fine-tuning on one base of each kind." if shared else "Each seed has a base of its own."
+    told = [bases_in_words(result), tuning_in_words(result["fine_tuning"])]
+    parts.append(" ".join([*told, seeds] if len(result["seeds"]) > 1 else told))
     if "reversal" in result["tasks"]:
         parts.append("Reversed questions are put to the runs of the experiment reversal, which dropped no prompt.")
     parts.append(
-        f"Models: {bases}. w = 0 has twice the draws, half of them the same masks, so that "
-        "both sides cost the same. PMI takes off the answer's own log-probability by a weight chosen in the same way: "
-        "where guidance gains no more than it, removal of the prior explains the gain. Guided scores are no "
-        "likelihood. Other tasks, and models that are good at harder ones, could change the answer."
+        "w = 0 has twice the draws, half of them the same masks, so that both sides cost the same, where the scale is "
+        "chosen too. PMI takes off the answer's own log-probability by a weight chosen in the same way: guidance that "
+        "gains no more than it does no more than remove the prior. Guided scores are no likelihood. Fine-tuning has "
+        "always seen the prompt but where it is dropped, so that masks in its place are new to the unsupervised way; "
+        "the models as pretrained are the paper's case. Other tasks, and models that are good at harder ones, could "
+        "change the answer."
     )
     return "\n\n".join(parts)
+
+
+def task_in_words(task: str, ways: Mapping[str, Any], items: Mapping[str, Any]) -> str:
+    what = CLUSTERS.get(task, "clusters")
+    lines = [
+        f"**{task.capitalize()}** ({items['test']:,} items of {items['clusters']['test']:,} {what}, in effect "
+        f"{items['effective_clusters']:.0f}; a blind guess has {100 * items['chance']:.0f}%)."
+    ]
+    for name, part in ways.items():
+        accuracy = part["accuracy"]
+        aside = "" if part["in_range"] else " (at chance)" if part["at_chance"] else f" (outside {RANGE})"
+        scales = ", ".join("w=0" if one == TWICE else one for one in dict.fromkeys(part["chosen"]["guidance"]))
+        last = ", at an end of what was tried" if any(part["chosen"]["at_an_end"]) else ""
+        against = [f"less {RIVALS[figure]} {points(part[figure])}" for figure in RIVALS if figure in part]
+        lines.append(
+            f"{WORDS[name]}: {in_words(accuracy['unguided'], digits=1)} without guidance{aside}, "
+            f"{in_words(accuracy['without_prompt'], digits=1)} without the prompt; with {scales}, as chosen on other "
+            f"items{last}, {points(part['gain'])} points; PMI {points(part['pmi_gain'])}; guidance "
+            f"{', '.join(against)}."
+        )
+    return " ".join(lines)
+
+
+def bases_in_words(result: Mapping[str, Any]) -> str:
+    """What the bases are, cost and come to on the same held-out text."""
+    words: list[str] = []
+    first: dict[str, Mapping[str, Any]] = {}
+    for base in {one["weights_sha256"]: one for one in result["bases"].values()}.values():
+        first.setdefault(base["kind"], base)
+        bound = " at most" if base["kind"] == "mdm" else ""
+        words.append(
+            f"{base['name']} ({base['kind'].upper()}){bound} {in_words(base['bits_per_byte'], percent=False)} "
+            f"bits/byte, {base['nats_per_token']['estimate']:.2f} nats/token, {amount(base['tokens'])} tokens, "
+            f"{amount(base['flops'])} FLOPs"
+        )
+    mdm, arm = first["mdm"]["flops"], first["arm"]["flops"]
+    ratio = f" The MDM had {mdm / arm:.3g} times the ARM's FLOPs." if mdm and arm else ""
+    return f"Bases, on held-out text: {'; '.join(words)}.{ratio}"
+
+
+def tuning_in_words(runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Of each task and kind one run: neither seed nor prompt dropout changes what it takes."""
+    by_kind: dict[str, str] = {}
+    for name, run in runs.items():
+        task, kind = name.split("-")[:2]
+        epochs = f"{run['epochs']:g} epoch{'' if run['epochs'] == 1 else 's'}"
+        by_kind.setdefault(f"{kind.upper()} on {task}", f"{epochs}, {amount(run['flops'])} FLOPs")
+    rates = ", ".join(sorted({f"{run['lr']:g}" for run in runs.values()}))
+    each = "; ".join(f"{what} {took}" for what, took in by_kind.items())
+    return f"Each fine-tuning: {each}; learning rate {rates}, not tuned."
+
+
+def amount(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2e}"
 
 
 def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
