@@ -136,13 +136,6 @@ def test_a_folder_of_packages_that_is_not_there_is_no_place_to_fetch_into(tmp_pa
     assert not (tmp_path / "typed").exists() and not (tmp_path / "out").exists()
 
 
-def test_options_that_it_has_no_use_for_are_refused(packages: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="temporal takes no --base"):
-        run_experiment(options(packages, tmp_path / "out", base=["runs/mdm"]))
-    with pytest.raises(UserError, match="temporal takes no --until"):
-        run_experiment(options(packages, tmp_path / "out", until="choice"))
-
-
 def test_points_are_scored_by_processes_as_in_one(
     done: tuple[Path, dict[str, Any]], packages: Path
 ) -> None:

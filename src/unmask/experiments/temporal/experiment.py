@@ -72,9 +72,6 @@ def check(own: Mapping[str, Any], settings: Settings) -> None:
     if settings.data and not Path(settings.data).is_dir():
         mend = "make it to have the packages fetched into it, or leave out --data"
         raise UserError(f"--data {settings.data} is no folder; {mend}")
-    for option, value in {"base": settings.base, "until": settings.until}.items():
-        if value:
-            raise UserError(f"temporal takes no --{option}; leave it out")
 
 
 def packages_of(place: Workplace) -> Path:
