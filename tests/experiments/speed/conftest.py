@@ -38,6 +38,7 @@ def in_this_process(commands: Mapping[str, Sequence[str]], stages: Stages, **fac
         recipe = chosen_recipe(words[4], {}, resume=False)
         found[name] = train(recipe).to_dict()
         stages.add(name, 0.1, 0)
+        facts["ended"](name, found[name])
     return found
 
 
