@@ -7,6 +7,7 @@ import re
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ def test_children_run_at_once_and_their_json_comes_back(tmp_path: Path, capfd: p
     stages = Stages(tmp_path / "stages.json")
     code = "import sys, time, json; print('here I am', file=sys.stderr); time.sleep(2); print(json.dumps({'name': %r}))"
     started = time.monotonic()
-    found = run_together({"a": child(code % "A"), "b": child(code % "B")}, stages, a={"note": 7})
+    found = run_together({"a": child(code % "A"), "b": child(code % "B")}, stages, facts={"a": {"note": 7}})
     assert time.monotonic() - started < 3.9
     assert found == {"a": {"name": "A"}, "b": {"name": "B"}}
     kept = json.loads((tmp_path / "stages.json").read_text())
@@ -61,9 +62,37 @@ def test_a_failure_stops_the_others_and_gives_its_last_line(tmp_path: Path) -> N
     failing = "import sys; print('first', file=sys.stderr); sys.exit('unmask: error: the disk is full')"
     started = time.monotonic()
     with pytest.raises(UserError, match="^bad: the disk is full$"):
-        run_together({"bad": child(failing), "long": child("import time; time.sleep(60)")}, stages, bad={"well": 1})
+        both = {"bad": child(failing), "long": child("import time; time.sleep(60)")}
+        run_together(both, stages, facts={"bad": {"well": 1}})
     assert time.monotonic() - started < 20
     assert "well" not in stages.records["bad"]
+
+
+def test_the_next_command_starts_when_one_ends(tmp_path: Path) -> None:
+    code = "import json, sys, time; began = time.monotonic(); time.sleep(float(sys.argv[1]));"
+    code += "print(json.dumps([began, time.monotonic()]))"
+    ended: list[str] = []
+    commands = {name: [*child(code), seconds] for name, seconds in {"long": "2.5", "a": "0.5", "b": "0.5"}.items()}
+    found = run_together(
+        commands, Stages(tmp_path / "s.json"), at_once=2, ended=lambda name, times: ended.append(name)
+    )
+    assert list(found) == list(commands) and sorted(ended) == sorted(commands) and ended.index("a") < ended.index("b")
+    assert found["a"][0] < found["long"][1] and found["b"][0] >= found["a"][1], "never more than two"
+    assert found["b"][0] < found["long"][1], "it does not wait for the long one"
+
+
+def test_what_ended_well_is_told_before_another_fails_and_nothing_starts_after(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    commands = {
+        "good": child("print(1)"),
+        "bad": child("import sys, time; time.sleep(1); sys.exit('no room')"),
+        "long": child("import time; time.sleep(60)"),
+        "never": child(f"open({str(started)!r}, 'w')"),
+    }
+    ended: dict[str, Any] = {}
+    with pytest.raises(UserError, match="^bad: no room$"):
+        run_together(commands, Stages(tmp_path / "s.json"), at_once=2, ended=ended.__setitem__)
+    assert ended == {"good": 1} and not started.exists()
 
 
 def test_work_adds_up_over_calls_and_a_measurement_replaces(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -12,12 +12,15 @@ from unmask.training.loop import train
 from unmask.training.record import chosen_recipe
 
 
-def run_here(commands: Mapping[str, Sequence[str]], stages: Any) -> dict[str, Any]:
+def run_here(
+    commands: Mapping[str, Sequence[str]], stages: Any, at_once: int, ended: Callable[[str, Any], None]
+) -> dict[str, Any]:
     """What `run_together` does with `python -m unmask train RECIPE [--resume ...] --json`."""
     found = {}
     for name, words in commands.items():
         resume = "--resume" in words
         found[name] = train(chosen_recipe(words[4], {}, resume), resume=resume).to_dict()
+        ended(name, found[name])
     return found
 
 

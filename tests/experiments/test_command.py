@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.pretending import Pretend
 from unmask.errors import UserError
 from unmask.experiments import command, table
 from unmask.experiments.command import run_experiment
@@ -52,6 +53,18 @@ def test_a_result_carries_how_to_have_it_again_and_its_page(pretend: Experiment,
     rows = table.table(table.results(tmp_path / "results"))
     assert "A \\| claim." in rows and "50% [25, 75] | yes |" in rows
     assert "not run yet" in table.table({})
+
+
+def test_a_picture_that_fails_costs_no_result(
+    pretend: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise ValueError("no picture")
+
+    monkeypatch.setattr(Pretend, "plot", fails)
+    with pytest.raises(ValueError, match="no picture"):
+        run_experiment(ExperimentOptions("pretend", out=str(tmp_path / "a"), plot=True))
+    assert json.loads((tmp_path / "a" / "result.json").read_text())["figure"] == "50% [25, 75]"
 
 
 def test_what_is_printed_ends_with_what_was_written_and_a_try_says_so(pretend: Experiment, tmp_path: Path) -> None:

@@ -18,6 +18,16 @@ def test_words_are_the_command_again_without_where_it_was() -> None:
     assert options.settings().seeds == (0,)
 
 
+def test_a_role_stays_with_its_run_and_no_path_of_this_machine_is_recorded() -> None:
+    given = {"base": ["arm=/x/runs/arm-s0", "/x/sweep"]}
+    given["set"] = ["packages=/x/cache", "judge_run=/x/runs/judge", "templates.colon={word} = a/b:"]
+    words = ExperimentOptions("speed", **given).words()  # type: ignore[arg-type]
+    assert words[3:] == (
+        *("--base", "arm=arm-s0", "--base", "sweep", "--set", "judge_run=judge"),
+        *("--set", "templates.colon={word} = a/b:"),
+    )
+
+
 @pytest.mark.parametrize(
     ("fields", "line"),
     [

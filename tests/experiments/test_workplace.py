@@ -13,8 +13,9 @@ from experiments.in_process import patch
 from unmask.data.options import PrepareOptions
 from unmask.data.prepare import prepare
 from unmask.errors import UserError
+from unmask.experiments import workplace
 from unmask.experiments.frame import Settings, experiment
-from unmask.experiments.workplace import Workplace, write_lines
+from unmask.experiments.workplace import Ask, Workplace, write_lines
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
 from unmask.model.tokenizers import Tokenizer
@@ -27,6 +28,46 @@ def test_a_stage_is_made_once_for_the_same_facts(tmp_path: Path) -> None:
     for model in ("m", "m", "n"):
         assert place.kept("s", lambda: made.append(1) or {"n": len(made)}, model=model)["n"] == len(made)
     assert len(made) == 2 and set(place.times()) == {"s"}
+
+
+def squared(n: int) -> int:
+    if n < 0:
+        raise UserError(f"{n} is below 0")
+    return n * n
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_many_stages_are_made_by_so_many_processes_and_kept_one_by_one(tmp_path: Path, jobs: int) -> None:
+    place = Workplace(Settings(tmp_path / "x", jobs=jobs), {}, "x")
+    asks = {f"s{n}": Ask((n,), {"n": n}) for n in (3, 2, 1)}
+    assert place.kept_each(squared, asks) == {"s3": 9, "s2": 4, "s1": 1}
+    assert {"s1", "s2", "s3"} == set(place.times()) and place.kept("s2", lambda: 0, n=2) == 4
+    assert place.kept_each(squared, {**asks, "s2": Ask((5,), {"n": 5})}) == {"s3": 9, "s2": 25, "s1": 1}
+    with pytest.raises(UserError, match="-1 is below 0"):
+        place.kept_each(squared, {"a": Ask((6,), {}), "b": Ask((-1,), {})})
+
+
+def test_longer_runs_do_not_hold_up_the_next_and_what_is_done_stays_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = Workplace(Settings(tmp_path / "x", jobs=2), {}, "x")
+    asked: list[tuple[list[str], int]] = []
+
+    def some_fail(commands: Any, stages: Any, at_once: int, ended: Any) -> dict[str, Any]:
+        asked.append((list(commands), at_once))
+        ended("b", {"step": 2, "steps": 2})
+        raise UserError("a: the disk is full")
+
+    monkeypatch.setattr(workplace, "run_together", some_fail)
+    recipe = recipe_in(tmp_path)
+    with pytest.raises(UserError, match="the disk is full"):
+        place.train({"b": recipe, "a": recipe})
+    assert asked == [(["b", "a"], 2)]
+    assert place.trained("b") == {"step": 2, "steps": 2, "rows_sha256": None}
+
+    monkeypatch.setattr(workplace, "run_together", lambda *_, **__: {"a": {"step": 1, "steps": 2}})
+    with pytest.raises(UserError, match="ended at step 1 of 2; add --resume"):
+        place.train({"a": recipe})
 
 
 def test_a_folder_is_gone_on_with_only_when_told_and_only_by_the_same_settings(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def encode_batches(documents: Iterable[tuple[int, Document]], tokenizer: Tokeniz
     try:
         for batch in _batches(documents, apart=tokenizer.cuts_plainly):
             if isinstance(batch, list):
-                with _without_interrupts():
+                with without_interrupts():
                     waiting.append(pool.submit(_encode_here, batch))
             while waiting and (len(waiting) > AHEAD * workers or not isinstance(batch, list)):
                 yield waiting.popleft().result()
@@ -63,7 +63,7 @@ def encode_batches(documents: Iterable[tuple[int, Document]], tokenizer: Tokeniz
 
 
 @contextlib.contextmanager
-def _without_interrupts() -> Iterator[None]:
+def without_interrupts() -> Iterator[None]:
     """Processes started in the block never see Ctrl-C, not even while they start; their parent ends them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -123,12 +123,12 @@ _tokenizer: Tokenizer  # of this worker process
 
 def _start_worker(tokenizer_json: str) -> None:
     global _tokenizer
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     _tokenizer = Tokenizer(tokenizer_json)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

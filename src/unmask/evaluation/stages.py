@@ -2,7 +2,7 @@
 
     stages = Stages(Path("runs/demo/stages.json"))
     with stages.measure("evaluate"): ...
-    run_together({"mdm": [...command...], "arm": [...command...]}, stages)
+    run_together({"mdm": [...command...], "arm": [...command...]}, stages)       # at_once=2: the next when one ends
 
 Children are in sessions of their own, so that a Ctrl-C reaches them once, through the demo. Memory is the resident set
 of the process and its children, sampled ten times a second.
@@ -13,12 +13,13 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -175,33 +176,53 @@ class Child:
         return f"{self.name}: {last.removeprefix('unmask: error: ')}"
 
 
-def run_together(commands: Mapping[str, Sequence[str]], stages: Stages, **facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Runs commands at once, each a stage, and returns the JSON that each printed.
+def run_together(
+    commands: Mapping[str, Sequence[str]],
+    stages: Stages,
+    *,
+    facts: Mapping[str, Mapping[str, Any]] | None = None,
+    at_once: int | None = None,
+    ended: Callable[[str, Any], None] | None = None,
+) -> dict[str, Any]:
+    """Runs commands side by side, each a stage, and returns the JSON that each printed.
 
-    `facts`: what to note with a stage that ends well. A signal is passed on to all and raises `Stopped` once they
-    have ended; where one fails the others are stopped (they save themselves), and its last line is the `UserError`.
+    facts: what to note with stages that end well, by name. at_once: how many at a time, in the order given, the next as
+    soon as one ends; by default all. `ended` is called with the name and the JSON of each that ends well, while others
+    go on. A signal is passed on to all and raises `Stopped` once they have ended; where one fails the others are
+    stopped (they save themselves), and its last line is the `UserError`.
     """
-    forward = Forward()
+    forward, waiting, most = Forward(), deque(commands.items()), at_once or len(commands)
+    found: dict[str, Any] = {}
+    failed: Child | None = None
     with Relay() as relay, on_signals(forward.note):
-        children = [Child(name, command, relay) for name, command in commands.items()]
-        forward.to(children)
-        failed: Child | None = None
-        waiting = list(children)
-        while waiting:
-            waiting = [child for child in waiting if not child.ended(SAMPLE_SECONDS)]
-            if failed is None and not forward.signal:
-                failed = next((c for c in children if c not in waiting and c.process.returncode), None)
-                if failed is not None:
-                    for child in waiting:
-                        child.process.terminate()
-    for child in children:
-        well = facts.get(child.name, {}) if child.process.returncode == 0 else {}
-        stages.add(child.name, child.seconds, child.memory.peak, **well)
+        try:
+            while True:
+                while waiting and len(forward.children) < most and failed is None and not forward.signal:
+                    name, command = waiting.popleft()
+                    forward.to(Child(name, command, relay))
+                if not forward.children:
+                    break
+                for child in [child for child in forward.children if child.ended(SAMPLE_SECONDS)]:
+                    forward.children.remove(child)
+                    well = child.process.returncode == 0
+                    noted = facts.get(child.name, {}) if facts and well else {}
+                    stages.add(child.name, child.seconds, child.memory.peak, **noted)
+                    if failed is not None or forward.signal:
+                        continue
+                    if not well:
+                        failed = child
+                        forward.end()
+                        continue
+                    found[child.name] = child.result()
+                    if ended is not None:
+                        ended(child.name, found[child.name])
+        finally:
+            forward.end()  # of those that are left where this itself went wrong
     if forward.signal:
         raise Stopped(forward.signal)
     if failed is not None:
         raise UserError(failed.error())
-    return {child.name: child.result() for child in children}
+    return {name: found[name] for name in commands}
 
 
 class Forward:
@@ -209,18 +230,22 @@ class Forward:
 
     def __init__(self) -> None:
         self.signal = 0
-        self._children: list[Child] = []
+        self.children: list[Child] = []
 
-    def to(self, children: list[Child]) -> None:
-        self._children = children
-        if self.signal:  # it came while they were being started
-            self._pass_on(self.signal)
+    def to(self, child: Child) -> None:
+        self.children.append(child)
+        if self.signal:  # it came while this one was being started
+            self._pass_on(self.signal, [child])
 
     def note(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
-        self._pass_on(number)
+        self._pass_on(number, self.children)
 
-    def _pass_on(self, number: int) -> None:
-        for child in self._children:
+    def end(self) -> None:
+        """Ends them all; they save themselves."""
+        self._pass_on(signal.SIGTERM, self.children)
+
+    def _pass_on(self, number: int, children: Sequence[Child]) -> None:
+        for child in children:
             if child.process.poll() is None:
                 child.process.send_signal(number)

@@ -50,8 +50,8 @@ def run_experiment(options: ExperimentOptions) -> dict[str, Any]:
     result = {**described(chosen, settings), **outcome}
     check_headline(result)
     result |= {part: getattr(chosen.module, part)(result) for part in ("figure", "holds", "reading")}
+    write_whole(settings.out / RESULT, json.dumps(result, indent=1, ensure_ascii=False) + "\n")  # before what may fail
     pictures = [path.name for path in chosen.module.plot(result, settings.out)] if settings.plot else []
-    write_whole(settings.out / RESULT, json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     write_whole(settings.out / README, page(result, pictures))
     return {**result, "out": str(settings.out), "pictures": pictures}
 

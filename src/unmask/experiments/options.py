@@ -16,6 +16,8 @@ from unmask.options import Options, argument, option
 if TYPE_CHECKING:
     from unmask.experiments.frame import Settings
 
+PLACES = ("packages",)  # settings that say where something lies
+
 
 @dataclass(frozen=True)
 class ExperimentOptions(Options):
@@ -57,13 +59,17 @@ class ExperimentOptions(Options):
         )  # fmt: skip
 
     def words(self) -> tuple[str, ...]:
-        """The command that does the same again; paths by their last part, since others have them elsewhere."""
+        """The command that does the same again; paths by their last part, since others have them elsewhere, and without
+        where packages lie, which decides nothing."""
         words = ["unmask", "experiment", str(self.name)]
         words += ["--seeds", self.seeds] if self.seeds != "3" else []
         words += [f"--{name}" for name in ("quick", "full") if getattr(self, name)]
         words += ["--data", Path(self.data).name] if self.data else []
         for base in self.base:
-            words += ["--base", Path(base).name]
+            role, equals, path = base.rpartition("=")
+            words += ["--base", f"{role}{equals}{Path(path).name}"]
         for change in self.set:
-            words += ["--set", change]
+            key, equals, value = change.partition("=")
+            if key not in PLACES:
+                words += ["--set", f"{key}{equals}{Path(value).name if Path(value).is_absolute() else value}"]
         return (*words, "--plot") if self.plot else tuple(words)

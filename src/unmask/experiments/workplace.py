@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from unmask.data.manifest import FILE, Manifest
 from unmask.errors import UserError
 from unmask.evaluation.stages import Stages, run_together
 from unmask.experiments.frame import Settings, experiments
+from unmask.experiments.processes import by_processes
 from unmask.files import file_sha256, write_whole
 from unmask.model.checkpoints import checkpoints
 from unmask.model.folder import WEIGHTS, resolve
@@ -36,6 +38,14 @@ from unmask.training.setup import data_record
 BEGUN, RUNS, KEPT, RECIPES = "settings.json", "runs", "stages", "recipes"
 # Keys of a recipe that decide nothing of what is learned.
 PLACES = ("out", "data", "init", "device", "threads", "log_every", "sft.validation")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a stage is given, and the facts that what it gave is kept with."""
+
+    given: Sequence[Any]
+    facts: Mapping[str, Any]
 
 
 class Workplace:
@@ -64,32 +74,61 @@ class Workplace:
 
     def kept(self, name: str, make: Callable[[], Any], **facts: Any) -> Any:
         """What `make` gives (JSON values), from a file where it was made before with the same facts."""
-        path = self.out / KEPT / f"{name}.json"
-        plain = json.loads(json.dumps(facts, sort_keys=True, default=str))
-        if path.is_file():
-            before = read_json(path)
-            if before["facts"] == plain:
-                return before["value"]
+        if (before := self._before(name, facts)) is not None:
+            return before[0]
         with self._stages.measure(name):
             value = make()
-        write_whole(path, json.dumps({"facts": plain, "value": value}, ensure_ascii=False) + "\n")
-        return read_json(path)["value"]
+        return self._keep(name, facts, value)
+
+    def kept_each(self, make: Callable[..., Any], asks: Mapping[str, Ask]) -> dict[str, Any]:
+        """The same of many, in any order and by `jobs` processes: `make(*ask.given)` of each name, each kept when done.
+
+        With more than one job `make` is a function of a module (`processes.py`).
+        """
+        found = {name: before[0] for name, ask in asks.items() if (before := self._before(name, ask.facts)) is not None}
+        missing = {name: ask.given for name, ask in asks.items() if name not in found}
+        if self.settings.jobs > 1 and len(missing) > 1:
+            for name, value, seconds in by_processes(make, missing, self.settings.jobs):
+                self._stages.add(name, seconds, 0, fresh=True)
+                found[name] = self._keep(name, asks[name].facts, value)
+        else:
+            for name, given in missing.items():
+                found[name] = self.kept(name, partial(make, *given), **asks[name].facts)
+        return {name: found[name] for name in asks}
+
+    def _before(self, name: str, facts: Mapping[str, Any]) -> tuple[Any] | None:
+        path = self._kept_at(name)
+        if not path.is_file() or (before := read_json(path))["facts"] != plain(facts):
+            return None
+        return (before["value"],)
+
+    def _keep(self, name: str, facts: Mapping[str, Any], value: Any) -> Any:
+        text = json.dumps({"facts": plain(facts), "value": value}, ensure_ascii=False) + "\n"
+        write_whole(self._kept_at(name), text)
+        return read_json(self._kept_at(name))["value"]
+
+    def _kept_at(self, name: str) -> Path:
+        return self.out / KEPT / f"{name}.json"
 
     def train(self, recipes: Mapping[str, Mapping[str, Any]]) -> dict[str, Path]:
-        """Trains each recipe (a mapping without `out`) in a child process, `jobs` at a time; their folders by name.
+        """Trains each recipe (a mapping without `out`) in a child process; their folders by name.
 
-        Raises `UserError` where one fails, or where a folder of that name was begun by another recipe; `Stopped` by a
-        signal, once the children have saved.
+        `jobs` at a time in the order given, the next when one ends: longest first wastes least. Raises `UserError`
+        where one fails, or where a folder of that name was begun by another recipe; `Stopped` by a signal, once the
+        children have saved.
         """
         folders = {name: self.out / RUNS / name for name in recipes}
         waiting = [name for name in recipes if not self.finished(name, recipes[name])]
-        while waiting:
-            now, waiting = waiting[: self.settings.jobs], waiting[self.settings.jobs :]
-            commands = {name: self._command(name, recipes[name], folders[name]) for name in now}
-            for name, done in run_together(commands, self._stages).items():
-                if done["step"] < done["steps"]:
-                    raise UserError(f"{folders[name]} ended at step {done['step']} of {done['steps']}; add --resume")
+        commands = {name: self._command(name, recipes[name], folders[name]) for name in waiting}
+
+        def ended(name: str, done: Mapping[str, Any]) -> None:
+            if done["step"] == done["steps"]:
                 write_whole(self._marker(name), json.dumps({**done, "rows_sha256": rows_sum(recipes[name])}) + "\n")
+
+        found = run_together(commands, self._stages, at_once=self.settings.jobs, ended=ended) if commands else {}
+        for name, done in found.items():
+            if done["step"] < done["steps"]:
+                raise UserError(f"{folders[name]} ended at step {done['step']} of {done['steps']}; add --resume")
         return folders
 
     def finished(self, name: str, recipe: Mapping[str, Any]) -> bool:
@@ -131,6 +170,11 @@ class Workplace:
     def times(self) -> dict[str, Any]:
         """Seconds and peak memory of every stage and run so far."""
         return dict(self._stages.records)
+
+
+def plain(facts: Mapping[str, Any]) -> Any:
+    """As they are read again."""
+    return json.loads(json.dumps(facts, sort_keys=True, default=str))
 
 
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:

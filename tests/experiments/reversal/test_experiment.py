@@ -120,4 +120,16 @@ def test_bad_words_end_before_anything_is_made(tmp_path: Path) -> None:
     ):
         with pytest.raises(UserError, match=words):
             run_experiment(options(tmp_path / "x", **more))
-    assert not (tmp_path / "x" / "runs" / "mdm-own-0").exists()
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_span_that_no_row_holds_and_sizes_that_cannot_be_cost_no_folder(tmp_path: Path) -> None:
+    for change, words in (
+        ("span=4000", r"--set span=4000 cannot be: a row of own has \d+ tokens; give 1 to \d+"),
+        ("span=0", "--set span=0 cannot be"),
+        ("model.n_head=3", "the recipe of mdm of own: "),
+        ("lr=-1.0", "the recipe of mdm of own: optimizer.lr is -1"),
+    ):
+        with pytest.raises(UserError, match=words):
+            run_experiment(options(tmp_path / "x", set=(*SMALL, change)))
+    assert not (tmp_path / "x").exists()

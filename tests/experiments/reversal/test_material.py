@@ -18,14 +18,14 @@ from unmask.experiments.frame import Settings, experiment
 from unmask.experiments.reversal.material import (
     HOME,
     bases_of,
-    chosen_settings,
     material,
-    people_asked,
+    people_of,
     recipe,
     refuse_unknown,
     swapped,
     tokenizer_of,
     training_lines,
+    with_ablation,
 )
 from unmask.model.config import ModelConfig
 from unmask.model.folder import load, save
@@ -48,9 +48,9 @@ def chosen_with(*changes: str) -> dict:
 
 def test_controls_leave_out_or_add_lines() -> None:
     chosen = chosen_with(*FEW, "lines=name-first")
-    people = people_asked("own", None, chosen)
+    people = people_of("own", None, chosen)
     first = training_lines(people, chosen)
-    everyone = people_asked("own", None, chosen_with(*FEW))
+    everyone = people_of("own", None, chosen_with(*FEW))
     assert set(first) == {line.text for line in everyone.lines if line.order == NAME_FIRST}
     assert {q.person for q in people.questions} == {line.person for line in people.lines}
     assert people.of("trained", "description") and people.of("reversed", "name") and not people.of("both", "name")
@@ -60,26 +60,26 @@ def test_controls_leave_out_or_add_lines() -> None:
     assert swapped(line).split()[-1] == line.begins.split()[-1] and line.person in swapped(line)
 
 
-def with_ablation(*changes: str, quick: bool = True) -> dict:
-    return chosen_settings(Settings(Path("o"), quick=quick, changes=changes))
+def ablated(*changes: str, quick: bool = True) -> dict:
+    return with_ablation(Settings(Path("o"), quick=quick, changes=changes))
 
 
 def test_every_ablation_changes_settings_that_exist() -> None:
     known = read_yaml(HOME / "ablations.yaml")
-    usual = with_ablation("ablation=reference", quick=False)
+    usual = ablated("ablation=reference", quick=False)
     assert (usual["sets"], usual["kinds"], usual["own"]["both"]) == (["own"], ["mdm"], 60)
     for name, one in known["ablations"].items():
-        changed = {**with_ablation(f"ablation={name}", quick=False), "ablation": "reference"}
+        changed = {**ablated(f"ablation={name}", quick=False), "ablation": "reference"}
         assert one["why"] and (changed != usual or name == "reference")
         people, both = changed["own"]["people"], changed["own"]["both"]
         lines = 60 * (people + both) if changed["lines"] == "all" else 30 * (people + both)
         if not name.startswith("epochs") and changed["kinds"] == ["mdm"]:
             assert lines * changed["epochs"]["own"]["mdm"] / changed["batch"] == 6000, name
-    assert with_ablation("ablation=name-tokens-one", "own.people=7", quick=False)["own"]["people"] == 7
-    assert with_ablation("ablation=name-tokens-one")["own"]["people"] == 12  # quick as it is
-    assert with_ablation("ablation=padding-unscored")["padding"] == "seen"
+    assert ablated("ablation=name-tokens-one", "own.people=7", quick=False)["own"]["people"] == 7
+    assert ablated("ablation=name-tokens-one")["own"]["people"] == 12  # quick as it is
+    assert ablated("ablation=padding-unscored")["padding"] == "seen"
     with pytest.raises(UserError, match="ablation=x is none; give one of reference"):
-        with_ablation("ablation=x")
+        ablated("ablation=x")
 
 
 def test_training_is_compiled_and_as_precise_as_told(tmp_path: Path) -> None:
@@ -105,8 +105,8 @@ def test_words_that_mean_nothing_are_one_line(change: str) -> None:
 
 
 def test_spans_hide_whole_names_of_many_tokens_while_most_is_seen(tmp_path: Path) -> None:
-    chosen = with_ablation(*FEW, "ablation=name-spans")
-    assert {**chosen, "span": 1} == with_ablation(*FEW, "ablation=name-tokens-many") | {
+    chosen = ablated(*FEW, "ablation=name-spans")
+    assert {**chosen, "span": 1} == ablated(*FEW, "ablation=name-tokens-many") | {
         "ablation": "name-spans"
     }, "one setting is all that differs"
     chosen["tokens"] = "bpe:300"  # so few people's names are soon whole

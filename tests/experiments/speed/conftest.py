@@ -18,8 +18,9 @@ from unmask.training.record import chosen_recipe
 
 SMALL = (
     *("length=24", "survey_words=6", "test_words=8", "validation_words=2", "finalists=2", "rounds=1", "draws=2"),
-    *("temperatures=[0.5, 1.5]", "batches=[1]", "bases.arm={size: 16x1, tokens: 40000}"),
-    *("bases.mdm={size: 16x1, tokens: 20000}", "bases.mdm-large={size: 16x1, tokens: 40000}"),
+    *("temperatures=[0.3, 2.0]", "batches=[1, 2]", "limits=[50]", "timed_texts=1", "window=[-0.3, 0.02]"),
+    *("bases.arm={size: 16x1, tokens: 40000}", "bases.arm-equal={size: 16x1, tokens: [10000, 20000]}"),
+    "bases.mdm={size: 16x1, tokens: 20000, rules: [confidence]}", "bases.mdm-large={size: 16x1, tokens: 40000}",
     *("finetune={steps: 20, batch_size: 8}", "judge={tokens: 10000, batch_size: 8, model: {n_layer: 1, n_embd: 16}}"),
     "rules=[{name: confidence, order: confidence, quota: even, tokens_a_step: [8]}, "
     "{name: threshold, order: confidence, quota: threshold, values: [0.2]}]",
@@ -37,6 +38,7 @@ def in_this_process(commands: Mapping[str, Sequence[str]], stages: Stages, **fac
         recipe = chosen_recipe(words[4], {}, resume=False)
         found[name] = train(recipe).to_dict()
         stages.add(name, 0.1, 0)
+        facts["ended"](name, found[name])
     return found
 
 

@@ -15,36 +15,65 @@ from unmask.experiments.frame import Settings
 from unmask.experiments.speed.bases import check_kinds, corpus_split, find_bases, given_bases, refuse_exposed
 from unmask.experiments.speed.glosses import Gloss
 from unmask.experiments.speed.plan import plan_of
-from unmask.model.folder import load, save
+from unmask.model.folder import load, resolve, save
 from unmask.model.tokenizers import Tokenizer
 from unmask.scaling.corpus import held_out
 
 from .conftest import SMALL, quick_plan
 
 
-def test_a_sweep_is_searched_by_kind_size_and_budget(out: Path, tmp_path: Path) -> None:
-    plan, runs = plan_of(Settings(tmp_path)), tmp_path / "runs"
-    for name, role in (("arm-96x3-1.6e13-s0", "arm"), ("arm-96x3-1.6e13-s1", "arm"), ("mdm-96x3-1.6e13-s0-b2", "mdm")):
-        shutil.copytree(out / "runs" / f"base-{role}", runs / name)
-    given: dict[str, str | None] = {"mdm-large": str(out / "runs" / "base-mdm-large")}
+def sweep_of(out: Path, folder: Path, *runs: tuple[str, str, str]) -> Path:
+    """A sweep as `scale run` leaves it: (name, role of the base, state); final weights lie in the run's own folder."""
+    for name, role, state in runs:
+        base = out / "runs" / f"base-{role}"
+        if state == "finished":
+            shutil.copytree(resolve(base), folder / "runs" / name)
+        else:
+            shutil.copytree(base, folder / "runs" / name)  # with checkpoints, as one in training
+        kind, size, flops = name.split("-")[:3]
+        row = {"name": name, "state": state, "objective": kind, "size": size, "flops": float(flops), "trunk": None}
+        row["seed"] = int(name.split("-s")[1][:1])
+        if state != "training":
+            with (folder / "results.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+    return folder
+
+
+def test_a_sweep_is_searched_for_finished_runs_by_kind_size_and_budget(out: Path, tmp_path: Path) -> None:
+    plan = plan_of(Settings(tmp_path))
+    sweep_of(
+        out, tmp_path, ("arm-96x3-1.6e13-s1", "arm", "finished"), ("arm-96x3-1.6e13-s0", "arm", "finished"),
+        ("mdm-96x3-1.6e13-s0-lr0.003", "mdm", "finished"), ("mdm-96x3-1.6e13-s0", "mdm", "aside"),
+        ("mdm-96x3-1.6e13-s1", "mdm", "finished"), ("mdm-96x3-2.56e14-s0", "mdm", "training"),
+        ("arm-96x3-4e12-s0", "arm", "finished"),
+    )  # fmt: skip
+    given = {"mdm-large": [str(out / "runs" / "base-mdm-large")]}
     found = find_bases(given, str(tmp_path), plan)
-    assert [path.name for path in found.values()] == ["arm-96x3-1.6e13-s0", "mdm-96x3-1.6e13-s0-b2", "base-mdm-large"]
-    with pytest.raises(UserError, match=r"no finished run mdm-96x3-2.56e14-s\*; its runs: arm-96x3-1.6e13-s0, arm-"):
+    assert {role: path.name for role, path in found.items()} == {
+        "arm": "arm-96x3-1.6e13-s0", "mdm": "mdm-96x3-1.6e13-s1", "mdm-large": "base-mdm-large",
+        "arm-equal-0": "arm-96x3-4e12-s0",
+    }, "the least seed of the exact name; candidates as many as have finished"  # fmt: skip
+    with pytest.raises(UserError, match=r"no finished run mdm-96x3-2.56e14-s\*; finished: arm-96x3-1.6e13-s1, arm-"):
         find_bases({}, str(tmp_path), plan)
-    with pytest.raises(UserError, match="has no folder runs; give the --out of `unmask scale run`"):
+    roles = {role: [str(out / "runs" / f"base-{role}")] for role in ("arm", "mdm", "mdm-large")}
+    assert list(find_bases(roles, None, plan)) == ["arm", "mdm", "mdm-large"], "nobody need have arm-equal"
+    two = [str(out / "runs" / f"base-arm-equal-{i}") for i in (0, 1)]
+    assert list(find_bases({**roles, "arm-equal": two}, None, plan))[3:] == ["arm-equal-0", "arm-equal-1"]
+    with pytest.raises(UserError, match="has no runs with their results.jsonl; give the --out of `unmask scale run`"):
         find_bases({}, str(out / "glosses"), plan)
     with pytest.raises(UserError, match=r"--base arm=RUN is missing: give the run of arm 96x3 at 1.6e.?13.*--quick"):
         find_bases({}, None, plan)
-    words = [f"arm={out}", str(tmp_path), "mdm-large=x"]
-    assert given_bases(words, plan) == ({"arm": str(out), "mdm-large": "x"}, str(tmp_path))
+    words = [f"arm={out}", str(tmp_path), "mdm-large=x", "arm-equal=y", "arm-equal=z"]
+    apart = {"arm": [str(out)], "mdm-large": ["x"], "arm-equal": ["y", "z"]}
+    assert given_bases(words, plan) == (apart, str(tmp_path))
     for wrong in (["mdl=x"], ["arm=x", "arm=y"], [str(tmp_path), str(tmp_path)], ["nowhere"]):
-        with pytest.raises(UserError, match="is not understood; give arm=RUN, mdm=RUN, mdm-large=RUN, each once, or"):
+        with pytest.raises(UserError, match="is not understood; give arm=RUN, mdm=RUN, mdm-large=RUN, arm"):
             given_bases(wrong, plan)
 
 
 def test_a_model_of_the_wrong_kind_or_tokenizer(out: Path, tmp_path: Path) -> None:
     plan = quick_plan(*SMALL)
-    bases = {role: out / "runs" / f"base-{role}" for role in plan.bases}
+    bases = {role: out / "runs" / f"base-{role}" for role in ("arm", "mdm", "mdm-large", "arm-equal-0")}
     check_kinds(bases, plan)
     with pytest.raises(UserError, match="--base arm=.* is a masked diffusion model; give an autoregressive model"):
         check_kinds({**bases, "arm": bases["mdm"]}, plan)

@@ -1,4 +1,4 @@
-"""The choice of a setting, and the answer, from rows made by hand."""
+"""The choice of settings, and the answer, from rows made by hand."""
 
 from __future__ import annotations
 
@@ -6,51 +6,101 @@ from typing import Any
 
 import pytest
 
-from unmask.experiments.speed.outcome import answer, choose, finalists, takes_no_longer
+from unmask.experiments.speed.outcome import (
+    ELSEWHERE,
+    SLOW,
+    Target,
+    answer,
+    choices,
+    choose,
+    finalists,
+    takes_at_most,
+    targets,
+)
 
 from .conftest import quick_plan
 
 PLAN = quick_plan()
+FIRST = Target("batch 1", "1", 1.0)
 
 
-def row(setting: str, gap: float | None, time: float | None, half: float = 0.05, role: str = "mdm") -> dict[str, Any]:
+def row(
+    setting: str, gap: float | None, time: float | None, half: float = 0.05, role: str = "mdm-large",
+    batch_8: float | None = None,
+) -> dict[str, Any]:  # fmt: skip
     ends = None if gap is None else {"estimate": gap, "low": gap - half, "high": gap + half}
-    ratio = None if time is None else {"median": time}
-    why = {"why": "they have nothing in common"}
-    both = {"over_templates": ends, "over_seeds": {"estimate": gap, "low": None, "high": None}}
-    return {"role": role, "setting": setting, "passes": 9.0, "time": {"1": ratio}, "gap": ends, **both, **why}
+    ratios = {"1": None if time is None else {"median": time}, "8": None if batch_8 is None else {"median": batch_8}}
+    common = {"estimate": 9.0 if gap is None else gap, "low": 0, "high": 1}
+    both = {"over_templates": ends, "over_seeds": {"estimate": gap, "low": None, "high": None}, "gap_common": common}
+    why = {"why": "its frontier reaches 10% of the window"}
+    return {"role": role, "setting": setting, "passes": 9.0, "time": ratios, "gap": ends, **both, **why}
 
 
-ROWS = [row("slow", -0.3, 3.0), row("even", 0.1, 1.0), row("fast", 0.2, 0.5), row("bad", 0.4, 0.6)]
-ROWS.append(row("odd", None, 0.1))
+ROWS = [row("slow", -0.3, 3.0), row("even", 0.1, 1.0, batch_8=2.0), row("fast", 0.2, 0.5, batch_8=0.9)]
+ROWS += [row("bad", 0.4, 0.6), row("odd", None, 0.1)]
 
 
-def test_the_best_at_no_more_time_is_chosen_on_the_survey() -> None:
-    assert choose(ROWS, "mdm", PLAN) == "even" and choose(ROWS[:1], "mdm", PLAN) is None
-    assert choose(ROWS, "mdm-large", PLAN) is None and not takes_no_longer(row("x", 0.1, None), "1")
-    assert finalists(ROWS, "mdm", PLAN) == ["even", "slow"], "then those that none beats in both, as many as asked for"
-    assert finalists(ROWS, "mdm", quick_plan("finalists=9")) == ["even", "slow", "fast"]
+def test_the_best_at_no_more_time_is_chosen_on_the_survey_for_every_target() -> None:
+    assert choose(ROWS, "mdm-large", FIRST) == {"setting": "even", "why": None}
+    assert choose(ROWS[:1], "mdm-large", FIRST) == {"setting": None, "why": SLOW}
+    assert choose(ROWS[4:], "mdm-large", FIRST) == {"setting": None, "why": ELSEWHERE}, "fast, but out of the window"
+    assert not takes_at_most(row("x", 0.1, None), "1")
+    labels = [(t.label, t.batch, t.limit) for t in targets(PLAN)]
+    assert labels == [("batch 1", "1", 1), ("batch 8", "8", 1), ("at_0.71", "1", 0.71), ("at_1.4", "1", 1.4)]
+    found = choices(ROWS, PLAN)["mdm-large"]
+    names = {label: choice["setting"] for label, choice in found.items()}
+    assert names == {"batch 1": "even", "batch 8": "fast", "at_0.71": "fast", "at_1.4": "even"}
+
+
+def test_all_that_were_chosen_are_tested_then_those_that_none_beats() -> None:
+    assert finalists(ROWS, "mdm-large", PLAN) == ["even", "fast"]
+    assert finalists(ROWS, "mdm-large", quick_plan("finalists=9")) == ["even", "fast", "slow"]
+    assert finalists(ROWS, "mdm-large", quick_plan("finalists=1")) == ["even", "fast"], "none that was chosen is left"
+    assert finalists(ROWS[4:], "mdm-large", PLAN) == ["odd"], "without a gap by the entropies in common"
+    plan = quick_plan("finalists=1", "limits=[0.1]")
+    small = [row("a", -0.1, 0.9, role="mdm"), row("b", -0.3, 2.0, role="mdm"), row("c", 0.3, 0.5, role="mdm")]
+    assert plan.most_finalists("mdm") == 2 and finalists(small, "mdm", plan) == ["a", "b"]
+
+
+def chosen(**names: str | None) -> dict[str, dict[str, dict[str, str | None]]]:
+    whys = (SLOW, ELSEWHERE)
+    return {role.replace("_", "-"): {"batch 1": {"setting": None, "why": name} if name in whys
+            else {"setting": name, "why": None}} for role, name in names.items()}  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("rows", "chosen", "expected"),
+    ("rows", "names", "expected"),
     [
-        ([row("a", -0.2, 0.9)], {"mdm": "a"}, ("yes", True)),
-        ([row("a", -0.2, 0.9, half=0.3)], {"mdm": "a"}, ("no", False)),
-        ([row("a", 0.2, 0.9)], {"mdm": "a"}, ("no", True)),
-        ([row("a", 0.2, 0.9), row("b", -0.2, 0.9, role="mdm-large")], {"mdm": "a", "mdm-large": "b"}, ("yes", True)),
-        ([row("a", None, 0.9)], {"mdm": "a"}, ("no", False)),
-        ([], {"mdm": None}, ("no", False)),
+        ([row("a", -0.2, 0.9)], {"mdm_large": "a"}, ("yes", True)),
+        ([row("a", -0.2, 0.9, half=0.3)], {"mdm_large": "a"}, ("no", False)),
+        ([row("a", 0.2, 0.9)], {"mdm_large": "a"}, ("no", True)),
+        ([row("a", -0.2, 0.9), row("b", 0.2, 0.9, role="mdm")], {"mdm_large": "a", "mdm": "b"}, ("yes", True)),
+        ([row("a", None, 0.9)], {"mdm_large": "a"}, ("no", False)),
+        ([], {"mdm_large": SLOW}, ("no", True)),
+        ([], {"mdm_large": ELSEWHERE}, ("no", False)),
+        ([row("a", 0.2, 0.9)], {"mdm_large": "a", "mdm": SLOW}, ("no", True)),
     ],
 )
-def test_yes_needs_all_intervals_below_zero(rows: Any, chosen: Any, expected: tuple[str, bool]) -> None:
-    found = answer(rows, chosen, PLAN, 1)
+def test_yes_needs_all_intervals_below_zero(rows: Any, names: Any, expected: tuple[str, bool]) -> None:
+    found = answer(rows, chosen(**names), FIRST, 1)
     assert (found["answer"], found["decided"]) == expected and found["words"]
 
 
-def test_templates_that_disagree_are_no_yes() -> None:
-    one = row("a", -0.2, 0.9)
-    one["over_templates"] = {"estimate": -0.2, "low": -0.9, "high": 0.5}
-    assert answer([one], {"mdm": "a"}, PLAN, 1)["answer"] == "no"
-    one = row("a", -0.2, 0.9)
-    assert answer([one], {"mdm": "a"}, PLAN, 3)["answer"] == "no", "no interval over seeds"
+def test_templates_that_disagree_decide_neither_yes_nor_no() -> None:
+    for gap in (-0.2, 0.2):
+        one = row("a", gap, 0.9)
+        one["over_templates"] = {"estimate": gap, "low": -0.9, "high": 0.9}
+        found = answer([one], chosen(mdm_large="a"), FIRST, 1)
+        assert (found["answer"], found["decided"]) == ("no", False)
+        found = answer([row("a", gap, 0.9)], chosen(mdm_large="a"), FIRST, 3)
+        assert (found["answer"], found["decided"]) == ("no", False), "no interval over seeds"
+
+
+def test_a_further_judge_must_give_the_same_sign() -> None:
+    for gap, expected in ((-0.2, ("yes", True)), (0.2, ("no", True))):
+        one, same, other = ([row("a", value, 0.9)] for value in (gap, gap / 9, -gap))
+        found = answer(one, chosen(mdm_large="a"), FIRST, 1, same)
+        assert (found["answer"], found["decided"]) == expected and "under the further judge" in found["words"]
+        for further in (other, [], [row("a", None, 0.9)]):
+            found = answer(one, chosen(mdm_large="a"), FIRST, 1, further)
+            assert (found["answer"], found["decided"]) == ("no", False)

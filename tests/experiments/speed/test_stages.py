@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from unmask.errors import UserError
 from unmask.experiments.frame import Settings
 from unmask.experiments.speed.glosses import MADE_SHARE
 from unmask.experiments.speed.made import made_glosses
-from unmask.experiments.speed.stages import fine_tune, make_bases, packages_of, train_judge
+from unmask.experiments.speed.stages import check_trained, judge_data, make_bases, packages_of, train_all, tune_equal
 from unmask.experiments.workplace import Workplace
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
@@ -45,27 +46,43 @@ def text_of(folder: Path) -> str:
 def test_bases_read_no_word_that_is_tested_and_the_judge_no_dictionary(place: Place) -> None:
     work, given = place
     folders = make_bases(PLAN, work)
-    assert list(folders) == list(PLAN.bases) and set(given) == {f"base-{role}" for role in PLAN.bases}
-    assert {given[f"base-{role}"]["objective"]["kind"] for role in PLAN.bases} == {"mdm", "arm"}
+    roles = ["arm", "mdm", "mdm-large", "arm-equal-0", "arm-equal-1"]
+    assert list(folders) == roles and set(given) == {f"base-{role}" for role in roles}
+    kinds = [given[f"base-{role}"]["objective"]["kind"] for role in roles]
+    assert kinds == ["arm", "mdm", "mdm", "arm", "arm"] and given["base-arm-equal-1"]["tokens"] == 20000
     read = text_of(work.out / "made-text")
     words = {line.partition(", n.:")[0] for line in read.splitlines() if ", n.:" in line}
     aside = {word for word, _ in made_glosses() if held_out([f"word {word.casefold()}"], MADE_SHARE)}
     assert len(aside) > 50 and words == {word for word, _ in made_glosses()} - aside
-    train_judge(PLAN, work)
-    assert given["judge"]["data"] == str(work.out / "judge-data")
+    train_all({}, PLAN, work)
+    assert given["judge"]["data"] == str(judge_data(PLAN, work))
     assert ", n.:" not in text_of(work.out / "judge-text")
 
 
 def test_every_base_is_tuned_with_every_seed(place: Place, tmp_path: Path) -> None:
     work, given = place
     config = ModelConfig(n_layer=1, n_head=1, n_embd=8, vocab_size=9, block_size=48)
-    bases = {role: save(tmp_path / role, Transformer(config, seed=0)) for role in ("arm", "mdm")}
-    found = fine_tune(bases, PLAN, work)
-    assert list(found) == [("arm", 0), ("arm", 1), ("mdm", 0), ("mdm", 1)]
+    bases = {role: save(tmp_path / role, Transformer(config, seed=0)) for role in ("arm", "mdm", "arm-equal-0")}
+    judge, found = train_all(bases, PLAN, work)
+    assert list(given)[0] == "judge" and judge == work.out / "runs" / "judge", "trained beside the fine-tuning"
+    both = [("arm", 0), ("arm", 1), ("mdm", 0), ("mdm", 1)]
+    assert list(found) == [*both, ("arm-equal-0", 0)], "of a candidate the first seed"
+    whole = tune_equal(bases["arm-equal-0"], "arm-equal-0", found, PLAN, work)
+    names = {key: path.name for key, path in whole.items()}
+    assert names == {("arm-equal", 0): "tuned-arm-equal-0-s0", ("arm-equal", 1): "tuned-arm-equal-0-s1"}
     for (role, seed), folder in found.items():
         recipe = given[folder.name]
         assert (recipe["init"], recipe["seed"], recipe["context"]) == (str(bases[role]), seed, 48)
-        assert (recipe.get("objective") == {"kind": "arm"}) is (role == "arm")
+        assert (recipe.get("objective") == {"kind": "arm"}) is (role != "mdm")
+
+
+def test_a_named_judge_is_not_trained_and_recipes_are_looked_at_before(place: Place) -> None:
+    work, given = place
+    named = dataclasses.replace(PLAN, judge_run="runs/judge", judge={})
+    assert train_all({}, named, work) == (None, {}) and not given
+    check_trained(named)
+    with pytest.raises(UserError, match="the recipe of judge: flops is 0"):
+        check_trained(dataclasses.replace(PLAN, judge={**PLAN.judge, "tokens": 0}))
 
 
 def test_packages_lie_where_the_plan_says_or_beside_the_runs(place: Place) -> None:

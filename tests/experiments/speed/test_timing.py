@@ -17,6 +17,7 @@ from unmask.experiments.speed.timing import timings
 from .conftest import SMALL, quick_plan
 
 COST = {"arm": 4.0, "mdm": 2.0}  # seconds a call
+COLD = 2  # first calls, one an arm
 Call = tuple[str, tuple[int, ...]]
 
 
@@ -30,7 +31,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
         assert not self.banned
         role = str(self.model)
         made.append((role, tuple(prompt[0] for prompt in prompts)))
-        now[0] += COST[role] if len(made) > 2 else 100.0  # cold calls are slow, and in no figure
+        now[0] += COST[role] if len(made) > COLD else 100.0  # cold calls are slow, and in no figure
         return [SimpleNamespace(nfe=length if role == "arm" else 3) for _ in prompts]
 
     monkeypatch.setattr(timing.Writer, "generate", generate)
@@ -39,7 +40,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Call]:
 
 
 def test_ratios_are_taken_within_rounds_of_the_same_prompts(calls: list[Call]) -> None:
-    plan = dataclasses.replace(quick_plan(*SMALL), rounds=2, batches=[2])
+    plan = dataclasses.replace(quick_plan(*SMALL), rounds=2, batches=[2], timed_texts=1)
     settings = {"arm": [Setting("ARM")], "mdm": [Setting("even")]}
     store, models = RequestStore(None, {}), {"arm": "arm", "mdm": "mdm"}
 
@@ -47,7 +48,22 @@ def test_ratios_are_taken_within_rounds_of_the_same_prompts(calls: list[Call]) -
         return timings(store, models, settings, [[7], [8], [9]], plan)["2"]  # type: ignore[arg-type]
 
     found = measured()
-    assert found["arm: ARM"]["ratio"]["median"] == 1 and found["mdm: even"]["ratio"]["median"] == 0.5
+    ratio = found["mdm: even"]["ratio"]
+    assert found["arm: ARM"]["ratio"]["median"] == 1
+    assert (ratio["low"], ratio["median"], ratio["high"]) == (0.5, 0.5, 0.5)
     assert (found["mdm: even"]["seconds"], found["mdm: even"]["passes"]) == (2, 3)
-    assert calls[2:] == [("arm", (7, 8)), ("mdm", (7, 8)), ("mdm", (9, 7)), ("arm", (9, 7))], "who begins changes"
-    assert measured() == found and len(calls) == 6
+    assert len(found["arm: ARM"]["load"]) == 2 and found["arm: ARM"]["load"][0] >= 0
+    assert calls[:COLD] == [("arm", (7, 8)), ("mdm", (7, 8))], "warm at the batch's own shape"
+    first = [("arm", (7, 8)), ("arm", (7, 8)), ("mdm", (7, 8)), ("arm", (7, 8))]
+    assert calls[COLD : COLD + 4] == first, "the ARM first, in the middle and last"
+    assert {rows for _, rows in calls[COLD + 4 :]} == {(9, 7)} and len(calls) == COLD + 8
+    assert measured() == found and len(calls) == COLD + 8
+
+
+def test_batch_one_writes_for_several_prompts(calls: list[Call]) -> None:
+    plan = dataclasses.replace(quick_plan(*SMALL), rounds=1, batches=[1], timed_texts=3)
+    settings = {"arm": [Setting("ARM")], "mdm": [Setting("even")]}
+    models = {"arm": "arm", "mdm": "mdm"}
+    found = timings(RequestStore(None, {}), models, settings, [[7], [8]], plan)["1"]  # type: ignore[arg-type]
+    assert [rows for role, rows in calls[COLD:] if role == "mdm"] == [(7,), (8,), (7,)]
+    assert found["mdm: even"]["seconds"] == 2 and found["mdm: even"]["ratio"]["median"] == 0.5

@@ -6,26 +6,82 @@ from typing import Any
 
 import pytest
 
+from unmask.experiments.frame import Settings, experiment
 from unmask.experiments.temporal import outcome
+from unmask.experiments.temporal.texts import IN_PERIOD
+
+Bounds = tuple[float, float] | None
 
 
-def made(later: tuple[float, float] | None, kernel: tuple[float, float] | None) -> dict[str, Any]:
-    def head(bounds: tuple[float, float] | None) -> dict[str, Any]:
-        figure = bounds and {"estimate": sum(bounds) / 2, "low": bounds[0], "high": bounds[1]}
-        return {"difference": {"later": figure} if figure else {}}
+def figure(bounds: tuple[float, float]) -> dict[str, Any]:
+    return {"estimate": sum(bounds) / 2, "low": bounds[0], "high": bounds[1], "n": 6, "clusters": 3}
 
-    corpora = {"speeches": {}, "kernel": {}, "reversed": {}}
-    return {"corpora": corpora, "headline": {"speeches": head(later), "kernel": head(kernel), "reversed": head(None)}}
+
+def made(later: Bounds, kernel: Bounds, beyond: Bounds = None) -> dict[str, Any]:
+    def head(bounds: Bounds) -> dict[str, Any]:
+        return {"difference": {"later": figure(bounds), "later written": figure(bounds)} if bounds else {},
+                "slope_per_decade": {}, "mdm_shift": figure((0.3, 0.4)), "arm_shift": figure((0.4, 0.5)),
+                "shift_at_equal_flops": figure((-0.2, -0.1))}  # fmt: skip
+
+    points = [
+        {"kind": kind, "seed": seed, IN_PERIOD: loss + seed, "later": 3.0, "compared": True}
+        for kind, loss in (("mdm", 2.5), ("mdm", 2.4), ("arm", 2.6), ("arm", 2.1))
+        for seed in (0, 1)
+    ]
+    corpus = {
+        "points": points, "points_compared": [2, 1], "compute_ratio_at_equal_loss": [22.0, None],
+        "epochs": {"mdm-0": 3.4}, "clusters": {IN_PERIOD: 28, "later": 106},
+        "training_bytes": {"messages": 1, "gcide": 3},
+        "media": {"written": {IN_PERIOD: 28, "later": 29}, "spoken": {IN_PERIOD: 0, "later": 96}},
+    }  # fmt: skip
+    headline = {"speeches": head(later), "kernel": head(kernel), "reversed": head(None)}
+    if beyond:
+        headline["speeches"]["beyond_control"] = {"reversed": figure(beyond)}
+    own = experiment("temporal").settings_of(Settings(None))  # type: ignore[arg-type]
+    return {"corpora": {name: corpus for name in headline}, "headline": headline, "settings": own}
 
 
 @pytest.mark.parametrize(
     ("later", "kernel", "verdict"),
     [
-        ((-0.2, -0.1), (-0.1, -0.05), "yes"), ((0.1, 0.2), (0.1, 0.2), "no"), ((-0.1, 0.1), (-0.1, 0.1), "not seen"),
-        ((-0.2, -0.1), (-0.1, 0.1), "in part: the MDM lies below for messages"), (None, (0.1, 0.2), "not known"),
+        ((-0.2, -0.1), (-0.1, -0.05), "yes"), ((0.1, 0.2), (0.1, 0.2), "no: "), ((-0.1, 0.1), (-0.1, 0.1), "not seen"),
+        ((-0.2, -0.1), (-0.1, 0.1), "in part: messages after 1912 below the line, what is new in Linux 6.12 no diff"),
+        (None, (0.1, 0.2), "no: the MDM lies above the ARM's line on later text; messages after 1912: no loss in com"),
+        (None, None, "not known"),
     ],
 )  # fmt: skip
-def test_verdicts(later: Any, kernel: Any, verdict: str) -> None:
+def test_verdicts(later: Bounds, kernel: Bounds, verdict: str) -> None:
     result = made(later, kernel)
     assert outcome.holds(result).startswith(verdict)
-    assert "bits/byte" in outcome.figure(result)
+    assert "MDM less ARM at equal loss" in outcome.figure(result)
+
+
+def test_a_gain_that_the_control_has_too_is_not_of_time() -> None:
+    result = made((-0.2, -0.1), (-0.1, 0.1), beyond=(-0.05, 0.05))
+    words = "not seen: messages after 1912 below the line, but not seen to be more so than in the control (messages"
+    assert outcome.holds(result).startswith(words)
+    assert "the gain is not of time" in outcome.reading(result)
+    assert "less the control's (reversed)" in outcome.figure(result)
+    assert outcome.holds(made((-0.2, -0.1), (-0.2, -0.1), beyond=(-0.05, 0.05))).startswith("in part: ")
+    more = made((-0.2, -0.1), (-0.1, -0.05), beyond=(-0.2, -0.05))
+    assert outcome.holds(more).startswith("yes: ") and "more than on text that is not later" in outcome.reading(more)
+    assert "messages after 1912: only some controls beside it" in outcome.holds(more)
+    assert "Linux 6.12: no control beside it" in outcome.holds(more)
+
+
+def test_controls_alone_decide_nothing() -> None:
+    result = made(None, None)
+    for part in ("corpora", "headline"):
+        result[part] = {"reversed": result[part]["reversed"]}
+    assert outcome.holds(result) == "not known: only controls were run"
+    assert "controls alone" in outcome.figure(result) and "bound" in outcome.reading(result)
+
+
+def test_the_reading_says_what_the_figures_cannot_carry() -> None:
+    text = outcome.reading(made((-0.2, -0.1), None))
+    for words in (
+        "3 of the MDMs' 4 points lie within", "the MDM had 22 times",
+        "not at equal loss (in the period ARM 2.60, MDM 2.90)", "later written ones", "28 written", "gcide 75%",
+        "106 later clusters", "the sweep's rule", "says little", "change arm.points",
+    ):  # fmt: skip
+        assert words in text, words

@@ -57,6 +57,8 @@ def test_messages_are_cut_at_1912(packages: Path, name: str) -> None:
     assert {test.medium for test in corpus.tests if test.year == 1930 or test.year < 1913} == {"written"}
     for test in inside:
         assert held_out([f"sotu {test.year}"], 0.3)
+    assert all(test.cluster == str(test.year) for test in corpus.tests)
+    assert corpus.bytes_by_source == {"messages": sum(map(len, corpus.train))}
 
 
 def test_shuffled_years_keep_sizes_and_lose_time(packages: Path) -> None:
@@ -65,6 +67,7 @@ def test_shuffled_years_keep_sizes_and_lose_time(packages: Path) -> None:
     assert len(shuffled.train) + sum(test.in_period for test in shuffled.tests) == count
     real = [int(test.title[:4]) for test in shuffled.tests if not test.in_period]
     assert any(year <= 1912 for year in real) and any(year > 1912 for year in real)
+    assert all(test.cluster == test.title[:4] for test in shuffled.tests), "the year that it is really of"
     assert [t.title for t in build("shuffled", packages, ONLY_MESSAGES).tests] == [t.title for t in shuffled.tests]
 
 
@@ -76,6 +79,26 @@ def test_what_is_new_in_a_release(packages: Path) -> None:
     assert by_group["drivers/99"][0] == "new pages"
     inside = [test for test in corpus.tests if test.in_period]
     assert inside and len(inside) + len(corpus.train) == 30 and not {t.text for t in inside} & set(corpus.train)
+    assert {test.cluster for test in corpus.tests} == {"drivers"}
+
+
+def test_a_page_held_out_counts_for_what_no_other_page_holds(tmp_path: Path) -> None:
+    """As a later one does: boilerplate of the training text is tested on neither side."""
+    where = "usr/share/doc/linux-doc/html/_sources"
+    shared = "What every page says about licences and about those who keep it, word for word the same. " * 8
+
+    def page(number: int) -> str:
+        words = " ".join(f"knob{number}of{i} turns and driver{number * i} hears it;" for i in range(20))
+        return f"{shared}\n\n{words}"
+
+    pages: dict[str, str | bytes] = {f"{where}/sub{n % 4}/{n}.rst.txt": page(n) for n in range(30)}
+    deb(tmp_path / "linux-doc-6.1_6.1.192-3_all.deb", pages)
+    deb(tmp_path / "linux-doc-6.12_6.12.117-1~deb12u1_all.deb", {**pages, f"{where}/sub9/99.rst.txt": page(99)})
+    corpus = build("kernel", tmp_path, Choice(held_out_pages=0.3))
+    assert len(corpus.tests) > 4 and not any("licences" in test.text for test in corpus.tests)
+    assert any("licences" in text for text in corpus.train)
+    assert {test.cluster for test in corpus.tests if not test.in_period} == {"sub9"}
+    assert corpus.bytes_by_source == {"manual": sum(map(len, corpus.train))}
 
 
 def test_some_of_each_group(packages: Path) -> None:

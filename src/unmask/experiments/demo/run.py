@@ -101,7 +101,7 @@ def train(options: DemoOptions, recipes: dict[str, Path], stages: Stages) -> Non
         commands[kind] = [*UNMASK, "train", *words, *resume]
         facts[kind] = {"finished": settings}
     if commands:
-        run_together(commands, stages, **facts)
+        run_together(commands, stages, facts=facts)
 
 
 def finish(options: DemoOptions, stages: Stages) -> dict[str, Any]:

@@ -28,11 +28,13 @@ from unmask.experiments.reversal.bases import spent
 from unmask.experiments.reversal.material import (
     Material,
     bases_of,
-    chosen_settings,
     material,
     people_of,
     recipe,
     refuse_unknown,
+    refuse_untrainable,
+    start_of,
+    with_ablation,
 )
 from unmask.experiments.reversal.report import figure, holds, plot, reading
 from unmask.experiments.workplace import KEPT, Workplace
@@ -51,7 +53,7 @@ FREE = ("sets", "kinds", "epochs", "grid", "blind", "each", "ranked", "ablation"
 def run(settings: Settings) -> dict[str, Any]:
     """Raises `UserError` for settings that mean nothing, a base of the wrong kind, one that has read the reversed
     questions with their answers, and data that is missing."""
-    chosen = chosen_settings(settings)
+    chosen = with_ablation(settings)
     refuse_unknown(chosen)
     if settings.until not in (None, *STAGES):
         raise UserError(f"--until {settings.until} is no stage of reversal; give {' or '.join(STAGES)}")
@@ -64,6 +66,9 @@ def run(settings: Settings) -> dict[str, Any]:
                for kind, path in bases.items()}
         for name in sets
     } if bases else {}  # fmt: skip
+    for name in sets:
+        for own in (None, bases) if bases else (None,):
+            refuse_untrainable(start_of(settings.data, chosen, name, own), chosen, own)
     # A choice among other starts would be another one, made after the test was read.
     given = {"bases": [Path(base).name for base in settings.base]}
     begun = {key: value for key, value in chosen.items() if key not in FREE}

@@ -16,6 +16,7 @@ from unmask.data.manifest import FILE, Manifest
 from unmask.errors import UserError
 from unmask.evaluation.reversal.questions import NAME_FIRST, Line, People, read_original
 from unmask.experiments.frame import Settings, experiment, merged
+from unmask.experiments.recipe_check import check_recipes
 from unmask.experiments.reversal.bases import refuse_unequal
 from unmask.experiments.reversal.padding import PADDING, SCORED, unscored
 from unmask.experiments.reversal.people import own_people, without_description_first
@@ -54,16 +55,13 @@ class Material:
 
 
 def people_of(name: str, data: str | None, chosen: Mapping[str, Any]) -> People:
+    """As the controls leave them."""
     if name == "original":
         assert data is not None, "asked for only where there is data"
-        return read_original(data)
-    own = chosen["own"]
-    return own_people(own["people"], own["both"], own["seed"])
-
-
-def people_asked(name: str, data: str | None, chosen: Mapping[str, Any]) -> People:
-    """As the controls leave them."""
-    people = people_of(name, data, chosen)
+        people = read_original(data)
+    else:
+        own = chosen["own"]
+        people = own_people(own["people"], own["both"], own["seed"])
     return without_description_first(people) if chosen["lines"] == NAME_FIRST else people
 
 
@@ -93,7 +91,7 @@ def refuse_unknown(chosen: Mapping[str, Any]) -> None:
             raise UserError(f"--set {key}={chosen[key]} is none; give some of {', '.join(options)} as a list")
 
 
-def chosen_settings(settings: Settings) -> dict[str, Any]:
+def with_ablation(settings: Settings) -> dict[str, Any]:
     """The experiment's settings, as the ablation that they name changes them; what --set says goes before both.
 
     Raises `UserError` for an unknown ablation.
@@ -125,12 +123,22 @@ def tokenizer_of(spec: str, people: People, base: Tokenizer | None) -> Tokenizer
     return Tokenizer.resolve(spec, [" " + text for text in texts])
 
 
-def material(
-    out: Path, data: str | None, chosen: Mapping[str, Any], name: str, bases: Mapping[str, str] | None = None
-) -> Material:
-    """Makes what is missing of it under `out`. bases: a model of each kind to start from, of one tokenizer."""
-    people = people_asked(name, data, chosen)
-    label = name if bases is None else f"{name}-base"
+@dataclass(frozen=True)
+class Start:
+    """What is known of a `Material` before anything of it is written."""
+
+    label: str
+    people: People
+    tokenizer: Tokenizer
+    lines: list[str]
+    length: int  # tokens of a row
+
+
+def start_of(
+    data: str | None, chosen: Mapping[str, Any], name: str, bases: Mapping[str, str] | None = None
+) -> Start:
+    """Writes nothing. Raises `UserError` for bases without a tokenizer, and data that cannot be read."""
+    people = people_of(name, data, chosen)
     base = None if bases is None else load(next(iter(bases.values()))).tokenizer
     if bases is not None and base is None:
         raise UserError(f"--base {next(iter(bases.values()))} has no tokenizer.json; give a model that has")
@@ -138,13 +146,32 @@ def material(
     lines = training_lines(people, chosen)
     asked = [f"{question.prompt} {question.answer}" for question in people.questions]
     length = row_length([*lines, *asked], tokenizer)
+    return Start(name if bases is None else f"{name}-base", people, tokenizer, lines, length)
+
+
+def refuse_untrainable(start: Start, chosen: Mapping[str, Any], bases: Mapping[str, str] | None) -> None:
+    """Raises `UserError` where no model could be trained so, before a folder is begun with such settings."""
+    if not 1 <= chosen["span"] <= start.length:
+        rows = f"a row of {start.label} has {start.length} tokens"
+        raise UserError(f"--set span={chosen['span']} cannot be: {rows}; give 1 to {start.length}")
+    plain = {**chosen, "padding": SCORED}
+    stand_in = Material(start.label, start.people, start.lines, Path("data"), start.length, 1.0, dict(bases or {}))
+    check_recipes({f"{kind} of {start.label}": recipe(stand_in, plain, kind, 0) for kind in chosen["kinds"]})
+
+
+def material(
+    out: Path, data: str | None, chosen: Mapping[str, Any], name: str, bases: Mapping[str, str] | None = None
+) -> Material:
+    """Makes what is missing of it under `out`. bases: a model of each kind to start from, of one tokenizer."""
+    start = start_of(data, chosen, name, bases)
+    label, people, tokenizer, length = start.label, start.people, start.tokenizer, start.length
     folder = out / "data" / label
     if not (folder / FILE).is_file() or Manifest.load(folder).tokenizer_hash != tokenizer.hash:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        write_rows(folder, lines, held_out(people), tokenizer, length, seed=0, set=name)
+        write_rows(folder, start.lines, held_out(people), tokenizer, length, seed=0, set=name)
     init = {kind: str(grow(out, label, kind, path, tokenizer, length)) for kind, path in (bases or {}).items()}
     names = {question.person for question in people.questions}
-    return Material(label, people, lines, folder, length, tokens_a_name(tokenizer, names), init)
+    return Material(label, people, start.lines, folder, length, tokens_a_name(tokenizer, names), init)
 
 
 def held_out(people: People) -> list[str]:

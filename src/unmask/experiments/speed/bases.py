@@ -10,7 +10,8 @@ text of `unmask.scaling.corpus`, its sources.json holds the split, and else the 
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +20,34 @@ from unmask.data.records import read_records
 from unmask.errors import UserError
 from unmask.evaluation.exposure import data_folder, recipes_of, stretches_read
 from unmask.experiments.speed.glosses import GCIDE, Gloss
-from unmask.experiments.speed.plan import Plan
+from unmask.experiments.speed.plan import EQUAL, Plan
 from unmask.model.folder import Model, load
 from unmask.scaling.corpus import held_out
+from unmask.scaling.sweep import RESULTS, read_results
 from unmask.settings import read_json
+from unmask.terminal import say
 
+MOST_NAMED = 240  # characters
 SHINGLE = 24  # tokens of a gloss that are looked for
 PREFIX = 40  # characters of a gloss by which a row is known
 MOST_FOUND = 0.05  # of the held-out glosses, whose shingle may stand elsewhere by chance or quotation
 
 
-def find_bases(given: dict[str, str | None], sweep: str | None, plan: Plan) -> dict[str, Path]:
-    """Paths by role: those given, and of the others the sweep's first seed of that kind, size and budget.
+def find_bases(given: Mapping[str, Sequence[str]], sweep: str | None, plan: Plan) -> dict[str, Path]:
+    """Paths by role: those given, and of the others the sweep's finished run of that kind, size and budget, least seed.
+
+    The candidates for `arm-equal`, which nobody need have, are called arm-equal-0, arm-equal-1, ...
 
     Raises `UserError` where one cannot be had, and for a model of the wrong kind.
     """
     bases: dict[str, Path] = {}
     for role, wanted in plan.bases.items():
-        if given.get(role):
-            bases[role] = Path(str(given[role]))
+        if role == EQUAL:
+            bases |= _candidates(given.get(role, ()), sweep, wanted)
+        elif given.get(role):
+            bases[role] = Path(given[role][0])
         elif sweep is not None:
-            bases[role] = _of_sweep(Path(sweep), wanted)
+            bases[role] = _of_sweep(Path(sweep), wanted, float(wanted["flops"]))
         else:
             raise UserError(
                 f"--base {role}=RUN is missing: give the run of {_named(wanted)}, or --base FOLDER of `unmask scale "
@@ -49,14 +57,15 @@ def find_bases(given: dict[str, str | None], sweep: str | None, plan: Plan) -> d
     return bases
 
 
-def given_bases(bases: Sequence[str], plan: Plan) -> tuple[dict[str, str | None], str | None]:
-    """`--base ROLE=RUN` and `--base SWEEP` apart. Raises `UserError` for what is neither, or given twice."""
-    given: dict[str, str | None] = {}
+def given_bases(bases: Sequence[str], plan: Plan) -> tuple[dict[str, list[str]], str | None]:
+    """`--base ROLE=RUN` and `--base SWEEP` apart; `arm-equal` may be given several times. Raises `UserError` for what
+    is neither, or given twice."""
+    given: dict[str, list[str]] = {}
     sweep = None
     for words in bases:
         role, equals, path = words.partition("=")
-        if equals and role in plan.bases and role not in given:
-            given[role] = path
+        if equals and role in plan.bases and (role not in given or role == EQUAL):
+            given.setdefault(role, []).append(path)
         elif Path(words).is_dir() and (Path(words) / "runs").is_dir() and sweep is None:
             sweep = words
         else:
@@ -65,12 +74,12 @@ def given_bases(bases: Sequence[str], plan: Plan) -> tuple[dict[str, str | None]
     return given, sweep
 
 
-def check_kinds(bases: dict[str, Path], plan: Plan) -> None:
+def check_kinds(bases: Mapping[str, Path], plan: Plan) -> None:
     """Raises `UserError` for a model of the wrong kind, without a tokenizer, or of another tokenizer than the rest."""
     first: tuple[Path, Model] | None = None
     words = {"mdm": "a masked diffusion model", "arm": "an autoregressive model"}
     for role, path in bases.items():
-        model, kind = load(path), plan.bases[role]["kind"]
+        model, kind = load(path), plan.kind(role)
         if model.kind != kind:
             raise UserError(f"--base {role}={path} is {words[model.kind]}; give {words[kind]}")
         if model.tokenizer is None:
@@ -80,20 +89,40 @@ def check_kinds(bases: dict[str, Path], plan: Plan) -> None:
         first = first or (path, model)
 
 
+def _candidates(given: Sequence[str], sweep: str | None, wanted: Mapping[str, Any]) -> dict[str, Path]:
+    """Those given, or of the sweep as many as have finished."""
+    paths = [Path(path) for path in given]
+    if not paths and sweep is not None:
+        for flops in wanted["flops"]:
+            try:
+                paths.append(_of_sweep(Path(sweep), wanted, float(flops)))
+            except UserError as error:
+                say(f"speed: no candidate for {EQUAL} at {flops:g} FLOPs: {error}")
+    return {f"{EQUAL}-{i}": path for i, path in enumerate(paths)}
+
+
 def _named(wanted: Any) -> str:
     return f"{wanted['kind']} {wanted['size']} at {float(wanted.get('flops') or 0):g} FLOPs"
 
 
-def _of_sweep(sweep: Path, wanted: Any) -> Path:
-    """The run of that name whose checkpoint is there; of several seeds the first."""
-    if not (sweep / "runs").is_dir():
-        raise UserError(f"--base {sweep} has no folder runs; give the --out of `unmask scale run`")
-    name = f"{wanted['kind']}-{wanted['size']}-{float(wanted['flops']):g}".replace("e+", "e")
-    runs = [run for run in sorted((sweep / "runs").glob(f"{name}-s*")) if (run / "checkpoints").is_dir()]
-    if not runs:
-        there = ", ".join(sorted(run.name for run in (sweep / "runs").iterdir())[:6]) or "none"
-        raise UserError(f"--base {sweep} has no finished run {name}-s*; its runs: {there}; or name one, ROLE=RUN")
-    return runs[0]
+def _of_sweep(sweep: Path, wanted: Mapping[str, Any], flops: float) -> Path:
+    """The run that stands in the sweep's results as finished, under the plan's own name: not a trunk's branch, nor one
+    of another learning rate or type. Of several seeds the least; a run in training is never one."""
+    if not (sweep / "runs").is_dir() or not (sweep / RESULTS).is_file():
+        raise UserError(f"--base {sweep} has no runs with their {RESULTS}; give the --out of `unmask scale run`")
+    stem = f"{wanted['kind']}-{wanted['size']}-{flops:g}".replace("e+", "e")
+    rows = list(read_results(sweep / RESULTS).values())
+    finished = {
+        int(row["seed"]): str(row["name"])
+        for row in rows
+        if (row.get("objective"), row.get("size"), row.get("state")) == (wanted["kind"], wanted["size"], "finished")
+        and math.isclose(float(row["flops"]), flops) and row["name"] == f"{stem}-s{row['seed']}"
+    }  # fmt: skip
+    if not finished:
+        named = ", ".join(str(row["name"]) for row in rows if row.get("state") == "finished") or "none"
+        there = named if len(named) < MOST_NAMED else f"{named[:MOST_NAMED].rpartition(',')[0]}, ..."
+        raise UserError(f"--base {sweep} has no finished run {stem}-s*; finished: {there}; or name one, ROLE=RUN")
+    return sweep / "runs" / finished[min(finished)]
 
 
 # ------------------------------------------------------------------ what they have read
@@ -112,7 +141,8 @@ def refuse_exposed(role: str, path: Path, glosses: Sequence[Gloss]) -> str:
     """In words how a base's text and the held-out glosses lie to each other. Raises `UserError` where it read them."""
     parts = []
     for settings in recipes_of(path):
-        refused = f"--base {role}={path} was trained on text that is tested here"
+        given = f"--base {role}=" if " " not in role else f"{role} "  # "the judge"
+        refused = f"{given}{path} was trained on text that is tested here"
         if settings.get("sft"):
             if word := _in_rows(settings["data"], glosses):
                 raise UserError(f"{refused}: {settings['data']} holds the gloss of {word!r}; give a base without it")

@@ -4,93 +4,87 @@
     unmask experiment speed --base runs/sweep --set further_judge=smollm2 --plot
     unmask experiment speed --base arm=runs/arm --base mdm=runs/mdm --base mdm-large=runs/mdm16 --data glosses.jsonl
 
-1. Glosses: headwords held out as in the bases' corpus. 2. A judge from other text. 3. Fine-tuning, every seed. 4. Times
-in turns. 5. Survey: every setting at every temperature behind every template, on words of its own. 6. Test: the ARM and
-the chosen settings on other words, all seeds. 7. The true glosses' likelihood under every model, and the result.
+1. Glosses: headwords held out as in the bases' corpus. 2. A judge from other text than the glosses and fine-tuning of
+every seed, in one go; the candidate for arm-equal by validation words. 3. Times in turns. 4. Survey: every setting at
+every temperature behind every template, on words of its own. 5. Test: the ARM, arm-equal and the chosen settings on
+other words, all seeds. 6. The true glosses' likelihood under every model, and the result.
 (arXiv 2410.18514, section 4.3, claims equal quality 1.4 times faster, with 16 times the pre-training.)
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from unmask.bench.decode.settings import Setting
-from unmask.evaluation.generation import likeness, numbers
-from unmask.evaluation.generation_quality import Sample
+from unmask.errors import UserError
 from unmask.evaluation.judge import Judge, open_judge
 from unmask.evaluation.provenance import model_facts
 from unmask.evaluation.request_store import RequestStore
 from unmask.experiments.estimates import ends
 from unmask.experiments.frame import Settings, experiment
 from unmask.experiments.speed.bases import check_kinds, corpus_split, find_bases, given_bases, refuse_exposed
-from unmask.experiments.speed.glosses import MADE, MADE_SHARE, Gloss, Split, read_pairs, split_glosses, write_rows
-from unmask.experiments.speed.matching import pairs
-from unmask.experiments.speed.outcome import Key, Surveyed, answer, areas, choose, finalists, rows_of
-from unmask.experiments.speed.plan import ARM, NAME, Plan, plan_of
+from unmask.experiments.speed.glosses import MADE, MADE_SHARE, Split, read_pairs, split_glosses, write_rows
+from unmask.experiments.speed.matching import pair_of
+from unmask.experiments.speed.measure import Ready, measure
+from unmask.experiments.speed.outcome import SLOW
+from unmask.experiments.speed.plan import ARM, EQUAL, LARGE, NAME, Plan, plan_of
 from unmask.experiments.speed.plot import plot
-from unmask.experiments.speed.stages import fine_tune, make_bases, packages_of, train_judge
+from unmask.experiments.speed.stages import (
+    check_trained,
+    choose_equal,
+    make_bases,
+    packages_of,
+    train_all,
+    tune_equal,
+)
 from unmask.experiments.speed.table import table
 from unmask.experiments.speed.texts import Shelf
-from unmask.experiments.speed.timing import timings
 from unmask.experiments.workplace import Workplace
-from unmask.likelihood import score
 from unmask.model.folder import Model, load
-from unmask.statistics import ratio
 from unmask.terminal import say
 
 __all__ = ["figure", "holds", "plot", "reading", "run"]
 CORPUS_SPLIT = (0.04, 0)  # share and seed of `scaling.corpus`, where no base tells another
-ARM_SETTING = Setting("ARM")
 ANSWERS = "answers.jsonl"
-
-
-@dataclass
-class Ready:
-    """What all measurements share."""
-
-    plan: Plan
-    shelf: Shelf
-    models: dict[str, dict[int, Model]]  # fine-tuned, by role and seed
-    split: Split
-    further: Judge | None
-    flops: dict[str, float | None]  # of all training, by role
-
-    @property
-    def first(self) -> dict[str, Model]:
-        """The first seed's."""
-        return {role: next(iter(own.values())) for role, own in self.models.items()}
 
 
 def run(settings: Settings) -> dict[str, Any]:
     """The result as JSON values. Raises `UserError`, and `Stopped` where a signal came while something was trained."""
     plan = plan_of(settings)
+    check_trained(plan)
     further = named_judge(plan.further_judge) if plan.further_judge else None
     given, sweep = given_bases(settings.base, plan)
     made = plan.dictionary == MADE and not settings.base
     if not made:
         bases = find_bases(given, sweep, plan)
-    chosen = experiment(NAME).settings_of(settings)
+    chosen = recorded(experiment(NAME).settings_of(settings))
     place = Workplace(settings, {**chosen, "dictionary": plan.dictionary, "seeds": list(settings.seeds)}, NAME)
     torch.set_num_threads(settings.threads)
     if made:
         bases = make_bases(plan, place)
         check_kinds(bases, plan)
     split, exposure = glosses_of(plan, bases, place)
-    judge = named_judge(plan.judge_run or str(train_judge(plan, place)))
-    folders = fine_tune(bases, plan, place)
+    for named in (plan.judge_run, plan.further_judge):
+        if named and Path(named).is_dir():
+            refuse_exposed("the judge", Path(named), split.held_out)
+    trained, tuned = train_all(bases, plan, place)
+    judge = named_judge(plan.judge_run or str(trained))
+    equal = choose_equal(bases, tuned, split.validation, plan, place)
+    folders = {key: path for key, path in tuned.items() if key[0] in plan.bases}
+    kept = {role: role for role in bases if role in plan.bases}
+    if equal is not None:
+        folders |= tune_equal(bases[equal["chosen"]], equal["chosen"], tuned, plan, place)
+        kept[EQUAL] = equal["chosen"]
     facts: dict[str, Any] = {
-        "bases": {role: base_facts(path, exposure[role]) for role, path in bases.items()},
-        "fine_tuning": {role: [spent(place, f.name) for (r, _), f in folders.items() if r == role] for role in bases},
+        "bases": {role: base_facts(bases[own], exposure[own]) for role, own in kept.items()},
+        "fine_tuning": {role: [spent(place, f.name) for (r, _), f in folders.items() if r == role] for role in kept},
+        "equal": equal,
     }
-    models: dict[str, dict[int, Model]] = {role: {} for role in bases}
+    models: dict[str, dict[int, Model]] = {role: {} for role in kept}
     for (role, seed), folder in folders.items():
         models[role][seed] = load(folder, settings.device)
     protocol = {
@@ -100,6 +94,12 @@ def run(settings: Settings) -> dict[str, Any]:
     with RequestStore(place.out / ANSWERS, protocol) as store:
         measured = measure(Ready(plan, Shelf(store, plan, judge), models, split, further, flops_of(facts)))
     return {**measured, **facts, **protocol, "times": place.times()}
+
+
+def recorded(chosen: dict[str, Any]) -> dict[str, Any]:
+    """The settings but for where packages lie, which decides nothing, and judges by their names: no paths."""
+    names = {key: Path(chosen[key]).name for key in ("judge_run", "further_judge")}
+    return {**{key: value for key, value in chosen.items() if key != "packages"}, **names}
 
 
 def flops_of(facts: Mapping[str, Any]) -> dict[str, float | None]:
@@ -126,11 +126,24 @@ def glosses_of(plan: Plan, bases: Mapping[str, Path], place: Workplace) -> tuple
     share, seed = corpus_split(bases.values()) or ((MADE_SHARE, 0) if plan.dictionary == MADE else CORPUS_SPLIT)
     pairs, skipped = read_pairs(plan.dictionary, packages_of(plan, place))
     split = split_glosses(pairs, skipped, tokenizer, plan, share, seed)
+    refuse_short(bases, split, plan)
     for why, left_out in split.skipped.items():
         say(f"speed: left out {left_out['count']:,} glosses {why} ({', '.join(left_out['rows'][:3])})")
     exposure = {role: refuse_exposed(role, path, split.held_out) for role, path in bases.items()}
     write_rows(split, plan, place.out / "glosses")
     return split, exposure
+
+
+def refuse_short(bases: Mapping[str, Path], split: Split, plan: Plan) -> None:
+    """Raises `UserError` where a prompt with its text is longer than a base's context."""
+    for role, path in bases.items():
+        model = load(path)
+        words = [gloss.word for part in (split.validation, split.survey, split.test) for gloss in part]
+        longest = max(len(model.encode(plan.prompt(template, word))) for template in plan.templates for word in words)
+        if longest + plan.length > model.config.block_size:
+            needs = f"a prompt of {longest} tokens and a text of {plan.length}"
+            context = model.config.block_size
+            raise UserError(f"--base {role}={path} has a context of {context}, less than {needs}; give a less length")
 
 
 def base_facts(path: Path, exposure: str) -> dict[str, Any]:
@@ -140,129 +153,9 @@ def base_facts(path: Path, exposure: str) -> dict[str, Any]:
     model = load(path)
     run = next((folder for folder in (path, *path.resolve().parents[:2]) if (folder / "metrics.jsonl").is_file()), None)
     steps = [r for r in read_records(run) if r["kind"] == "train"] if run is not None else []
-    flops = steps[-1].get("flops") if steps else None
-    return {"name": (run or path).name, **model_facts(model), "flops": flops, "held_out_text": exposure}
-
-
-# ------------------------------------------------------------------ measurements
-
-
-def measure(ready: Ready) -> dict[str, Any]:
-    """Times, survey, test and likelihoods."""
-    plan, split, shelf = ready.plan, ready.split, ready.shelf
-    masked = [role for role in ready.models if role != ARM]
-    settings: dict[str, Sequence[Setting]] = {ARM: [ARM_SETTING], **{role: plan.settings() for role in masked}}
-    first, template = ready.first, next(iter(plan.templates))
-    prompts = [first[ARM].encode(plan.prompt(template, gloss.word)) for gloss in split.survey]
-    times = timings(shelf.store, first, settings, prompts, plan)
-    surveyed = written(ready, settings, split.survey, {role: {0: model} for role, model in first.items()}, "survey")
-    survey = rows_of(surveyed, times, plan)
-    chosen = {role: choose(survey, role, plan) for role in masked}
-    names = {role: finalists(survey, role, plan) for role in masked}
-    kept = {role: [s for s in settings[role] if role == ARM or s.name in names[role]] for role in settings}
-    tested = written(ready, kept, split.test, ready.models, "test")
-    test = rows_of(tested, times, plan)
-    for row in test:
-        row |= texts_of(ready, row["role"], next(s for s in kept[row["role"]] if s.name == row["setting"]))
-    nats = {r: np.array([nats_of(ready, model) for model in own.values()]) for r, own in ready.models.items()}
-    n_bytes = np.array([len(gloss.text.encode()) for gloss in split.test])
-    verdict = answer(test, chosen, plan, len(ready.models[ARM]))
-    return {
-        "headline": headlines(test, surveyed, chosen, ready),
-        **verdict,
-        "chosen": chosen,
-        "settings_tried": {role: len(own) for role, own in settings.items()},
-        "survey": survey,
-        "test": test,
-        "test_further_judge": further_rows(ready, kept, times),
-        "reference": {
-            "survey": shelf.reference(split.survey),
-            "test": shelf.reference(split.test),
-            "likelihood": {r: [likelihood(plan, nats_TW, n_bytes) for nats_TW in own] for r, own in nats.items()},
-        },
-        "matched": pairs(nats, n_bytes, ready.flops),
-    }
-
-
-def written(
-    ready: Ready,
-    settings: Mapping[str, Sequence[Setting]],
-    glosses: Sequence[Gloss],
-    models: Mapping[str, Mapping[int, Model]],
-    part: str,
-    judge: Judge | None = None,
-) -> dict[Key, Surveyed]:
-    """Everything of some settings, in the order of roles."""
-    surveyed: dict[Key, Surveyed] = {}
-    total = sum(len(own) for own in settings.values())
-    for role, own in settings.items():
-        for setting in own:
-            say(f"speed: {part}, {len(surveyed) + 1} of {total}: {role}, {setting.name}")
-            surveyed[role, setting.name] = Surveyed(*ready.shelf.cell(role, models[role], setting, glosses, judge))
-    return surveyed
-
-
-def further_rows(
-    ready: Ready, kept: Mapping[str, Sequence[Setting]], times: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """The same texts under one more judge, for the settings of the headline and the ARM."""
-    if ready.further is None:
-        return None
-    surveyed = written(ready, kept, ready.split.test, ready.models, f"judge {ready.further.name}", ready.further)
-    reference = ready.shelf.reference(ready.split.test, ready.further)
-    return {"judge": ready.further.to_dict(), "rows": rows_of(surveyed, times, ready.plan), "reference": reference}
-
-
-def texts_of(ready: Ready, role: str, setting: Setting) -> dict[str, Any]:
-    """Diversity of a setting's texts at the temperature nearest 1, first seed and template; and the first ones."""
-    plan, shelf, glosses = ready.plan, ready.shelf, ready.split.test
-    temperature = min(plan.temperatures, key=lambda t: abs(t - 1))
-    template, (seed, model) = next(iter(plan.templates)), next(iter(ready.models[role].items()))
-    texts = shelf.written(role, seed, model, setting.at(temperature), template, glosses)
-    samples = shelf.samples(model, texts, template, glosses)
-    readings = [(nats, int(tokens), 1) for nats, tokens in shelf.readings(samples, shelf.judge) if tokens]
-    figures = numbers(samples, readings)
-    figures.pop("bits_per_byte", None)
-    true = [Sample(s.prompt, gloss.text, list(gloss.ids)) for s, gloss in zip(samples, glosses, strict=True)]
-    return {"texts": {"temperature": temperature, **figures, **likeness(samples, true, shelf.judge)}}
-
-
-def nats_of(ready: Ready, model: Model) -> list[list[float]]:
-    """-log p of the true test glosses [templates, words]: exact (ARM), or the bound."""
-    by_template = []
-    for template in ready.plan.templates:
-        given = [(ready.plan.prompt(template, gloss.word), gloss.text) for gloss in ready.split.test]
-        by_template.append([-s.logprob for s in score(model, given, draws=ready.plan.draws)])
-    return by_template
-
-
-def likelihood(plan: Plan, nats_TW: np.ndarray, n_bytes_W: np.ndarray) -> dict[str, Any]:
-    """Bits per byte behind every template."""
-    return {
-        template: ratio(nats_W.tolist(), n_bytes_W.tolist()).scaled(1 / math.log(2)).to_dict()
-        for template, nats_W in zip(plan.templates, nats_TW, strict=True)
-    }
-
-
-def headlines(
-    test: list[dict[str, Any]], surveyed: Mapping[Key, Surveyed], chosen: Mapping[str, str | None], ready: Ready
-) -> dict[str, Any]:
-    """{role: {gap, gap_over_templates, gap_over_seeds, time, area}}; without a gap where nothing could be chosen."""
-    by_role: dict[str, Any] = {}
-    batch = str(ready.plan.batches[0])
-    for role, name in chosen.items():
-        row = next((r for r in test if r["role"] == role and r["setting"] == name), None)
-        by_role[role] = {"area": areas(surveyed, role, ready.plan)}
-        if row is None or not row.get("gap"):
-            continue
-        time, rounds = row["time"][batch], ready.plan.rounds
-        ends = {"estimate": time["median"], "low": time["q1"], "high": time["q3"]}  # quartiles of the rounds
-        by_role[role] |= {"gap": row["gap"], "time": {**ends, "n": rounds, "clusters": rounds}}
-        for over in ("over_templates", "over_seeds"):
-            figure = {key: value for key, value in row[over].items() if key != "each"}
-            if figure["low"] is not None:
-                by_role[role][f"gap_{over}"] = figure
-    return by_role
+    last = steps[-1] if steps else {}
+    return {"name": (run or path).name, **model_facts(model), "flops": last.get("flops"), "epochs": last.get("epoch"),
+            "held_out_text": exposure}  # fmt: skip
 
 
 # ------------------------------------------------------------------ what the frame asks for
@@ -270,32 +163,87 @@ def headlines(
 
 def holds(result: Mapping[str, Any]) -> str:
     """Whether a masked setting lies below the ARM's frontier at no more time."""
-    if result["answer"] == "yes":
+    first, *others = result["answers"]
+    parts = [_holds(result, first), *(f"at {label}, {_holds(result, label)}" for label in others)]
+    return "; ".join(parts)
+
+
+def _holds(result: Mapping[str, Any], label: str) -> str:
+    found = result["answers"][label]
+    if found["answer"] == "yes":
         return "yes: a masked setting lies below the ARM's frontier at no more time"
-    return "no: " + ("all lie above, or take longer" if result["decided"] else "it is not shown either way")
+    if not found["decided"]:
+        return "no: it is not shown either way"
+    slow = {role for role, by_label in result["chosen"].items() if by_label[label]["why"] == SLOW}
+    if slow == set(result["chosen"]):
+        return "no: all settings take longer"
+    return "no: the setting chosen for each model lies above" + (f", or takes longer ({min(slow)})" if slow else "")
 
 
 def figure(result: Mapping[str, Any]) -> str:
-    """Gap and time of each masked model's chosen setting."""
+    """Gap, time and compute of each masked model's chosen setting, and of mdm-large at equal bits/byte."""
     parts = []
     for role, part in result["headline"].items():
+        pair = pair_of(result["matched"], role, ARM)
+        compute = _compute(pair, "the ARM's")
         if (gap := part.get("gap")) is None:
-            parts.append(f"{role}: no setting at no more time")
+            parts.append(f"{role}{compute}: {next(iter(result['chosen'][role].values()))['why'] or 'no gap'}")
             continue
-        parts.append(
-            f"{role}: log perplexity at equal entropy, less the ARM's, {ends(gap, '+.2f')} at "
+        line = (
+            f"{role}{compute}: log perplexity at equal entropy, less the ARM's, {ends(gap, '+.2f')} at "
             f"{part['time']['estimate']:.2f}x its time"
         )
+        others = [
+            f"{ends(part[name], '+.2f')} at up to {limit:g}x"
+            for limit in result["settings"]["limits"]
+            if (name := f"gap_at_{limit:g}") in part
+        ]
+        line += f" ({', '.join(others)})" if others else ""
+        if "gap_at_equal_bits" in part:
+            line += f", {ends(part['gap_at_equal_bits'], '+.2f')} to an ARM {_apart(result)}"
+        parts.append(line)
     return "; ".join(parts)
+
+
+def _compute(pair: Mapping[str, Any] | None, whose: str) -> str:
+    ratio = None if pair is None else pair["flops_ratio"]
+    bits = "" if pair is None else f", {'equal' if pair['equal'] else 'unequal'} bits/byte"
+    return f" (unknown compute{bits})" if ratio is None else f" ({ratio:.1f} times {whose} training FLOPs{bits})"
+
+
+def _apart(result: Mapping[str, Any]) -> str:
+    pair = pair_of(result["matched"], LARGE, EQUAL)
+    assert pair is not None, "where there is a gap to it"
+    within = "of equal bits/byte" if pair["equal"] else f"{ends(pair['difference'])} bits/byte off"
+    return within + _compute(pair, "its").replace(", equal bits/byte", "").replace(", unequal bits/byte", "")
+
+
+def _read(result: Mapping[str, Any]) -> str:
+    """How often each base read its corpus."""
+    known = [f"{role} {base['epochs']:.2f}" for role, base in result["bases"].items() if base["epochs"] is not None]
+    return f" (epochs of it: {', '.join(known)})" if known else ""
 
 
 def reading(result: Mapping[str, Any]) -> str:
     """The tables, and how to read them."""
-    batch = result["settings"]["batches"][0]
+    settings, tried = result["settings"], result["settings_tried"]
+    (low, high), seeds = settings["window"], len(result["fine_tuning"][ARM])
+    many = ", ".join(f"{count} of {role}" for role, count in tried.items() if role != ARM)
+    arms = f"{len(settings['arm_rules'])} ways to cut its tail, whose lowest curves are its frontier"
     return (
-        f"A gap is the mean difference of the judge's log perplexity to the ARM's at equal entropy, over the "
-        f"temperatures' common range; below 0 the masked model writes likelier text. Settings were chosen on other "
-        f"words (of {max(result['settings_tried'].values())} tried for each masked model; the ARM has its temperature "
-        f"alone), at no more time than the ARM at batch {batch}. More pre-training of the masked model, and longer "
-        f"texts, would change the answer most.\n\n```\n{table(result)}\n```\n"
+        f"A gap is the mean difference of the judge's log perplexity to the ARM's at equal entropy, over one window of "
+        f"entropy for all settings: {low:+g} to {high:+g} nats about that of the true glosses. Below 0 the masked "
+        f"model writes likelier text. Entropy is that of the tokens within a text: a proxy for the model's own, "
+        f"blind to one text that is written for all words (self-BLEU and distinct n-grams of `texts` see some of "
+        f"that). Intervals "
+        f"draw words, templates and seeds again; seeds are {seeds} "
+        f"of fine-tuning on one base each. Settings were chosen on other words (tried: {many}; the ARM has its "
+        f"temperature and {arms}), at no more time than the ARM with its plain temperature.\n\n"
+        f"Time is of models of this size on this machine: at batch 1 an ARM's step of one position is mostly calls, "
+        f"not arithmetic, which a masked pass over all positions has more of; so a batch of 1 is a masked model's best "
+        f"case, `flops` beside the seconds says what the arithmetic would, and the other batches have answers of their "
+        f"own. An ARM's pass runs one position, a masked one's all: read `area` so.\n\n"
+        f"The judge has read other text than the fine-tuning's, but its text may stand in the bases' "
+        f"corpus{_read(result)}: it is no judge of text that the models have not met, which the further judge is. "
+        f"Both kinds were fine-tuned with one learning rate and as many epochs, untuned.\n\n```\n{table(result)}\n```\n"
     )

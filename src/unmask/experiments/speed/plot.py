@@ -2,8 +2,9 @@
 
     plot(result, Path("pictures"))             # [pictures/speed.png]
 
-Left: a curve a setting of the test words, over its temperatures; the star is what the true glosses are. Middle and
-right: every setting of the survey; below the line a masked model writes likelier text at the same entropy.
+Left: a curve a setting of the test words, over its temperatures; the star is what the true glosses are, the band the
+window of entropy over which gaps are means. Middle and right: every setting of the survey that reaches it; below the
+line a masked model writes likelier text at the same entropy.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any
 
 from unmask.style import BLUE, DASHED, INK, RED, TEAL, drawn, logarithmic
 
-COLOURS = {"arm": RED, "mdm": TEAL, "mdm-large": BLUE}
-LABELS = {"arm": "ARM, KV cache", "mdm": "MDM", "mdm-large": "MDM, more pre-training"}
+COLOURS = {"arm": RED, "mdm": TEAL, "mdm-large": BLUE, "arm-equal": DASHED}
+LABELS = {"arm": "ARM, KV cache", "mdm": "MDM", "mdm-large": "MDM, more pre-training", "arm-equal": "ARM, less of it"}
 STYLES = ("-", "--", ":", "-.")
 
 
@@ -44,9 +45,11 @@ def _frontiers(axes: Any, result: Mapping[str, Any]) -> None:
         style = STYLES[seen.get(role, 0) % len(STYLES)]
         seen[role] = seen.get(role, 0) + 1
         x, y = ([point[key] for point in row["points"]] for key in ("entropy", "perplexity"))
-        name = LABELS[role] if role == "arm" else f"{LABELS[role]}: {row['setting']}"
+        setting = row["setting"].removeprefix("ARM").removeprefix(", ")
+        name = f"{LABELS[role]}: {setting}" if setting else LABELS[role]
         axes.plot(x, y, style, color=COLOURS[role], marker="o", markersize=3, linewidth=1.5, label=name)
-    real = result["reference"]["test"]
+    real, window = result["reference"]["test"], result["window"]
+    axes.axvspan(window["low"], window["high"], color=DASHED, alpha=0.15, linewidth=0)
     axes.plot(real["entropy"], real["perplexity"], "*", color=INK, markersize=12, label="true glosses")
     logarithmic(axes, "y", "{x:,.0f}")
     axes.set_xlabel("entropy of the tokens within a text, nats")
@@ -55,7 +58,7 @@ def _frontiers(axes: Any, result: Mapping[str, Any]) -> None:
 
 
 def _gaps(axes: Any, result: Mapping[str, Any], place: Any) -> None:
-    shown = [row for row in result["survey"] if row["role"] != "arm" and row.get("gap") and place(row)]
+    shown = [row for row in result["survey"] if row.get("gap") and place(row)]
     for role, colour in COLOURS.items():
         rows = [row for row in shown if row["role"] == role]
         if not rows:

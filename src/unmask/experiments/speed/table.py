@@ -11,20 +11,34 @@ from typing import Any
 from unmask.experiments.estimates import ends
 from unmask.experiments.speed.matching import in_words
 
+FIGURES = {
+    "gap_at_reference": "gap at the true glosses' entropy",
+    "gap_common": "gap over all entropies in common",
+    "gap_per_text": "gap in nats a text",
+    "gap_at_equal_bits": "gap to arm-equal",
+}
+
 
 def table(result: Mapping[str, Any]) -> str:
     """The answer, the headline settings on the test words, then the survey by gap."""
     plan = result["settings"]
     batches = [str(batch) for batch in plan["batches"]]
-    lines = [
-        "does a masked setting lie below the ARM's frontier at no more time? "
-        + result["answer"]
-        + ("" if result["decided"] else " (not shown either way)"),
-        f"  {result['words']}",
-    ]
+    lines = []
+    for label, found in result["answers"].items():
+        shown = "" if found["decided"] else " (not shown either way)"
+        asked = f"does a masked setting lie below the ARM's frontier at no more time, {label}?"
+        lines += [f"{asked} {found['answer']}{shown}", f"  {found['words']}"]
     for role, part in result["headline"].items():
+        for name, words in FIGURES.items():
+            if name in part:
+                lines.append(f"  {role}: {words} {ends(part[name], '+.3f')}")
         lines.append(f"  {role}: area under quality against tokens per pass {ends(part['area'], '.3f')}")
+    lines += _fewer(result)
+    window = result["window"]
+    lines.append(f"window of entropy, test: {window['low']:.3f} to {window['high']:.3f} nats; intervals over words, "
+                 "templates and seeds")  # fmt: skip
     lines += ["held-out bits/byte (of a masked model a bound):", *(f"  {line}" for line in in_words(result["matched"]))]
+    lines += _equal(result) + _further(result)
     for name, glosses in (("test", "test_words"), ("survey", "survey_words")):
         real = result["reference"][name]
         lines += ["", f"{name}: {plan[glosses]} words, {len(plan['templates'])} templates; true glosses: perplexity "
@@ -41,8 +55,36 @@ def table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _fewer(result: Mapping[str, Any]) -> list[str]:
+    """Which models tried fewer rules than the rest."""
+    tried = {role: count for role, count in result["settings_tried"].items() if role != "arm"}
+    most = max(tried.values())
+    return [f"  {role}: {count} settings of fewer rules were tried, not {most}" for role, count in tried.items()
+            if count < most]  # fmt: skip
+
+
+def _equal(result: Mapping[str, Any]) -> list[str]:
+    """How arm-equal was chosen."""
+    if (equal := result["equal"]) is None:
+        return ["no candidate for an ARM of equal bits/byte was given"]
+    bits = ", ".join(f"{role} {value:.3f}" for role, value in equal["bits"].items())
+    return [f"arm-equal is {equal['chosen']}, by the validation words' bits/byte: {bits}"]
+
+
+def _further(result: Mapping[str, Any]) -> list[str]:
+    """What the further judge read."""
+    if (further := result["test_further_judge"]) is None:
+        return ["no further judge has read the texts (--set further_judge=smollm2)"]
+    name, counts = further["judge"]["name"], f"{further['texts']:,} texts, {further['words']} words, one seed"
+    lines = [f"gaps under {name} ({counts}):"]
+    for row in further["rows"]:
+        if row["role"] != "arm":
+            lines.append(f"  {row['role']:<10}{row['setting']:<34}{ends(row['gap']) if row['gap'] else row['why']}")
+    return lines
+
+
 def _place(row: Mapping[str, Any]) -> tuple[bool, float]:
-    return row["role"] != "arm", row["gap"]["estimate"] if row.get("gap") else float("inf")
+    return not row["role"].startswith("arm"), row["gap"]["estimate"] if row.get("gap") else float("inf")
 
 
 def _line(row: Mapping[str, Any], batches: list[str]) -> str:

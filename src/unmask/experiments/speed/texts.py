@@ -104,15 +104,17 @@ class Shelf:
         setting: Setting,
         glosses: Sequence[Gloss],
         judge: Judge | None = None,
+        words: int | None = None,
     ) -> tuple[Cell, float]:
-        """All seeds, templates and temperatures of a setting, and the mean passes of a text."""
+        """All seeds, templates and temperatures of a setting, and the mean passes of a text. words: so many of the
+        first alone are read, of all that are written."""
         groups, templates, seeds, passes = [], [], [], []
         for seed, model in models.items():
             for template in self.plan.templates:
                 group = []
                 for temperature in self.plan.temperatures:
                     written = self.written(role, seed, model, setting.at(temperature), template, glosses)
-                    samples = self.samples(model, written, template, glosses)
+                    samples = self.samples(model, written, template, glosses)[:words]
                     readings = self.readings(samples, judge or self.judge)
                     entropies = [entropy(sample.tokens) if sample.tokens else 0.0 for sample in samples]
                     group.append([*np.array(readings, dtype=float).T, entropies])

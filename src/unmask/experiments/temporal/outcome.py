@@ -1,18 +1,16 @@
-"""What a result of `unmask experiment temporal` says: its pictures, its figures in a cell, and in words.
+"""What a result of `unmask experiment temporal` says: its figures in a cell, its verdict, and both in words.
 
-    plot(result, folder), figure(result), holds(result), reading(result)
+    figure(result), holds(result), reading(result)
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from unmask.experiments.estimates import ends
-from unmask.experiments.plotting import ARM, MDM, picture
 from unmask.experiments.temporal.analysis import LATER
-from unmask.experiments.temporal.texts import CONTROLS, IN_PERIOD
+from unmask.experiments.temporal.texts import CONTROLS, IN_PERIOD, OF_CONTROLS
 
 TITLES = {
     "speeches": "messages after 1912",
@@ -20,10 +18,11 @@ TITLES = {
     "reversed": "control: messages before 1913",
     "shuffled": "control: years shuffled",
 }
+BELOW, ABOVE, LEVEL, AS_CONTROL, UNMET = "below", "above", "level", "as a control", "unmet"
 
 
 def main_corpora(result: Mapping[str, Any]) -> list[str]:
-    return [name for name in result["corpora"] if name not in CONTROLS]
+    return [name for name in result["corpora"] if name not in OF_CONTROLS]
 
 
 def difference(result: Mapping[str, Any], name: str) -> dict[str, Any] | None:
@@ -32,87 +31,178 @@ def difference(result: Mapping[str, Any], name: str) -> dict[str, Any] | None:
     return later
 
 
+def beyond(result: Mapping[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    """What later text has more than it has in each control; empty where there is none."""
+    found: dict[str, dict[str, Any]] = result["headline"][name].get("beyond_control", {})
+    return found
+
+
 def figure(result: Mapping[str, Any]) -> str:
-    """MDM less ARM on later text, at equal loss in the period."""
+    """MDM less ARM on later text, at equal loss in the period; and that less the controls'."""
     parts = []
     for name in main_corpora(result):
         value = difference(result, name)
-        parts.append(f"{TITLES[name]}: " + ("losses do not meet" if value is None else f"{ends(value)} bits/byte"))
-    return "MDM less ARM at equal loss in the period, " + "; ".join(parts)
+        words = "losses do not meet" if value is None else f"{ends(value)} bits/byte"
+        if more := beyond(result, name):
+            less = ", ".join(f"{ends(one)} less the control's ({control})" for control, one in more.items())
+            words += f" ({less})"
+        parts.append(f"{TITLES[name]}: {words}")
+    return "MDM less ARM at equal loss in the period, " + "; ".join(parts or ["controls alone"])
+
+
+def standing(result: Mapping[str, Any], name: str) -> str:
+    """Where the MDM lies on a corpus' later text: what `holds` counts."""
+    later = difference(result, name)
+    if later is None:
+        return UNMET
+    if later["high"] < 0:
+        return AS_CONTROL if like_controls(result, name) else BELOW
+    return ABOVE if later["low"] > 0 else LEVEL
+
+
+def like_controls(result: Mapping[str, Any], name: str) -> list[str]:
+    """The controls below which it is not seen to lie."""
+    return [control for control, less in beyond(result, name).items() if less["high"] >= 0]
 
 
 def holds(result: Mapping[str, Any]) -> str:
-    by_corpus = {name: difference(result, name) for name in main_corpora(result)}
-    if any(value is None for value in by_corpus.values()):
-        return "not known: the two kinds have no loss in common"
-    below = [name for name, value in by_corpus.items() if value is not None and value["high"] < 0]
-    above = [name for name, value in by_corpus.items() if value is not None and value["low"] > 0]
-    if len(below) == len(by_corpus):
+    found = {name: standing(result, name) for name in main_corpora(result)}
+    unmet = [TITLES[name] for name, where in found.items() if where == UNMET]
+    met = {name: where for name, where in found.items() if where != UNMET}
+    if not met:
+        return "not known: " + ("the two kinds have no loss in common" if unmet else "only controls were run")
+    notes = [f"{title}: no loss in common" for title in unmet]
+    notes += [
+        f"{TITLES[name]}: {'only some controls' if beyond(result, name) else 'no control'} beside it"
+        for name, where in met.items()
+        if where == BELOW and set(beyond(result, name)) < set(CONTROLS.get(name, ("its own",)))
+    ]
+    return "; ".join([verdict(result, met), *notes])
+
+
+def verdict(result: Mapping[str, Any], met: Mapping[str, str]) -> str:
+    """Of the corpora whose losses meet."""
+    kinds = set(met.values())
+    if kinds == {BELOW}:
         return "yes: the MDM lies below the ARM's line on later text"
-    if len(above) == len(by_corpus):
+    if kinds == {ABOVE}:
         return "no: the MDM lies above the ARM's line on later text"
-    if not below and not above:
+    if kinds == {LEVEL}:
         return "not seen: the intervals hold no difference"
-    where = [f"{'below' if name in below else 'above'} for {TITLES[name]}" for name in (*below, *above)]
-    return f"in part: the MDM lies {', '.join(where)}"
+    words = {BELOW: "below the line", ABOVE: "above it", LEVEL: "no difference seen"}
+    parts = []
+    for name, where in met.items():
+        controls = " and ".join(TITLES[control].removeprefix("control: ") for control in like_controls(result, name))
+        as_control = f"below the line, but not seen to be more so than in the control ({controls}), so not of time"
+        parts.append(f"{TITLES[name]} {words.get(where, as_control)}")
+    start = "in part" if kinds & {BELOW, ABOVE} else "not seen"
+    return f"{start}: {', '.join(parts)}"
+
+
+# ---------------------------------------------------------------------- in words
 
 
 def reading(result: Mapping[str, Any]) -> str:
-    """Differences, slopes by medium, controls, and what was spent."""
-    parts = []
-    for name, corpus in result["corpora"].items():
-        head = result["headline"][name]
-        shifts = [f"{kind.upper()} {ends(head[f'{kind}_shift'], '+.2f')}" for kind in ("arm", "mdm")]
-        lines = [f"**{TITLES[name].capitalize()}.** Later less in period at the last checkpoint, bits/byte: "
-                 f"{', '.join(shifts)}."]  # fmt: skip
-        if (later := difference(result, name)) is None:
-            lines.append("The losses in the period do not meet, so nothing is compared: change arm.tokens.")
-        else:
-            ratios = [ratio for ratio in corpus["compute_ratio_at_equal_loss"] if ratio is not None]
-            compute = f" (where the MDM had {min(ratios):.0f} to {max(ratios):.0f} times the FLOPs)" if ratios else ""
-            lines.append(f"At equal loss in the period{compute} the MDM's later loss less the ARM's is {ends(later)}.")
-            others = {group: f for group, f in head["difference"].items() if group != LATER}
-            if others:
-                lines.append("By group: " + ", ".join(f"{group} {ends(f)}" for group, f in others.items()) + ".")
-        if head["slope_per_decade"]:
-            slopes = ", ".join(f"{medium} {ends(f, '+.4f')}" for medium, f in head["slope_per_decade"].items())
-            lines.append(f"Slope of the difference, bits/byte a decade: {slopes}.")
-        epochs = [value for key, value in corpus["epochs"].items() if key.startswith("mdm")]
-        lines.append(f"The MDM saw its text {max(epochs):.1f} times.")
-        parts.append(" ".join(lines))
-    parts.append(
-        "Messages were sent in writing before 1913 and mostly spoken after, so the step at the cut is a change of "
-        "medium too; the slopes within one medium are free of it. An MDM's loss is a bound on both sides of every "
-        "comparison. More seeds and longer runs would narrow the intervals by seeds; more documents there are not."
+    """Differences, controls, slopes by medium, and what the figures cannot carry."""
+    parts = [of_corpus(result, name) for name in result["corpora"]]
+    for name in main_corpora(result):
+        if beyond(result, name):
+            parts.append(controls_of(result, name))
+    return "\n\n".join([*parts, limits(result)])
+
+
+def of_corpus(result: Mapping[str, Any], name: str) -> str:
+    corpus, head = result["corpora"][name], result["headline"][name]
+    lines = [f"**{TITLES[name].capitalize()}.**", raw_words(corpus, head)]
+    if (later := difference(result, name)) is None:
+        lines.append("The losses in the period do not meet, so nothing is compared: change arm.points.")
+    else:
+        compared = corpus["points_compared"]
+        of = sum(point["kind"] == "mdm" for point in corpus["points"])
+        ratios = [ratio for ratio in corpus["compute_ratio_at_equal_loss"] if ratio is not None]
+        times = " to ".join(dict.fromkeys(f"{end(ratios):.0f}" for end in (min, max))) if ratios else ""
+        compute = f"; at the last the MDM had {times} times the FLOPs" if ratios else ""
+        lines.append(
+            f"At equal loss in the period ({sum(compared)} of the MDMs' {of} points lie within the ARM's reach and are "
+            f"compared{compute}) the MDM's later loss less the ARM's is {ends(later)}."
+        )
+        media = {group: f for group, f in head["difference"].items() if group.startswith(f"{LATER} ")}
+        if media:
+            lines.append("Of that " + ", ".join(f"{group} ones {ends(f)}" for group, f in media.items()) + ".")
+        others = {group: f for group, f in head["difference"].items() if group != LATER and group not in media}
+        if others:
+            lines.append("By group: " + ", ".join(f"{group} {ends(f)}" for group, f in others.items()) + ".")
+    if head["slope_per_decade"]:
+        slopes = ", ".join(f"{medium} {ends(f, '+.4f')}" for medium, f in head["slope_per_decade"].items())
+        lines.append(f"Slope of the difference, bits/byte a decade: {slopes}.")
+    epochs = [value for key, value in corpus["epochs"].items() if key.startswith("mdm")]
+    groups = corpus["clusters"]
+    lines.append(
+        f"The MDM saw its text {max(epochs):.1f} times. Intervals rest on {groups[LATER]} later clusters (years, "
+        f"folders of pages) and {groups[IN_PERIOD]} of the period."
     )
-    return "\n\n".join(parts)
+    return " ".join(lines)
 
 
-def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Later against in-period loss, a panel a corpus; and the differences by group."""
-    names = list(result["corpora"])
-    lines, bars = folder / "temporal-losses.png", folder / "temporal-differences.png"
-    with picture(lines, 4.6 * len(names), 4.2, columns=len(names)) as axes:
-        for ax, name in zip(axes, names, strict=True):
-            points = result["corpora"][name]["points"]
-            for kind, colour in (("arm", ARM), ("mdm", MDM)):
-                for seed in sorted({p["seed"] for p in points}):
-                    own = sorted((p[IN_PERIOD], p[LATER]) for p in points if (p["kind"], p["seed"]) == (kind, seed))
-                    label = kind.upper() if seed == min(p["seed"] for p in points) else None
-                    style = "o-" if kind == "arm" else "s--"
-                    ax.plot(*zip(*own, strict=True), style, color=colour, label=label, alpha=0.8, markersize=4)
-            ax.set(title=TITLES[name], xlabel="held out of the period, bits/byte", ylabel="later, bits/byte")
-            ax.legend()
-    with picture(bars, 4.6 * len(names), 4.2, columns=len(names)) as axes:
-        for ax, name in zip(axes, names, strict=True):
-            groups = result["headline"][name]["difference"]
-            values = list(groups.values())
-            mid = [f["estimate"] for f in values]
-            reach = [[m - f["low"] for m, f in zip(mid, values, strict=True)],
-                     [f["high"] - m for m, f in zip(mid, values, strict=True)]]  # fmt: skip
-            ax.axhline(0, color=ARM, linewidth=1)
-            if values:
-                ax.errorbar(range(len(groups)), mid, yerr=reach, fmt="o", color=MDM, capsize=3)
-            ax.set_xticks(range(len(groups)), list(groups), rotation=60)
-            ax.set(title=TITLES[name], ylabel="MDM less ARM, bits/byte")
-    return [lines, bars]
+def raw_words(corpus: Mapping[str, Any], head: Mapping[str, Any]) -> str:
+    """How much worse each kind gets, with the losses at which it does."""
+    last = {kind: last_loss(corpus, kind) for kind in ("arm", "mdm")}
+    at = ", ".join(f"{kind.upper()} {loss:.2f}" for kind, loss in last.items())
+    shifts = ", ".join(f"{kind.upper()} {ends(head[f'{kind}_shift'], '+.2f')}" for kind in last)
+    words = f"Later less in period at the last points, bits/byte: {shifts}; not at equal loss (in the period {at})."
+    if equal := head.get("shift_at_equal_flops"):
+        words += f" At the FLOPs of the ARM's last point the MDM's less the ARM's is {ends(equal, '+.2f')}: there the "
+        words += "MDM has hardly begun to learn, so that says little."
+    return words
+
+
+def last_loss(corpus: Mapping[str, Any], kind: str) -> float:
+    """Mean bits/byte in the period of the runs' last points."""
+    last: dict[int, float] = {p["seed"]: p[IN_PERIOD] for p in corpus["points"] if p["kind"] == kind}
+    return sum(last.values()) / len(last)
+
+
+def controls_of(result: Mapping[str, Any], name: str) -> str:
+    """The conclusion from the controls."""
+    figures = ", ".join(f"{ends(less)} ({TITLES[control]})" for control, less in beyond(result, name).items())
+    words = f"**Of time?** The later difference of {TITLES[name]} less that of the control: {figures}. "
+    if standing(result, name) == AS_CONTROL:
+        return words + "So it is not seen to be more than on text that is not later: the gain is not of time."
+    if standing(result, name) == BELOW:
+        return words + "So it is more than on text that is not later."
+    return words + "Where this holds 0, time is not told from other text."
+
+
+def limits(result: Mapping[str, Any]) -> str:
+    """What the figures cannot carry."""
+    words = ["An MDM's loss is a bound on both sides of every comparison; how loose it is may change with the text."]
+    if (speeches := result["corpora"].get("speeches")) is not None:
+        inside = {medium: sides[IN_PERIOD] for medium, sides in speeches["media"].items()}
+        held = ", ".join(f"{count} {medium}" for medium, count in inside.items() if count) or "of no known medium"
+        words.append(
+            f"Messages were sent in writing for a century before 1913 and mostly spoken after: a change of medium as "
+            f"well as of time. Those held out of the period are {held}, so later written ones are compared with their "
+            "like, later spoken ones are not; the slope of written ones holds the step at 1912, that of spoken ones "
+            "cannot."
+        )
+        bytes_ = speeches["training_bytes"]
+        if len(bytes_) > 1:
+            shares = ", ".join(f"{source} {size / sum(bytes_.values()):.0%}" for source, size in bytes_.items())
+            words.append(
+                f"The training text of the messages is by bytes {shares}: behind the end token that begins every "
+                "tested window both kinds expect what most of its texts begin with, a headword where a dictionary is "
+                "among them."
+            )
+    settings = result["settings"]
+    rates = ", ".join(f"{kind.upper()} {rate(settings, kind):g}" for kind in ("mdm", "arm"))
+    words.append(
+        f"Rates ({rates}) are constant and were not tuned here; by default they are the sweep's rule, tuned for each "
+        "kind with a rate that falls. More seeds and longer runs would narrow the intervals by seeds; more messages "
+        "there are not."
+    )
+    return " ".join(words)
+
+
+def rate(settings: Mapping[str, Any], kind: str) -> float:
+    value: float = {**settings["recipe"]["optimizer"], **settings[kind]["optimizer"]}["lr"]
+    return value
