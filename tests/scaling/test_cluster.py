@@ -13,7 +13,7 @@ from scaling.conftest import Bench, part, stopped, until
 from unmask.errors import UserError
 from unmask.scaling.options import RunOptions
 
-LONG = 20480  # tokens: 320 steps, a checkpoint every 32
+LONG = 163_840  # tokens: 2,560 steps, a checkpoint every 32: seconds, in which a worker can be found and killed
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs ray: the extra scale")
 
 
@@ -49,10 +49,10 @@ def worker_of(runner: subprocess.Popen[str]) -> psutil.Process:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_killed_workers_run_is_taken_up_again(bench: Bench) -> None:
-    bench.planned(part(tokens=[LONG]), part("m", objective="mdm", tokens=[LONG]))
+    bench.planned(part(tokens=[LONG]), part("m", objective="mdm", tokens=[512]), most_epochs=1000)
     whole = bench.folder / "whole"
     assert bench.run("run", bench.plan, "--out", whole).returncode == 0
-    first = bench.sweep / "runs" / "arm-16x2-20480t-s0"
+    first = bench.sweep / "runs" / "arm-16x2-163840t-s0"
 
     runner = bench.start("run", bench.plan, "--out", bench.sweep, "--ray", "--jobs", "1")
     until(lambda: any((first / "checkpoints").glob("step-*")), 120)
@@ -70,7 +70,7 @@ def test_a_killed_workers_run_is_taken_up_again(bench: Bench) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_a_signal_stops_the_tasks_saved(bench: Bench) -> None:
-    bench.planned(part(tokens=[50 * LONG], seeds=[0, 1]), most_epochs=1000)
+    bench.planned(part(tokens=[1_024_000], seeds=[0, 1]), most_epochs=1000)
     runner = bench.start("run", bench.plan, "--out", bench.sweep, "--ray", "--jobs", "1")
     folder = bench.sweep / "runs" / "arm-16x2-1.024e6t-s0"
     until(lambda: (folder / "metrics.jsonl").is_file() and (folder / "metrics.jsonl").stat().st_size > 0, 120)

@@ -15,7 +15,7 @@ from unmask.scaling.run import refuse_missing_type
 from unmask.scaling.runs import PlannedRun
 
 pytestmark = pytest.mark.timeout(400)  # every run is a process that imports torch
-LONG = 20480  # tokens: 320 steps, a checkpoint every 32
+LONG = 163_840  # tokens: 2,560 steps, a checkpoint every 32: seconds, in which its process can be killed
 
 
 def test_a_sweep_is_run_scored_skipped_and_told_of(bench: Bench):
@@ -43,11 +43,11 @@ def test_a_sweep_is_run_scored_skipped_and_told_of(bench: Bench):
 
 
 def test_a_runner_and_its_child_are_killed_and_all_goes_on_to_the_same_rows(bench: Bench):
-    parts = (part(tokens=[LONG]), part("m", objective="mdm", tokens=[LONG]))
-    bench.planned(*parts)
+    parts = (part(tokens=[LONG]), part("m", objective="mdm", tokens=[512]))
+    bench.planned(*parts, most_epochs=1000)
     whole = bench.folder / "whole"
     assert bench.run("run", bench.plan, "--out", whole).returncode == 0
-    first = bench.sweep / "runs" / "arm-16x2-20480t-s0"
+    first = bench.sweep / "runs" / "arm-16x2-163840t-s0"
 
     runner = bench.start("run", bench.plan, "--out", bench.sweep)
     until(lambda: any((first / "checkpoints").glob("step-*")))

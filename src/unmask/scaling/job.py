@@ -5,16 +5,15 @@
     job.outcome                                # "done", "cut" or "failed", then with a `reason`
 
 Children hold the run's claim too, so a run whose runner was killed stays claimed until its child has saved and gone;
-on Linux the child is told (SIGTERM) when its runner is gone.
+that its runner is gone a child learns by the end of its stdin.
 """
 
 from __future__ import annotations
 
-import ctypes
+import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -35,7 +34,6 @@ from unmask.training.record import Record, read_record
 
 KILLS = 3  # deaths by a signal that nobody asked for, after which a run counts as failed
 ASKED = (130, 143)  # statuses of a child that saved and stopped
-PR_SET_PDEATHSIG = 1
 
 
 class Job:
@@ -105,26 +103,28 @@ class Job:
 
     def _spawn(self, asked: dict[str, Any]) -> None:
         self._stdout = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
-        given = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115
-        given.write(json.dumps(asked))
-        given.seek(0)
         threads = str(self._threads)
-        with self.sweep.log(self.run.name).open("a", encoding="utf-8") as log, given:
+        with self.sweep.log(self.run.name).open("a", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "unmask.scaling.child"],
-                stdin=given,
+                stdin=subprocess.PIPE,  # open as long as this process lives
                 stdout=self._stdout,
                 stderr=log,
                 text=True,
                 start_new_session=True,  # a Ctrl-C reaches it once, through the runner
                 pass_fds=(self._claim.fileno(),),
                 env={**os.environ, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads},
-                preexec_fn=_die_with(os.getpid()),
             )
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it ended at once: its status says why
+            print(json.dumps(asked), file=self._process.stdin, flush=True)
 
     def poll(self) -> bool:
         """Whether it still runs."""
         if self.outcome is None and self._process is not None and self._process.poll() is not None:
+            assert self._process.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                self._process.stdin.close()
             try:
                 self._ended(self._process.returncode)
             except (UserError, OSError, ValueError) as error:
@@ -195,20 +195,6 @@ class Job:
         if outcome == "failed":
             self.sweep.fail(self.run.name, reason)
         self._claim.close()
-
-
-def _die_with(parent: int) -> Any:
-    """For a child to be told when its parent is gone, however that ended."""
-    if not sys.platform.startswith("linux"):
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def tell() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # gone already
-            os._exit(143)
-
-    return tell
 
 
 def last_line(log: Path) -> str:
