@@ -77,8 +77,9 @@ def obtain(package: Package, folder: Path) -> Path:
         if done.returncode or archive is None:
             output = [line for line in (done.stderr or done.stdout).splitlines() if line.strip()]
             why = output[-1].strip()[:200] if output else f"it left no {package.pattern}"
+            lists = "run apt-get update, " if command[0] == "apt-get" else ""  # its lists may be old or not there
             other = "" if package.version == LATEST else f"give another version (NAME={LATEST}), "
-            raise UserError(f"{package.name}: `{' '.join(command)}` failed: {why}; {other}{mend}")
+            raise UserError(f"{package.name}: `{' '.join(command)}` failed: {why}; {lists}{other}{mend}")
         return archive.rename(folder / archive.name)
 
 
