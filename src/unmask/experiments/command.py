@@ -48,12 +48,18 @@ def run_experiment(options: ExperimentOptions) -> dict[str, Any]:
     if "headline" not in outcome:  # told to stop on the way
         return {"experiment": chosen.name, "out": str(settings.out), "until": settings.until, **outcome}
     result = {**described(chosen, settings), **outcome}
+    pictures = write(chosen, result, settings.out, settings.plot)
+    return {**result, "out": str(settings.out), "pictures": pictures}
+
+
+def write(chosen: Experiment, result: dict[str, Any], folder: Path, draw: bool) -> list[str]:
+    """`result` gets what its experiment says of it, and is written with its page; names of the pictures drawn."""
     check_headline(result)
     result |= {part: getattr(chosen.module, part)(result) for part in ("figure", "holds", "reading")}
-    write_whole(settings.out / RESULT, json.dumps(result, indent=1, ensure_ascii=False) + "\n")  # before what may fail
-    pictures = [path.name for path in chosen.module.plot(result, settings.out)] if settings.plot else []
-    write_whole(settings.out / README, page(result, pictures))
-    return {**result, "out": str(settings.out), "pictures": pictures}
+    write_whole(folder / RESULT, json.dumps(result, indent=1, ensure_ascii=False) + "\n")  # before what may fail
+    pictures = [path.name for path in chosen.module.plot(result, folder)] if draw else []
+    write_whole(folder / README, page(result, pictures))
+    return pictures
 
 
 def described(chosen: Experiment, settings: Settings) -> dict[str, Any]:

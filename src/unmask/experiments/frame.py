@@ -13,6 +13,8 @@ them, and `takes`: which of the options base and until it heeds) and a module `e
     holds(result) -> str           # "yes", "no" or "in part", with a few words of reason
     figure(result) -> str          # the headline's figures with their intervals, for a cell of a table
 
+and, where it can be run in parts, `together(results) -> dict`, the one result of them.
+
 Listing experiments imports none of them, so that it needs no torch.
 """
 

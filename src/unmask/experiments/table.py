@@ -2,6 +2,7 @@
 
     python -m unmask.experiments.table                          # results/*/result.json -> docs/results.md
     python -m unmask.experiments.table runs/experiments/reversal    # first puts that result into results/
+    python -m unmask.experiments.table results/reversal runs/own    # one result from parts (reversal: sets of people)
 
 Run in a checkout. The same command writes what `unmask experiment` lists as found. A --quick result is refused.
 """
@@ -11,14 +12,14 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from unmask.errors import UserError
-from unmask.experiments.command import FOUND, KIND, README, RESULT
-from unmask.experiments.frame import experiments
+from unmask.experiments.command import FOUND, KIND, README, RESULT, write
+from unmask.experiments.frame import experiment, experiments
 from unmask.files import write_whole
 from unmask.options import Options, Result, argument, option
 from unmask.settings import read_json
@@ -61,17 +62,45 @@ def table(by_name: Mapping[str, Mapping[str, Any]]) -> str:
     return HEAD + "\n".join(rows) + "\n"
 
 
-def keep(run: Path, folder: Path) -> Path:
-    """Copies what a finished experiment found (result, page, pictures) to where results are kept."""
-    result = read_json(run / RESULT) if (run / RESULT).is_file() else {}
+def keep_all(runs: Sequence[Path], folder: Path) -> list[Path]:
+    """Puts what finished experiments found to where results are kept; several of one experiment are its parts."""
+    by_name: dict[str, list[Path]] = {}
+    for run in runs:
+        by_name.setdefault(finished(run)["experiment"], []).append(run)
+    return [
+        keep(parts[0], folder) if len(parts) == 1 else keep_together(name, parts, folder)
+        for name, parts in by_name.items()
+    ]
+
+
+def finished(run: Path) -> dict[str, Any]:
+    """The result of an experiment. Raises `UserError` where it has none, or one of --quick."""
+    result: dict[str, Any] = read_json(run / RESULT) if (run / RESULT).is_file() else {}
     if result.get("kind") != KIND:
         raise UserError(f"{run} has no {RESULT} of an experiment; finish it with unmask experiment --resume")
     if result["size"] == "quick":
         raise UserError(f"{run} is of --quick, which is no result; run {result['experiment']} without it")
-    place = folder / result["experiment"]
+    return result
+
+
+def keep(run: Path, folder: Path) -> Path:
+    """Copies what a finished experiment found (result, page, pictures) to where results are kept."""
+    place = folder / finished(run)["experiment"]
     place.mkdir(parents=True, exist_ok=True)
     for path in [run / RESULT, run / README, *sorted(run.glob("*.png"))]:
-        shutil.copyfile(path, place / path.name)
+        if path.resolve() != (place / path.name).resolve():  # it may be kept already
+            shutil.copyfile(path, place / path.name)
+    return place
+
+
+def keep_together(name: str, parts: Sequence[Path], folder: Path) -> Path:
+    """One result of several, with its page and pictures. Raises `UserError` where they do not go together."""
+    chosen, place = experiment(name), folder / name
+    if (together := getattr(chosen.module, "together", None)) is None:
+        raise UserError(f"{', '.join(map(str, parts))} are all of {name}, which is not run in parts; give one of them")
+    result = together([finished(part) for part in parts])
+    place.mkdir(parents=True, exist_ok=True)
+    write(chosen, result, place, draw=True)
     return place
 
 
@@ -84,8 +113,8 @@ class TableOptions(Options):
     page: Path = option(Path("docs/results.md"), "the page to write")
 
     def run(self) -> Result:
-        for run in self.runs:
-            say(f"kept in {keep(run, self.results)}")
+        for place in keep_all(self.runs, self.results):
+            say(f"kept in {place}")
         kept = results(self.results)
         write_whole(self.page, table(kept))
         figures = {name: f"{result['figure']}; holds: {result['holds']}" for name, result in kept.items()}

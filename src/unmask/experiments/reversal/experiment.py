@@ -36,13 +36,14 @@ from unmask.experiments.reversal.material import (
     start_of,
     with_ablation,
 )
+from unmask.experiments.reversal.parts import together
 from unmask.experiments.reversal.report import figure, holds, plot, reading
 from unmask.experiments.workplace import KEPT, Workplace
 from unmask.files import write_whole
 from unmask.model.folder import load
 from unmask.terminal import say
 
-__all__ = ["figure", "holds", "plot", "reading", "run"]
+__all__ = ["figure", "holds", "plot", "reading", "run", "together"]
 STAGES = ("runs", "choice")
 CHOICE = "choice.json"
 # A begun folder may go on with others of these: a run is compared by its recipe, and what is asked is kept by what it

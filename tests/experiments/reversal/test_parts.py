@@ -1,0 +1,68 @@
+"""One result of two, each of its own people."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unmask.errors import UserError
+from unmask.experiments.command import run_experiment
+from unmask.experiments.reversal.experiment import together
+from unmask.experiments.table import keep_all
+
+from .conftest import SMALL, Chosen, options
+
+
+@pytest.fixture(scope="module")
+def own(chosen: Chosen) -> dict[str, Any]:
+    """As if it were of the usual size."""
+    result = run_experiment(options(chosen.out, resume=True, set=SMALL))
+    return {**result, "size": "usual", "command": "unmask experiment reversal --set sets=[own]"}
+
+
+@pytest.fixture(scope="module")
+def original(own: dict[str, Any]) -> dict[str, Any]:
+    """The same figures as if they were of the other set."""
+    other = copy.deepcopy(own)
+    other["headline"] = other["headline"]["own"]
+    for group in ("choices", "material", "runs"):
+        other[group] = {"original": other[group]["own"]}
+    made = other["choices"]["original"]
+    made["start"], made["choices"] = "original", {"original": made["choices"]["own"]}
+    other["chosen"] |= {"sets": ["original"], "epochs": {"original": {"mdm": 1}}}
+    return {**other, "command": "unmask experiment reversal --data people", "commit": "another"}
+
+
+def lie(folder: Path, result: dict[str, Any]) -> Path:
+    folder.mkdir()
+    (folder / "result.json").write_text(json.dumps(result))
+    return folder
+
+
+def test_parts_are_kept_as_one_result(own: dict[str, Any], original: dict[str, Any], tmp_path: Path) -> None:
+    (place,) = keep_all([lie(tmp_path / "a", original), lie(tmp_path / "b", own)], tmp_path / "results")
+    result = json.loads((place / "result.json").read_text())
+    assert set(result["headline"]) == {"mdm", "arm", "own"} and result["headline"]["own"] == own["headline"]["own"]
+    assert result["command"] == f"{original['command']} && {own['command']}"
+    assert result["figure"].startswith("reversed names right, original: MDM") and "; own: MDM" in result["figure"]
+    assert "MDM on original" in result["reading"] and "ARM on own" in result["reading"]
+    assert result["parts"]["original"]["commit"] == "another" and result["chosen"]["sets"] == ["original", "own"]
+    assert result["command"] in (place / "README.md").read_text() and (place / "reversal.png").stat().st_size > 10_000
+    (again,) = keep_all([place], tmp_path / "results")
+    assert again == place and json.loads((place / "result.json").read_text()) == result
+
+
+def test_what_does_not_go_together_is_refused(own: dict[str, Any], original: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"several results of the same people \(own, own\)"):
+        together([own, own])
+    with pytest.raises(UserError, match=r"results with seeds \[0\] and \[0, 1\] are not of one experiment"):
+        together([original, {**own, "seeds": [0, 1]}])
+    with pytest.raises(UserError, match=r"results with batch 48 and 8 are not of one experiment"):
+        together([original, {**own, "chosen": {**own["chosen"], "batch": 8}}])
+    speeds = [lie(tmp_path / name, {**own, "experiment": "speed"}) for name in "ab"]
+    with pytest.raises(UserError, match="all of speed, which is not run in parts"):
+        keep_all(speeds, tmp_path / "results")
