@@ -195,4 +195,6 @@ def from_fields(cls: type[T], fields: dict[str, Any], where: str) -> T:
     for name, rule in (("lr", LearningRate), ("batch", Batch)):  # an objective that is not named keeps its own
         if cls is Spec and name in values:
             values[name] = {**{key: rule() for key in OBJECTIVES}, **values[name]}
+    if cls is Spec and "recipe" in values:  # so do the keys that are not
+        values["recipe"] = {**RECIPE, **flat(values["recipe"])}
     return cls(**values)
