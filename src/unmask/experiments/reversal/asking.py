@@ -6,11 +6,10 @@
 
 A choice is of the first seed's run: one checkpoint, and for names and for descriptions each their own order, guidance
 and steps. What counts is the share of right answers of the `both` people: exact names, bare descriptions (without
-quotes and stops at their ends). First guidance and order at the last checkpoint, by a rule fixed beforehand: the
-largest w of the grid with which these people keep 90% of the best share (who know both directions need no guidance, so
-their best would always be none), in the order that does best with it; then steps, then the checkpoint, by the best.
-An autoregressive model has but its checkpoints. Where there are several starts (random weights, a base), both kinds of
-model begin at the same one: that whose choices score more, taken together.
+quotes and stops at their ends). First order and guidance at the last checkpoint, then steps, then the checkpoint, each
+by the best; among equals what stands first in the grid, as the least guidance does. An autoregressive model has but its
+checkpoints. Where there are several starts (random weights, a base), both kinds of model begin at the same one: that
+whose choices score more, taken together.
 
 Stages are kept by what they use, a checkpoint's weights and the questions, so that other grids go on in one folder.
 """
@@ -38,7 +37,6 @@ from unmask.training.record import read_record
 Way = dict[str, Any]  # order, guidance, steps (None: a token a pass), blind (what guidance hides)
 Choice = dict[str, Any]  # checkpoint (its step), score, name and description (their ways), tried
 SCORE = {"name": "exact", "description": "bare"}
-KEEP = 0.9  # of the best share, with the guidance that is chosen
 
 
 def ways(chosen: Mapping[str, Any], kind: str) -> list[Way]:
@@ -122,12 +120,8 @@ def choice_of(place: Workplace, origin: Material, chosen: Mapping[str, Any], kin
 
 
 def best_way(score: Callable[[Way], float], ways: Sequence[Way], steps: Sequence[int]) -> Way:
-    """The largest guidance that keeps `KEEP` of the best score, with its best order, then steps. Among equals what was
-    tried first; where nothing scores at all that is everything."""
-    scores = [score(way) for way in ways]
-    kept = [n for n in range(len(ways)) if scores[n] >= KEEP * max(scores)] if max(scores) > 0 else [0]
-    most = max(ways[n]["guidance"] for n in kept)
-    way = ways[max((n for n in kept if ways[n]["guidance"] == most), key=lambda n: scores[n])]
+    """The best of order and guidance, then of steps with it; among equals what is tried first."""
+    way = max(ways, key=score)
     return max([way, *({**way, "steps": int(fewer)} for fewer in steps)], key=score)
 
 
