@@ -73,13 +73,13 @@ def test_the_control_without_descriptions_first_asks_what_is_left(tmp_path: Path
 def test_a_run_begun_by_another_recipe_is_refused(chosen: Chosen, tmp_path: Path) -> None:
     out = chosen.out
     told = json.loads((out / "settings.json").read_text())
-    told["settings"]["batch"] = 24
+    told["settings"]["batch"] = 8
     other = tmp_path / "other"
     other.mkdir()
     (other / "settings.json").write_text(json.dumps(told))
     (other / "runs").symlink_to(out / "runs")
-    with pytest.raises(UserError, match="was begun with batch_size 48, not 24"):
-        run_experiment(options(other, resume=True, set=(*SMALL, "batch=24")))
+    with pytest.raises(UserError, match="was begun with batch_size 24, not 8"):
+        run_experiment(options(other, resume=True, set=(*SMALL, "batch=8")))
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def test_what_does_not_go_together_is_refused(own: dict[str, Any], original: dic
         together([own, own])
     with pytest.raises(UserError, match=r"results with seeds \[0\] and \[0, 1\] are not of one experiment"):
         together([original, {**own, "seeds": [0, 1]}])
-    with pytest.raises(UserError, match=r"results with batch 48 and 8 are not of one experiment"):
+    with pytest.raises(UserError, match=r"results with batch 24 and 8 are not of one experiment"):
         together([original, {**own, "chosen": {**own["chosen"], "batch": 8}}])
     speeds = [lie(tmp_path / name, {**own, "experiment": "speed"}) for name in "ab"]
     with pytest.raises(UserError, match="all of speed, which is not run in parts"):
