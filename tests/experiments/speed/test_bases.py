@@ -55,6 +55,11 @@ def test_a_sweep_is_searched_for_finished_runs_by_kind_size_and_budget(out: Path
     }, "the least seed of the exact name; candidates as many as have finished"  # fmt: skip
     with pytest.raises(UserError, match=r"no finished run mdm-96x3-2.56e14-s\*; finished: arm-96x3-1.6e13-s1, arm-"):
         find_bases({}, str(tmp_path), plan)
+    shutil.rmtree(tmp_path / "runs" / "arm-96x3-1.6e13-s0")
+    assert find_bases(given, str(tmp_path), plan)["arm"].name == "arm-96x3-1.6e13-s1"
+    shutil.rmtree(tmp_path / "runs" / "arm-96x3-1.6e13-s1")
+    with pytest.raises(UserError, match=r"has the result of arm-96x3-1.6e13-s0 without its weights; train it by .*RO"):
+        find_bases(given, str(tmp_path), plan)
     roles = {role: [str(out / "runs" / f"base-{role}")] for role in ("arm", "mdm", "mdm-large")}
     assert list(find_bases(roles, None, plan)) == ["arm", "mdm", "mdm-large"], "nobody need have arm-equal"
     two = [str(out / "runs" / f"base-arm-equal-{i}") for i in (0, 1)]

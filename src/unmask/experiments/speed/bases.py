@@ -122,7 +122,12 @@ def _of_sweep(sweep: Path, wanted: Mapping[str, Any], flops: float) -> Path:
         named = ", ".join(str(row["name"]) for row in rows if row.get("state") == "finished") or "none"
         there = named if len(named) < MOST_NAMED else f"{named[:MOST_NAMED].rpartition(',')[0]}, ..."
         raise UserError(f"--base {sweep} has no finished run {stem}-s*; finished: {there}; or name one, ROLE=RUN")
-    return sweep / "runs" / finished[min(finished)]
+    kept = {seed: sweep / "runs" / name for seed, name in finished.items() if (sweep / "runs" / name).is_dir()}
+    if not kept:  # results are kept longer than weights
+        name = finished[min(finished)]
+        mend = f"train it by `unmask scale run PLAN --out ANOTHER --only {name}` and name it, ROLE=RUN"
+        raise UserError(f"--base {sweep} has the result of {name} without its weights; {mend}")
+    return kept[min(kept)]
 
 
 # ------------------------------------------------------------------ what they have read
