@@ -15,7 +15,7 @@ from unmask.scaling.run import refuse_missing_type
 from unmask.scaling.runs import PlannedRun
 
 pytestmark = pytest.mark.timeout(400)  # every run is a process that imports torch
-LONG = 163_840  # tokens: 2,560 steps, a checkpoint every 32: seconds, in which its process can be killed
+LONG = 81_920  # tokens: 1,280 steps, a checkpoint every 32: seconds, in which its process can be killed
 
 
 def test_a_sweep_is_run_scored_skipped_and_told_of(bench: Bench):
@@ -47,7 +47,7 @@ def test_a_runner_and_its_child_are_killed_and_all_goes_on_to_the_same_rows(benc
     bench.planned(*parts, most_epochs=1000)
     whole = bench.folder / "whole"
     assert bench.run("run", bench.plan, "--out", whole).returncode == 0
-    first = bench.sweep / "runs" / "arm-16x2-163840t-s0"
+    first = bench.sweep / "runs" / "arm-16x2-81920t-s0"
 
     runner = bench.start("run", bench.plan, "--out", bench.sweep)
     until(lambda: any((first / "checkpoints").glob("step-*")))

@@ -52,3 +52,15 @@ def test_validations_estimator_is_read_under_either_name(tmp_path: Path, root: P
     assert found == {"old": "mc-windows", "new": "mc-windows", "arm": "exact"}
     kept = read_results(root / "results" / "scaling" / "results.jsonl")
     assert {row["method"] for row in kept.values() if "method" in row} <= {"mc-windows", "exact"}
+
+
+def test_a_folder_that_another_shard_is_just_making_is_taken(bench):
+    """Its first file lies there under a hidden name for a moment."""
+    bench.planned(part())
+    bench.sweep.mkdir()
+    (bench.sweep / ".sweep.json.partial-1").touch()
+    assert bench.run("run", bench.plan, "--out", bench.sweep).returncode == 0
+    (bench.folder / "other").mkdir()
+    (bench.folder / "other" / "notes.txt").touch()
+    done = bench.run("run", bench.plan, "--out", bench.folder / "other")
+    assert done.returncode == 2 and "exists and is no sweep" in done.stderr

@@ -55,7 +55,10 @@ class Sweep:
         folder = Path(path)
         sweep = cls(folder, plan)
         there = (folder / SWEEP).is_file()
-        if not there and folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if not there and folder.exists():
+            foreign = not folder.is_dir() or any(not path.name.startswith(".") for path in folder.iterdir())
+            there = (folder / SWEEP).is_file()  # by now: another shard may be making it
+        if not there and folder.exists() and foreign:
             raise UserError(f"{folder} exists and is no sweep (it has no {SWEEP}); give another --out")
         if not there and not make:
             raise UserError(f"{folder} is no sweep yet; start it with `unmask scale run PLAN --out {folder}`")
