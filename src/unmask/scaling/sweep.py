@@ -58,8 +58,8 @@ class Sweep:
         if not there and folder.exists():
             foreign = not folder.is_dir() or any(not path.name.startswith(".") for path in folder.iterdir())
             there = (folder / SWEEP).is_file()  # by now: another shard may be making it
-        if not there and folder.exists() and foreign:
-            raise UserError(f"{folder} exists and is no sweep (it has no {SWEEP}); give another --out")
+            if foreign and not there:
+                raise UserError(f"{folder} exists and is no sweep (it has no {SWEEP}); give another --out")
         if not there and not make:
             raise UserError(f"{folder} is no sweep yet; start it with `unmask scale run PLAN --out {folder}`")
         if there:
