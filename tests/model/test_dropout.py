@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unmask.diffusion.noise import dropout_keys
-from unmask.model.dropout import WORD, add_kept, kept, mixed, place_keys
+from unmask.model.dropout import WORD, add_kept, kept, mixed, place_keys, steps
 
 
 def masks(rate: float, samples: int = 64, length: int = 64, width: int = 96, layer: int = 0) -> torch.Tensor:
     """bool [2, B, T, E]: attention's and the MLP's."""
     keys_BL = torch.from_numpy(dropout_keys(5, np.arange(samples), layer + 1))
-    return torch.stack(kept(place_keys(keys_BL[:, layer], length), width, rate))
+    return torch.stack(kept(place_keys(keys_BL[:, layer], length), steps(width), rate))
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.3, 0.5, 0.9])
@@ -44,7 +44,7 @@ def test_words_are_golden() -> None:
     assert mixed(torch.tensor([0, 1, 2, WORD])).tolist() == [0, 2261973619, 229111015, 2578835075]
     keys_BL = dropout_keys(3, np.array([0, 1, 1 << 40]), 2)
     assert keys_BL.tolist() == [[2512834521, 4232807336], [3655232614, 232172995], [4220493774, 3008208237]]
-    attention, mlp = kept(place_keys(torch.from_numpy(keys_BL[:, 1]), 2), 4, 0.5)
+    attention, mlp = kept(place_keys(torch.from_numpy(keys_BL[:, 1]), 2), steps(4), 0.5)
     drawn = ["".join(map(str, found.int().flatten().tolist())) for found in (attention, mlp)]
     assert drawn == ["101001010100001100011001", "100111000010010110000110"]
 

@@ -1,7 +1,7 @@
 """Dropout whose masks are a function of (seed, sample, layer, place), never a state.
 
     keys_BT = place_keys(keys_BL[:, layer], length)      # a sample has a word for each layer: `noise.dropout_keys`
-    attention, mlp = kept(keys_BT, width, rate)          # bool [B, T, E] each: what is not dropped
+    attention, mlp = kept(keys_BT, steps(width), rate)   # bool [B, T, E] each: what is not dropped
     x = add_kept(x, y, attention, rate)                  # x + y / (1 - rate) where it is kept, x elsewhere
 
 GPT-2's residual dropout: what attention (behind its projection) and the MLP add to the residual stream loses each
@@ -33,15 +33,22 @@ def mixed(words: torch.Tensor) -> torch.Tensor:
     return words ^ (words >> 15)
 
 
+def steps(length: int, device: torch.device | None = None) -> torch.Tensor:
+    """int64 [length], 32 bits each: what is added to a word for each place, or number, that it stands for.
+
+    Made outside of compiled graphs: within one, Triton takes what is multiplied here for an index of 32 bits.
+    """
+    return torch.arange(length, device=device) * GOLDEN & WORD
+
+
 def place_keys(keys_B: torch.Tensor, length: int) -> torch.Tensor:
     """int64 [B, T]: a word for each place of each sample in one layer. keys_B: int64, 32 bits each."""
-    steps_T = torch.arange(length, device=keys_B.device) * GOLDEN & WORD
-    return mixed(keys_B[:, None] + steps_T & WORD)
+    return mixed(keys_B[:, None] + steps(length, keys_B.device) & WORD)
 
 
-def kept(keys: torch.Tensor, width: int, rate: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """For attention and for the MLP, bool [..., E]: which numbers stay, at places with these words [...]."""
-    steps_E = torch.arange(width, device=keys.device) * GOLDEN & WORD
+def kept(keys: torch.Tensor, steps_E: torch.Tensor, rate: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """For attention and for the MLP, bool [..., E]: which numbers stay, at places with these words [...].
+    steps_E: `steps` of the width."""
     words = mixed(keys[..., None] + steps_E & WORD)
     least = round(rate * HALF)
     return words & (HALF - 1) >= least, words >> 16 >= least

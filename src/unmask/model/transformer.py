@@ -31,7 +31,7 @@ from unmask.model.cache import KVCache
 from unmask.model.canvas_cache import CanvasCache, CanvasRows
 from unmask.model.config import ModelConfig
 from unmask.model.cross_entropy import weighted_cross_entropy
-from unmask.model.dropout import add_kept, kept, place_keys
+from unmask.model.dropout import add_kept, kept, place_keys, steps
 from unmask.model.linear import BiasedLinear, Linear, filling
 from unmask.model.logits import full_logits
 from unmask.model.visibility import Sees, Where, causal, everything
@@ -129,6 +129,12 @@ class Block(nn.Module):
         self.mlp_norm = RMSNorm(config.n_embd, config.norm_eps)
         self.mlp = SwiGLU(config)
         self.dropout = 0.0  # while training, where keys are given
+        self.steps_E: torch.Tensor
+        self.register_buffer("steps_E", None, persistent=False)
+
+    def drop(self, rate: float) -> None:
+        self.dropout = rate
+        self.steps_E = steps(self.attention_norm.weight.shape[0], self.attention_norm.weight.device)
 
     def forward(
         self, x_BTE: torch.Tensor, at_N: torch.Tensor | None, keys_BT: torch.Tensor | None, *where: Any
@@ -149,7 +155,7 @@ class Block(nn.Module):
         """The other half, at each of any positions on its own: [..., E] and [..., H * D] to [..., E].
         keys: [...], for dropout."""
         if keys is not None:
-            attention, mlp = kept(keys, x.shape[-1], self.dropout)
+            attention, mlp = kept(keys, self.steps_E, self.dropout)
             x = add_kept(x, self.attention.out(mixed), attention, self.dropout)
             return add_kept(x, self.mlp(self.mlp_norm(x)), mlp, self.dropout)
         if torch.is_grad_enabled():
@@ -281,7 +287,7 @@ class Transformer(nn.Module):
     def drop(self, rate: float) -> Transformer:
         """This network with that share of what its layers add dropped where `hidden` is given keys, as in training."""
         for layer in self.layers:
-            cast(Block, layer).dropout = rate
+            cast(Block, layer).drop(rate)
         return self
 
     def hold(self, dtype: torch.dtype) -> Transformer:

@@ -35,9 +35,8 @@ def work(asked: dict[str, Any]) -> int:
         return 128 + trained.signal
     scored = None
     if asked["scoring"] is not None:
-        scored = score(
-            Path(recipe.out), recipe.data, recipe.context, trained.steps, asked["scoring"], Path(asked["entropy"])
-        )
+        out, entropy = Path(recipe.out), Path(asked["entropy"])
+        scored = score(out, recipe.data, recipe.context, trained.steps, asked["scoring"], entropy, recipe.device)
         if asked["repeats"]:
             scored |= best_on_the_way(read_records(Path(recipe.out)), scored["loss"], trained.tokens, trained.steps)
     print(json.dumps({"trained": trained.to_dict(), "score": scored}))

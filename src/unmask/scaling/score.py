@@ -34,7 +34,13 @@ from unmask.training.validation import validation_windows, window_starts
 
 
 def score(
-    folder: Path, data: str, context: int, steps: int, scoring: dict[str, int], entropy_file: Path
+    folder: Path,
+    data: str,
+    context: int,
+    steps: int,
+    scoring: dict[str, int],
+    entropy_file: Path,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """What the sweep's row has of a finished run; puts its final weights into its folder.
 
@@ -45,7 +51,7 @@ def score(
     held_out = TokenData(data, "validation")
     windows_NT = validation_windows(held_out, context, scoring["sequences"])
     starts_N = window_starts(held_out, context, scoring["sequences"])
-    model = load(weights)
+    model = load(weights, device)
     bound = corpus_bound(model, windows_NT, draws=scoring["draws"], seed=scoring["seed"])
     entropy = known_entropy(entropy_file, data)
     for name in (WEIGHTS, TOKENIZER, CONFIG):  # the last one makes it a model folder

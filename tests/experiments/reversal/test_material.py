@@ -74,7 +74,7 @@ def test_every_ablation_changes_settings_that_exist() -> None:
         people, both = changed["own"]["people"], changed["own"]["both"]
         lines = 60 * (people + both) if changed["lines"] == "all" else 30 * (people + both)
         if not name.startswith("epochs") and changed["kinds"] == ["mdm"]:
-            assert lines * changed["epochs"]["own"]["mdm"] / changed["batch"] == 12_000, name
+            assert lines * changed["epochs"]["own"]["mdm"] / changed["batch"] == 6_000, name
     assert ablated("ablation=name-tokens-one", "own.people=7", quick=False)["own"]["people"] == 7
     assert ablated("ablation=name-tokens-one")["own"]["people"] == 12  # quick as it is
     assert ablated("ablation=padding-unscored")["padding"] == "seen"

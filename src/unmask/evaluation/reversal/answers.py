@@ -26,7 +26,7 @@ from unmask.model.backbone import predictions
 from unmask.model.folder import Model
 from unmask.terminal import LiveLine
 
-BATCH = 64
+BATCH = 256
 ROWS = 256  # whose names are scored at a time
 ENDS = "\"'‘’“”.?! "  # quotes and stops that no word of an answer begins or ends with
 
