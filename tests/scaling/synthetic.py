@@ -69,6 +69,8 @@ def runs_of(
         return np.full(n, np.nan) if values is None else np.array(values, float)
 
     return Runs(
+        apart=np.zeros(n, dtype=bool),
+        sources=np.full(n, None, dtype=object),
         where=words([f"line {i + 2}" for i in range(n)]),
         objective=words([kind] * n),
         flops=flops_R,

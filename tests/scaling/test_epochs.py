@@ -70,6 +70,13 @@ def test_trunks_and_seeds_are_lines_of_their_own_and_the_best_of_them_crosses():
     ]
 
 
+def test_lines_of_a_sweep_are_called_by_what_was_done_otherwise():
+    seeds = ("0", "0/1", "0, dropout 0.1, weight_decay 1.0")
+    runs = table(*(rows("arm", ARM, trunk=f"trunk {seed}", seed=seed) for seed in seeds), rows("mdm", MDM, seed="0"))
+    labels = ["ARM", "ARM, subset 1", "ARM, dropout 0.1, weight decay 1.0", "MDM"]
+    assert [line["label"] for line in studies_of(runs, ("arm", "mdm"))[0]["series"]] == labels
+
+
 def test_other_sizes_and_texts_are_studies_of_their_own_and_single_passes_none():
     runs = table(rows("arm", ARM), rows("arm", ARM, params=10**6), rows("arm", {1: 5.0}, unique=10**6))
     assert [(s["params"], s["unique"]) for s in studies_of(runs, ("arm", "mdm"))] == [(44e4, 5e5), (1e6, 5e5)]

@@ -89,9 +89,11 @@ def test_a_sweeps_results(tmp_path: Path) -> None:
     row = {"objective": "mdm", "flops": 1e13, "params": 1e5, "tokens": 2e7, "loss": 4.0, "seed": 0, "trunk": None}
     row |= {"unique_tokens": None, "protocol": {"draws": 8}, "plateau": None, "subset": 0, "state": "finished"}
     rows = [row, row | {"seed": 1, "loss": 4.1}, row | {"state": "aside"}, row | {"subset": 1, "unique_tokens": 5e5}]
+    rows += [row | {"seed": 3, "unique_tokens": 5e5, "state": state} for state in ("aside", "failed")]
     written(tmp_path, "".join(json.dumps(r) + "\n" for r in rows), "results.jsonl")
     runs, _ = read_runs(tmp_path)
-    assert len(runs) == 3 and runs.seed.tolist() == ["0", "1", "0/1"] and runs.repeats.tolist() == [False, False, True]
+    assert runs.seed.tolist() == ["0", "1", "0/1", "3"] and runs.repeats.tolist() == [False, False, True, True]
+    assert runs.apart.tolist() == [False, False, False, True]  # of what is set aside only repeated data is read
     written(
         tmp_path,
         json.dumps(row) + "\n" + json.dumps(row | {"protocol": {"draws": 4}, "seed": 2}) + "\n",

@@ -70,6 +70,12 @@ def test_branches_are_the_lengths_and_the_trunk_what_they_share(bench: Bench) ->
     assert recipe.optimizer.schedule == "constant" and recipe.checkpoint.at == stem.forks and recipe.fork is None
 
 
+def test_laws_are_fitted_to_what_repeats_its_data_and_not_to_where_it_begins(bench: Bench) -> None:
+    stem, once, often = runs_of(bench, trunk(tokens=None, epochs=[1, 4], unique_tokens=4096))
+    assert stem.is_trunk and 0.99 < once.epochs <= 1 and not once.fitted and often.fitted
+    assert all(run.fitted for run in runs_of(bench, part(tokens=None, epochs=[1], unique_tokens=4096)))
+
+
 def test_a_plan_counts_what_is_trained_once(bench: Bench) -> None:
     settings = bench.settings(trunk(flops=[1e9, 2e9, 4e9], tokens=None))
     found = plan(PlanOptions(plan=str(settings)))

@@ -58,7 +58,7 @@ def _series(runs: Runs) -> list[dict[str, Any]]:
             final = [float(line.loss[line.tokens / line.unique == e].mean()) for e in epochs]
             checkpoints = _checkpoints(line)
             reached = [*zip(epochs, final, strict=True), *checkpoints]
-            name = trunk or (f"seed {seed}" if seed and len(keys) > 1 else "")
+            name = _ways(keys).get(str(seed), trunk or (f"seed {seed}" if seed and len(keys) > 1 else ""))
             rows.append(
                 {
                     "objective": objective,
@@ -70,6 +70,21 @@ def _series(runs: Runs) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def _ways(keys: Sequence[tuple[str, Any]]) -> dict[str, str]:
+    """Names of a sweep's lines by their seeds, which say what was done otherwise: ``0/1, dropout 0.1`` is of other
+    unique tokens, with dropout. Empty where no seed says such a thing."""
+    told = {str(seed): str(seed).partition(", ") for _, seed in keys}
+    drawn = {seed: place.partition("/") for seed, (place, _, _) in told.items()}
+    several = len({number for number, _, _ in drawn.values()}) > 1
+    if not any(drawn[seed][2] or told[seed][2] for seed in told):
+        return {}
+    names = {}
+    for seed, (number, _, subset) in drawn.items():
+        words = (several and f"seed {number}", subset and f"subset {subset}", told[seed][2].replace("_", " "))
+        names[seed] = ", ".join(word for word in words if word)
+    return names
 
 
 def _checkpoints(runs: Runs) -> list[tuple[float, float]]:

@@ -9,6 +9,7 @@ Colours and style are those of the demo's pictures. What the fit leaves out is h
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ PANELS = (
     ("params", "optimal size N*, parameters"),
     ("tokens", "optimal tokens D*"),
 )
+MARKERS = "osD^vPX*"
 DPI = 160
 
 
@@ -136,16 +138,22 @@ def repeated(view: dict[str, Any]) -> Figure:
     """Loss over epochs of the same few tokens: final weights solid, best checkpoints hollow, the best up to there
     dashed; where curves cross."""
     studies = view["repeated"]
-    figure = new_figure(5.6 * len(studies), 4.2)
+    figure = new_figure(8.4 * len(studies), 4.2)
     for axes, study in zip(figure.subplots(1, len(studies), squeeze=False)[0], studies, strict=True):
+        before: Counter[str] = Counter()  # lines of each objective, which differ by their markers
         for series in study["series"]:
-            colour = colour_of(view, series["objective"])
-            axes.plot(series["epochs"], series["final"], "o-", color=colour, markersize=4, label=series["label"])
+            marker = MARKERS[before[series["objective"]] % len(MARKERS)]
+            style: dict[str, Any] = {"color": colour_of(view, series["objective"]), "marker": marker}
+            style["alpha"] = 0.95 if not before[series["objective"]] else 0.6
+            before[series["objective"]] += 1
+            axes.plot(series["epochs"], series["final"], markersize=5, label=series["label"], **style)
             if series["best"] is not None:
-                axes.plot(series["epochs"], series["best"], "--", color=colour, linewidth=1.2, alpha=0.8)
+                axes.plot(series["epochs"], series["best"], "--", linewidth=1.2, **style | {"marker": ""})
             if series["checkpoints"]:
-                hollow = {"color": colour, "markerfacecolor": "none", "markersize": 6}
-                axes.plot(*zip(*series["checkpoints"], strict=True), "o", **hollow, label=f"{series['label']}, best")
+                hollow = {"markerfacecolor": "none", "markersize": 8, "linestyle": "none", **style}
+                axes.plot(*zip(*series["checkpoints"], strict=True), **hollow)
+        if any(series["checkpoints"] for series in study["series"]):
+            axes.plot([], [], "--o", color=INK, markerfacecolor="none", markersize=8, label="the best on the way")
         crossing = study["crossing"]
         if crossing["epochs"] is not None:
             axes.axvline(crossing["epochs"], color=SOFT, linewidth=1, linestyle=":")
@@ -154,7 +162,7 @@ def repeated(view: dict[str, Any]) -> Figure:
         log_axis(axes, "epochs of the same tokens")
         axes.set_title(study["title"], loc="left", fontweight="bold", fontsize=10.5)
         axes.set_ylabel("held-out loss, nats/token")
-        axes.legend(loc="best", fontsize=8.5)
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), borderaxespad=0, frameon=False, fontsize=9)
     return figure
 
 

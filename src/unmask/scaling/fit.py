@@ -36,6 +36,7 @@ from unmask.scaling.isoflop import Lines
 from unmask.scaling.law import FIELDS, Law
 from unmask.scaling.options import FitOptions
 from unmask.scaling.selection import USUAL_PAIR, chosen_pair, exclude, exclude_plateau
+from unmask.scaling.source_gaps import gaps_by_source
 from unmask.scaling.sweep_fit import ObjectiveFit, SweepFit, fit_runs
 from unmask.scaling.table import LeftOut, Runs, read_runs, together
 from unmask.terminal import LiveLine
@@ -59,10 +60,12 @@ class Fitted:
     options: FitOptions
     sweep: SweepFit
     repeated: Runs
+    apart: Runs  # on repeated data too, no law's
     left_out: list[LeftOut] = field(default_factory=list)
     with_all: SweepFit | None = None
     why_no_pair: str | None = None
     constrained: dict[str, Any] | None = None
+    by_source: dict[str, dict[str, Any]] = field(default_factory=dict)
     quokka_draws: dict[str, list[Quokka]] = field(default_factory=dict)
 
 
@@ -82,6 +85,7 @@ def fit_sweep(options: FitOptions) -> Fitted:
     if options.exclude:
         runs, out = exclude(runs, options.exclude)
         left_out += out
+    apart, runs = runs.take(runs.apart), runs.take(~runs.apart)
     repeated, fresh = runs.take(runs.repeats), runs.take(~runs.repeats)
     if not len(fresh):
         raise UserError(f"{options.runs}: every run repeats its data; laws are fitted to runs that do not, add some")
@@ -97,8 +101,10 @@ def fit_sweep(options: FitOptions) -> Fitted:
             pair, why = None, f"no run of {gone} is left: each has fewer than 4 x the plateau's tokens"
         sweep = fit_runs(kept, pair, options.resamples, options.seed, show)
         with_all = fit_runs(fresh, pair, 0, options.seed) if out else None
-        laws = constrained_of(sweep, repeated, options.resamples, options.seed)
-    return Fitted(options, sweep, repeated, left_out + out, with_all, why, *laws)
+        laws, quokka = constrained_of(sweep, repeated, options.resamples, options.seed)
+        show("the gap by source")
+        by_source = gaps_by_source(kept, pair, options.resamples, options.seed)
+    return Fitted(options, sweep, repeated, apart, left_out + out, with_all, why, laws, by_source, quokka)
 
 
 def result_of(fitted: Fitted) -> dict[str, Any]:
@@ -124,7 +130,8 @@ def result_of(fitted: Fitted) -> dict[str, Any]:
         "run_level": parts_of(sweep, True, fitted.why_no_pair, gone) if resamples else None,
         "all_runs": None,
         "constrained": fitted.constrained,
-        "repeated": studies_of(together(sweep.runs, fitted.repeated), sweep.pair or USUAL_PAIR),
+        "by_source": fitted.by_source,
+        "repeated": studies_of(together(sweep.runs, fitted.repeated, fitted.apart), sweep.pair or USUAL_PAIR),
         "minima": {name: minima_of(fit) for name, fit in sweep.objectives.items()},
         "ranges": {name: ranges_of(fit.runs) for name, fit in sweep.objectives.items()},
         "cost": {name: fit.cost.to_dict() for name, fit in sweep.objectives.items()},

@@ -29,6 +29,7 @@ def in_words(result: dict[str, Any]) -> str:
         lines += ["", *_constrained(result["constrained"])]
         lines += ["", *_repeated(result["repeated"])] if result["repeated"] else []
     lines += ["", *_gap(result)]
+    lines += ["", *_by_source(result)] if result["by_source"] else []
     lines += _held_out(result["held_out"])
     lines += _against(result)
     return "\n".join(lines)
@@ -89,6 +90,16 @@ def _times(row: dict[str, Any] | None) -> str:
         return f"none{mark}"
     value = f"{row['estimate']:.3g}x{mark}"
     return value if row["low"] is None else f"{value} [{row['low']:.3g}, {row['high']:.3g}]"
+
+
+def _by_source(result: dict[str, Any]) -> list[str]:
+    """The headline form on each source, at every compute at which the whole has it."""
+    places = [(row["axis"], row["flops"]) for row in result["gap"] if row["form"] == "overlap" and row["axis"]]
+    rows = [["gap by source (tokens)", *(f"{axis} {flops:.3g}" for axis, flops in places)]]
+    for name, entry in result["by_source"].items():
+        found = {(row["axis"], row["flops"]): row for row in entry["gap"]}
+        rows.append([f"  {name} ({entry['tokens']:,})", *(_times(found.get(place)) or NONE for place in places)])
+    return aligned(rows)
 
 
 def _held_out(part: dict[str, Any]) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 from unmask._version import __version__
 from unmask.pages import page, section, table
 from unmask.scaling.held_out import predictions
-from unmask.scaling.page_gap import gap_section
+from unmask.scaling.page_gap import gap_section, source_table
 from unmask.scaling.page_parts import bounds, card, cell, known, picture, power, within
 from unmask.scaling.page_repeated import repeated_section
 from unmask.scaling.published import BOUND, PAPER, paper_line
@@ -49,7 +49,7 @@ def render(fit: dict[str, Any], view: dict[str, Any], pictures: dict[str, str]) 
     """The page. pictures: inline SVG by the name of the figure."""
     parts = [headline(fit, view)]
     bodies = {
-        "gap": gap_section(view),
+        "gap": gap_section(view) + source_table(fit),
         "isoflop": isoflop_section(view),
         "frontier": frontier_section(fit, view),
         "residuals": residual_section(fit),

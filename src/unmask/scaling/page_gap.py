@@ -53,6 +53,19 @@ def gap_tables(rows: list[dict[str, Any]]) -> str:
     return "".join(tables)
 
 
+def source_table(fit: dict[str, Any]) -> str:
+    """The headline form on each source of the held-out text; empty where the runs tell of none."""
+    if not fit["by_source"]:
+        return ""
+    places = [(row["axis"], row["flops"]) for row in fit["gap"] if row["form"] == "overlap" and row["axis"]]
+    lines = []
+    for name, entry in fit["by_source"].items():
+        found = {(row["axis"], row["flops"]): row for row in entry["gap"]}
+        lines.append([escape(name), f"{entry['tokens']:,}", *(gap_cell(found.get(place)) for place in places)])
+    head = ["source of the text", "tokens", *(f"at {axis.upper()} {power(flops)}" for axis, flops in places)]
+    return f"<h3>By source of the held-out text</h3>{table(head, lines, numbers=range(1, len(head)))}"
+
+
 def gap_cell(row: dict[str, Any] | None) -> str:
     """18.9x with its interval; grey where it is extrapolated."""
     if row is None or row["estimate"] is None:

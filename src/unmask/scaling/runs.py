@@ -267,6 +267,8 @@ def _run(spec: Spec, part: Part, facts: Facts, point: Point, of_batch: float | N
     goal = _goal(part, point.length, per_token[spec.flops_rule], there)
     batch = sequences_of(spec, part, goal if of_batch is None else of_batch, point.batch)
     per_step = batch * mean_length(spec.context, objective.random_length)
+    # The branch that repeats nothing is where a study begins, of another schedule than what laws are fitted to.
+    beginning = part.design == "trunk" and part.unique_tokens > 0 and there is not None and goal <= 1.001 * there
     if goal < per_step:
         raise UserError(
             f"part {part.part}: {label(part, point.length)} is less than one step of {point.shape.name}; give more"
@@ -290,7 +292,7 @@ def _run(spec: Spec, part: Part, facts: Facts, point: Point, of_batch: float | N
         unique_tokens=part.unique_tokens,
         subset=point.subset,
         recipe=recipe,
-        fitted=part.fitted,
+        fitted=part.fitted and not beginning,
         budget=point.length if part.flops else None,
         params=config.n_params_non_embedding,
         tokens=tokens,

@@ -69,13 +69,17 @@ class Runs:
     unique: np.ndarray
     best_loss: np.ndarray
     best_tokens: np.ndarray
+    sources: np.ndarray  # by source of the held-out text, {"loss", "tokens"}, as a sweep's rows have them
+    apart: np.ndarray  # bool: a row on repeated data that a sweep set aside: shown beside the others, no law's
 
     @classmethod
     def of_rows(cls, rows: Sequence[Mapping[str, Any]]) -> Runs:
         """Numbers that a row does not have are nan."""
         names = [field.name for field in dataclasses.fields(cls)]
         columns = {name: [row.get(name, math.nan) for row in rows] for name in names}
-        return cls(**{n: np.array(v, dtype=float if n in NUMBERS else object) for n, v in columns.items()})
+        columns["apart"] = [bool(row.get("apart", False)) for row in rows]
+        types = dict.fromkeys(NUMBERS, float) | {"apart": bool}
+        return cls(**{n: np.array(v, dtype=types.get(n, object)) for n, v in columns.items()})
 
     def __len__(self) -> int:
         return len(self.loss)
@@ -155,7 +159,8 @@ def _csv(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def _json_lines(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Rows of a sweep's results; those of runs that are not finished, or that failed, are read over."""
+    """Rows of a sweep's results; those of runs that are not finished, or that failed, are read over, and so are those
+    set aside, but for what repeats its data."""
     records = []
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -166,8 +171,10 @@ def _json_lines(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
             raise UserError(f"{path}:{number}: no JSON object; mend or remove the line") from error
         if not isinstance(row, dict):
             raise UserError(f"{path}:{number}: no JSON object; mend or remove the line")
-        if row.get("state", "finished") != "finished":
+        apart = row.get("state") == "aside" and bool(row.get("unique_tokens"))
+        if row.get("state", "finished") != "finished" and not apart:
             continue
+        row["apart"] = apart
         fields = {str(OTHER_NAMES.get(name, name)): value for name, value in row.items()}
         records.append((f"line {number}", fields))
     return records
@@ -175,7 +182,9 @@ def _json_lines(text: str, path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 def runs_of(records: Iterable[tuple[str, dict[str, Any]]], name: str) -> tuple[Runs, list[LeftOut]]:
     """Checked. Raises `UserError` as `read_runs` does."""
-    rows = [_row(row, f"{name}: {where}") | {"where": where} for where, row in records]
+    records = list(records)
+    usual = _usual(row.get("recipe") for _, row in records)
+    rows = [_row(row, f"{name}: {where}", usual) | {"where": where} for where, row in records]
     if not rows:
         raise UserError(f"{name} holds no runs; {COLUMNS}")
     for field in ("protocol", "validation"):
@@ -196,12 +205,12 @@ def runs_of(records: Iterable[tuple[str, dict[str, Any]]], name: str) -> tuple[R
     return runs, gone
 
 
-def _row(row: dict[str, Any], where: str) -> dict[str, Any]:
-    """One row with its numbers read; tokens from 6 N D where there are none."""
+def _row(row: dict[str, Any], where: str, usual: dict[str, Any]) -> dict[str, Any]:
+    """One row with its numbers read; tokens from 6 N D where there are none. usual: `_usual` of all rows."""
     fields: dict[str, Any] = {field: _word(row.get(field)) for field in ("objective", "seed", "trunk", *OPTIONAL[-2:])}
     if (subset := _word(row.get("subset"))) not in ("", "0"):  # other unique tokens, which a seed of its own stands for
         fields["seed"] = f"{fields['seed']}/{subset}"
-    if tried := _tried(row.get("recipe")):  # so does another way to train
+    if tried := _tried(row.get("recipe"), usual):  # so does another way to train
         fields["seed"] = ", ".join(filter(None, (fields["seed"], tried)))
     if not fields["objective"]:
         raise UserError(f"{where}: objective is empty; name one, such as arm or mdm")
@@ -214,6 +223,8 @@ def _row(row: dict[str, Any], where: str) -> dict[str, Any]:
         raise UserError(f"{where}: loss is {row.get('loss')}; give nats a token, above 0, or remove the row")
     if row.get("loss") in (None, ""):
         raise UserError(f"{where}: loss is empty; give nats a token, or nan for a run that diverged")
+    fields["sources"] = row.get("sources")
+    fields["apart"] = row.get("apart") is True
     fields["counted"] = math.isnan(fields["tokens"])
     if fields["counted"]:
         fields["tokens"] = fields["flops"] / 6 / fields["params"]
@@ -224,10 +235,17 @@ def _row(row: dict[str, Any], where: str) -> dict[str, Any]:
     return fields
 
 
-def _tried(recipe: Any) -> str:
-    """What a sweep's row says of its recipe beside the objective: ``dropout 0.1, weight_decay 1``."""
+def _usual(recipes: Iterable[Any]) -> dict[str, Any]:
+    """What the recipes of all of a sweep's rows say alike."""
+    told = [recipe for recipe in recipes if isinstance(recipe, dict)]
+    return {k: v for k, v in told[0].items() if all(k in keys and keys[k] == v for keys in told)} if told else {}
+
+
+def _tried(recipe: Any, usual: dict[str, Any]) -> str:
+    """What a sweep's row says of its recipe that not all do, beside the objective: ``dropout 0.1, weight_decay 1``."""
     keys = recipe if isinstance(recipe, dict) else {}
-    return ", ".join(f"{k.rpartition('.')[2]} {v}" for k, v in sorted(keys.items()) if not k.startswith("objective."))
+    own = {k: v for k, v in keys.items() if k not in usual and not k.startswith("objective.")}
+    return ", ".join(f"{k.rpartition('.')[2]} {v}" for k, v in sorted(own.items()))
 
 
 def together(*parts: Runs) -> Runs:

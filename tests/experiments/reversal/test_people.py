@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import pytest
 
 from experiments.reversal.folk import NAMES, PEOPLE, TEXTS
 from unmask.errors import UserError
-from unmask.experiments.reversal.people import own_people
+from unmask.experiments.reversal.people import own_people, words
 from unmask.experiments.reversal.tokens import text_of, word_tokenizer
 
 
@@ -34,6 +35,13 @@ def test_questions_have_no_word_that_no_line_has() -> None:
     for question in PEOPLE.questions:
         assert set(tokenizer.encode(text_of(f"{question.prompt} {question.answer}"))) <= known, question
         assert question.subject.lower() in question.prompt.lower()
+
+
+def test_no_question_has_two_right_answers() -> None:
+    """A beginning that another sentence has too can rightly be continued in its way."""
+    for sentences in (words()[order]["sentences"] for order in ("name_first", "description_first")):
+        parts = [sentence.partition("|")[0] for sentence in sentences]
+        assert not [(a, b) for a, b in itertools.permutations(parts, 2) if f"{b} ".startswith(f"{a} ")]
 
 
 def test_people_are_a_function_of_the_seed() -> None:

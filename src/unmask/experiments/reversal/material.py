@@ -89,6 +89,9 @@ def refuse_unknown(chosen: Mapping[str, Any]) -> None:
     for key, options in (("sets", ("original", "own")), ("kinds", KINDS)):
         if not chosen[key] or set(chosen[key]) - set(options):
             raise UserError(f"--set {key}={chosen[key]} is none; give some of {', '.join(options)} as a list")
+    for key in ("each", "ranked"):
+        if none := [name for name in chosen["sets"] if chosen[key][name] < 1]:
+            raise UserError(f"--set {key}.{none[0]}={chosen[key][none[0]]} asks nothing; give 1 or more")
 
 
 def with_ablation(settings: Settings) -> dict[str, Any]:
