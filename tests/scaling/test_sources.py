@@ -21,6 +21,13 @@ def test_the_default_is_the_paper_until_our_own_fit_lies_there(tmp_path, monkeyp
     assert open_source(None).name == open_source("ours").name == "the fit of our own sweep"
 
 
+def test_a_budget_is_asked_of_the_fit_whose_runs_are_nearer():
+    """Ours goes to 2.56e14, the paper's begins at 6e18."""
+    ours, paper = (open_source(name).name for name in ("ours", "paper"))
+    asked = {flops: open_source(None, flops).name for flops in (1e10, 1e14, 3e15, 1e17, 1e20, 1e23)}
+    assert list(asked.values()) == [ours, ours, ours, paper, paper, paper]
+
+
 def test_exact_flops_come_from_the_fits_own_cost(tmp_path):
     cost = Cost((math.log(1e6), math.log(1e9)), (math.log(2e7), math.log(8e9)))
     source = FitSource(fit_file(cost={"arm": cost.to_dict()}, flops_rule="exact"), "here")

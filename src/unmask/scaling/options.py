@@ -155,7 +155,7 @@ class PredictOptions(Options):
     unique: float | None = option(None, "of them, the others repeat these", above=0)
     source: str | None = option(
         None,
-        "paper, ours, or a fit.json; by default ours where it is shipped, else paper",
+        "paper, ours, or a fit.json; by default ours, but of --flops the one that ran nearer",
         flag="--from",
         metavar="FIT",
     )

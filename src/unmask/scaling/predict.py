@@ -35,7 +35,7 @@ def scale_predict(options: PredictOptions) -> dict[str, Any]:
     Raises `UserError` for options that do not go together, and for what the source cannot tell.
     """
     options.check()
-    source = open_source(options.source)
+    source = open_source(options.source, options.flops if options.unique is None else None)
     remarks: list[str] = []
     answers = _answers(source, options, FORMS[0], remarks)
     missing: list[str] = []

@@ -75,8 +75,11 @@ class Source(Protocol):
         """By the rule of the fit."""
 
 
-def open_source(name: str | None) -> Source:
-    """`paper`, `ours`, a fit file; None: ours where it is shipped, else the paper. Raises `UserError` for others."""
+def open_source(name: str | None, flops: float | None = None) -> Source:
+    """`paper`, `ours`, a fit file; None: ours where it is shipped, else the paper, but of a budget the one whose runs
+    are nearer to it. Raises `UserError` for others."""
+    if name is None and flops is not None and OURS.is_file():
+        return min(open_source("ours"), open_source("paper"), key=lambda source: _decades_off(source, flops))
     if name is None:
         name = "ours" if OURS.is_file() else "paper"
     if name == "paper":
@@ -86,6 +89,12 @@ def open_source(name: str | None) -> Source:
             raise UserError("no fit of our own is shipped yet; give --from paper, or --from a fit.json of your own")
         return FitSource(read_fit(OURS), "the fit of our own sweep")
     return FitSource(read_fit(Path(name)), name)
+
+
+def _decades_off(source: Source, flops: float) -> float:
+    """How far a compute lies from what was run, of the objective that came nearest; 0: within."""
+    spans = [spans["flops"] for spans in source.ranges.values()]
+    return min(max(0.0, math.log10(low / flops), math.log10(flops / high)) for low, high in spans)
 
 
 def read_fit(path: Path, option: str = "--from") -> dict[str, Any]:
