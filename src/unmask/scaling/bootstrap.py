@@ -79,6 +79,11 @@ def _clusters(runs: Runs) -> np.ndarray:
     return np.unique(names, return_inverse=True)[1].reshape(-1)
 
 
+def count_clusters(runs: Runs) -> int:
+    """Trunks, and runs of none: what is drawn on its own."""
+    return len(np.unique(_clusters(runs)))
+
+
 def run_weights(runs: Runs, resamples: int, rng: np.random.Generator) -> np.ndarray:
     """How often each run of an objective is drawn, [S, R]; the runs of a trunk together."""
     clusters, own_R = np.unique(_clusters(runs), return_inverse=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from unmask.scaling.bootstrap import run_weights
+from unmask.scaling.bootstrap import count_clusters, run_weights
 from unmask.scaling.constrained import QUOKKA_FIELDS, Quokka, fit_muennighoff, fit_quokka
 from unmask.scaling.estimates import estimate, nothing
 from unmask.scaling.law import FIELDS, Law
@@ -23,6 +23,7 @@ from unmask.scaling.sweep_fit import ObjectiveFit, SweepFit
 from unmask.scaling.table import Runs, together
 
 QUOKKA_RESAMPLES = 100  # each is a fit of its own
+FEWEST = 3  # trunks, or runs of none: one or two show no scatter, so there is no interval
 
 
 def constrained_of(
@@ -43,6 +44,8 @@ def _of(
         why = "there is no law of runs that repeat nothing, which E, A, B, α and β come from"
         return {"muennighoff": {"R_D": nothing(why)}, "quokka": dict.fromkeys(QUOKKA_FIELDS, nothing(why))}, []
     weights_SR = run_weights(runs, resamples, np.random.default_rng([seed, 99]))
+    if count_clusters(runs) < FEWEST:
+        weights_SR = weights_SR[:0]
     fields = (runs.params, runs.tokens, runs.unique, runs.loss)
     law, drawn_S, why_none = fit_muennighoff(base, *fields, weights_SR)
     r_data = nothing(str(why_none)) if law is None else estimate(law.r_data, drawn_S)
