@@ -36,7 +36,7 @@ def mixed(words: torch.Tensor) -> torch.Tensor:
 def steps(length: int, device: torch.device | None = None) -> torch.Tensor:
     """int64 [length], 32 bits each: what is added to a word for each place, or number, that it stands for.
 
-    Made outside of compiled graphs: within one, Triton takes what is multiplied here for an index of 32 bits.
+    On a GPU outside of compiled graphs: within one, Triton takes what is multiplied here for an index of 32 bits.
     """
     return torch.arange(length, device=device) * GOLDEN & WORD
 

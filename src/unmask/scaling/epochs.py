@@ -52,13 +52,14 @@ def _series(runs: Runs) -> list[dict[str, Any]]:
         keys = list(dict.fromkeys(zip(own.trunk, own.seed, strict=True)))
         if not any(trunk for trunk, _ in keys) and all(np.sum(own.seed == seed) < 2 for _, seed in keys):
             keys = [("", None)]  # a seed a run: one line of them all
+        ways = _ways(keys)
         for trunk, seed in keys:
             line = own if seed is None else own.take((own.trunk == trunk) & (own.seed == seed))
             epochs = np.unique(line.tokens / line.unique)
             final = [float(line.loss[line.tokens / line.unique == e].mean()) for e in epochs]
             checkpoints = _checkpoints(line)
             reached = [*zip(epochs, final, strict=True), *checkpoints]
-            name = _ways(keys).get(str(seed), trunk or (f"seed {seed}" if seed and len(keys) > 1 else ""))
+            name = ways.get(str(seed), trunk or (f"seed {seed}" if seed and len(keys) > 1 else ""))
             rows.append(
                 {
                     "objective": objective,

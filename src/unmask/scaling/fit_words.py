@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from unmask.scaling.estimates import shown
+from unmask.scaling.gap import on_sources
 from unmask.scaling.held_out import predictions
 from unmask.terminal import aligned
 
@@ -94,11 +95,9 @@ def _times(row: dict[str, Any] | None) -> str:
 
 def _by_source(result: dict[str, Any]) -> list[str]:
     """The headline form on each source, at every compute at which the whole has it."""
-    places = [(row["axis"], row["flops"]) for row in result["gap"] if row["form"] == "overlap" and row["axis"]]
+    places, found = on_sources(result)
     rows = [["gap by source (tokens)", *(f"{axis} {flops:.3g}" for axis, flops in places)]]
-    for name, entry in result["by_source"].items():
-        found = {(row["axis"], row["flops"]): row for row in entry["gap"]}
-        rows.append([f"  {name} ({entry['tokens']:,})", *(_times(found.get(place)) or NONE for place in places)])
+    rows += [[f"  {name}", *(_times(row) or NONE for row in own)] for name, own in found.items()]
     return aligned(rows)
 
 

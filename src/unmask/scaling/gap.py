@@ -62,6 +62,18 @@ def no_gap(form: str, why: str) -> dict[str, Any]:
     return {"flops": None, "axis": None, "form": form, **nothing(why), "inside": False}
 
 
+def on_sources(result: dict[str, Any]) -> tuple[list[tuple[str, float]], dict[str, list[Any]]]:
+    """Of a fit's result, for its tables: (objective, compute) of the headline's rows, and by source, with its tokens in
+    words, the row at each of them; None where that source has none."""
+    places = [(row["axis"], row["flops"]) for row in result["gap"] if row["form"] == FORMS[0] and row["axis"]]
+    rows = {}
+    for name, entry in result["by_source"].items():
+        found = {(row["axis"], row["flops"]): row for row in entry["gap"]}
+        words = name if entry["tokens"] is None else f"{name} ({entry['tokens']:,})"
+        rows[words] = [found.get(place) for place in places]
+    return places, rows
+
+
 def _overlap(a: Side, b: Side) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for axis, other in ((a, b), (b, a)):

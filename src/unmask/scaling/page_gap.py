@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from unmask.pages import table
+from unmask.scaling.gap import on_sources
 from unmask.scaling.page_parts import bounds, power
 from unmask.scaling.published import BOUND
 
@@ -57,12 +58,9 @@ def source_table(fit: dict[str, Any]) -> str:
     """The headline form on each source of the held-out text; empty where the runs tell of none."""
     if not fit["by_source"]:
         return ""
-    places = [(row["axis"], row["flops"]) for row in fit["gap"] if row["form"] == "overlap" and row["axis"]]
-    lines = []
-    for name, entry in fit["by_source"].items():
-        found = {(row["axis"], row["flops"]): row for row in entry["gap"]}
-        lines.append([escape(name), f"{entry['tokens']:,}", *(gap_cell(found.get(place)) for place in places)])
-    head = ["source of the text", "tokens", *(f"at {axis.upper()} {power(flops)}" for axis, flops in places)]
+    places, found = on_sources(fit)
+    lines = [[escape(name), *(gap_cell(row) for row in own)] for name, own in found.items()]
+    head = ["source of the text (tokens)", *(f"at {axis.upper()} {power(flops)}" for axis, flops in places)]
     return f"<h3>By source of the held-out text</h3>{table(head, lines, numbers=range(1, len(head)))}"
 
 
