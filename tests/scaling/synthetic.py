@@ -78,6 +78,8 @@ def runs_of(
         tokens=flops_R / 6 / params_R if tokens is None else np.array(tokens, float),
         loss=np.array(loss, float),
         seed=words(seed),
+        subset=words(None),
+        tried=words(None),
         trunk=words(trunk),
         se=numbers(None),
         plateau=numbers(plateau),

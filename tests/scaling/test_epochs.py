@@ -71,8 +71,10 @@ def test_trunks_and_seeds_are_lines_of_their_own_and_the_best_of_them_crosses():
 
 
 def test_lines_of_a_sweep_are_called_by_what_was_done_otherwise():
-    seeds = ("0", "0/1", "0, dropout 0.1, weight_decay 1.0")
-    runs = table(*(rows("arm", ARM, trunk=f"trunk {seed}", seed=seed) for seed in seeds), rows("mdm", MDM, seed="0"))
+    plain, otherwise = {"beta2": 0.98}, {"beta2": 0.98, "dropout": 0.1, "optimizer.weight_decay": 1.0}
+    ways = ({"recipe": plain}, {"recipe": plain, "subset": 1}, {"recipe": otherwise})
+    arms = (rows("arm", ARM, trunk=f"trunk {number}", seed="0", **way) for number, way in enumerate(ways))
+    runs = table(*arms, rows("mdm", MDM, seed="0", recipe=plain))
     labels = ["ARM", "ARM, subset 1", "ARM, dropout 0.1, weight decay 1.0", "MDM"]
     assert [line["label"] for line in studies_of(runs, ("arm", "mdm"))[0]["series"]] == labels
 

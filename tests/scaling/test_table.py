@@ -92,7 +92,8 @@ def test_a_sweeps_results(tmp_path: Path) -> None:
     rows += [row | {"seed": 3, "unique_tokens": 5e5, "state": state} for state in ("aside", "failed")]
     written(tmp_path, "".join(json.dumps(r) + "\n" for r in rows), "results.jsonl")
     runs, _ = read_runs(tmp_path)
-    assert runs.seed.tolist() == ["0", "1", "0/1", "3"] and runs.repeats.tolist() == [False, False, True, True]
+    assert runs.seed.tolist() == ["0", "1", "0", "3"] and runs.subset.tolist() == ["", "", "1", ""]
+    assert runs.repeats.tolist() == [False, False, True, True]
     assert runs.apart.tolist() == [False, False, False, True]  # of what is set aside only repeated data is read
     written(
         tmp_path,

@@ -13,13 +13,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from unmask.scaling.table import Runs
 
 SAME = 1e-9  # relative
+
+
+class Way(NamedTuple):
+    """What makes a line of its own of runs on the same unique tokens."""
+
+    trunk: str = ""
+    seed: str = ""
+    subset: str = ""
+    tried: str = ""
+
+    def name(self, lines: Sequence[Way]) -> str:
+        """What tells it from the others; a trunk's own name only where nothing else does."""
+        if len(lines) < 2:
+            return ""
+        if not any(way.subset or way.tried for way in lines):
+            return self.trunk or (f"seed {self.seed}" if self.seed else "")
+        several = len({way.seed for way in lines}) > 1
+        words = (several and f"seed {self.seed}", self.subset and f"subset {self.subset}", self.tried.replace("_", " "))
+        return ", ".join(word for word in words if word)
 
 
 def studies_of(runs: Runs, pair: Sequence[str]) -> list[dict[str, Any]]:
@@ -45,25 +64,25 @@ def studies_of(runs: Runs, pair: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def _series(runs: Runs) -> list[dict[str, Any]]:
-    """One line an objective, trunk and seed, by ascending epochs; what stands there twice counts by its mean."""
+    """One line an objective and `Way`, by ascending epochs; what stands there twice counts by its mean."""
     rows = []
     for objective in runs.names:
         own = runs.of(objective)
-        keys = list(dict.fromkeys(zip(own.trunk, own.seed, strict=True)))
-        if not any(trunk for trunk, _ in keys) and all(np.sum(own.seed == seed) < 2 for _, seed in keys):
-            keys = [("", None)]  # a seed a run: one line of them all
-        ways = _ways(keys)
-        for trunk, seed in keys:
-            line = own if seed is None else own.take((own.trunk == trunk) & (own.seed == seed))
+        ways = [Way(*words) for words in zip(own.trunk, own.seed, own.subset, own.tried, strict=True)]
+        lines = list(dict.fromkeys(ways))
+        if len(lines) == len(ways) and not any(way.trunk for way in ways):
+            lines = [Way()]  # a seed a run: one line of them all
+        for way in lines:
+            line = own if way == Way() else own.take(np.array([one == way for one in ways]))
             epochs = np.unique(line.tokens / line.unique)
             final = [float(line.loss[line.tokens / line.unique == e].mean()) for e in epochs]
             checkpoints = _checkpoints(line)
             reached = [*zip(epochs, final, strict=True), *checkpoints]
-            name = ways.get(str(seed), trunk or (f"seed {seed}" if seed and len(keys) > 1 else ""))
+            name = way.name(lines)
             rows.append(
                 {
                     "objective": objective,
-                    "label": objective.upper() + (f", {name}" if name and len(keys) > 1 else ""),
+                    "label": objective.upper() + (f", {name}" if name else ""),
                     "epochs": epochs.tolist(),
                     "final": final,
                     "best": [min(loss for at, loss in reached if at <= e * (1 + SAME)) for e in epochs],
@@ -71,21 +90,6 @@ def _series(runs: Runs) -> list[dict[str, Any]]:
                 }
             )
     return rows
-
-
-def _ways(keys: Sequence[tuple[str, Any]]) -> dict[str, str]:
-    """Names of a sweep's lines by their seeds, which say what was done otherwise: ``0/1, dropout 0.1`` is of other
-    unique tokens, with dropout. Empty where no seed says such a thing."""
-    told = {str(seed): str(seed).partition(", ") for _, seed in keys}
-    drawn = {seed: place.partition("/") for seed, (place, _, _) in told.items()}
-    several = len({number for number, _, _ in drawn.values()}) > 1
-    if not any(drawn[seed][2] or told[seed][2] for seed in told):
-        return {}
-    names = {}
-    for seed, (number, _, subset) in drawn.items():
-        words = (several and f"seed {number}", subset and f"subset {subset}", told[seed][2].replace("_", " "))
-        names[seed] = ", ".join(word for word in words if word)
-    return names
 
 
 def _checkpoints(runs: Runs) -> list[tuple[float, float]]:

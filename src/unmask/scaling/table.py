@@ -30,6 +30,7 @@ from unmask.scaling.cost import follows_six_nd
 NEEDED = ("objective", "flops", "params", "loss")
 NUMBERS = ("flops", "params", "tokens", "loss", "se", "plateau", "unique", "best_loss", "best_tokens")
 OPTIONAL = ("tokens", "seed", "trunk", "se", "plateau", "unique", "best_loss", "best_tokens", "protocol", "validation")
+WORDS = ("where", "objective", "seed", "subset", "tried", "trunk")
 OTHER_NAMES = {"unique_tokens": "unique", "d0": "plateau", "validation_sha256": "validation"}
 RESULTS = "results.jsonl"  # in a sweep's folder
 COLUMNS = f"the columns are {', '.join(NEEDED)}, and optionally {', '.join(OPTIONAL)}"
@@ -63,6 +64,8 @@ class Runs:
     tokens: np.ndarray
     loss: np.ndarray
     seed: np.ndarray
+    subset: np.ndarray  # of the unique tokens, by number; "" for the first
+    tried: np.ndarray  # what a sweep's run was trained by otherwise than all others: "dropout 0.1, weight_decay 1"
     trunk: np.ndarray
     se: np.ndarray
     plateau: np.ndarray
@@ -74,10 +77,10 @@ class Runs:
 
     @classmethod
     def of_rows(cls, rows: Sequence[Mapping[str, Any]]) -> Runs:
-        """Numbers that a row does not have are nan."""
+        """Numbers that a row does not have are nan, words empty."""
         names = [field.name for field in dataclasses.fields(cls)]
-        columns = {name: [row.get(name, math.nan) for row in rows] for name in names}
-        columns["apart"] = [bool(row.get("apart", False)) for row in rows]
+        nothing = dict.fromkeys(WORDS, "") | {"apart": False, "sources": None}
+        columns = {name: [row.get(name, nothing.get(name, math.nan)) for row in rows] for name in names}
         types = dict.fromkeys(NUMBERS, float) | {"apart": bool}
         return cls(**{n: np.array(v, dtype=types.get(n, object)) for n, v in columns.items()})
 
@@ -208,10 +211,9 @@ def runs_of(records: Iterable[tuple[str, dict[str, Any]]], name: str) -> tuple[R
 def _row(row: dict[str, Any], where: str, usual: dict[str, Any]) -> dict[str, Any]:
     """One row with its numbers read; tokens from 6 N D where there are none. usual: `_usual` of all rows."""
     fields: dict[str, Any] = {field: _word(row.get(field)) for field in ("objective", "seed", "trunk", *OPTIONAL[-2:])}
-    if (subset := _word(row.get("subset"))) not in ("", "0"):  # other unique tokens, which a seed of its own stands for
-        fields["seed"] = f"{fields['seed']}/{subset}"
-    if tried := _tried(row.get("recipe"), usual):  # so does another way to train
-        fields["seed"] = ", ".join(filter(None, (fields["seed"], tried)))
+    subset = _word(row.get("subset"))
+    fields["subset"] = "" if subset == "0" else subset
+    fields["tried"] = _tried(row.get("recipe"), usual)
     if not fields["objective"]:
         raise UserError(f"{where}: objective is empty; name one, such as arm or mdm")
     for field in NUMBERS:
@@ -283,7 +285,7 @@ def _check_repeats(runs: Runs, name: str) -> None:
     seen: dict[tuple[Any, ...], str] = {}
     for i in range(len(runs)):
         key = (runs.objective[i], runs.flops[i], runs.params[i], runs.tokens[i], runs.seed[i], runs.trunk[i])
-        key += (str(runs.unique[i]),) + (() if runs.seed[i] else (runs.loss[i],))
+        key += (runs.subset[i], runs.tried[i], str(runs.unique[i])) + (() if runs.seed[i] else (runs.loss[i],))
         if key in seen:
             what = f"{runs.objective[i]}, {runs.flops[i]:.4g} FLOPs, {runs.params[i]:.4g} parameters"
             mend = "remove one, or give the rows their own seed"
