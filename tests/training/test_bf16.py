@@ -20,6 +20,7 @@ from training import matrix
 from training.matrix import STEPS, state
 from unmask.model.number_types import TOLD
 
+pytestmark = pytest.mark.slow  # one launch of all; test_distribution.py has the same in fp32
 # Losses of two ranks may differ from those of one process by so much of their size: sums of another order are now and
 # then rounded to another of bf16's numbers. Seen here: not at all in ten steps. In fp32 the bound is 2e-4.
 BOUND = 5e-4

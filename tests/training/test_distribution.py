@@ -115,7 +115,7 @@ def test_any_number_of_ranks_is_the_same_run(alone: Any, whole: Any, way: str) -
 @pytest.mark.parametrize(
     ("way", "ranks", "words"),
     [
-        ("ddp2", 2, None), ("fsdp2", 2, None), pytest.param("ddp4", 4, None, marks=SLOW),
+        ("ddp2", 2, None), pytest.param("fsdp2", 2, None, marks=SLOW), pytest.param("ddp4", 4, None, marks=SLOW),
         pytest.param("hybrid4", 4, None, marks=SLOW),
         pytest.param("hybrid4", 2, ["--parallel.kind", "ddp"], marks=SLOW),
     ],
@@ -140,6 +140,7 @@ def test_a_checkpoint_goes_on_as_if_never_stopped(
         agree(run, alone.folder / way)
 
 
+@pytest.mark.slow
 def test_sums_by_sockets_go_on_bit_for_bit(data: Path, tmp_path: Path) -> None:
     """On four ranks that share no memory, as between hosts, or in a container with little of it."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "4"]

@@ -24,7 +24,7 @@ from unmask.model.lora import load_adapter
 from unmask.model.transformer import Transformer
 from unmask.training.loop import train
 
-SLOW, OTHERS = pytest.mark.slow, [(True, "ddp"), (False, "fsdp")]
+SLOW, OTHERS = pytest.mark.slow, [(True, "ddp"), (False, "fsdp"), (False, "ddp")]
 
 
 @pytest.mark.parametrize("kind", ["llama-2", "mistral", "gpt-2 prefix"])
@@ -97,7 +97,7 @@ def test_a_run_learns_resumes_exactly_and_refuses_changed_data(
 
 
 @pytest.mark.parametrize(
-    ("lora", "kind"), [(True, "fsdp"), (False, "ddp"), *(pytest.param(*way, marks=SLOW) for way in OTHERS)]
+    ("lora", "kind"), [(True, "fsdp"), *(pytest.param(*way, marks=SLOW) for way in OTHERS)]
 )
 def test_two_ranks_are_the_same_run(make: Any, tmp_path: Path, lora: bool, kind: str) -> None:
     changes: dict[str, Any] = {"steps": 8, "sft__prompt_dropout": 0.2, "checkpoint__every": 4, "sft__bucket_batches": 2}

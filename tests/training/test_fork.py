@@ -219,7 +219,7 @@ def test_a_cooldown_cannot_be_made_longer(trunk: Any) -> None:
         train(chosen_recipe(recipe.out, {"steps": "20"}, resume=True), resume=True)
 
 
-@pytest.mark.parametrize("kind", [pytest.param("ddp", marks=pytest.mark.slow), "fsdp"])
+@pytest.mark.parametrize("kind", ["ddp", pytest.param("fsdp", marks=pytest.mark.slow)])
 def test_two_ranks_fork_as_one_process_does(trunk: Any, tmp_path: Path, kind: str) -> None:
     """Off a checkpoint of one process, and off one of two."""
     def torchrun(*words: str | Path) -> None:

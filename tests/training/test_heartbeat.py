@@ -83,7 +83,7 @@ SLOW = pytest.mark.slow
 
 
 @pytest.mark.parametrize(
-    ("launcher", "victim"), [("torchrun", 2), ("none", 2), pytest.param("none", 0, marks=SLOW)]
+    ("launcher", "victim"), [("torchrun", 2), *(pytest.param("none", rank, marks=SLOW) for rank in (2, 0))]
 )
 def test_every_survivor_knows_who_died_and_one_says_it(tmp_path: Path, launcher: str, victim: int) -> None:
     """With no launcher the store that they look into lives in rank 0."""
@@ -107,7 +107,8 @@ def begun(run: Path) -> bool:
     return (run / "metrics.jsonl").is_file() and "\n" in (run / "metrics.jsonl").read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGHUP, marks=SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGHUP])
 def test_without_their_launcher_ranks_stop_after_a_step_saved(lab: Any, number: int) -> None:
     """Killed, which tells them nothing, or hung up with its terminal, which it hands on."""
     run = lab.folder / "orphans"

@@ -73,7 +73,7 @@ def frequencies(data: Path) -> np.ndarray:
     return counts / counts.sum()
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("ema", [pytest.param(0.0, marks=pytest.mark.slow), 0.9])
 def test_killed_and_resumed_is_bit_for_bit_the_same(lab: Any, tmp_path: Path, ema: float) -> None:
     changes: dict[str, Any] = {"steps": 400, "checkpoint__every": 7, "checkpoint__keep": 3, "ema": ema, "log_every": 5}
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -306,6 +306,7 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(
     assert train(recipe, resume=True).step == 12
 
 
+@pytest.mark.slow
 def test_no_room_is_one_line_in_a_real_process(lab: Any, tmp_path: Path) -> None:
     recipe = lab.file("run")
     done = lab.run("train", recipe, largest_file=2**14)  # room for records, none for weights

@@ -218,6 +218,7 @@ def test_any_budget_makes_a_run_longer(lab: Any, tmp_path: Path, budget: str, mo
     assert resume(tmp_path / "run").steps == done.steps
 
 
+@pytest.mark.slow
 def test_ranks_go_on_by_the_folder_and_for_longer(lab: Any, tmp_path: Path) -> None:
     train(lab.recipe("run", steps=5, **CONSTANT))
     train(lab.recipe("whole", steps=9, **CONSTANT))

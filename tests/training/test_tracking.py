@@ -39,6 +39,7 @@ def wandb_records(folder):
     return found, names
 
 
+@pytest.mark.slow
 def test_wandb_offline_writes_the_records_and_resumes_the_same_run(lab, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")

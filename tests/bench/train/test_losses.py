@@ -26,6 +26,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(out)
 
 
+@pytest.mark.slow
 def test_pairs_differ_by_their_type_alone_and_a_second_call_goes_on(data: str, tmp_path: Path) -> None:
     options = LossBenchOptions("demo-mdm", data, str(tmp_path), seeds=2, set=TINY)
     result = bench_losses(options)

@@ -15,6 +15,7 @@ from unmask.bench.train.processes import Checkout
 from unmask.errors import UserError
 
 
+@pytest.mark.slow
 def test_bench_end_to_end(tmp_path):
     """One process and two ranks in turns, by the command; JSON, plot, trace and table."""
     files = {name: tmp_path / file for name, file in (("out", "b.json"), ("plot", "b.png"), ("profile", "t.json"))}
@@ -54,6 +55,7 @@ def test_bad_input_names_the_option(fields, named):
         bench_train(BenchOptions(**{"vocab": 50, "context": 8, "threads": 1} | fields))
 
 
+@pytest.mark.slow
 def test_another_checkout_and_both_types_take_turns():
     """This tree against itself, named by its commit: the protocol, names, ratios and a peak in one measure."""
     root = Path(__file__).resolve().parents[3]
