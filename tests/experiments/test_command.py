@@ -96,3 +96,14 @@ def test_the_demo_is_listed_and_is_no_finding() -> None:
     for name, words in (("demo", "options of its own, behind its name"), ("dmeo", "did you mean 'demo'")):
         with pytest.raises(UserError, match=words):
             run_experiment(ExperimentOptions(name))
+
+
+def test_many_figures_are_folded_away(pretend: Experiment, tmp_path: Path) -> None:
+    out = tmp_path / "pretend"
+    run_experiment(ExperimentOptions("pretend", out=str(out)))
+    result = json.loads((out / "result.json").read_text())
+    figure = result["headline"]["mdm"]
+    result["headline"] = {f"mdm{number}": figure for number in range(40)}
+    page = command.page(result, [])
+    assert page.index("All 40 figures") < page.index("| `mdm39` |") < page.index("</details>")
+    assert "<details>" not in (out / "README.md").read_text()

@@ -24,6 +24,7 @@ from unmask.files import write_whole
 from unmask.settings import read_json
 
 RESULT, README, KIND, SCHEMA_VERSION = "result.json", "README.md", "unmask-experiment", 1
+MANY = 30  # figures, beyond which a page folds their table away
 QUICK = "A try in minutes (--quick): that it runs and what it gives are seen here, not whether the claim holds."
 FOUND = Path(__file__).parent / "found.json"  # what the shipped results say, for the list
 
@@ -98,10 +99,14 @@ def page(result: Mapping[str, Any], pictures: Sequence[str]) -> str:
     lines += [f"**Here.** {result['figure']}. Holds at this size: {result['holds']}.", ""]
     lines += ["```sh", result["command"], "```", ""]
     lines += [f"![{Path(name).stem}]({name})\n" for name in pictures]
-    lines += [result["reading"].strip(), "", "| Figure | Estimate | 95% | n | Clusters |", "|---|---|---|---|---|"]
-    for name, figure in figures(result["headline"]).items():
+    by_name = figures(result["headline"])
+    table = ["| Figure | Estimate | 95% | n | Clusters |", "|---|---|---|---|---|"]
+    for name, figure in by_name.items():
         bounds = f"{figure['low']:.4f} to {figure['high']:.4f}"
-        lines.append(f"| `{name}` | {figure['estimate']:.4f} | {bounds} | {figure['n']:,} | {figure['clusters']:,} |")
+        table.append(f"| `{name}` | {figure['estimate']:.4f} | {bounds} | {figure['n']:,} | {figure['clusters']:,} |")
+    if len(by_name) > MANY:
+        table = ["<details>", f"<summary>All {len(by_name)} figures</summary>", "", *table, "", "</details>"]
+    lines += [result["reading"].strip(), "", *table]
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
     lines += ["", f"Seeds {', '.join(map(str, result['seeds']))}; commit {result['commit'] or 'unknown'}; {versions}."]
     return "\n".join(lines) + "\n"

@@ -85,3 +85,14 @@ def test_the_reading_says_what_the_figures_cannot_carry() -> None:
         "106 later clusters", "the sweep's rule", "says little", "change arm.points",
     ):  # fmt: skip
         assert words in text, words
+
+
+def test_decades_stand_in_one_table() -> None:
+    result = made((-0.2, -0.1), None)
+    decades = {f"{year}s": figure((0.1, 0.2)) for year in (1920, 1930, 1940, 1950)}
+    result["headline"]["speeches"]["difference"] |= decades
+    result["headline"]["reversed"]["difference"] = {"later": figure((0.0, 0.1)), "1790s": figure((-0.2, -0.1))}
+    text = outcome.reading(result)
+    assert "| Decade | messages after 1912 | control: messages before 1913 |" in text
+    assert "| 1790s |  | -0.150 [-0.200, -0.100] |\n| 1920s | +0.150 [+0.100, +0.200] |  |" in text
+    assert "By group: 1920s" not in text

@@ -105,6 +105,7 @@ def verdict(result: Mapping[str, Any], met: Mapping[str, str]) -> str:
 def reading(result: Mapping[str, Any]) -> str:
     """Differences, controls, slopes by medium, and what the figures cannot carry."""
     parts = [of_corpus(result, name) for name in result["corpora"]]
+    parts += decades(result)
     for name in main_corpora(result):
         if beyond(result, name):
             parts.append(controls_of(result, name))
@@ -113,7 +114,7 @@ def reading(result: Mapping[str, Any]) -> str:
 
 def of_corpus(result: Mapping[str, Any], name: str) -> str:
     corpus, head = result["corpora"][name], result["headline"][name]
-    lines = [f"**{TITLES[name].capitalize()}.**", raw_words(corpus, head)]
+    lines = [f"**{TITLES[name][0].upper()}{TITLES[name][1:]}.**", raw_words(corpus, head)]
     if (later := difference(result, name)) is None:
         lines.append("The losses in the period do not meet, so nothing is compared: change arm.points.")
     else:
@@ -130,7 +131,7 @@ def of_corpus(result: Mapping[str, Any], name: str) -> str:
         if media:
             lines.append("Of that " + ", ".join(f"{group} ones {ends(f)}" for group, f in media.items()) + ".")
         others = {group: f for group, f in head["difference"].items() if group != LATER and group not in media}
-        if others:
+        if 0 < len(others) <= 3:  # more stand in a table
             lines.append("By group: " + ", ".join(f"{group} {ends(f)}" for group, f in others.items()) + ".")
     if head["slope_per_decade"]:
         slopes = ", ".join(f"{medium} {ends(f, '+.4f')}" for medium, f in head["slope_per_decade"].items())
@@ -142,6 +143,21 @@ def of_corpus(result: Mapping[str, Any], name: str) -> str:
         f"folders of pages) and {groups[IN_PERIOD]} of the period."
     )
     return " ".join(lines)
+
+
+def decades(result: Mapping[str, Any]) -> list[str]:
+    """A table of the differences by decade, a column each corpus that has them; none where none has."""
+    by_corpus = {
+        name: {group: f for group, f in result["headline"][name]["difference"].items() if group[:4].isdecimal()}
+        for name in result["corpora"]
+    }
+    columns = {name: groups for name, groups in by_corpus.items() if groups}
+    rows = [
+        [decade, *(ends(groups[decade]) if decade in groups else "" for groups in columns.values())]
+        for decade in sorted({decade for groups in columns.values() for decade in groups})
+    ]
+    lines = [["Decade", *(TITLES[name] for name in columns)], ["---"] * (len(columns) + 1), *rows]
+    return ["\n".join(f"| {' | '.join(cells)} |" for cells in lines)] if rows else []
 
 
 def raw_words(corpus: Mapping[str, Any], head: Mapping[str, Any]) -> str:
