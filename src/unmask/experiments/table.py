@@ -2,7 +2,7 @@
 
     python -m unmask.experiments.table                          # results/*/result.json -> docs/results.md
     python -m unmask.experiments.table runs/experiments/reversal    # first puts that result into results/
-    python -m unmask.experiments.table results/reversal runs/own    # one result from parts (reversal: sets of people)
+    python -m unmask.experiments.table results/reversal runs/own    # one from parts (reversal: sets, ablations)
 
 Run in a checkout. The same command writes what `unmask experiment` lists as found. A --quick result is refused.
 """
@@ -68,9 +68,10 @@ def keep_all(runs: Sequence[Path], folder: Path) -> list[Path]:
     for run in runs:
         by_name.setdefault(finished(run)["experiment"], []).append(run)
     return [
-        keep(parts[0], folder) if len(parts) == 1 else keep_together(name, parts, folder)
+        keep(parts[0], folder) if len(parts) == 1 and not finished(parts[0]).get("ablation")
+        else keep_together(name, parts, folder)
         for name, parts in by_name.items()
-    ]
+    ]  # fmt: skip
 
 
 def finished(run: Path) -> dict[str, Any]:

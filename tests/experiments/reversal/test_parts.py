@@ -66,3 +66,31 @@ def test_what_does_not_go_together_is_refused(own: dict[str, Any], original: dic
     speeds = [lie(tmp_path / name, {**own, "experiment": "speed"}) for name in "ab"]
     with pytest.raises(UserError, match="all of speed, which is not run in parts"):
         keep_all(speeds, tmp_path / "results")
+
+
+def test_ablations_stand_beside_the_result(own: dict[str, Any], original: dict[str, Any], tmp_path: Path) -> None:
+    spans = {**own, "ablation": "name-spans", "command": "unmask experiment reversal --set ablation=name-spans"}
+    reference = {**own, "ablation": "reference"}
+    parts = [original, own, spans, reference]
+    folders = [lie(tmp_path / str(place), result) for place, result in enumerate(parts)]
+    (place,) = keep_all(folders, tmp_path / "results")
+    result = json.loads((place / "result.json").read_text())
+    assert list(result["ablations"]) == ["reference", "name-spans"] and set(result["parts"]) == {"original", "own"}
+    found = result["ablations"]["name-spans"]
+    assert found["figures"]["reversed names"] == own["headline"]["own"]["mdm"]["reversed"]["name_accuracy"]
+    assert found["command"].endswith("name-spans") and found["steps"] == own["runs"]["own"]["mdm"]["steps"]
+    page = (place / "README.md").read_text()
+    assert "| `name-spans` | as name-tokens-many" in page and "![ablations](ablations.png)" in page
+    assert (place / "ablations.png").stat().st_size > 5_000
+
+    newer = {**reference, "seeds": [7]}  # beside what is kept, and in the old one's place
+    keep_all([place, lie(tmp_path / "newer", newer)], tmp_path / "results")
+    again = json.loads((place / "result.json").read_text())["ablations"]
+    assert list(again) == ["reference", "name-spans"] and again["reference"]["seeds"] == [7]
+
+
+def test_an_ablation_alone_takes_no_result_away(own: dict[str, Any], tmp_path: Path) -> None:
+    wide = lie(tmp_path / "wide", {**own, "ablation": "wide"})
+    with pytest.raises(UserError, match=r"ablations \(wide\) stand beside a result; give that first"):
+        keep_all([wide], tmp_path / "results")
+    assert not (tmp_path / "results").exists()

@@ -9,6 +9,7 @@ from typing import Any
 from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS
 from unmask.experiments.estimates import in_words
 from unmask.experiments.plotting import ARM, MDM, bars, picture
+from unmask.experiments.reversal import ablated
 from unmask.style import DASHED
 
 GOAL, CURSE = 0.80, 0.05  # reversed names: the MDM at least, the ARM at most
@@ -21,6 +22,11 @@ READ_SO = (
 NAME_FIRST_ONLY = (
     "No line of anyone has the description first here: who had no other lines is left out, what asks the others for a "
     "name counts as reversed, and all choices were made on descriptions in the trained direction."
+)
+ABLATIONS = (
+    "**What decides?** One setting each beside `reference`: the MDM on other people than the headline's, fewer of "
+    "them, one seed, 6,000 steps where nothing is said of epochs or people; so read the rows beside each other, not "
+    "beside the headline. Intervals are over people."
 )
 # Bare, since references of the original end in quotes that no line has.
 READ = {"name": "name_accuracy", "description": "description_bare"}
@@ -96,6 +102,8 @@ def reading(result: Mapping[str, Any]) -> str:
             f"{facts['name_tokens']:.1f} tokens. Descriptions that stand in a line of their person, more than which "
             f"nobody can know: {roofs}."
         )
+    if found := result.get("ablations"):
+        lines += [ABLATIONS, ablated.table(found)]
     return "\n\n".join([*lines, READ_SO])
 
 
@@ -168,7 +176,8 @@ def of_names(kind: str, name: str, figures: Mapping[str, Any]) -> list[str]:
 
 
 def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Of each set: exact answers with intervals, the true name's rank among others, and names right against steps."""
+    """Of each set: exact answers with intervals, the true name's rank among others, and names right against steps; and
+    the ablations' reversed names, where there are any."""
     sets = sets_of(result)
     path = folder / "reversal.png"
     with picture(path, 15, 3.8 * len(sets), columns=3, rows=len(sets)) as axes:
@@ -188,7 +197,12 @@ def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
             # Beside the bars, where nothing is drawn.
             ranks.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
             draw_curve(steps, result["runs"][result["choices"][name]["start"]], chosen_of(result, name))
-    return [path]
+    if not (found := result.get("ablations")):
+        return [path]
+    with picture(beside := folder / "ablations.png", 9, 1.2 + 0.36 * len(found)) as (axes,):
+        ablated.draw(axes, found)
+        axes.set_title("What decides: one setting each", loc="left", fontweight="bold")
+    return [path, beside]
 
 
 def draw_pairs(axes: Any, kinds: Mapping[str, Any], asked: Mapping[str, tuple[str, str]]) -> None:
