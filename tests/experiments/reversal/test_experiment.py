@@ -111,9 +111,26 @@ def test_bases_that_have_read_the_reversed_statements_are_refused_before_anythin
     assert not (tmp_path / "out").exists()
 
 
+def test_what_to_start_from_can_be_left_to_another_run(
+    bases: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(Workplace, "train", lambda place, recipes: asked.extend(recipes) or {})
+    text = [f"{q.prompt} {q.answer}" for q in own_people(3, 3).questions if q.direction == "trained"]
+    tokenizer = Tokenizer.from_file(bases[0])
+    write_rows(tmp_path / "data", text, text[:1], tokenizer, row_length(text, tokenizer), seed=0)
+    given = options(tmp_path / "out", base=bases, until="runs", set=(*SMALL, "starts=[base]"))
+    run_experiment(given)
+    assert asked == ["mdm-own-base-0", "arm-own-base-0"]
+    run_experiment(options(tmp_path / "out", base=bases, until="runs", resume=True))
+    assert asked[2:] == ["mdm-own-0", "mdm-own-base-0", "arm-own-0", "arm-own-base-0"]
+
+
 def test_bad_words_end_before_anything_is_made(tmp_path: Path) -> None:
     for more, words in (
         ({"set": (*SMALL, "sets=[original]")}, "give --data FOLDER"),
+        ({"set": (*SMALL, "starts=[base]")}, r"starts=\[base\] needs models to start from; give --base twice"),
+        ({"set": (*SMALL, "starts=[sleep]")}, r"--set starts=\['sleep'\] is none; give some of random, base as a"),
         ({"until": "x"}, "--until x is no stage of reversal; give runs or choice"),
         ({"base": (str(tmp_path / "no"),)}, "does not exist"),
         ({"set": (*SMALL, "sets=[original]"), "data": str(tmp_path)}, "lacks p2d_prompts_train.jsonl"),

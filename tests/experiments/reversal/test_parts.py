@@ -12,6 +12,7 @@ import pytest
 from unmask.errors import UserError
 from unmask.experiments.command import run_experiment
 from unmask.experiments.reversal.experiment import together
+from unmask.experiments.reversal.report import reading
 from unmask.experiments.table import keep_all
 
 from .conftest import SMALL, Chosen, options
@@ -35,6 +36,19 @@ def original(own: dict[str, Any]) -> dict[str, Any]:
     made["start"], made["choices"] = "original", {"original": made["choices"]["own"]}
     other["chosen"] |= {"sets": ["original"], "epochs": {"original": {"mdm": 1}}}
     return {**other, "command": "unmask experiment reversal --data people", "commit": "another"}
+
+
+def from_base(own: dict[str, Any], score: float) -> dict[str, Any]:
+    """The same figures as if models had begun at a base, and what was chosen had scored so."""
+    other = copy.deepcopy(own)
+    for group in ("material", "runs"):
+        other[group] = {"own-base": other[group]["own"]}
+    made = other["choices"]["own"]
+    made["start"], made["choices"] = "own-base", {"own-base": made["choices"]["own"]}
+    for choice in made["choices"]["own-base"].values():
+        choice["score"] = score
+    other["chosen"] |= {"starts": ["base"], "precision": "bf16"}
+    return {**other, "base_flops": {"mdm": 1e12, "arm": 1e12}, "command": "--base"}
 
 
 def lie(folder: Path, result: dict[str, Any]) -> Path:
@@ -94,3 +108,13 @@ def test_an_ablation_alone_takes_no_result_away(own: dict[str, Any], tmp_path: P
     with pytest.raises(UserError, match=r"ablations \(wide\) stand beside a result; give that first"):
         keep_all([wide], tmp_path / "results")
     assert not (tmp_path / "results").exists()
+
+
+def test_of_two_starts_that_which_scores_more_is_the_headline(own: dict[str, Any]) -> None:
+    for score, start, other in ((2.0, "own-base", "own"), (-1.0, "own", "own-base")):
+        result = together([own, from_base(own, score)])
+        assert result["choices"]["own"]["start"] == start and set(result["choices"]["own"]["choices"]) == {start, other}
+        assert result["headline"]["own"] == own["headline"]["own"] and set(result["starts"]) == {other}
+        assert set(result["runs"]) == set(result["material"]) == set(result["parts"]) == {"own", "own-base"}
+        assert result["parts"]["own-base"]["command"] == "--base" and result["base_flops"]["mdm"] == 1e12
+        assert f"The other start, {other}: " in reading({**result, "ablations": {}})

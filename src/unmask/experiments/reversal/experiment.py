@@ -36,7 +36,7 @@ from unmask.experiments.reversal.material import (
     start_of,
     with_ablation,
 )
-from unmask.experiments.reversal.parts import together
+from unmask.experiments.reversal.parts import arranged, together
 from unmask.experiments.reversal.report import figure, holds, plot, reading
 from unmask.experiments.workplace import KEPT, Workplace
 from unmask.files import write_whole
@@ -48,7 +48,7 @@ STAGES = ("runs", "choice")
 CHOICE = "choice.json"
 # A begun folder may go on with others of these: a run is compared by its recipe, and what is asked is kept by what it
 # uses.
-FREE = ("sets", "kinds", "epochs", "grid", "blind", "each", "ranked", "ablation")
+FREE = ("sets", "starts", "kinds", "epochs", "grid", "blind", "each", "ranked", "ablation")
 
 
 def run(settings: Settings) -> dict[str, Any]:
@@ -62,21 +62,20 @@ def run(settings: Settings) -> dict[str, Any]:
     sets = [name for name in chosen["sets"] if name == "own" or settings.data is not None]
     if not sets:
         raise UserError("--set sets=[original] needs the reversal-curse data; give --data FOLDER, or sets=[own]")
+    begins = begins_of(chosen, bases)
     exposure = {
         name: {kind: refuse_answered(load(path), people_of(name, settings.data, chosen))
                for kind, path in bases.items()}
         for name in sets
     } if bases else {}  # fmt: skip
     for name in sets:
-        for own in (None, bases) if bases else (None,):
+        for own in begins:
             refuse_untrainable(start_of(settings.data, chosen, name, own), chosen, own)
     # A choice among other starts would be another one, made after the test was read.
     given = {"bases": [Path(base).name for base in settings.base]}
     begun = {key: value for key, value in chosen.items() if key not in FREE}
     place = Workplace(settings, {**begun, **given}, "reversal")
-    starts = {name: [material(place.out, settings.data, chosen, name)] for name in sets}
-    for name in sets if bases else ():
-        starts[name].append(material(place.out, settings.data, chosen, name, bases))
+    starts = {name: [material(place.out, settings.data, chosen, name, own) for own in begins] for name in sets}
     for name in sets:
         if line := skipped_in_words(starts[name][0].people.skipped):
             say(f"{name}: {line}")
@@ -106,6 +105,18 @@ def run(settings: Settings) -> dict[str, Any]:
     more = {"exposure": exposure, "chosen_late": late,
             "base_flops": {kind: spent(path) for kind, path in (bases or {}).items()}}  # fmt: skip
     return {**result_of(place, chosen, everything, choices, tests), **more}
+
+
+def begins_of(chosen: Mapping[str, Any], bases: dict[str, str] | None) -> list[dict[str, str] | None]:
+    """What runs start from: None, that is random weights, and the bases.
+
+    Raises `UserError` where the settings leave none.
+    """
+    random: list[dict[str, str] | None] = [None] if "random" in chosen["starts"] else []
+    begins = [*random, *([bases] if bases and "base" in chosen["starts"] else [])]
+    if not begins:
+        raise UserError("--set starts=[base] needs models to start from; give --base twice, or starts=[random]")
+    return begins
 
 
 def chosen_late(place: Workplace, choices: Mapping[str, Any]) -> bool:
@@ -180,16 +191,10 @@ def result_of(
     tests: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The headline is of the start that was chosen for both kinds of model; the others stand under `starts`."""
-    headline: dict[str, Any] = {}
-    others: dict[str, Any] = {}
-    for origin in materials:
-        figures = {kind: part["figures"] for kind, part in tests[origin.name].items()}
-        if choices[origin.set]["start"] != origin.name:
-            others[origin.name] = figures
-        elif origin.set == "original":
-            headline |= figures
-        else:
-            headline["own"] = figures
+    by_start = {
+        origin.name: {kind: part["figures"] for kind, part in tests[origin.name].items()} for origin in materials
+    }
+    headline, others = arranged(choices, by_start)
     facts = {
         origin.name: {
             "people": len({question.person for question in origin.people.questions}),

@@ -86,7 +86,7 @@ def refuse_unknown(chosen: Mapping[str, Any]) -> None:
             raise UserError(f"--set {key}={chosen[key]} is none; give {' or '.join(options)}")
     if chosen["blind"] != "prompt" and "original" in chosen["sets"]:
         raise UserError("--set blind=description needs our own people, whose sentences are known; add --set sets=[own]")
-    for key, options in (("sets", ("original", "own")), ("kinds", KINDS)):
+    for key, options in (("sets", ("original", "own")), ("starts", ("random", "base")), ("kinds", KINDS)):
         if not chosen[key] or set(chosen[key]) - set(options):
             raise UserError(f"--set {key}={chosen[key]} is none; give some of {', '.join(options)} as a list")
     for key in ("each", "ranked"):

@@ -1,6 +1,7 @@
 """One result of the reversal experiment from several, which may be had at other times.
 
     result = together([original, own])           # results of --set sets=[original] and --set sets=[own]
+    result = together([random, base])            # results of --set starts=[random] and --set starts=[base]
     result = together([kept, spans, wide])       # a result, and those of --set ablation=NAME
 """
 
@@ -11,10 +12,12 @@ from typing import Any
 
 from unmask.errors import UserError
 from unmask.experiments.reversal.ablated import gathered
+from unmask.experiments.reversal.asking import choose
 from unmask.training.run_folder import flat
 
-BY_SET = ("headline", "starts", "choices", "material", "runs", "exposure")  # whose keys are sets, or made of them
-MAY_DIFFER = ("sets", "epochs", "grid", "each", "ranked")  # as between the sets of one run
+# As between the sets and starts of one run, and between machines.
+MAY_DIFFER = ("sets", "starts", "epochs", "grid", "each", "ranked", "precision", "compile")
+DESCRIBED = ("command", "commit", "versions", "machine", "settings", "times")
 
 
 def together(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -33,31 +36,71 @@ def together(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def merged_sets(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Of one experiment on different people."""
+    """Of one experiment on different people, or from different starts, of which one is chosen as within one run."""
     first, *others = results
     for other in others:
         refuse_others(first, other)
-    sets = [name for result in results for name in result["choices"]]
-    if len(set(sets)) < len(sets):
-        raise UserError(f"reversal: several results of the same people ({', '.join(sets)}); keep one of each")
-    merged = dict(first)
-    for group in BY_SET:
+    labels = [label for result in results for made in result["choices"].values() for label in made["choices"]]
+    if len(set(labels)) < len(labels):
+        raise UserError(f"reversal: several results of the same people ({', '.join(labels)}); keep one of each")
+    made: dict[str, dict[str, Any]] = {}
+    for result in results:
+        for name, own in result["choices"].items():
+            made.setdefault(name, {}).update(own["choices"])
+    choices = {name: choose(own) for name, own in made.items()}
+    headline, starts = arranged(choices, {key: value for result in results for key, value in by_label(result).items()})
+    merged = {**first, "headline": headline, "starts": starts, "choices": choices}
+    for group in ("material", "runs", "base_flops"):
         merged[group] = {key: value for result in results for key, value in result[group].items()}
+    known = [result["exposure"] for result in results]
+    merged["exposure"] = {name: how for one in known for name, how in one.items()}
     for group in ("settings", "chosen"):
-        merged[group] = {**first[group], "sets": sets}
-    described = ("command", "commit", "versions", "machine", "settings", "times")
+        merged[group] = {**first[group], "sets": list(choices)}
     return {
         **merged,
         "command": " && ".join(result["command"] for result in results),
-        "commit": ", ".join(dict.fromkeys(result["commit"] or "unknown" for result in results)),
+        "commit": ", ".join(dict.fromkeys(one for r in results for one in (r["commit"] or "unknown").split(", "))),
         "chosen_late": any(result["chosen_late"] for result in results),
-        "parts": {name: {key: result[key] for key in described} for result in results for name in result["choices"]},
+        "parts": {name: part for result in results for name, part in parts_of(result).items()},
     }
+
+
+def parts_of(result: Mapping[str, Any]) -> dict[str, Any]:
+    """How each start of a result came about."""
+    labels = [label for made in result["choices"].values() for label in made["choices"]]
+    known: dict[str, Any] = result.get("parts", {})
+    return {label: known.get(label) or {key: result[key] for key in DESCRIBED} for label in labels}
+
+
+def by_label(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures of a result's starts: original, original-base, own and so on."""
+    headline = result["headline"]
+    original = {kind: part for kind, part in headline.items() if kind != "own"}
+    chosen = {made["start"]: original if name == "original" else headline["own"]
+              for name, made in result["choices"].items()}  # fmt: skip
+    return {**chosen, **result["starts"]}
+
+
+def arranged(
+    choices: Mapping[str, Mapping[str, Any]], figures: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The headline, that is the figures of the start that was chosen on each set of people, and those of the others."""
+    headline: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for name, made in choices.items():
+        for label in made["choices"]:
+            if label != made["start"]:
+                others[label] = figures[label]
+            elif name == "original":
+                headline |= figures[label]
+            else:
+                headline["own"] = figures[label]
+    return headline, others
 
 
 def refuse_others(first: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     for key in ("size", "seeds", "base_flops"):
-        if first[key] != other[key]:
+        if first[key] != other[key] and (key != "base_flops" or (first[key] and other[key])):
             raise UserError(f"reversal: results with {key} {first[key]!r} and {other[key]!r} are not of one experiment")
     ours, theirs = ({k: v for k, v in result["chosen"].items() if k not in MAY_DIFFER} for result in (first, other))
     begun = flat(theirs)
