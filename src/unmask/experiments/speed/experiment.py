@@ -92,7 +92,8 @@ def run(settings: Settings) -> dict[str, Any]:
         "models": {role: [model_facts(model) for model in own.values()] for role, own in models.items()},
     }
     with RequestStore(place.out / ANSWERS, protocol) as store:
-        measured = measure(Ready(plan, Shelf(store, plan, judge), models, split, further, flops_of(facts)))
+        shelf = Shelf(store, plan, judge, settings.jobs, settings.device, settings.threads)
+        measured = measure(Ready(plan, shelf, models, split, further, flops_of(facts)))
     return {**measured, **facts, **protocol, "times": place.times()}
 
 

@@ -38,7 +38,6 @@ from unmask.experiments.speed.outcome import (
     window_of,
 )
 from unmask.experiments.speed.plan import ARM, EQUAL, LARGE, Plan
-from unmask.experiments.speed.stages import nats_of
 from unmask.experiments.speed.texts import Shelf
 from unmask.experiments.speed.timing import timings
 from unmask.model.flops import forward_flops
@@ -91,8 +90,7 @@ def measure(ready: Ready) -> dict[str, Any]:
     for row in test:
         its = next(s for s in {**kept, **equal}[row["role"]] if s.name == row["setting"])
         row |= {**texts_of(ready, row["role"], its), "flops": decoding_flops(ready, row, prompts)}
-    nats = {role: np.array([nats_of(model, split.test, plan) for model in own.values()])
-            for role, own in ready.models.items()}  # fmt: skip
+    nats = shelf.nats(ready.models, split.test)
     n_bytes = np.array([len(gloss.text.encode()) for gloss in split.test])
     matched = pairs(nats, n_bytes, ready.flops, plan)
     further = further_rows(ready, kept, chosen, times)
@@ -130,6 +128,8 @@ def written(
     """Everything of some settings, in the order of roles."""
     surveyed: dict[Key, Surveyed] = {}
     total = sum(len(own) for own in settings.values())
+    if judge is None:  # a further one reads what is written already
+        ready.shelf.fill(settings, models, glosses, part)
     for role, own in settings.items():
         for setting in own:
             say(f"speed: {part}, {len(surveyed) + 1} of {total}: {role}, {setting.name}")
