@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from unmask.experiments.frame import Settings
 from unmask.experiments.guidance import bases
-from unmask.experiments.guidance.bases import facts_of, refuse_exposed, run_of, running_text, training_of
+from unmask.experiments.guidance.bases import facts_of, refuse_exposed, running_text
 from unmask.experiments.guidance.items import Item, Pool
 from unmask.experiments.workplace import Workplace
 from unmask.model.config import ModelConfig
@@ -18,7 +17,6 @@ from unmask.model.folder import save
 from unmask.model.tokenizers import Tokenizer
 from unmask.model.transformer import Transformer
 
-UNKNOWN = {"tokens": None, "flops": None}
 GLOSS = "a small wooden house that stands by itself ="
 
 
@@ -34,33 +32,6 @@ def pool(path: Path) -> Pool:
     prompts = [tokenizer.encode(GLOSS), tokenizer.encode("a house ="), tokenizer.encode("wooden =")]
     items = [Item(ids, [[65], [66]], f"word {number}") for number, ids in enumerate(prompts)]
     return Pool([{}], items, items)
-
-
-def run(folder: Path, flops: dict[int, float], init: Path | None = None) -> Path:
-    folder.mkdir()
-    lines = [{"kind": "train", "step": step, "tokens": 10 * step, "flops": value} for step, value in flops.items()]
-    lines.append({"kind": "validation", "step": max(flops, default=0), "loss": 1.0})
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (folder / "recipe.yaml").write_text(f"init: {init or 'null'}\n")
-    return folder
-
-
-def test_what_a_run_took_is_told_up_to_its_checkpoint(tmp_path: Path) -> None:
-    folder = run(tmp_path / "a", {10: 1e9, 20: 2e9})
-    assert training_of(folder) == {"tokens": 200, "flops": 2e9}
-    earlier = folder / "checkpoints" / "step-00000012"
-    earlier.mkdir(parents=True)
-    assert run_of(earlier) == folder and training_of(earlier) == {"tokens": 100, "flops": 1e9}
-    assert training_of(tmp_path) == training_of(run(tmp_path / "b", {})) == UNKNOWN
-
-
-def test_what_a_run_began_with_counts_too(tmp_path: Path) -> None:
-    first = run(tmp_path / "a", {10: 1e9})
-    second = run(tmp_path / "b", {5: 3e8}, first)
-    assert training_of(second) == {"tokens": 150, "flops": 1.3e9}
-    assert training_of(run(tmp_path / "c", {5: 3e8}, tmp_path / "gone")) == UNKNOWN
-    itself = run(tmp_path / "d", {5: 3e8}, tmp_path / "d")
-    assert training_of(itself) == UNKNOWN, "and it ends"
 
 
 def test_a_base_of_several_seeds_is_measured_and_asked_once(

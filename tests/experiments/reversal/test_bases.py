@@ -1,27 +1,16 @@
-"""What models to start from took, and that they are of one shape."""
+"""Models to start from are of one shape."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
 from unmask.errors import UserError
-from unmask.experiments.reversal.bases import refuse_unequal, spent
+from unmask.experiments.reversal.bases import refuse_unequal
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
 from unmask.model.transformer import Transformer
-
-
-def test_a_run_tells_its_flops_and_a_bare_model_does_not(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    (run / "checkpoints" / "step-2").mkdir(parents=True)
-    rows = [{"kind": "train", "step": step, "flops": 1.5 * step} for step in (1, 2)] + [{"kind": "validation"}]
-    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert spent(run) == spent(run / "checkpoints" / "step-2") == 3.0
-    (tmp_path / "bare").mkdir()
-    assert spent(tmp_path / "bare") is None
 
 
 def test_bases_of_unequal_shape_are_refused(tmp_path: Path) -> None:

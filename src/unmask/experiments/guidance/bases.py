@@ -25,16 +25,14 @@ from unmask.experiments.estimates import clustered
 from unmask.experiments.frame import Settings
 from unmask.experiments.guidance.items import Item, Pool, digest
 from unmask.experiments.guidance.texts import Texts
+from unmask.experiments.pretraining import pretraining
 from unmask.experiments.speed.glosses import MADE
 from unmask.experiments.workplace import Workplace, write_lines
 from unmask.files import file_sha256
 from unmask.likelihood import score
-from unmask.model.checkpoints import step_of
 from unmask.model.folder import WEIGHTS, Model, load, resolve
 from unmask.model.tokenizers import Tokenizer
-from unmask.settings import read_yaml
 from unmask.terminal import say
-from unmask.training.metrics import METRICS, read_records
 
 KINDS = ("mdm", "arm")
 MEASURED = 300  # held-out texts on which a base's loss is measured
@@ -121,9 +119,9 @@ def facts_of(
     """Of each base: name, hashes, tokens and FLOPs of its training, and its loss on held-out text."""
     known = {}
     for path in dict.fromkeys(bases.values()):
-        model, run = load(path, place.settings.device), run_of(path)
-        loss = held_out_loss(place, own, model, pools)
-        known[path] = {"name": (run or path).name, **model_facts(model), **training_of(path), **loss}
+        model, took = load(path, place.settings.device), pretraining(path)
+        loss, spent = held_out_loss(place, own, model, pools), {"tokens": took.tokens, "flops": took.flops}
+        known[path] = {"name": (took.run or path).name, **model_facts(model), **spent, **loss}
     return {name: known[path] for name, path in bases.items()}
 
 
@@ -151,26 +149,3 @@ def held_out_loss(
         return clustered([n / unit / max(1, s) for n, s in zip(nats_N, size_N, strict=True)], clusters, weights=size_N)
 
     return {"bits_per_byte": rate(bytes_N, math.log(2)), "nats_per_token": rate(tokens_N, 1.0)}
-
-
-def run_of(path: Path) -> Path | None:
-    """The run that a model folder is or lies in, if it has its metrics."""
-    return next((folder for folder in (path, *path.resolve().parents[:2]) if (folder / METRICS).is_file()), None)
-
-
-def training_of(path: Path, before: int = 0) -> dict[str, Any]:
-    """Tokens and FLOPs that a model has had, those of the models it began with too; None where that is not told."""
-    unknown = {"tokens": None, "flops": None}
-    if (run := run_of(path)) is None or before > 10:
-        return unknown
-    last = step_of(path.name) if path.resolve() != run.resolve() else None
-    steps = [one for one in read_records(run) if one["kind"] == "train" and (last is None or one["step"] <= last)]
-    recipe = read_yaml(run / "recipe.yaml") if (run / "recipe.yaml").is_file() else {}
-    started = recipe.get("init") if isinstance(recipe, dict) else None
-    if not steps:
-        return unknown
-    total = {name: steps[-1].get(name) for name in unknown}
-    if not started:
-        return total
-    earlier = training_of(Path(started), before + 1) if Path(started).exists() else unknown
-    return {n: None if value is None or earlier[n] is None else value + earlier[n] for n, value in total.items()}

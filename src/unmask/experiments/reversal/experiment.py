@@ -23,8 +23,8 @@ from unmask.evaluation.reversal.questions import DIRECTIONS, skipped_in_words
 from unmask.evaluation.reversal.task import refuse_answered
 from unmask.experiments import estimates
 from unmask.experiments.frame import Settings
+from unmask.experiments.pretraining import pretraining
 from unmask.experiments.reversal.asking import answers_of, at_guidance, choice_of, choose, curve
-from unmask.experiments.reversal.bases import spent
 from unmask.experiments.reversal.material import (
     Material,
     bases_of,
@@ -103,7 +103,7 @@ def run(settings: Settings) -> dict[str, Any]:
         for origin in everything
     }
     more = {"exposure": exposure, "chosen_late": late,
-            "base_flops": {kind: spent(path) for kind, path in (bases or {}).items()}}  # fmt: skip
+            "base_flops": {kind: pretraining(path).flops for kind, path in (bases or {}).items()}}  # fmt: skip
     return {**result_of(place, chosen, everything, choices, tests), **more}
 
 

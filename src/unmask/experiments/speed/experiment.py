@@ -26,6 +26,7 @@ from unmask.evaluation.provenance import model_facts
 from unmask.evaluation.request_store import RequestStore
 from unmask.experiments.estimates import ends
 from unmask.experiments.frame import Settings, experiment
+from unmask.experiments.pretraining import pretraining
 from unmask.experiments.speed.bases import check_kinds, corpus_split, find_bases, given_bases, refuse_exposed
 from unmask.experiments.speed.glosses import MADE, MADE_SHARE, Split, read_pairs, split_glosses, write_rows
 from unmask.experiments.speed.matching import pair_of
@@ -149,13 +150,8 @@ def refuse_short(bases: Mapping[str, Path], split: Split, plan: Plan) -> None:
 
 def base_facts(path: Path, exposure: str) -> dict[str, Any]:
     """What a base is, and what its pre-training took where its run tells."""
-    from unmask.training.metrics import read_records
-
-    model = load(path)
-    run = next((folder for folder in (path, *path.resolve().parents[:2]) if (folder / "metrics.jsonl").is_file()), None)
-    steps = [r for r in read_records(run) if r["kind"] == "train"] if run is not None else []
-    last = steps[-1] if steps else {}
-    return {"name": (run or path).name, **model_facts(model), "flops": last.get("flops"), "epochs": last.get("epoch"),
+    took = pretraining(path)
+    return {"name": (took.run or path).name, **model_facts(load(path)), "flops": took.flops, "epochs": took.epochs,
             "held_out_text": exposure}  # fmt: skip
 
 
