@@ -78,9 +78,10 @@ def test_a_first_look_says_so() -> None:
 def test_the_reading_tells_chance_the_grid_and_what_models_cost() -> None:
     text = outcome.reading(made(continuation=way((0.01, 0.03), gain_less_arm=(-0.01, 0.01))))
     for words in (
-        "2,100 items of 59 documents, in effect 50; a blind guess has 50%", "60.0% [60.0, 60.0] without the prompt",
-        "with w=16, w=0, as chosen on other items, at an end of what was tried",
-        "less an ARM that leaves the prompt out +0.0", "mdm-1 (MDM) at most 1.600 [1.500, 1.700] bits/byte",
+        "2,100 items of 59 documents, in effect 50; a blind guess has 50%",
+        "| MDM, unsupervised | 60.0% [60.0, 60.0] | 60.0% [60.0, 60.0] | 16, 0* | 60.0% [60.0, 60.0] | +2.0 [+1.0,",
+        "| PMI's gain | less PMI | less an ARM that leaves the prompt out |",
+        "mdm-1 (MDM) at most 1.600 [1.500, 1.700] bits/byte",
         "3.00 nats/token, 7.50e+07 tokens, 2.56e+14 FLOPs", "The MDM had 16 times the ARM's FLOPs",
         "MDM on continuation 2 epochs, 1.70e+13 FLOPs; ARM on continuation 1 epoch, 1.70e+13 FLOPs;", "rate 0.001",
         "Seeds are of fine-tuning on one base of each kind",

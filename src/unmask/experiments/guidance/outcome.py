@@ -116,24 +116,28 @@ def reading(result: Mapping[str, Any]) -> str:
 
 
 def task_in_words(task: str, ways: Mapping[str, Any], items: Mapping[str, Any]) -> str:
+    """What was asked, and a table: a row each way."""
     what = CLUSTERS.get(task, "clusters")
-    lines = [
+    about = (
         f"**{task.capitalize()}** ({items['test']:,} items of {items['clusters']['test']:,} {what}, in effect "
-        f"{items['effective_clusters']:.0f}; a blind guess has {100 * items['chance']:.0f}%)."
-    ]
+        f"{items['effective_clusters']:.0f}; a blind guess has {100 * items['chance']:.0f}%). Gains in points; "
+        f"w and PMI's weight as chosen on other items, with an asterisk where that is an end of what was tried."
+    )
+    heads = ["", "without guidance", "without the prompt", "w", "guided", "gain", "PMI's gain"]
+    rivals = [figure for figure in RIVALS if any(figure in part for part in ways.values())]
+    lines = [[*heads, *(f"less {RIVALS[figure]}" for figure in rivals)]]
+    lines.append(["---"] * len(lines[0]))
     for name, part in ways.items():
-        accuracy = part["accuracy"]
+        accuracy, chosen = part["accuracy"], part["chosen"]
         aside = "" if part["in_range"] else " (at chance)" if part["at_chance"] else f" (outside {RANGE})"
-        scales = ", ".join("w=0" if one == TWICE else one for one in dict.fromkeys(part["chosen"]["guidance"]))
-        last = ", at an end of what was tried" if any(part["chosen"]["at_an_end"]) else ""
-        against = [f"less {RIVALS[figure]} {points(part[figure])}" for figure in RIVALS if figure in part]
-        lines.append(
-            f"{WORDS[name]}: {in_words(accuracy['unguided'], digits=1)} without guidance{aside}, "
-            f"{in_words(accuracy['without_prompt'], digits=1)} without the prompt; with {scales}, as chosen on other "
-            f"items{last}, {points(part['gain'])} points; PMI {points(part['pmi_gain'])}; guidance "
-            f"{', '.join(against)}."
-        )
-    return " ".join(lines)
+        scales = ", ".join("0" if one == TWICE else one.removeprefix("w=") for one in dict.fromkeys(chosen["guidance"]))
+        unguided, blind, guided = (accuracy[one] for one in ("unguided", "without_prompt", "guided"))
+        lines.append([
+            WORDS[name], in_words(unguided, digits=1) + aside, in_words(blind, digits=1),
+            scales + "*" * any(chosen["at_an_end"]), in_words(guided, digits=1), points(part["gain"]),
+            points(part["pmi_gain"]), *(points(part[figure]) if figure in part else "" for figure in rivals),
+        ])  # fmt: skip
+    return "\n".join([about, "", *(f"| {' | '.join(cells)} |" for cells in lines)])
 
 
 def bases_in_words(result: Mapping[str, Any]) -> str:
