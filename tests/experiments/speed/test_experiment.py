@@ -89,10 +89,20 @@ def test_a_stopped_experiment_goes_on_with_the_same_result(
         assert now == then
     assert (tmp_path / "run" / ANSWERS).read_text().count("\n") == len(lines)
 
+    # Another window needs no other text.
+    wider = dataclasses.replace(settings, resume=True, changes=(*settings.changes, "window=[-3.0, 0.02]"))
+    other = experiment.run(wider)
+    assert other["settings"]["window"] == [-3.0, 0.02] and other["window"]["low"] < again["window"]["low"]
+    assert {row["window_reached"] for row in other["survey"] if "gap" in row} != {
+        row["window_reached"] for row in again["survey"] if "gap" in row
+    }
+
 
 def test_what_the_frame_asks_for(run: Run) -> None:
     result = run.result
     check_headline({"experiment": "speed", **result})
+    masked = [row for row in result["survey"] if "beaten" in row]
+    assert f"of the {len(masked)} settings of masked models are beaten" in experiment.reading(result)
     assert experiment.holds(result).startswith(result["answer"] + ": ") and "mdm-large (" in experiment.figure(result)
     assert str(run.settings.out) not in json.dumps(result), "no path of this machine"
 

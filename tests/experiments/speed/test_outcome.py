@@ -11,6 +11,7 @@ from unmask.experiments.speed.outcome import (
     SLOW,
     Target,
     answer,
+    beaten,
     choices,
     choose,
     finalists,
@@ -104,3 +105,10 @@ def test_a_further_judge_must_give_the_same_sign() -> None:
         for further in (other, [], [row("a", None, 0.9)]):
             found = answer(one, chosen(mdm_large="a"), FIRST, 1, further)
             assert (found["answer"], found["decided"]) == ("no", False)
+
+
+def test_a_point_is_beaten_by_one_that_is_no_worse_in_both() -> None:
+    theirs = [{"entropy": 3.4, "perplexity": 40.0}, {"entropy": 3.6, "perplexity": 60.0}]
+    low, between, better = ({"entropy": e, "perplexity": p} for e, p in ((2.8, 41.0), (3.5, 60.0), (3.5, 59.0)))
+    assert beaten([low, between], theirs) == 1 and beaten([low, better], theirs) == 0.5
+    assert beaten(theirs, theirs) == 1, "equals, too"

@@ -75,8 +75,10 @@ def arms_of(surveyed: Mapping[Key, Surveyed], role: str = ARM) -> list[Cell]:
 def rows_of(
     survey: Mapping[Key, Surveyed], times: Mapping[str, Any], plan: Plan, window: Window
 ) -> list[dict[str, Any]]:
-    """A row a setting: passes, time over the ARM's by batch, the points; of a masked one its gap to the frontier."""
+    """A row a setting: passes, time over the ARM's by batch, the points; of a masked one its gap to the frontier, and
+    the share of its points that the ARM beats."""
     arms = arms_of(survey)
+    theirs = [point for arm in arms for point in points_of(arm, plan)]
     draws_BW = word_draws(arms[0].nats.shape[2])
     rows = []
     for (role, name), surveyed in survey.items():
@@ -85,7 +87,7 @@ def rows_of(
         row["time"] = {batch: timed.get(f"{role}: {name}", {}).get("ratio") for batch, timed in times.items()}
         row["points"] = points_of(surveyed.cell, plan)
         if role in plan.masked():
-            row |= compare(surveyed.cell, arms, window, draws_BW)
+            row |= {**compare(surveyed.cell, arms, window, draws_BW), "beaten": beaten(row["points"], theirs)}
         rows.append(row)
     return rows
 
@@ -97,6 +99,12 @@ def points_of(cell: Cell, plan: Plan) -> list[dict[str, float]]:
         {"temperature": t, "entropy": float(x[:, i].mean()), "perplexity": math.exp(float(y[:, i].mean()))}
         for i, t in enumerate(plan.temperatures)
     ]
+
+
+def beaten(points: Sequence[Mapping[str, float]], theirs: Sequence[Mapping[str, float]]) -> float:
+    """The share of points than which some other point has no less entropy and no higher perplexity."""
+    lost = [any(o["entropy"] >= p["entropy"] and o["perplexity"] <= p["perplexity"] for o in theirs) for p in points]
+    return sum(lost) / len(lost)
 
 
 def takes_at_most(row: Mapping[str, Any], batch: str, limit: float = 1.0) -> bool:
