@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unmask.evaluation.reversal.task import PAPER
 from unmask.experiments.estimates import in_words
 from unmask.experiments.plotting import ARM, MDM
 from unmask.settings import read_yaml
@@ -24,6 +25,9 @@ FIGURES = {  # direction and figure, by the head of its column
     "true name the likeliest of its group": ("reversed", "name_likeliest_of_group"),
     "of everyone's": ("reversed", "name_likeliest"),
 }
+PAPERS = f"{PAPER['guidance']:g}"
+GUIDED = f"reversed names, w {PAPERS}"
+COLUMNS = ("trained names", "reversed names", GUIDED, *list(FIGURES)[2:])
 
 
 def known() -> dict[str, dict[str, Any]]:
@@ -45,37 +49,44 @@ def figures_of(result: Mapping[str, Any]) -> dict[str, Any]:
     kinds = {kind: part for kind, part in result["headline"].items() if kind in ("mdm", "arm")}
     kind, figures = next(iter((result["headline"].get("own") or kinds).items()))
     run = result["runs"][made["start"]][kind]
+    guided = run.get("at_guidance", {}).get(PAPERS, {}).get("reversed", {})
+    shown = {head: figures[direction][key] for head, (direction, key) in FIGURES.items() if key in figures[direction]}
     return {
         "set": name, "kind": kind, "seeds": list(result["seeds"]), "command": result["command"],
         "commit": result["commit"], "steps": run["steps"], "flops": run["flops"],
         "name_tokens": result["material"][made["start"]]["name_tokens"],
-        "figures": {head: figures[direction][key] for head, (direction, key) in FIGURES.items()
-                    if key in figures[direction]},
+        "figures": {**shown, **({GUIDED: guided["name_accuracy"]} if guided else {})},
     }  # fmt: skip
 
 
 def table(ablations: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown: a row each."""
     about = known()
-    lines = [["Ablation", "What differs", *FIGURES, "Steps"], ["---"] * (len(FIGURES) + 3)]
+    lines = [["Ablation", "What differs", *COLUMNS, "Steps"], ["---"] * (len(COLUMNS) + 3)]
     for name, one in ablations.items():
-        shares = [in_words(one["figures"][head]) if head in one["figures"] else "" for head in FIGURES]
+        shares = [in_words(one["figures"][head]) if head in one["figures"] else "" for head in COLUMNS]
         why = about.get(name, {"why": "no longer in the list"})["why"]
         lines.append([f"`{name}`", why, *shares, f"{one['steps']:,}"])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def draw(axes: Any, ablations: Mapping[str, Mapping[str, Any]]) -> None:
-    """Reversed names right, one bar an ablation, the reference as a line."""
-    shown = {name: one["figures"]["reversed names"] for name, one in ablations.items()
-             if "reversed names" in one["figures"]}  # fmt: skip
-    colours = [MDM if ablations[name]["kind"] == "mdm" else ARM for name in shown]
-    values = [100 * figure["estimate"] for figure in shown.values()]
-    spread = [[100 * abs(figure[end] - figure["estimate"]) for figure in shown.values()] for end in ("low", "high")]
-    axes.barh(list(shown), values, color=colours, height=0.7)
-    axes.errorbar(values, list(shown), xerr=spread, fmt="none", ecolor=INK, capsize=3, linewidth=1)
-    if "reference" in shown:
-        axes.axvline(100 * shown["reference"]["estimate"], color=INK, linewidth=1, linestyle="--")
+    """Reversed names right: a bar an ablation as was chosen, a thin one with the paper's guidance; the reference as a
+    line."""
+    names = [name for name, one in ablations.items() if "reversed names" in one["figures"]]
+    for head, offset, height, alpha in (("reversed names", -0.12, 0.46, 1.0), (GUIDED, 0.27, 0.24, 0.45)):
+        there = [(place, name) for place, name in enumerate(names) if head in ablations[name]["figures"]]
+        figures = [ablations[name]["figures"][head] for _, name in there]
+        places = [place + offset for place, _ in there]
+        values = [100 * figure["estimate"] for figure in figures]
+        spread = [[100 * abs(figure[end] - figure["estimate"]) for figure in figures] for end in ("low", "high")]
+        colours = [MDM if ablations[name]["kind"] == "mdm" else ARM for _, name in there]
+        axes.barh(places, values, color=colours, height=height, alpha=alpha, label=head.replace("reversed names, ", ""))
+        axes.errorbar(values, places, xerr=spread, fmt="none", ecolor=INK, capsize=2, linewidth=0.8)
+    if "reference" in names:
+        at = 100 * ablations["reference"]["figures"]["reversed names"]["estimate"]
+        axes.axvline(at, color=INK, linewidth=1, linestyle="--")
+    axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set(xlim=(0, 100), xlabel="reversed names right, %, one seed")
+    axes.set(xlim=(0, 100), xlabel=f"reversed names right, %, one seed (pale: {GUIDED.split(', ')[1]})")
