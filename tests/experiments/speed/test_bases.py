@@ -45,13 +45,13 @@ def test_a_sweep_is_searched_for_finished_runs_by_kind_size_and_budget(out: Path
         out, tmp_path, ("arm-96x3-1.6e13-s1", "arm", "finished"), ("arm-96x3-1.6e13-s0", "arm", "finished"),
         ("mdm-96x3-1.6e13-s0-lr0.003", "mdm", "finished"), ("mdm-96x3-1.6e13-s0", "mdm", "aside"),
         ("mdm-96x3-1.6e13-s1", "mdm", "finished"), ("mdm-96x3-2.56e14-s0", "mdm", "training"),
-        ("arm-96x3-4e12-s0", "arm", "finished"),
+        ("arm-96x3-2e12-s0", "arm", "finished"),
     )  # fmt: skip
     given = {"mdm-large": [str(out / "runs" / "base-mdm-large")]}
     found = find_bases(given, str(tmp_path), plan)
     assert {role: path.name for role, path in found.items()} == {
         "arm": "arm-96x3-1.6e13-s0", "mdm": "mdm-96x3-1.6e13-s1", "mdm-large": "base-mdm-large",
-        "arm-equal-0": "arm-96x3-4e12-s0",
+        "arm-equal-0": "arm-96x3-2e12-s0",
     }, "the least seed of the exact name; candidates as many as have finished"  # fmt: skip
     with pytest.raises(UserError, match=r"no finished run mdm-96x3-2.56e14-s\*; finished: arm-96x3-1.6e13-s1, arm-"):
         find_bases({}, str(tmp_path), plan)

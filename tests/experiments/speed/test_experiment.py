@@ -102,7 +102,7 @@ def test_what_the_frame_asks_for(run: Run) -> None:
     result = run.result
     check_headline({"experiment": "speed", **result})
     masked = [row for row in result["survey"] if "beaten" in row]
-    assert f"of the {len(masked)} settings of masked models are beaten" in experiment.reading(result)
+    assert f"of the {2 * len(masked)} points of masked models" in experiment.reading(result)
     assert experiment.holds(result).startswith(result["answer"] + ": ") and "mdm-large (" in experiment.figure(result)
     assert str(run.settings.out) not in json.dumps(result), "no path of this machine"
 

@@ -221,10 +221,11 @@ def _apart(result: Mapping[str, Any]) -> str:
 def _beaten(result: Mapping[str, Any]) -> str:
     """Of all that was tried, whether it reaches the window or not."""
     tried = [row for row in result["survey"] if "beaten" in row]
-    whole = sum(row["beaten"] == 1 for row in tried)
+    points = sum(len(row["points"]) for row in tried)
+    lost = sum(round(row["beaten"] * len(row["points"])) for row in tried)
     return (
-        f"Whether or not they reach the window, {whole} of the {len(tried)} settings of masked models are beaten at "
-        f"every temperature: some point of the ARM has no less entropy and no higher perplexity (survey's words)."
+        f"Whether or not they reach the window, {lost} of the {points} points of masked models (settings at all "
+        f"temperatures) are beaten: one of the ARM's has no less entropy and no higher perplexity (survey's words)."
     )
 
 
