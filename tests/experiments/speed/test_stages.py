@@ -11,9 +11,18 @@ import pytest
 
 from unmask.errors import UserError
 from unmask.experiments.frame import Settings
+from unmask.experiments.speed.bases import candidates
 from unmask.experiments.speed.glosses import MADE_SHARE
 from unmask.experiments.speed.made import made_glosses
-from unmask.experiments.speed.stages import check_trained, judge_data, make_bases, packages_of, train_all, tune_equal
+from unmask.experiments.speed.stages import (
+    check_trained,
+    judge_data,
+    make_bases,
+    packages_of,
+    shorter,
+    train_all,
+    tune_equal,
+)
 from unmask.experiments.workplace import Workplace
 from unmask.model.config import ModelConfig
 from unmask.model.folder import save
@@ -89,3 +98,13 @@ def test_packages_lie_where_the_plan_says_or_beside_the_runs(place: Place) -> No
     work, _ = place
     assert packages_of(dataclasses.replace(PLAN, packages=""), work) == work.out / "packages"
     assert packages_of(dataclasses.replace(PLAN, packages="there"), work) == Path("there")
+
+
+def test_candidates_for_equal_bits_are_fine_tuned_for_epochs_of_their_own() -> None:
+    assert shorter("arm-equal-1", PLAN) == {}, "as the others"
+    plan = quick_plan("bases.arm-equal.epochs=[0.5, 1.0]")
+    found = [shorter(f"arm-equal-{number}", plan) for number in range(4)]
+    assert [one["epochs"] for one in found] == [0.5, 1.0, 0.5, 1.0] and found[0]["steps"] == 0
+    assert shorter("arm", plan) == shorter("arm-equal", plan) == {}
+    paths = candidates(["a", "b"], None, plan.bases["arm-equal"])
+    assert [str(path) for path in paths.values()] == ["a", "a", "b", "b"] and list(paths)[3] == "arm-equal-3"

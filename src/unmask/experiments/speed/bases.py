@@ -43,7 +43,7 @@ def find_bases(given: Mapping[str, Sequence[str]], sweep: str | None, plan: Plan
     bases: dict[str, Path] = {}
     for role, wanted in plan.bases.items():
         if role == EQUAL:
-            bases |= _candidates(given.get(role, ()), sweep, wanted)
+            bases |= candidates(given.get(role, ()), sweep, wanted)
         elif given.get(role):
             bases[role] = Path(given[role][0])
         elif sweep is not None:
@@ -89,8 +89,8 @@ def check_kinds(bases: Mapping[str, Path], plan: Plan) -> None:
         first = first or (path, model)
 
 
-def _candidates(given: Sequence[str], sweep: str | None, wanted: Mapping[str, Any]) -> dict[str, Path]:
-    """Those given, or of the sweep as many as have finished."""
+def candidates(given: Sequence[str], sweep: str | None, wanted: Mapping[str, Any]) -> dict[str, Path]:
+    """Those given, or of the sweep as many as have finished; each once for every number of epochs."""
     paths = [Path(path) for path in given]
     if not paths and sweep is not None:
         for flops in wanted["flops"]:
@@ -98,7 +98,7 @@ def _candidates(given: Sequence[str], sweep: str | None, wanted: Mapping[str, An
                 paths.append(_of_sweep(Path(sweep), wanted, float(flops)))
             except UserError as error:
                 say(f"speed: no candidate for {EQUAL} at {flops:g} FLOPs: {error}")
-    return {f"{EQUAL}-{i}": path for i, path in enumerate(paths)}
+    return {f"{EQUAL}-{i}": path for i, path in enumerate(path for path in paths for _ in wanted["epochs"] or [0])}
 
 
 def _named(wanted: Any) -> str:

@@ -119,6 +119,7 @@ def tuning_recipe(role: str, plan: Plan, rows: Path) -> dict[str, Any]:
     """Of a base's fine-tuning, but for the base."""
     return {
         **plan.finetune,
+        **shorter(role, plan),
         **(plan.finetune_mdm if plan.kind(role) == "mdm" else {"objective": {"kind": "arm"}}),
         "data": str(rows / "train.jsonl"),
         # Texts are of one length; what pads a short prompt's row is in nobody's loss.
@@ -128,6 +129,14 @@ def tuning_recipe(role: str, plan: Plan, rows: Path) -> dict[str, Any]:
         },
         **{"precision": plan.precision, "checkpoint": {"keep": 1}},
     }
+
+
+def shorter(role: str, plan: Plan) -> dict[str, Any]:
+    """What a candidate for arm-equal is fine-tuned for, where it has epochs of its own: however little a base has
+    learned before, as many epochs as the others' leave it better than a masked model."""
+    epochs = plan.bases.get(EQUAL, {}).get("epochs")
+    number = role.removeprefix(f"{EQUAL}-")
+    return {"epochs": epochs[int(number) % len(epochs)], "steps": 0} if epochs and number.isdecimal() else {}
 
 
 def _tuning(role: str, seed: int, base: Path, plan: Plan, place: Workplace) -> dict[str, Any]:
