@@ -52,7 +52,7 @@ def test_a_sweep_is_searched_for_finished_runs_by_kind_size_and_budget(out: Path
     assert {role: path.name for role, path in found.items()} == {
         "arm": "arm-96x3-1.6e13-s0", "mdm": "mdm-96x3-1.6e13-s1", "mdm-large": "base-mdm-large",
         **{f"arm-equal-{number}": "arm-96x3-2e12-s0" for number in range(4)},
-    }, "the least seed of the exact name; candidates as many as have finished, each for every number of epochs"  # fmt: skip
+    }, "the least seed of the exact name; candidates as many as have finished, for each number of epochs"  # fmt: skip
     with pytest.raises(UserError, match=r"no finished run mdm-96x3-2.56e14-s\*; finished: arm-96x3-1.6e13-s1, arm-"):
         find_bases({}, str(tmp_path), plan)
     shutil.rmtree(tmp_path / "runs" / "arm-96x3-1.6e13-s0")
