@@ -51,7 +51,7 @@ def test_a_sweep_is_searched_for_finished_runs_by_kind_size_and_budget(out: Path
     found = find_bases(given, str(tmp_path), plan)
     assert {role: path.name for role, path in found.items()} == {
         "arm": "arm-96x3-1.6e13-s0", "mdm": "mdm-96x3-1.6e13-s1", "mdm-large": "base-mdm-large",
-        **{f"arm-equal-{number}": "arm-96x3-2e12-s0" for number in range(4)},
+        **{f"arm-equal-{number}": "arm-96x3-2e12-s0" for number in range(5)},
     }, "the least seed of the exact name; candidates as many as have finished, for each number of epochs"  # fmt: skip
     with pytest.raises(UserError, match=r"no finished run mdm-96x3-2.56e14-s\*; finished: arm-96x3-1.6e13-s1, arm-"):
         find_bases({}, str(tmp_path), plan)
@@ -63,7 +63,7 @@ def test_a_sweep_is_searched_for_finished_runs_by_kind_size_and_budget(out: Path
     roles = {role: [str(out / "runs" / f"base-{role}")] for role in ("arm", "mdm", "mdm-large")}
     assert list(find_bases(roles, None, plan)) == ["arm", "mdm", "mdm-large"], "nobody need have arm-equal"
     two = [str(out / "runs" / f"base-arm-equal-{i}") for i in (0, 1)]
-    assert list(find_bases({**roles, "arm-equal": two}, None, plan))[3:] == [f"arm-equal-{n}" for n in range(8)]
+    assert list(find_bases({**roles, "arm-equal": two}, None, plan))[3:] == [f"arm-equal-{n}" for n in range(10)]
     with pytest.raises(UserError, match="has no runs with their results.jsonl; give the --out of `unmask scale run`"):
         find_bases({}, str(out / "glosses"), plan)
     with pytest.raises(UserError, match=r"--base arm=RUN is missing: give the run of arm 96x3 at 1.6e.?13.*--quick"):
