@@ -76,7 +76,7 @@ def test_a_result_has_each_task_and_way(done: tuple[Path, dict[str, Any]]) -> No
     for part in result["tasks"]["headword"].values():
         assert part["chance"] == pytest.approx(1 / 3) and isinstance(part["in_range"], bool)
     page = (out / "README.md").read_text()
-    for words in ("guidance less PMI", "blind guess has 33%", "bits/byte", "times the ARM's FLOPs", "12; 1 of 3 seeds"):
+    for words in ("less PMI", "blind guess has 33%", "bits/byte", "times the ARM's FLOPs", "12; 1 of 3 seeds"):
         assert words in page
     recipe = (out / "runs" / "headword-arm-dropout-0" / "recipe.yaml").read_text()
     assert "prompt_dropout: 0.1" in recipe and "kind: arm" in recipe

@@ -256,5 +256,6 @@ def reading(result: Mapping[str, Any]) -> str:
         f"own. An ARM's pass runs one position, a masked one's all: read `area` so.\n\n"
         f"The judge has read other text than the fine-tuning's, but its text may stand in the bases' "
         f"corpus{_read(result)}: it is no judge of text that the models have not met, which the further judge is. "
-        f"Both kinds were fine-tuned with one learning rate and as many epochs (arm-equal with fewer), untuned.\n\n```\n{table(result)}\n```\n"
+        f"Both kinds were fine-tuned with one learning rate and as many epochs (arm-equal with fewer), untuned.\n\n"
+        f"```\n{table(result)}\n```\n"
     )
