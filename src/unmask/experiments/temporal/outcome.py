@@ -130,8 +130,8 @@ def of_corpus(result: Mapping[str, Any], name: str) -> str:
         media = {group: f for group, f in head["difference"].items() if group.startswith(f"{LATER} ")}
         if media:
             lines.append("Of that " + ", ".join(f"{group} ones {ends(f)}" for group, f in media.items()) + ".")
-        others = {group: f for group, f in head["difference"].items() if group != LATER and group not in media}
-        if 0 < len(others) <= 3:  # more stand in a table
+        others = {g: f for g, f in head["difference"].items() if g not in (LATER, *media) and not is_decade(g)}
+        if others:
             lines.append("By group: " + ", ".join(f"{group} {ends(f)}" for group, f in others.items()) + ".")
     if head["slope_per_decade"]:
         slopes = ", ".join(f"{medium} {ends(f, '+.4f')}" for medium, f in head["slope_per_decade"].items())
@@ -145,10 +145,14 @@ def of_corpus(result: Mapping[str, Any], name: str) -> str:
     return " ".join(lines)
 
 
+def is_decade(group: str) -> bool:
+    return group[:4].isdecimal()
+
+
 def decades(result: Mapping[str, Any]) -> list[str]:
     """A table of the differences by decade, a column each corpus that has them; none where none has."""
     by_corpus = {
-        name: {group: f for group, f in result["headline"][name]["difference"].items() if group[:4].isdecimal()}
+        name: {group: f for group, f in result["headline"][name]["difference"].items() if is_decade(group)}
         for name in result["corpora"]
     }
     columns = {name: groups for name, groups in by_corpus.items() if groups}
