@@ -85,6 +85,15 @@ def interval(value: float, se: float | None, groups: int) -> list[float] | None:
     return [value - half, value + half]
 
 
+def all_alike(share: float, groups: int) -> tuple[float, float] | None:
+    """Clopper and Pearson's 95% bounds of a share that is 0, or 1, in every one of so many groups, whose spread says
+    nothing; None for any other share."""
+    if share not in (0, 1):
+        return None
+    least: float = 0.025 ** (1 / groups)
+    return (0.0, 1 - least) if share == 0 else (least, 1.0)
+
+
 def middle(draws: Any) -> tuple[float, float] | tuple[None, None]:
     """The ends of the middle 95% of those draws that are finite; None where there are none."""
     array = np.asarray(draws, dtype=np.float64).reshape(-1)

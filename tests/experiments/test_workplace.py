@@ -86,6 +86,15 @@ def test_a_folder_is_gone_on_with_only_when_told_and_only_by_the_same_settings(t
         Workplace(Settings(tmp_path / "y"), {}, "x")
 
 
+def test_a_begun_folder_goes_on_with_other_free_settings(tmp_path: Path) -> None:
+    again = Settings(tmp_path / "x", resume=True)
+    Workplace(Settings(tmp_path / "x"), {"a": 1, "b": 1}, "x")  # as by a version that had none
+    Workplace(again, {"a": 1, "b": 2}, "x", free=("b",))
+    Workplace(again, {"a": 1, "b": 3}, "x", free=("b",))
+    with pytest.raises(UserError, match="was begun with a 1, not 2"):
+        Workplace(again, {"a": 2, "b": 3}, "x", free=("b",))
+
+
 def test_a_setting_that_came_later_is_what_it_was_before_it_came(tmp_path: Path) -> None:
     usual = experiment("reversal").settings_of(Settings(tmp_path))
     Workplace(Settings(tmp_path / "x"), {key: usual[key] for key in usual if key != "padding"}, "reversal")

@@ -49,17 +49,21 @@ class Ask:
 
 
 class Workplace:
-    """`out` of the settings; `chosen` are the experiment's own, which decide what its figures mean."""
+    """`out` of the settings; `chosen` are the experiment's own, which decide what its figures mean.
 
-    def __init__(self, settings: Settings, chosen: Mapping[str, Any], name: str) -> None:
+    free: those that decide no run and no stage but by what these are kept with; a begun folder may go on with others.
+    """
+
+    def __init__(self, settings: Settings, chosen: Mapping[str, Any], name: str, free: Sequence[str] = ()) -> None:
         """Raises `UserError` where the folder holds something else, or something begun and --resume is not given."""
         self.settings, self.out = settings, settings.out
-        begun = {"experiment": name, "size": settings.size, "settings": json.loads(json.dumps(chosen))}
+        own = {key: value for key, value in chosen.items() if key not in free}
+        begun = {"experiment": name, "size": settings.size, "settings": json.loads(json.dumps(own))}
         path = self.out / BEGUN
         if path.is_file():
             known = experiments().get(name)
             usual = known.settings_of(replace(settings, changes=())) if known else {}
-            refuse_other(read_json(path), begun, {"settings": usual}, self.out)
+            refuse_other(without(read_json(path), free), begun, {"settings": usual}, self.out)
             if not settings.resume:
                 raise UserError(f"{self.out} holds a begun experiment; add --resume to go on, or give another --out")
         elif self.out.is_dir() and any(self.out.iterdir()):
@@ -204,6 +208,11 @@ def refuse_other_start(run: Path, recipe: Mapping[str, Any], rows: str | None) -
     if recipe.get("init") and (run / INIT).is_file():
         if read_json(run / INIT)["weights"] != file_sha256(resolve(recipe["init"]) / WEIGHTS):
             raise UserError(f"{run} began with another model than {recipe['init']}; {mend}")
+
+
+def without(begun: Any, free: Sequence[str]) -> Any:
+    """What a folder was begun with, less what is free now: an earlier version may have kept it."""
+    return {**begun, "settings": {key: value for key, value in begun.get("settings", {}).items() if key not in free}}
 
 
 def refuse_other(before: Any, now: Mapping[str, Any], usual: Mapping[str, Any], out: Path) -> None:

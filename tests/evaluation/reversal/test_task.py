@@ -13,7 +13,7 @@ import pytest
 from unmask.errors import UserError
 from unmask.evaluation.benchmarks import evaluate, in_words
 from unmask.evaluation.reversal.questions import TEST, TRAIN
-from unmask.evaluation.reversal.task import ReversalOptions, refuse_answered
+from unmask.evaluation.reversal.task import ReversalOptions, metrics_of, refuse_answered
 from unmask.experiments.reversal.people import own_people
 from unmask.experiments.reversal.rows import row_length, write_rows
 from unmask.experiments.reversal.tokens import word_tokenizer
@@ -76,6 +76,15 @@ def test_figures_of_every_direction_with_errors_over_people(data: Path, tmp_path
     how = {} if causal else {"decode": "guidance: 0"}
     limited = evaluate(run, ["reversal"], limit=1, data=str(data), **how)
     assert limited["tasks"]["reversal"]["n"] == 6 and limited["tasks"]["reversal"]["protocol"]["guidance"] == 0
+
+
+def test_none_or_all_right_says_as_much_as_there_are_people() -> None:
+    rows = [{"kind": "reversed_name", "person": str(i // 2), "exact": 0.0, "first_name": 1.0} for i in range(60)]
+    none, every = (metrics_of(rows)[f"reversed_name_{name}"]["interval"] for name in ("accuracy", "first_name"))
+    assert none == [0.0, pytest.approx(0.1157, abs=1e-4)] and every == [pytest.approx(0.8843, abs=1e-4), 1.0]
+    rows[0]["exact"] = 1.0
+    low, high = metrics_of(rows)["reversed_name_accuracy"]["interval"]
+    assert low == 0.0 and 0.02 < high < 0.1
 
 
 def test_a_run_that_has_read_the_answers_is_refused(data: Path, tmp_path: Path) -> None:

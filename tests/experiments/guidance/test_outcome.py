@@ -21,7 +21,7 @@ def way(gain: Bounds, unguided: float = 0.6, chance: float = 0.5, at_chance: boo
         **{name: figure(*bounds) for name, bounds in less.items()},
         **{"accuracy": accuracy, "chance": chance, "at_chance": at_chance},
         "in_range": 0.4 <= unguided <= 0.8 and not at_chance,
-        "chosen": {"guidance": ["w=16", TWICE], "at_an_end": [True, False]},
+        "chosen": {"guidance": ["w=16", TWICE], "pmi": ["pmi 0.5", "pmi 1"], "at_an_end": [True, False]},
     }
 
 
@@ -79,7 +79,7 @@ def test_the_reading_tells_chance_the_grid_and_what_models_cost() -> None:
     text = outcome.reading(made(continuation=way((0.01, 0.03), gain_less_arm=(-0.01, 0.01))))
     for words in (
         "2,100 items of 59 documents, in effect 50; a blind guess has 50%",
-        "| MDM, unsupervised | 60.0% [60.0, 60.0] | 60.0% [60.0, 60.0] | 16, 0* | 60.0% [60.0, 60.0] | +2.0 [+1.0,",
+        "| MDM, unsupervised | 60.0% [60.0, 60.0] | 60.0% [60.0, 60.0] | 16†, 0 | 60.0% [60.0, 60.0] | +2.0 [+1.0,",
         "| PMI's gain | less PMI | less an ARM that leaves the prompt out |",
         "mdm-1 (MDM) at most 1.600 [1.500, 1.700] bits/byte",
         "3.00 nats/token, 7.50e+07 tokens, 2.56e+14 FLOPs", "The MDM had 16 times the ARM's FLOPs",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             eos_id=tokenizer.eos_id,
         )  # fmt: skip
         save(path / "runs" / f"{kind}-own-0", Transformer(config, seed=0), tokenizer)
+        (path / "runs" / f"{kind}-own-0.json").write_text("{}")
     return path
 
 
@@ -58,12 +60,17 @@ def test_the_experiment_asks_them(folder: Path, tmp_path: Path, monkeypatch: pyt
 
     in_process.patch(monkeypatch)
     changes = (
-        f"reversal={folder}", "choices={reversal: 4}", "each=2", "tune=4", "test=8", "scales=[1]", "draws=2", "rows=30",
+        "choices={reversal: 4}", "tune=4", "test=8", "scales=[1]", "draws=2", "rows=30",
         "vocab=300", "gloss=110", "base={context: 128, batch_size: 2}",
         "base.model={n_layer: 1, n_head: 2, n_embd: 16}",
         "base_mdm.flops=1.0e+8", "base_arm.flops=1.0e+8", "tuned.epochs=1", "tuned_arm.epochs=1",
     )  # fmt: skip
-    result = run_experiment(ExperimentOptions("guidance", quick=True, set=changes, out=str(tmp_path / "out")))
+    given: dict[str, Any] = {"quick": True, "out": str(tmp_path / "out")}
+    without = run_experiment(ExperimentOptions("guidance", set=changes, **given))
+    assert set(without["headline"]) == {"headword"}
+    changes = (*changes, f"reversal={folder}", "each=2")  # with which a begun folder may go on
+    result = run_experiment(ExperimentOptions("guidance", set=changes, resume=True, **given))
+    assert result["headline"]["headword"] == without["headline"]["headword"]
     assert set(result["headline"]["reversal"]) == {"unsupervised", "arm"}
     assert result["headline"]["reversal"]["arm"]["gain"]["n"] == 8
     assert "runs of the experiment reversal" in result["reading"]
@@ -72,5 +79,5 @@ def test_the_experiment_asks_them(folder: Path, tmp_path: Path, monkeypatch: pyt
 def test_another_folder_is_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no folder of that experiment; run `unmask experiment reversal"):
         reversal(tmp_path, (0,), 5, 3, 10, 10)
-    with pytest.raises(UserError, match="has no run mdm-own-7; run that experiment with this seed"):
+    with pytest.raises(UserError, match="has no finished run mdm-own-7; run that experiment with this seed, on own"):
         reversal(folder, (7,), 5, 3, 10, 10)

@@ -12,6 +12,8 @@ import pytest
 
 from unmask.errors import UserError
 from unmask.experiments.command import run_experiment
+from unmask.experiments.frame import Settings
+from unmask.experiments.reversal.experiment import chosen_late
 from unmask.experiments.reversal.people import own_people
 from unmask.experiments.reversal.report import reading
 from unmask.experiments.reversal.rows import row_length, write_rows
@@ -38,7 +40,7 @@ def test_it_goes_on_and_the_result_has_the_keys_that_others_read(chosen: Chosen)
             assert figures["name_accuracy"]["clusters"] == 3 and figures["name_accuracy"]["n"] == 3
     assert len(result["runs"]["own"]["mdm"]["curve"]) >= 2 and result["runs"]["own"]["arm"]["flops"] > 0
     assert result["material"]["own"]["name_tokens"] == 2
-    assert result["holds"].startswith("open: the ARM has not learned") and "own: MDM" in result["figure"]
+    assert result["holds"].startswith("open: the ARM does not meet") and "own: MDM" in result["figure"]
     given = {**result, "exposure": {"own": {"mdm": "not in its training tokens"}}}
     assert result["exposure"] == {} and "statements of own: MDM not in its training tokens." in reading(given)
     assert (out / "reversal.png").stat().st_size > 10_000 and (out / "README.md").is_file()
@@ -58,6 +60,21 @@ def test_another_grid_goes_on_in_the_same_folder(chosen: Chosen) -> None:
     assert runs == {path: path.stat().st_mtime_ns for path in (out / "runs").glob("*/metrics.jsonl")}
     assert kept == {path: path.stat().st_mtime_ns for path in kept}
     assert any("2.0" in path.name for path in (out / "stages").glob("answers-*"))
+
+
+def test_a_choice_is_late_where_the_test_was_read_before_it_was_first_made(tmp_path: Path) -> None:
+    place = Workplace(Settings(tmp_path / "x"), {}, "reversal")
+    first, second, third = ({"own": {"start": "own", "score": score}} for score in (1.0, 0.5, 0.2))
+    assert not chosen_late(place, first) and not chosen_late(place, second)
+    (place.out / "stages" / "answers-mdm-own-0-6-reversed-name-1.json").touch()
+    assert not chosen_late(place, first) and not chosen_late(place, second), "they stood there before"
+    assert chosen_late(place, third) and chosen_late(place, third), "however often it is asked"
+
+
+def test_data_that_would_not_be_read_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--data x would not be read: sets is \['own'\]; add --set"):
+        run_experiment(options(tmp_path / "out", data="x"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_control_without_descriptions_first_asks_what_is_left(tmp_path: Path) -> None:

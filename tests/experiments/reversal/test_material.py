@@ -95,7 +95,7 @@ def test_training_is_compiled_and_as_precise_as_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     ["lines=none", "copies=x", "weighting=x", "padding=x", "sets=[x]", "kinds=[]", "kinds=[mdm, gpt]",
-     "blind=x", "each.own=0", "ranked.own=0"],
+     "blind=x", "each.own=0", "ranked.own=0", "grid.each.own=0", "grid.guidance=[]", "grid.order=[]", "checkpoints=0"],
 )
 def test_words_that_mean_nothing_are_one_line(change: str) -> None:
     with pytest.raises(UserError, match=f"--set {change.partition('=')[0]}="):

@@ -61,7 +61,8 @@ def test_parts_are_kept_as_one_result(own: dict[str, Any], original: dict[str, A
     (place,) = keep_all([lie(tmp_path / "a", original), lie(tmp_path / "b", own)], tmp_path / "results")
     result = json.loads((place / "result.json").read_text())
     assert set(result["headline"]) == {"mdm", "arm", "own"} and result["headline"]["own"] == own["headline"]["own"]
-    assert result["command"] == f"{original['command']} && {own['command']}"
+    runs = f"{original['command']} --out runs/original && {own['command']} --out runs/own"
+    assert result["command"] == f"{runs} && python -m unmask.experiments.table runs/original runs/own"
     assert result["figure"].startswith("reversed names right, original: MDM") and "; own: MDM" in result["figure"]
     assert "MDM on original" in result["reading"] and "ARM on own" in result["reading"]
     assert result["parts"]["original"]["commit"] == "another" and result["chosen"]["sets"] == ["original", "own"]
@@ -77,6 +78,9 @@ def test_what_does_not_go_together_is_refused(own: dict[str, Any], original: dic
         together([original, {**own, "seeds": [0, 1]}])
     with pytest.raises(UserError, match=r"results with batch 24 and 8 are not of one experiment"):
         together([original, {**own, "chosen": {**own["chosen"], "batch": 8}}])
+    otherwise = {**from_base(own, 0.0), "chosen": {**own["chosen"], "each": {"original": 1, "own": 4}}}
+    with pytest.raises(UserError, match="two starts of own with each .* were not asked alike"):
+        together([own, otherwise])
     speeds = [lie(tmp_path / name, {**own, "experiment": "speed"}) for name in "ab"]
     with pytest.raises(UserError, match="all of speed, which is not run in parts"):
         keep_all(speeds, tmp_path / "results")
@@ -117,4 +121,16 @@ def test_of_two_starts_that_which_scores_more_is_the_headline(own: dict[str, Any
         assert result["headline"]["own"] == own["headline"]["own"] and set(result["starts"]) == {other}
         assert set(result["runs"]) == set(result["material"]) == set(result["parts"]) == {"own", "own-base"}
         assert result["parts"]["own-base"]["command"] == "--base" and result["base_flops"]["mdm"] == 1e12
-        assert f"The other start, {other}: " in reading({**result, "ablations": {}})
+        told = reading({**result, "ablations": {}}).split("\n\n")
+        (line,) = (line for line in told if line.startswith(f"The other start, {other}: MDM trained names "))
+        assert "; ARM trained names " in line and "reversed names" in line and f"On {other} the MDM had" in line
+        assert ("its base's included" in line) == (other == "own-base")
+
+
+def test_of_two_starts_that_score_alike_random_weights_are_the_headline(own: dict[str, Any]) -> None:
+    base = from_base(own, 0.0)
+    base["choices"]["own"]["choices"]["own-base"] = own["choices"]["own"]["choices"]["own"]
+    for results in ([own, base], [base, own]):
+        result = together(results)
+        assert result["choices"]["own"]["start"] == "own"
+        assert "The other start, own-base (its choices score as much): " in reading({**result, "ablations": {}})

@@ -91,12 +91,11 @@ def read_original(folder: str | Path) -> People:
             "for people made here"
         )
     rows = {name: usable(folder / f"{name}.jsonl", skipped) for name in (*TRAIN, *TEST)}
-    names = {answer.strip() for kind in ("d2p_prompts_test", "p2d_reverse_prompts_test") for _, answer in rows[kind]}
+    names = {answer.strip() for kind in ("d2p_prompts_test", "p2d_reverse_prompts_test") for *_, answer in rows[kind]}
     names |= both_names(rows["both_prompts_test"])
     lines, questions = [], []
     for name, order in TRAIN.items():
-        for prompt, answer in rows[name]:
-            where = f"{name}.jsonl"
+        for where, prompt, answer in rows[name]:
             if (person := person_in(prompt, names)) is not None:
                 lines.append(Line(person, (prompt + answer).strip(), NAME_FIRST, prompt))
             elif (person := person_in(answer, names)) is not None:
@@ -104,24 +103,24 @@ def read_original(folder: str | Path) -> People:
             else:
                 skipped.setdefault("without a known name", []).append(where)
     for name, (direction, asks) in TEST.items():
-        for prompt, answer in rows[name]:
+        for where, prompt, answer in rows[name]:
             named = person_in(prompt, names)
             person = named or person_in(answer, names)
             if person is None:
-                skipped.setdefault("without a known name", []).append(f"{name}.jsonl")
+                skipped.setdefault("without a known name", []).append(where)
                 continue
             kind = asks or ("description" if named else "name")
             questions.append(Question(person, prompt, person if kind == "name" else answer.strip(), direction, kind))
     return People(lines, questions, skipped)
 
 
-def usable(path: Path, skipped: dict[str, list[str]]) -> list[tuple[str, str]]:
-    """(prompt, completion) of every row that has both. Raises `UserError` where none has."""
+def usable(path: Path, skipped: dict[str, list[str]]) -> list[tuple[str, str, str]]:
+    """(place, prompt, completion) of every row that has both. Raises `UserError` where none has."""
     rows = []
     for where, record in read_rows(str(path)):
         reason = flaw(record)
         if reason is None:
-            rows.append((record["prompt"], record["completion"]))
+            rows.append((where, record["prompt"], record["completion"]))
         else:
             skipped.setdefault(reason, []).append(where)
     if not rows:
@@ -140,11 +139,11 @@ def flaw(record: Any) -> str | None:
     return None
 
 
-def both_names(rows: list[tuple[str, str]]) -> set[str]:
+def both_names(rows: list[tuple[str, str, str]]) -> set[str]:
     """Of the people with lines of both kinds: two capitalised words that begin a completion and stand in a prompt of
     another row."""
-    begins = {match[1] for _, answer in rows if (match := NAME.match(answer.strip()))}
-    return begins & {name for prompt, _ in rows for name in NAME.findall(prompt)}
+    begins = {match[1] for *_, answer in rows if (match := NAME.match(answer.strip()))}
+    return begins & {name for _, prompt, _ in rows for name in NAME.findall(prompt)}
 
 
 def person_in(text: str, names: set[str]) -> str | None:

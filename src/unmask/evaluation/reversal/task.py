@@ -26,7 +26,7 @@ from unmask.evaluation.reversal.answers import BATCH, ask, prompt_ids
 from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, People, Question, read_original, skipped_in_words
 from unmask.model.folder import Model
 from unmask.model.placement import noted
-from unmask.statistics import ci_text, ratio
+from unmask.statistics import Estimate, all_alike, ci_text, ratio
 from unmask.terminal import say
 
 PAPER: dict[str, Any] = {"order": "confidence", "guidance": 0.8}  # arXiv 2410.18514
@@ -134,11 +134,17 @@ def metrics_of(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
             for row in rows:
                 sums.setdefault(row["person"], []).append(row[name])
             share = ratio([sum(values) for values in sums.values()], [len(values) for values in sums.values()])
-            se, bounds = (None, None) if len(sums) < 2 else (share.se, share.interval)
+            se, bounds = (None, None) if len(sums) < 2 else (share.se, within_shares(share))
             metrics[f"{kind}_accuracy" if name == "exact" else f"{kind}_{name}"] = {
                 "value": share.value, "se": se, "interval": bounds
             }  # fmt: skip
     return metrics
+
+
+def within_shares(share: Estimate) -> list[float] | None:
+    """95% bounds between 0 and 1; where nobody has one right answer, or one wrong, by how many people there are."""
+    bounds = all_alike(share.value, share.groups) or share.interval
+    return None if bounds is None else [min(1.0, max(0.0, bound)) for bound in bounds]
 
 
 def in_words(name: str, task: dict[str, Any]) -> str:

@@ -65,6 +65,8 @@ WAYS = {
 }
 
 
+# A begun folder may go on with others of these: they decide no run, and a table is known by its items and weights.
+FREE = ("reversal", "each", "choices")
 # The runs of the experiment reversal have learned no prompt as such, so there is no dropout to be had.
 REVERSED = (("reversal", "unsupervised"), ("reversal", "arm"))
 
@@ -73,8 +75,11 @@ def run(settings: Settings) -> dict[str, Any]:
     """The result. Raises `UserError` for settings, models and packages that cannot be used."""
     own = experiment("guidance").settings_of(settings)
     check(own)
+    if settings.data and not Path(settings.data).is_dir():
+        mend = "make it to have the packages fetched into it, or leave out --data"
+        raise UserError(f"--data {settings.data} is no folder; {mend}")
     torch.set_num_threads(settings.threads)
-    place = Workplace(settings, {**own, "bases": [Path(base).name for base in settings.base]}, "guidance")
+    place = Workplace(settings, {**own, "bases": [Path(base).name for base in settings.base]}, "guidance", FREE)
     texts = Texts(own, Path(settings.data) if settings.data else place.out / "packages")
     bases = given_bases(settings) if settings.base else trained_bases(place, own, texts)
     tokenizer = one_tokenizer(bases)

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from unmask.experiments.estimates import ends, in_words
 from unmask.experiments.guidance.analysis import HIGH, LOW
-from unmask.experiments.guidance.scores import ONCE, PMI, TWICE, pmi_weights, scale_name
+from unmask.experiments.guidance.scores import ONCE, PMI, TWICE, pmi_name, pmi_weights, scale_name
 from unmask.experiments.plotting import ARM, MDM, OTHER, SOFT, picture
 
 WORDS = {
@@ -32,6 +32,16 @@ RANGE = f"{100 * LOW:.0f} to {100 * HIGH:.0f}%"
 ITEMS, SEEDS = 2000, 3  # of a task and of a figure, below which a result is a first look
 COLOURS = {"unsupervised": MDM, "standard": OTHER, "arm": ARM, "arm_dropout": SOFT}
 COLOURS |= {"zero_shot": MDM, "arm_zero_shot": ARM}  # dashed
+
+
+TERMS = (
+    "A model ranks the answers to each question, of which one is right. Guidance at scale *w* leads away from what the "
+    "model says without the prompt. An MDM (masked diffusion model) sees masks in its place, which it need not have "
+    "learned (*unsupervised*), or has learned where a tenth of the prompts were dropped (*standard*); an ARM "
+    "(autoregressive model) reads the answer alone. *PMI* (pointwise mutual information) takes λ times the answer's "
+    "log-probability without the prompt off that behind it, and does no more. Intervals: 95%, over clusters of items "
+    "and seeds."
+)
 
 
 def points(value: Mapping[str, Any]) -> str:
@@ -95,7 +105,7 @@ def short(result: Mapping[str, Any]) -> list[str]:
 
 def reading(result: Mapping[str, Any]) -> str:
     """Task by task: accuracy, gain, PMI, the other ways; then the models, and what would change it."""
-    parts = [task_in_words(task, ways, result["items"][task]) for task, ways in result["tasks"].items()]
+    parts = [TERMS, *(task_in_words(task, ways, result["items"][task]) for task, ways in result["tasks"].items())]
     if lacks := short(result):
         parts.append(f"A first look, no result: {'; '.join(lacks)}.")
     shared = len({base["weights_sha256"] for base in result["bases"].values()}) == 2
@@ -121,23 +131,29 @@ def task_in_words(task: str, ways: Mapping[str, Any], items: Mapping[str, Any]) 
     about = (
         f"**{task.capitalize()}** ({items['test']:,} items of {items['clusters']['test']:,} {what}, in effect "
         f"{items['effective_clusters']:.0f}; a blind guess has {100 * items['chance']:.0f}%). Gains in points; "
-        f"w and PMI's weight as chosen on other items, with an asterisk where that is an end of what was tried."
+        "w and λ as chosen on other items for each seed's model; †: an end of what was tried (of λ, 1 is PMI itself)."
     )
-    heads = ["", "without guidance", "without the prompt", "w", "guided", "gain", "PMI's gain"]
+    heads = ["", "without guidance", "without the prompt", "w", "guided", "gain", "λ", "PMI's gain"]
     rivals = [figure for figure in RIVALS if any(figure in part for part in ways.values())]
     lines = [[*heads, *(f"less {RIVALS[figure]}" for figure in rivals)]]
     lines.append(["---"] * len(lines[0]))
     for name, part in ways.items():
         accuracy, chosen = part["accuracy"], part["chosen"]
         aside = "" if part["in_range"] else " (at chance)" if part["at_chance"] else f" (outside {RANGE})"
-        scales = ", ".join("0" if one == TWICE else one.removeprefix("w=") for one in dict.fromkeys(chosen["guidance"]))
         unguided, blind, guided = (accuracy[one] for one in ("unguided", "without_prompt", "guided"))
         lines.append([
             WORDS[name], in_words(unguided, digits=1) + aside, in_words(blind, digits=1),
-            scales + "*" * any(chosen["at_an_end"]), in_words(guided, digits=1), points(part["gain"]),
-            points(part["pmi_gain"]), *(points(part[figure]) if figure in part else "" for figure in rivals),
+            marked(chosen["guidance"], chosen["at_an_end"]), in_words(guided, digits=1), points(part["gain"]),
+            marked(chosen[PMI], [name == pmi_name(1.0) for name in chosen[PMI]]), points(part["pmi_gain"]),
+            *(points(part[figure]) if figure in part else "" for figure in rivals),
         ])  # fmt: skip
     return "\n".join([about, "", *(f"| {' | '.join(cells)} |" for cells in lines)])
+
+
+def marked(names: Sequence[str], at_an_end: Sequence[bool]) -> str:
+    """``1.6, 9, 16†``: the columns that were chosen, each once."""
+    sizes = ["0" if name == TWICE else name.removeprefix("w=").removeprefix(f"{PMI} ") for name in names]
+    return ", ".join(dict.fromkeys(size + "†" * end for size, end in zip(sizes, at_an_end, strict=True)))
 
 
 def bases_in_words(result: Mapping[str, Any]) -> str:

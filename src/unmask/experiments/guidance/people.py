@@ -57,6 +57,7 @@ def reversal(
 
 def run_of(folder: Path, kind: str, seed: int) -> Path:
     run = folder / "runs" / f"{kind}-own-{seed}"
-    if not run.is_dir():
-        raise UserError(f"reversal: {folder} has no run {run.name}; run that experiment with this seed")
+    if not run.with_name(f"{run.name}.json").is_file():  # which a run has when it is at its end
+        mend = "run that experiment with this seed, on own people from random weights, with both kinds of model"
+        raise UserError(f"reversal: {folder} has no finished run {run.name}; {mend}")
     return resolve(run)

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unmask.evaluation.reversal.questions import ASKED
 from unmask.evaluation.reversal.task import PAPER
 from unmask.experiments.estimates import in_words
 from unmask.experiments.plotting import ARM, MDM
@@ -51,7 +52,9 @@ def figures_of(result: Mapping[str, Any]) -> dict[str, Any]:
     run = result["runs"][made["start"]][kind]
     guided = run.get("at_guidance", {}).get(PAPERS, {}).get("reversed", {})
     shown = {head: figures[direction][key] for head, (direction, key) in FIGURES.items() if key in figures[direction]}
+    choice = made["choices"][made["start"]][kind]
     return {
+        "ways": {asks: choice[asks] for asks in ASKED if asks in choice}, "checkpoint": choice["checkpoint"],
         "set": name, "kind": kind, "seeds": list(result["seeds"]), "command": result["command"],
         "commit": result["commit"], "steps": run["steps"], "flops": run["flops"],
         "name_tokens": result["material"][made["start"]]["name_tokens"],
@@ -62,12 +65,19 @@ def figures_of(result: Mapping[str, Any]) -> dict[str, Any]:
 def table(ablations: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown: a row each."""
     about = known()
-    lines = [["Ablation", "What differs", *COLUMNS, "Steps"], ["---"] * (len(COLUMNS) + 3)]
+    lines = [["Ablation", "What differs", *COLUMNS, "Names decoded by", "Steps"], ["---"] * (len(COLUMNS) + 4)]
     for name, one in ablations.items():
         shares = [in_words(one["figures"][head]) if head in one["figures"] else "" for head in COLUMNS]
         why = about.get(name, {"why": "no longer in the list"})["why"]
-        lines.append([f"`{name}`", why, *shares, f"{one['steps']:,}"])
+        way = way_in_words(one["ways"]["name"]) if one["kind"] == "mdm" else ""
+        lines.append([f"`{name}`", why, *shares, way, f"{one['steps']:,}"])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def way_in_words(way: Mapping[str, Any]) -> str:
+    blind = "" if way["blind"] == "prompt" else f" against the {way['blind']} hidden"
+    passes = f"{way['steps']} passes" if way["steps"] else "a token a pass"
+    return f"{way['order']}, w {way['guidance']:g}{blind}, {passes}"
 
 
 def draw(axes: Any, ablations: Mapping[str, Mapping[str, Any]]) -> None:

@@ -126,8 +126,11 @@ def best_way(score: Callable[[Way], float], ways: Sequence[Way], steps: Sequence
 
 
 def choose(made: Mapping[str, Mapping[str, Choice]]) -> dict[str, Any]:
-    """From the choices by start and kind of model: {"start": its name, "choices": {start: {kind: choice}}}."""
-    start = max(made, key=lambda name: sum(choice["score"] for choice in made[name].values()))
+    """From the choices by start and kind of model: {"start": its name, "choices": {start: {kind: choice}}}.
+
+    Among equals random weights stand before a base, whatever order they come in.
+    """
+    start = max(sorted(made), key=lambda name: round(sum(choice["score"] for choice in made[name].values()), 9))
     return {"start": start, "choices": made}
 
 

@@ -45,7 +45,7 @@ from unmask.terminal import say
 
 __all__ = ["figure", "holds", "plot", "reading", "run", "together"]
 STAGES = ("runs", "choice")
-CHOICE = "choice.json"
+CHOICE, EARLY = "choice.json", "choices-before-test.json"
 # A begun folder may go on with others of these: a run is compared by its recipe, and what is asked is kept by what it
 # uses.
 FREE = ("sets", "starts", "kinds", "epochs", "grid", "blind", "each", "ranked", "ablation")
@@ -58,6 +58,9 @@ def run(settings: Settings) -> dict[str, Any]:
     refuse_unknown(chosen)
     if settings.until not in (None, *STAGES):
         raise UserError(f"--until {settings.until} is no stage of reversal; give {' or '.join(STAGES)}")
+    if settings.data is not None and "original" not in chosen["sets"]:
+        mend = "add --set 'sets=[original, own]', or leave out --data"
+        raise UserError(f"--data {settings.data} would not be read: sets is {chosen['sets']}; {mend}")
     bases = bases_of(settings.base, list(chosen["kinds"]))
     sets = [name for name in chosen["sets"] if name == "own" or settings.data is not None]
     if not sets:
@@ -72,9 +75,7 @@ def run(settings: Settings) -> dict[str, Any]:
         for own in begins:
             refuse_untrainable(start_of(settings.data, chosen, name, own), chosen, own)
     # A choice among other starts would be another one, made after the test was read.
-    given = {"bases": [Path(base).name for base in settings.base]}
-    begun = {key: value for key, value in chosen.items() if key not in FREE}
-    place = Workplace(settings, {**begun, **given}, "reversal")
+    place = Workplace(settings, {**chosen, "bases": [Path(base).name for base in settings.base]}, "reversal", FREE)
     starts = {name: [material(place.out, settings.data, chosen, name, own) for own in begins] for name in sets}
     for name in sets:
         if line := skipped_in_words(starts[name][0].people.skipped):
@@ -120,10 +121,15 @@ def begins_of(chosen: Mapping[str, Any], bases: dict[str, str] | None) -> list[d
 
 
 def chosen_late(place: Workplace, choices: Mapping[str, Any]) -> bool:
-    """Whether the choices are others than the folder has, and reversed questions were asked there before."""
-    path = place.out / CHOICE
-    known = json.loads(path.read_text()) if path.is_file() else {}
-    return known != json.loads(json.dumps(choices)) and any((place.out / KEPT).glob("answers-*-reversed-*"))
+    """Whether reversed questions had been asked in the folder before these choices were first made there."""
+    path = place.out / EARLY
+    # A folder of an earlier version has its last choice alone.
+    known = next((json.loads(one.read_text()) for one in (path, place.out / CHOICE) if one.is_file()), [])
+    early, now = (known if isinstance(known, list) else [known]), json.loads(json.dumps(choices))
+    if any((place.out / KEPT).glob("answers-*-reversed-*")):
+        return now not in early
+    write_whole(path, json.dumps([*(one for one in early if one != now), now]) + "\n")
+    return False
 
 
 def label(origin: Material, kind: str, seed: int) -> str:

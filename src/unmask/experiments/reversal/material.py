@@ -89,9 +89,14 @@ def refuse_unknown(chosen: Mapping[str, Any]) -> None:
     for key, options in (("sets", ("original", "own")), ("starts", ("random", "base")), ("kinds", KINDS)):
         if not chosen[key] or set(chosen[key]) - set(options):
             raise UserError(f"--set {key}={chosen[key]} is none; give some of {', '.join(options)} as a list")
-    for key in ("each", "ranked"):
-        if none := [name for name in chosen["sets"] if chosen[key][name] < 1]:
-            raise UserError(f"--set {key}.{none[0]}={chosen[key][none[0]]} asks nothing; give 1 or more")
+    for key, counts in (("each", chosen["each"]), ("ranked", chosen["ranked"]), ("grid.each", chosen["grid"]["each"])):
+        if none := [name for name in chosen["sets"] if counts[name] < 1]:
+            raise UserError(f"--set {key}.{none[0]}={counts[none[0]]} asks nothing; give 1 or more")
+    for key in ("order", "guidance"):
+        if not chosen["grid"][key]:
+            raise UserError(f"--set grid.{key}=[] leaves no way to decode; give one at least")
+    if chosen["checkpoints"] < 1:
+        raise UserError(f"--set checkpoints={chosen['checkpoints']} keeps nothing to choose among; give 1 or more")
 
 
 def with_ablation(settings: Settings) -> dict[str, Any]:

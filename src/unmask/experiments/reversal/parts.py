@@ -17,6 +17,7 @@ from unmask.training.run_folder import flat
 
 # As between the sets and starts of one run, and between machines.
 MAY_DIFFER = ("sets", "starts", "epochs", "grid", "each", "ranked", "precision", "compile")
+ASKED_ALIKE = ("grid", "each")  # of the same people, else their scores are of other questions
 DESCRIBED = ("command", "commit", "versions", "machine", "settings", "times")
 
 
@@ -32,7 +33,8 @@ def together(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         raise UserError(f"reversal: ablations ({names}) stand beside a result; give that first, as results/reversal")
     merged = merged_sets(results) if len(results) > 1 else dict(results[0])
     before = {name: one for result in results for name, one in result.get("ablations", {}).items()}
-    return {**merged, "ablations": gathered(before, ablations)}
+    command = command_of(merged["parts"]) if "parts" in merged else merged["command"]
+    return {**merged, "command": command, "ablations": gathered(before, ablations)}
 
 
 def merged_sets(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -54,15 +56,26 @@ def merged_sets(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         merged[group] = {key: value for result in results for key, value in result[group].items()}
     known = [result["exposure"] for result in results]
     merged["exposure"] = {name: how for one in known for name, how in one.items()}
+    parts = {name: part for result in results for name, part in parts_of(result).items()}
     for group in ("settings", "chosen"):
         merged[group] = {**first[group], "sets": list(choices)}
     return {
         **merged,
-        "command": " && ".join(result["command"] for result in results),
         "commit": ", ".join(dict.fromkeys(one for r in results for one in (r["commit"] or "unknown").split(", "))),
         "chosen_late": any(result["chosen_late"] for result in results),
-        "parts": {name: part for result in results for name, part in parts_of(result).items()},
+        "parts": parts,
     }
+
+
+def command_of(parts: Mapping[str, Mapping[str, Any]]) -> str:
+    """What makes one result of such parts again: each in a folder of its own, then put together."""
+    made: dict[str, str] = {}
+    for label, part in parts.items():
+        made.setdefault(part["command"], f"runs/{label}")
+    if len(made) == 1:
+        return next(iter(made))
+    runs = [f"{command} --out {folder}" for command, folder in made.items()]
+    return " && ".join([*runs, f"python -m unmask.experiments.table {' '.join(made.values())}"])
 
 
 def parts_of(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,6 +115,11 @@ def refuse_others(first: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     for key in ("size", "seeds", "base_flops"):
         if first[key] != other[key] and (key != "base_flops" or (first[key] and other[key])):
             raise UserError(f"reversal: results with {key} {first[key]!r} and {other[key]!r} are not of one experiment")
+    shared = set(first["choices"]) & set(other["choices"])
+    for key in ASKED_ALIKE if shared else ():
+        if (ours := first["chosen"][key]) != (theirs := other["chosen"][key]):
+            two = f"two starts of {', '.join(sorted(shared))} with {key} {ours} and {theirs}"
+            raise UserError(f"reversal: {two} were not asked alike, so that neither can be chosen; ask one again")
     ours, theirs = ({k: v for k, v in result["chosen"].items() if k not in MAY_DIFFER} for result in (first, other))
     begun = flat(theirs)
     for key, value in flat(ours).items():

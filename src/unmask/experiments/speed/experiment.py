@@ -66,7 +66,7 @@ def run(settings: Settings) -> dict[str, Any]:
         bases = find_bases(given, sweep, plan)
     chosen = recorded(experiment(NAME).settings_of(settings))
     begun = {key: value for key, value in chosen.items() if key not in FREE}
-    place = Workplace(settings, {**begun, "dictionary": plan.dictionary, "seeds": list(settings.seeds)}, NAME)
+    place = Workplace(settings, {**begun, "dictionary": plan.dictionary, "seeds": list(settings.seeds)}, NAME, FREE)
     torch.set_num_threads(settings.threads)
     if made:
         bases = make_bases(plan, place)
