@@ -124,7 +124,7 @@ def chosen_late(place: Workplace, choices: Mapping[str, Any]) -> bool:
     """Whether reversed questions had been asked in the folder before these choices were first made there."""
     path = place.out / EARLY
     # A folder of an earlier version has its last choice alone.
-    known = next((json.loads(one.read_text()) for one in (path, place.out / CHOICE) if one.is_file()), [])
+    known: Any = next((json.loads(one.read_text()) for one in (path, place.out / CHOICE) if one.is_file()), [])
     early, now = (known if isinstance(known, list) else [known]), json.loads(json.dumps(choices))
     if any((place.out / KEPT).glob("answers-*-reversed-*")):
         return now not in early
