@@ -130,8 +130,13 @@ def choose(made: Mapping[str, Mapping[str, Choice]]) -> dict[str, Any]:
 
     Among equals random weights stand before a base, whatever order they come in.
     """
-    start = max(sorted(made), key=lambda name: round(sum(choice["score"] for choice in made[name].values()), 9))
+    start = max(sorted(made), key=lambda name: together_right(made[name]))
     return {"start": start, "choices": made}
+
+
+def together_right(choices: Mapping[str, Choice]) -> float:
+    """What the choices of one start score, by which starts are compared."""
+    return round(sum(float(choice["score"]) for choice in choices.values()), 9)
 
 
 def chosen_step(run: Path, choice: Choice) -> int:

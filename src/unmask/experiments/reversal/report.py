@@ -10,6 +10,7 @@ from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS
 from unmask.experiments.estimates import in_words
 from unmask.experiments.plotting import ARM, MDM, bars, picture
 from unmask.experiments.reversal import ablated
+from unmask.experiments.reversal.asking import together_right
 from unmask.style import DASHED
 
 GOAL, CURSE = 0.80, 0.05  # reversed names: the MDM at least, the ARM at most
@@ -157,9 +158,8 @@ def other_start(result: Mapping[str, Any], start: str, kinds: Mapping[str, Any])
         )
         for kind, part in kinds.items()
     ]  # fmt: skip
-    made = result["choices"][name]["choices"]
-    scores = {label: round(sum(choice["score"] for choice in made[label].values()), 9) for label in made}
-    tied = " (its choices score as much)" if len(set(scores.values())) == 1 else ""
+    scores = {together_right(choices) for choices in result["choices"][name]["choices"].values()}
+    tied = " (its choices score as much)" if len(scores) == 1 else ""
     parts = [f"The other start, {start}{tied}: {'; '.join(told)}."]
     if "arm" in kinds and (lacking := conditions(kinds["arm"])):
         parts.append(f"The ARM's zero does not count yet: {'; '.join(lacking)}.")
