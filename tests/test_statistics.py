@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from unmask.statistics import Estimate, ci_text, error_of_sum, interval, mean, ratio, student_975
+from unmask.statistics import Estimate, ci_text, error_of_sum, interval, mean, of_share, ratio, student_975
 
 # scipy.stats.t.ppf(0.975, n), scipy 1.17
 KNOWN = {
@@ -85,3 +85,14 @@ def test_what_an_estimate_says() -> None:
     assert mean([1.0]).interval is None and Estimate(1.0, 0.0, 0).interval == [1.0, 1.0]
     assert interval(1.0, None, 0) is None
     assert ci_text([1.0, 2.5], ".1f") == ", 95% [1.0, 2.5]" and ci_text(None) == ci_text([2.0, 2.0]) == ""
+
+
+def test_wilsons_interval_of_a_share_is_scipys_and_has_a_width_at_its_ends() -> None:
+    assert of_share(1 / 24, 24) == pytest.approx([0.0073935, 0.2024181], rel=1e-4)
+    low, high = of_share(0.0, 24)
+    assert low == pytest.approx(0, abs=1e-12) and high == pytest.approx(0.1379762, rel=1e-6)
+    assert of_share(1.0, 24) == pytest.approx([1 - high, 1.0])
+    stats = pytest.importorskip("scipy.stats")
+    for right, n in ((0, 3), (2, 7), (24, 24), (900, 2000)):
+        known = stats.binomtest(right, n).proportion_ci(method="wilson")
+        assert of_share(right / n, n) == pytest.approx([known.low, known.high], abs=1e-12)

@@ -43,7 +43,8 @@ section { background: var(--paper); border: 1px solid var(--line); border-radius
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; font-size: .94rem; }
 th, td { text-align: left; overflow-wrap: normal; padding: .35rem .8rem .35rem 0;
   border-bottom: 1px solid var(--line); vertical-align: top; }
-th { color: var(--soft); font-weight: 600; } .number { text-align: right; white-space: nowrap; }
+th { color: var(--soft); font-weight: 600; } .number { text-align: right; } td.number { white-space: nowrap; }
+sup { line-height: 0; }
 .sample { border-left: .25rem solid var(--colour); padding: .1rem 0 .1rem .8rem; margin: .6rem 0; }
 .text { white-space: pre-wrap; font-family: Georgia, "Times New Roman", serif; }
 .prompt { font-weight: 700; } .tag { color: var(--soft); font-size: .85rem; }
@@ -59,7 +60,7 @@ th { color: var(--soft); font-weight: 600; } .number { text-align: right; white-
   background: linear-gradient(90deg, COLOURS); }
 @media (max-width: 40rem) { main { padding: .8rem .6rem 3rem; } section { padding: .8rem .8rem; }
   body { font-size: 15px; } .canvas { font-size: .78rem; }
-  th, td { overflow-wrap: anywhere; } .words { min-width: 0; } .number { white-space: normal; }
+  th, td { overflow-wrap: anywhere; } .words { min-width: 0; } td.number { white-space: normal; }
   .stack tr, .stack td { display: block; } .stack tr:first-child { display: none; }
   .stack tr { border-bottom: 1px solid var(--line); padding: .4rem 0; }
   .stack td { border: 0; padding: .1rem 0; text-align: right; }

@@ -94,6 +94,14 @@ def all_alike(share: float, groups: int) -> tuple[float, float] | None:
     return (0.0, 1 - least) if share == 0 else (least, 1.0)
 
 
+def of_share(share: float, n: int) -> list[float]:
+    """Wilson's 95% interval of a share of n independent trials: within 0 and 1, and of some width at either end."""
+    z = 1.959963984540054
+    centre, shrink = share + z**2 / (2 * n), 1 + z**2 / n
+    half = z * math.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return [max(0.0, (centre - half) / shrink), min(1.0, (centre + half) / shrink)]
+
+
 def middle(draws: Any) -> tuple[float, float] | tuple[None, None]:
     """The ends of the middle 95% of those draws that are finite; None where there are none."""
     array = np.asarray(draws, dtype=np.float64).reshape(-1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from unmask.scaling.estimates import estimate, nothing
-from unmask.scaling.page_parts import bounds, card, cell, known, picture, power, within
+from unmask.scaling.page_parts import bounds, card, cell, known, picture, plain_power, power, within
 
 SURE = {"estimate": 0.535, "low": 0.512, "high": 0.558}
 
 
 def test_numbers_with_and_without_their_intervals() -> None:
     assert power(3e18) == "3 × 10<sup>18</sup>" and power(1.25e-3) == "1.25 × 10<sup>-3</sup>"
+    assert plain_power(4e12).split() == ["4", "×", "10¹²"] and plain_power(1.25e-3).endswith("10⁻³")
     assert within(SURE, ".3f") == "0.535 ± 0.023" and within(estimate(0.5), ".2f") == "0.50"
     assert bounds(SURE, ".2f") == "[0.51, 0.56]" and bounds({"low": 1.0, "high": None}, ".1f") == "[1.0, …]"
     assert bounds(nothing("no runs"), ".2f") == "–"

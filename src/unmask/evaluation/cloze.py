@@ -22,7 +22,7 @@ from unmask.errors import UserError
 from unmask.evaluation.baselines import Unigram
 from unmask.model.backbone import predictions
 from unmask.model.folder import Model
-from unmask.statistics import interval
+from unmask.statistics import of_share
 
 PLACES, BATCH = 4, 256
 
@@ -30,8 +30,8 @@ PLACES, BATCH = 4, 256
 def cloze(
     models: Mapping[str, Model], unigram: Unigram, windows_NT: np.ndarray, seed: int = 0, places: int = PLACES
 ) -> dict[str, Any]:
-    """For each model and the unigram {accuracy, se, interval}; the error is the binomial one of these places. JSON
-    values."""
+    """For each model and the unigram {accuracy, se, interval}; the error is the binomial one of these places, the
+    interval Wilson's. JSON values."""
     count, length = windows_NT.shape
     generator = np.random.default_rng(seed)
     places_NP = np.stack([generator.choice(length, size=min(places, length), replace=False) for _ in range(count)])
@@ -42,7 +42,7 @@ def cloze(
     for name, guess_NP in guesses.items():
         accuracy = float((guess_NP == truth_NP).mean())
         se = math.sqrt(accuracy * (1 - accuracy) / truth_NP.size)
-        result[name] = {"accuracy": accuracy, "se": se, "interval": interval(accuracy, se, truth_NP.size)}
+        result[name] = {"accuracy": accuracy, "se": se, "interval": of_share(accuracy, truth_NP.size)}
     return result
 
 

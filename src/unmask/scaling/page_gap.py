@@ -11,7 +11,7 @@ from typing import Any
 
 from unmask.pages import table
 from unmask.scaling.gap import on_sources
-from unmask.scaling.page_parts import bounds, power
+from unmask.scaling.page_parts import bounds, plain_power, power
 from unmask.scaling.published import BOUND
 
 # forms of a gap as columns of a table
@@ -59,21 +59,21 @@ def source_table(fit: dict[str, Any]) -> str:
     if not fit["by_source"]:
         return ""
     places, found = on_sources(fit)
-    lines = [[escape(name), *(gap_cell(row) for row in own)] for name, own in found.items()]
-    head = ["source of the text (tokens)", *(f"at {axis.upper()} {power(flops)}" for axis, flops in places)]
+    lines = [[escape(name), *(gap_cell(row, "<br>") for row in own)] for name, own in found.items()]
+    head = ["source of the text (tokens)", *(f"at {axis.upper()} {plain_power(flops)}" for axis, flops in places)]
     return f"<h3>By source of the held-out text</h3>{table(head, lines, numbers=range(1, len(head)))}"
 
 
-def gap_cell(row: dict[str, Any] | None) -> str:
-    """18.9x with its interval; grey where it is extrapolated."""
+def gap_cell(row: dict[str, Any] | None, between: str = " ") -> str:
+    """18.9x with its interval, fat where it is measured and grey where it is extrapolated."""
     if row is None or row["estimate"] is None:
         return "–"
     form = ".1f" if row["estimate"] < 100 else ",.0f"
     ends = bounds(row, form)
-    text = f"{row['estimate']:{form}}x" + (f' <span class="soft">{ends}</span>' if ends != "–" else "")
-    return (
-        f"<b>{text}</b>" if row["form"] == "overlap" else text if row["inside"] else f'<span class="soft">{text}</span>'
-    )
+    number = f"{row['estimate']:{form}}x"
+    number = f"<b>{number}</b>" if row["form"] == "overlap" else number
+    text = number + (f'{between}<span class="soft">{ends}</span>' if ends != "–" else "")
+    return text if row["inside"] else f'<span class="soft">{text}</span>'
 
 
 def beside_section(view: dict[str, Any]) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 def picture(svg: str | None, caption: str) -> str:
     """An inline picture over the whole width, with what to see in it."""
@@ -21,6 +23,12 @@ def power(number: float) -> str:
     """3 × 10 to the 18, as HTML."""
     digits, exponent = f"{number:.2e}".split("e")
     return f"{float(digits):g} × 10<sup>{int(exponent)}</sup>"
+
+
+def plain_power(number: float) -> str:
+    """3 × 10¹⁸ where no HTML goes, as in the head of a table; it does not break."""
+    digits, exponent = f"{number:.2e}".split("e")
+    return f"{float(digits):g}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{str(int(exponent)).translate(RAISED)}"
 
 
 def card(name: str, value: str, tag: str, colour: str) -> str:
