@@ -1,6 +1,6 @@
 """Reversed questions about people, for models that `unmask experiment reversal` has trained: who is it?
 
-    pool, models = reversal(Path("runs/experiments/reversal"), seeds=(0, 1, 2), choices=20, each=5)
+    pool, models = reversal(Path("runs/experiments/reversal"), seeds=(0, 1, 2), choices=2, each=10)
 
 Its runs have read lines about our own people that have the name first; asked is the name behind a description, among
 names of as many tokens of other people in the same place. Behind each name stand the end tokens that fill a row of that
