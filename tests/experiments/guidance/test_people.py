@@ -36,12 +36,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
             eos_id=tokenizer.eos_id,
         )  # fmt: skip
         save(path / "runs" / f"{kind}-own-0", Transformer(config, seed=0), tokenizer)
-        (path / "runs" / f"{kind}-own-0.json").write_text("{}")
+        (path / "runs" / f"{kind}-own-0.json").write_text('{"steps": 7, "tokens": 70, "flops": 7e9}')
     return path
 
 
 def test_the_name_behind_a_description_among_others(folder: Path) -> None:
-    pool, models = reversal(folder, (0,), choices=5, each=3, tune=100, test=100)
+    asked = reversal(folder, (0,), choices=5, each=3, tune=100, test=100)
+    pool, models = asked.pool, asked.models
+    assert asked.facts["own"] == PEOPLE and asked.facts["runs"]["mdm-own-0"]["flops"] == 7e9
     assert set(models) == {"reversal-mdm-0", "reversal-arm-0"}
     model = load(models["reversal-mdm-0"])
     reversed_people = {q.person for q in own_people(20, 3, 0).of("reversed", "name")}
@@ -73,7 +75,7 @@ def test_the_experiment_asks_them(folder: Path, tmp_path: Path, monkeypatch: pyt
     assert result["headline"]["headword"] == without["headline"]["headword"]
     assert set(result["headline"]["reversal"]) == {"unsupervised", "arm"}
     assert result["headline"]["reversal"]["arm"]["gain"]["n"] == 8
-    assert "runs of the experiment reversal" in result["reading"]
+    assert "20 people a direction and 3 of both (`own.seed` 0; MDM 7 steps, 7.00e+09 FLOPs" in result["reading"]
 
 
 def test_another_folder_is_refused(folder: Path, tmp_path: Path) -> None:

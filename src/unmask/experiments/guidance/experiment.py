@@ -88,17 +88,19 @@ def run(settings: Settings) -> dict[str, Any]:
     facts = facts_of(place, own, bases, pools)
     runs = tuned(place, own, bases, pools)
     models = {**bases, **runs}
+    facts_of_people = None
     if own["reversal"]:
         counts = own["choices"]["reversal"], own["each"], own["tune"], own["test"]
-        pools["reversal"], people = reversal(Path(own["reversal"]), settings.seeds, *counts)
-        models |= people
+        asked = reversal(Path(own["reversal"]), settings.seeds, *counts)
+        pools["reversal"], facts_of_people = asked.pool, asked.facts
+        models |= asked.models
     tables = planned(settings, pools, models)
     scored = tables_of(place, [one for some in tables.values() for one in some], own["scales"], own["draws"])
     by_task = results_of(own, pools, tables, scored)
     return {"headline": {task: headline_of(ways) for task, ways in by_task.items()}, "tasks": by_task,
             "items": {task: pool.facts() for task, pool in pools.items()}, "skipped": texts.skipped, "bases": facts,
             "bases_are": "given" if settings.base else "trained here", "exposure": exposure,
-            "fine_tuning": fine_tuning(place, own, runs), "times": place.times(),
+            "fine_tuning": fine_tuning(place, own, runs), "people": facts_of_people, "times": place.times(),
             "seconds_of_scores": {name: one.seconds for name, one in scored.items()}}  # fmt: skip
 
 

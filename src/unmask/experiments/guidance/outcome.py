@@ -69,8 +69,13 @@ def holds(result: Mapping[str, Any]) -> str:
         verdict = "not known: no task can show it"
     elif better:
         verdict = f"yes: it gains on {', '.join(better)}"
-        if len(better) < len(asked):
-            verdict = f"in part: it gains on {', '.join(better)} alone"
+        others = [
+            f"{'it loses' if task in worse else 'none seen'} on {task} ({points(part['gain'])})"
+            for task, part in asked.items()
+            if task not in better
+        ]
+        if others:
+            verdict = f"in part: it gains on {', '.join(better)}; {', '.join(others)}"
     else:
         verdict = f"no: it loses on {', '.join(worse)}" if worse else "not seen: no interval is above nothing"
     against = [against_rival(asked[task], figure, task) for task in better for figure in RIVALS]
@@ -113,7 +118,7 @@ def reading(result: Mapping[str, Any]) -> str:
     told = [bases_in_words(result), tuning_in_words(result["fine_tuning"])]
     parts.append(" ".join([*told, seeds] if len(result["seeds"]) > 1 else told))
     if "reversal" in result["tasks"]:
-        parts.append("Reversed questions are put to the runs of the experiment reversal, which dropped no prompt.")
+        parts.append(people_in_words(result["people"]))
     parts.append(
         "w = 0 has twice the draws, half of them the same masks, so that both sides cost the same, where the scale is "
         "chosen too. PMI takes off the answer's own log-probability by a weight chosen in the same way: guidance that "
@@ -183,6 +188,18 @@ def tuning_in_words(runs: Mapping[str, Mapping[str, Any]]) -> str:
     rates = ", ".join(sorted({f"{run['lr']:g}" for run in runs.values()}))
     each = "; ".join(f"{what} {took}" for what, took in by_kind.items())
     return f"Each fine-tuning: {each}; learning rate {rates}, not tuned."
+
+
+def people_in_words(people: Mapping[str, Any]) -> str:
+    """Who was asked the reversed questions, and what their training took."""
+    own, took = people["own"], []
+    for kind in ("mdm", "arm"):
+        run = next(run for name, run in people["runs"].items() if name.startswith(kind))
+        took.append(f"{kind.upper()} {run['steps']:,} steps, {amount(run['flops'])} FLOPs")
+    return (
+        f"Reversed questions are put to the runs of `unmask experiment reversal` on {own['people']} people a direction "
+        f"and {own['both']} of both (`own.seed` {own['seed']}; {'; '.join(took)}), which dropped no prompt."
+    )
 
 
 def amount(value: float | None) -> str:
