@@ -67,6 +67,15 @@ def test_an_option_that_would_be_passed_over_is_refused() -> None:
         experiment(name).refuse_untaken(with_base)
 
 
+def test_packages_lie_in_the_folder_that_is_given_or_beside_the_runs(tmp_path: Path) -> None:
+    assert Settings(out=tmp_path).packages() == tmp_path / "packages"
+    assert Settings(out=tmp_path, data=str(tmp_path)).packages() == tmp_path
+    (tmp_path / "file").write_text("")
+    for wrong in ("file", "typed"):
+        with pytest.raises(UserError, match=f"--data .*{wrong} is no folder; make it to have the packages fetched"):
+            Settings(out=tmp_path, data=str(tmp_path / wrong)).packages()
+
+
 def test_seeds_are_a_count_or_a_list() -> None:
     assert seeds_of("3") == (0, 1, 2) and seeds_of("0,4") == (0, 4) and seeds_of("4,") == (4,)
     for text in ("", "0", "x", "1,1", "-1", "1,-2"):

@@ -62,6 +62,14 @@ class Settings:
     def size(self) -> str:
         return "quick" if self.quick else "full" if self.full else "usual"
 
+    def packages(self) -> Path:
+        """The folder that packages' files lie in, or are fetched into: --data, or one in `out`, which need not be there
+        yet. Raises `UserError` for --data that is no folder."""
+        if self.data and not Path(self.data).is_dir():
+            mend = "make it to have the packages fetched into it, or leave out --data"
+            raise UserError(f"--data {self.data} is no folder; {mend}")
+        return Path(self.data) if self.data else self.out / "packages"
+
 
 @dataclass(frozen=True)
 class Experiment:

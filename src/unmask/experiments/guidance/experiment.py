@@ -75,12 +75,10 @@ def run(settings: Settings) -> dict[str, Any]:
     """The result. Raises `UserError` for settings, models and packages that cannot be used."""
     own = experiment("guidance").settings_of(settings)
     check(own)
-    if settings.data and not Path(settings.data).is_dir():
-        mend = "make it to have the packages fetched into it, or leave out --data"
-        raise UserError(f"--data {settings.data} is no folder; {mend}")
+    packages = settings.packages()
     torch.set_num_threads(settings.threads)
     place = Workplace(settings, {**own, "bases": [Path(base).name for base in settings.base]}, "guidance", FREE)
-    texts = Texts(own, Path(settings.data) if settings.data else place.out / "packages")
+    texts = Texts(own, packages)
     bases = given_bases(settings) if settings.base else trained_bases(place, own, texts)
     tokenizer = one_tokenizer(bases)
     pools = {task: texts.pool(task, tokenizer) for task in own["tasks"]}

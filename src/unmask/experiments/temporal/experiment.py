@@ -12,7 +12,6 @@ they are fetched into `OUT/packages`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,10 +34,12 @@ __all__ = ["figure", "holds", "plot", "reading", "run"]
 def run(settings: Settings) -> dict[str, Any]:
     """The result. Raises `UserError` for settings, packages and folders that cannot be used."""
     own = experiment("temporal").settings_of(settings)
-    check(own, settings)
+    check(own)
+    packages = settings.packages()
     place = Workplace(settings, own, "temporal")
     torch.set_num_threads(settings.threads)
-    texts = {name: gathered(name, place.out / "data", packages_of(place), own) for name in own["corpora"]}
+    packages.mkdir(exist_ok=True)
+    texts = {name: gathered(name, place.out / "data", packages, own) for name in own["corpora"]}
     runs = [one for name in own["corpora"] for seed in settings.seeds for one in planned(name, seed, texts[name], own)]
     place.train({one.name: one.recipe for one in longest_first(runs)})
     found = scores(place, runs, texts, own)
@@ -60,8 +61,8 @@ def run(settings: Settings) -> dict[str, Any]:
     return {"headline": headline, "corpora": corpora, "times": place.times()}
 
 
-def check(own: Mapping[str, Any], settings: Settings) -> None:
-    """Raises `UserError` naming the setting or the option that makes no sense."""
+def check(own: Mapping[str, Any]) -> None:
+    """Raises `UserError` naming the setting that makes no sense."""
     at_least(own, {"windows": 1, "draws": 2, "bootstrap": 10})
     if not own["corpora"] or len(set(own["corpora"])) < len(own["corpora"]):
         raise UserError(f"corpora is {own['corpora']}; give each at most once, and one at least")
@@ -69,18 +70,6 @@ def check(own: Mapping[str, Any], settings: Settings) -> None:
         if not 0 < own[name] < 0.5:
             raise UserError(f"{name} is {own[name]}; give a share between 0 and 0.5")
     check_points(own)
-    if settings.data and not Path(settings.data).is_dir():
-        mend = "make it to have the packages fetched into it, or leave out --data"
-        raise UserError(f"--data {settings.data} is no folder; {mend}")
-
-
-def packages_of(place: Workplace) -> Path:
-    """The folder of packages; the experiment's own is made."""
-    if place.settings.data:
-        return Path(place.settings.data)
-    own = place.out / "packages"
-    own.mkdir(exist_ok=True)
-    return own
 
 
 def described(
