@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from unmask.errors import UserError
-from unmask.experiments.options import ExperimentOptions
+from unmask.experiments.options import ExperimentOptions, portable
 
 
 def test_words_are_the_command_again_without_where_it_was() -> None:
@@ -26,6 +26,12 @@ def test_a_role_stays_with_its_run_and_no_path_of_this_machine_is_recorded() -> 
         *("--base", "arm=arm-s0", "--base", "sweep", "--set", "judge_run=judge"),
         *("--set", "templates.colon={word} = a/b:"),
     )
+
+
+def test_settings_are_recorded_without_folders_of_this_machine() -> None:
+    given = {"reversal": "/x/runs/people", "base": {"data": "/x/text", "lr": 1e-3}, "texts": ["/x/a.txt", "sotu"]}
+    kept = {"reversal": "people", "base": {"data": "text", "lr": 1e-3}, "texts": ["a.txt", "sotu"]}
+    assert portable(given) == kept and portable({"say": "a/b", "none": None}) == {"say": "a/b", "none": None}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from typing import Any
 
 from unmask.experiments.demo import ABOUT, TIME
 from unmask.experiments.frame import Experiment, Settings, experiment, experiments, figures
-from unmask.experiments.options import ExperimentOptions
+from unmask.experiments.options import ExperimentOptions, portable
 from unmask.files import write_whole
 from unmask.settings import read_json
 
@@ -79,7 +79,7 @@ def described(chosen: Experiment, settings: Settings) -> dict[str, Any]:
         "commit": code()["commit"],
         "versions": versions(),
         "machine": machine(),
-        "settings": chosen.settings_of(settings),
+        "settings": portable(chosen.settings_of(settings)),
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from unmask.errors import UserError
 from unmask.options import Options, argument, option
@@ -59,7 +59,7 @@ class ExperimentOptions(Options):
         )  # fmt: skip
 
     def words(self) -> tuple[str, ...]:
-        """The command that does the same again; paths by their last part, since others have them elsewhere, and without
+        """The command that does the same again; paths by their last part, since others have them portable, and without
         where packages lie, which decides nothing."""
         words = ["unmask", "experiment", str(self.name)]
         words += ["--seeds", self.seeds] if self.seeds != "3" else []
@@ -71,5 +71,14 @@ class ExperimentOptions(Options):
         for change in self.set:
             key, equals, value = change.partition("=")
             if key not in PLACES:
-                words += ["--set", f"{key}{equals}{Path(value).name if Path(value).is_absolute() else value}"]
+                words += ["--set", f"{key}{equals}{portable(value)}"]
         return (*words, "--plot") if self.plot else tuple(words)
+
+
+def portable(value: Any) -> Any:
+    """A setting, or a group or list of them, as it is recorded: of an absolute path the last part."""
+    if isinstance(value, dict):
+        return {key: portable(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [portable(one) for one in value]
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value

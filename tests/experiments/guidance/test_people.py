@@ -75,6 +75,7 @@ def test_the_experiment_asks_them(folder: Path, tmp_path: Path, monkeypatch: pyt
     assert result["headline"]["headword"] == without["headline"]["headword"]
     assert set(result["headline"]["reversal"]) == {"unsupervised", "arm"}
     assert result["headline"]["reversal"]["arm"]["gain"]["n"] == 8
+    assert result["settings"]["reversal"] == folder.name
     assert "20 people a direction and 3 of both (`own.seed` 0; MDM 7 steps, 7.00e+09 FLOPs" in result["reading"]
 
 
