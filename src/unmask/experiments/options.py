@@ -59,7 +59,7 @@ class ExperimentOptions(Options):
         )  # fmt: skip
 
     def words(self) -> tuple[str, ...]:
-        """The command that does the same again; paths by their last part, since others have them portable, and without
+        """The command that does the same again; paths by their last part, since others have them elsewhere, and without
         where packages lie, which decides nothing."""
         words = ["unmask", "experiment", str(self.name)]
         words += ["--seeds", self.seeds] if self.seeds != "3" else []

@@ -27,17 +27,18 @@ FIRST = Target("batch 1", "1", 1.0)
 
 def row(
     setting: str, gap: float | None, time: float | None, half: float = 0.05, role: str = "mdm-large",
-    batch_8: float | None = None,
+    batch_8: float | None = None, tokens: float = 5.0,
 ) -> dict[str, Any]:  # fmt: skip
     ends = None if gap is None else {"estimate": gap, "low": gap - half, "high": gap + half}
     ratios = {"1": None if time is None else {"median": time}, "8": None if batch_8 is None else {"median": batch_8}}
     common = {"estimate": 9.0 if gap is None else gap, "low": 0, "high": 1}
     both = {"over_templates": ends, "over_seeds": {"estimate": gap, "low": None, "high": None}, "gap_common": common}
     why = {"why": "its frontier reaches 10% of the window"}
-    return {"role": role, "setting": setting, "passes": 9.0, "time": ratios, "gap": ends, **both, **why}
+    speed = {"passes": 9.0, "tokens_per_pass": tokens}
+    return {"role": role, "setting": setting, **speed, "time": ratios, "gap": ends, **both, **why}
 
 
-ROWS = [row("slow", -0.3, 3.0), row("even", 0.1, 1.0, batch_8=2.0), row("fast", 0.2, 0.5, batch_8=0.9)]
+ROWS = [row("slow", -0.3, 3.0), row("even", 0.1, 1.0, batch_8=2.0), row("fast", 0.2, 0.5, batch_8=0.9, tokens=9.0)]
 ROWS += [row("bad", 0.4, 0.6), row("odd", None, 0.1)]
 
 
@@ -61,6 +62,8 @@ def test_all_that_were_chosen_are_tested_then_those_that_none_beats() -> None:
     plan = quick_plan("finalists=1", "limits=[0.1]")
     small = [row("a", -0.1, 0.9, role="mdm"), row("b", -0.3, 2.0, role="mdm"), row("c", 0.3, 0.5, role="mdm")]
     assert plan.most_finalists("mdm") == 2 and finalists(small, "mdm", plan) == ["a", "b"]
+    small.append(row("d", 0.9, 0.8, role="mdm", tokens=12.0))
+    assert finalists(small, "mdm", plan) == ["a", "d"], "the one of the most tokens a pass, for the area"
 
 
 def chosen(**names: str | None) -> dict[str, dict[str, dict[str, str | None]]]:

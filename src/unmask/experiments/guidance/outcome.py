@@ -79,7 +79,18 @@ def holds(result: Mapping[str, Any]) -> str:
     else:
         verdict = f"no: it loses on {', '.join(worse)}" if worse else "not seen: no interval is above nothing"
     against = [against_rival(asked[task], figure, task) for task in better for figure in RIVALS]
-    return "; ".join([verdict, *filter(None, against), *silent, *short(result)])
+    return "; ".join([verdict, *pretrained(result), *filter(None, against), *silent, *short(result)])
+
+
+def pretrained(result: Mapping[str, Any]) -> list[str]:
+    """What the base gains as it is, the paper's case."""
+    told = []
+    for task, ways in result["tasks"].items():
+        if part := ways.get("zero_shot"):
+            what = f"the MDM as pretrained, the paper's case, {points(part['gain'])} on {task}"
+            told.append(what if part["in_range"] else f"{what} ({why_silent(part)})")
+            told += [than] if (than := against_rival(part, "guided_less_pmi", "")) else []
+    return [", ".join(told)] if told else []
 
 
 def why_silent(part: Mapping[str, Any]) -> str:
@@ -92,12 +103,12 @@ def against_rival(part: Mapping[str, Any], figure: str, task: str) -> str:
     """A paired difference in words: an interval with nothing in it shows neither."""
     if (value := part.get(figure)) is None:
         return ""
-    what = f"on {task} ({points(value)})"
+    what = f" on {task} ({points(value)})" if task else f" ({points(value)})"
     if value["low"] > 0:
-        return f"more than {RIVALS[figure]} {what}"
+        return f"more than {RIVALS[figure]}{what}"
     if value["high"] < 0:
-        return f"{RIVALS[figure]} gains more {what}"
-    return f"no difference from {RIVALS[figure]} seen {what}"
+        return f"{RIVALS[figure]} gains more{what}"
+    return f"no difference from {RIVALS[figure]} seen{what}"
 
 
 def short(result: Mapping[str, Any]) -> list[str]:

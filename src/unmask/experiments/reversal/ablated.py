@@ -91,7 +91,7 @@ def draw(axes: Any, ablations: Mapping[str, Mapping[str, Any]]) -> None:
         values = [100 * figure["estimate"] for figure in figures]
         spread = [[100 * abs(figure[end] - figure["estimate"]) for figure in figures] for end in ("low", "high")]
         colours = [MDM if ablations[name]["kind"] == "mdm" else ARM for _, name in there]
-        axes.barh(places, values, color=colours, height=height, alpha=alpha, label=head.replace("reversed names, ", ""))
+        axes.barh(places, values, color=colours, height=height, alpha=alpha)
         axes.errorbar(values, places, xerr=spread, fmt="none", ecolor=INK, capsize=2, linewidth=0.8)
     if "reference" in names:
         at = 100 * ablations["reference"]["figures"]["reversed names"]["estimate"]
@@ -99,4 +99,5 @@ def draw(axes: Any, ablations: Mapping[str, Mapping[str, Any]]) -> None:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    axes.set(xlim=(0, 100), xlabel=f"reversed names right, %, one seed (pale: {GUIDED.split(', ')[1]})")
+    key = f"green: MDM, red: ARM; pale: {GUIDED.split(', ')[1]}; dashed: reference"
+    axes.set(xlim=(0, 100), xlabel=f"reversed names right, %, one seed ({key})")

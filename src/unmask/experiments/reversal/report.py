@@ -41,7 +41,9 @@ ABLATIONS = (
     "**What decides?** One setting each beside `reference`, an MDM on 60 people of our own a kind, others than the "
     "headline's, one seed; so read the rows beside each other, not beside the headline (the ARM of `swapped-copies` "
     "beside the headline's ARM). How each is decoded is chosen for it, as ever, on the people trained both ways. "
-    "Intervals are over people."
+    "Intervals are over people. At w 0.8 compare rows of one order: by this guidance, which hides the whole prompt, "
+    "names decoded by confidence gained and those from left to right lost. `left-to-right`, and `blind-description` at "
+    "w 0, are the reference's own answers."
 )
 # Bare, since references of the original end in quotes that no line has.
 READ = {"name": "name_accuracy", "description": "description_bare"}
@@ -139,13 +141,15 @@ def conclusion(name: str, kinds: Mapping[str, Any]) -> str:
         f"{BEYOND if mdm['low'] > arm['high'] else 'no difference seen'}. "
         f"The goal of {100 * GOAL:.0f}% is {'met' if mdm['estimate'] >= GOAL else 'missed'}."
     )
-    if (known := back["name_likeliest_of_group"])["estimate"] < mdm["estimate"] + 0.05:
+    known, everyones = back["name_likeliest_of_group"], back["name_likeliest"]
+    if known["estimate"] < mdm["estimate"] + 0.05:
         return said
-    return (
+    words = (
         f"{said} It has learned more than it says: the true name is the likeliest of all that these questions ask for "
-        f"in {in_words(known)} of them, of everyone's in {in_words(back['name_likeliest'])}. What comes between is how "
-        "often names stand behind descriptions at all, which in the training lines only those of other people do."
+        f"in {in_words(known)} of them, of everyone's in {in_words(everyones)}. Between those two lies how often names "
+        "stand behind descriptions at all, which in the training lines only those of other people do"
     )
+    return f"{words}; what is said less often than it is likeliest, decoding does not find."
 
 
 def other_start(result: Mapping[str, Any], start: str, kinds: Mapping[str, Any]) -> str:
@@ -218,8 +222,8 @@ def of_names(kind: str, name: str, figures: Mapping[str, Any]) -> list[str]:
     told = [
         f"first name right {in_words(back['name_first_name'])}; another person's name instead, in "
         f"{in_words(back['name_shuffled'])} (the baseline: names shuffled)",
-        f"by likelihood the true name is above one of the other names asked for in these questions in "
-        f"{in_words(back['name_ranking'])} (chance: 50%), above all of them in "
+        f"by likelihood the true name is above {in_words(back['name_ranking'])} of the other names that these "
+        f"questions ask for (chance: 50%), above all of them in "
         f"{in_words(back['name_likeliest_of_group'])}, above all people's in {in_words(back['name_likeliest'])}, and "
         f"{in_words(back['name_nats'], False, 2)} nats above the mean of all people's (by chance not 0: names of some "
         "stand behind descriptions in the lines)",

@@ -229,6 +229,18 @@ def _beaten(result: Mapping[str, Any]) -> str:
     )
 
 
+def _of_tails(result: Mapping[str, Any]) -> str:
+    """What the ARM's other curves cost it, and where the gap to the plain one stands."""
+    batch = str(result["settings"]["batches"][0])
+    times = [(row["setting"], row["time"][batch]["median"]) for row in result["test"] if row["role"] == ARM]
+    slower = ", ".join(f"{name} {time:.2f}x" for name, time in times[1:])
+    return f"; its other curves cost it more ({slower}), so `gap_to_plain` is to that one alone" if slower else ""
+
+
+def _load(result: Mapping[str, Any]) -> str:
+    return "; ".join(f"batch {batch} {min(own):.1f} to {max(own):.1f}" for batch, own in result["load"].items())
+
+
 def _read(result: Mapping[str, Any]) -> str:
     """How often each base read its corpus."""
     known = [f"{role} {base['epochs']:.2f}" for role, base in result["bases"].items() if base["epochs"] is not None]
@@ -249,11 +261,13 @@ def reading(result: Mapping[str, Any]) -> str:
         f"that). Intervals "
         f"draw words, templates and seeds again; seeds are {seeds} "
         f"of fine-tuning on one base each. Settings were chosen on other words (tried: {many}; the ARM has its "
-        f"temperature and {arms}), at no more time than the ARM with its plain temperature. {_beaten(result)}\n\n"
+        f"temperature and {arms}), at no more time than the ARM with its plain temperature{_of_tails(result)}. "
+        f"{_beaten(result)}\n\n"
         f"Time is of models of this size on this machine: at batch 1 an ARM's step of one position is mostly calls, "
         f"not arithmetic, which a masked pass over all positions has more of; so a batch of 1 is a masked model's best "
         f"case, `flops` beside the seconds says what the arithmetic would, and the other batches have answers of their "
-        f"own. An ARM's pass runs one position, a masked one's all: read `area` so.\n\n"
+        f"own. An ARM's pass runs one position, a masked one's all: read `area` so. Load of the machine as rounds "
+        f"began: {_load(result)}.\n\n"
         f"The judge has read other text than the fine-tuning's, but its text may stand in the bases' "
         f"corpus{_read(result)}: it is no judge of text that the models have not met, which the further judge is. "
         f"Both kinds were fine-tuned with one learning rate and as many epochs (arm-equal with fewer), untuned.\n\n"

@@ -47,6 +47,7 @@ from unmask.terminal import say
 
 Rows = list[dict[str, Any]]
 OF_GAP = ("gap_at_reference", "gap_common", "gap_per_text")
+PLAIN = "gap_to_plain"  # to the ARM's plain temperature alone, which is the curve that the time limit is of
 OVER = ("over_templates", "over_seeds")
 
 
@@ -206,9 +207,12 @@ def headlines(
     times, `area`; of mdm-large also the gap at equal bits/byte. Without a gap where nothing could be chosen."""
     plan, by_role = ready.plan, {}
     first, *others = targets(plan)
+    plain = arms_of(tested)[:1]
     for role, by_label in chosen.items():
         row = row_of(test, role, by_label[first.label]["setting"])
         found = {**figures_of(row, first), "area": areas(tested, role, plan, window)}
+        if row is not None and (gap := compare(tested[role, row["setting"]].cell, plain, window)["gap"]) is not None:
+            found[PLAIN] = gap
         for target in others:
             figures = figures_of(row_of(test, role, by_label[target.label]["setting"]), target)
             if target.limit == 1:

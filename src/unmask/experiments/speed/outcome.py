@@ -127,10 +127,13 @@ def choices(rows: Sequence[Mapping[str, Any]], plan: Plan) -> dict[str, dict[str
 
 
 def finalists(rows: Sequence[Mapping[str, Any]], role: str, plan: Plan) -> list[str]:
-    """Settings of a model worth more texts: all that were chosen, then others that none beats in gap and time."""
+    """Settings of a model worth more texts: all that were chosen and, so that areas reach as far, the one of the most
+    tokens a pass; then others that none beats in gap and time."""
     batch = str(plan.batches[0])
     chosen = [choose(rows, role, target)["setting"] for target in targets(plan)]
-    names = list(dict.fromkeys(name for name in chosen if name is not None))
+    reach = [row for row in rows if row["role"] == role and row.get("gap")]
+    widest = [max(reach, key=lambda row: float(row["tokens_per_pass"]))["setting"]] if reach else []
+    names = list(dict.fromkeys(name for name in [*chosen, *widest] if name is not None))
     timed = [row for row in rows if row["role"] == role and row["time"].get(batch)]
     # Where none reaches the window the test words show at least by how much, over the entropies in common.
     by = "gap" if any(row.get("gap") for row in timed) else "gap_common"

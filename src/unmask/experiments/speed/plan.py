@@ -66,7 +66,7 @@ class Plan:
         one = ("validation_words", "finalists", "rounds", "timed_texts", "further_words")
         at_least(vars(self), dict.fromkeys(two, 2) | dict.fromkeys(one, 1))
         if len(self.window) != 2 or not self.window[0] < 0 < self.window[1]:
-            raise UserError(f"window is {self.window}; give two ends about 0, the true glosses' entropy: [-0.35, 0.05]")
+            raise UserError(f"window is {self.window}; give two ends about 0, the true glosses' entropy: [-0.15, 0.05]")
         if not self.batches or min(self.batches) < 1 or len(set(self.batches)) < len(self.batches):
             raise UserError(f"batches is {self.batches}; give numbers of rows, each once")
         if not self.limits or min(self.limits) <= 0:

@@ -16,7 +16,8 @@ from typing import Any
 from unmask.style import BLUE, DASHED, INK, RED, TEAL, drawn, logarithmic
 
 COLOURS = {"arm": RED, "mdm": TEAL, "mdm-large": BLUE, "arm-equal": DASHED}
-LABELS = {"arm": "ARM, KV cache", "mdm": "MDM", "mdm-large": "MDM, more pre-training", "arm-equal": "ARM, less of it"}
+LABELS = {"arm": "ARM, KV cache", "mdm": "MDM", "mdm-large": "MDM, more pre-training"}
+LABELS |= {"arm-equal": "ARM, less pre-training"}
 STYLES = ("-", "--", ":", "-.")
 
 

@@ -14,6 +14,7 @@ from unmask.experiments.speed.matching import in_words
 FIGURES = {
     "gap_at_reference": "gap at the true glosses' entropy",
     "gap_common": "gap over all entropies in common",
+    "gap_to_plain": "gap to the ARM's plain temperature alone",
     "gap_per_text": "gap in nats a text",
     "gap_at_equal_bits": "gap to arm-equal",
 }
@@ -32,7 +33,9 @@ def table(result: Mapping[str, Any]) -> str:
         for name, words in FIGURES.items():
             if name in part:
                 lines.append(f"  {role}: {words} {ends(part[name], '+.3f')}")
-        lines.append(f"  {role}: area under quality against tokens per pass {ends(part['area'], '.3f')}")
+        tested = sum(row["role"] == role for row in result["test"])
+        area = f"area under quality against tokens per pass {ends(part['area'], '.3f')}"
+        lines.append(f"  {role}: {area}, of {tested} tested settings")
     lines += _fewer(result)
     window = result["window"]
     lines.append(f"window of entropy, test: {window['low']:.3f} to {window['high']:.3f} nats; intervals over words, "

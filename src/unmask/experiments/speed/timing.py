@@ -28,6 +28,7 @@ from unmask.evaluation.request_store import RequestStore, request_key
 from unmask.experiments.speed.plan import ARM, Plan
 from unmask.experiments.speed.texts import Writer
 from unmask.model.folder import Model
+from unmask.scaling.machine import machine
 from unmask.statistics import middle
 from unmask.terminal import say
 
@@ -83,7 +84,9 @@ def _round(
 ) -> dict[str, Any]:  # fmt: skip
     """times: (seconds of a call, passes) of every arm for the same prompts; load: of the machine, as it began."""
     names = list(arms)
-    key = request_key("time", names, batch, index, plan.length, plan.timed_texts, torch.get_num_threads())
+    # Rounds of another machine have other ratios, so a folder that is taken elsewhere is timed anew.
+    where = [machine(), str(arms[base].model.device), torch.__version__, torch.get_num_threads()]
+    key = request_key("time", names, batch, index, plan.length, plan.timed_texts, where)
     if (known := store.get(key)) is not None:
         return dict(known)
     sets = max(1, math.ceil(plan.timed_texts / batch))
