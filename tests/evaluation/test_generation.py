@@ -14,13 +14,14 @@ from plugged import LAST, forget, sha256, write
 from unmask.cli import main
 from unmask.data.options import PrepareOptions
 from unmask.data.prepare import prepare
+from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.evaluation import generation
 from unmask.evaluation.benchmarks import evaluate, in_words
 from unmask.evaluation.generation import GenerationOptions, read_decode
 from unmask.evaluation.generation_quality import entropy
 from unmask.evaluation.paired import compare_results
-from unmask.model.folder import save
+from unmask.model.folder import load, save
 from unmask.model.tokenizers import Tokenizer
 
 
@@ -174,3 +175,22 @@ def test_a_plug_in_is_recorded_and_asked_for_again(
     assert run("--plugin", path)[0] == 0
     result, names = json.loads(out.read_text()), {"mine.py": sha256(path)}
     assert result["plugins"] == names and result["tasks"]["generation"]["protocol"]["plugins"] == names
+
+
+def test_a_run_that_was_trained_on_what_is_asked_is_refused(place: Path, tmp_path: Path) -> None:
+    model = load(place / "mdm")
+    for name, recipe in (("tuned", {"data": "rows.jsonl", "sft": {}}), ("trained", {"data": "data"})):
+        save(tmp_path / name, model.network, model.tokenizer)
+        (tmp_path / name / "recipe.yaml").write_text(json.dumps({**recipe, "data": str(place / str(recipe["data"]))}))
+    (tmp_path / "some.jsonl").write_text("".join((place / "rows.jsonl").read_text().splitlines(keepends=True)[:2]))
+    with pytest.raises(UserError, match="was fine-tuned on rows.jsonl, which holds 2 of 2 .* such as some.jsonl:1"):
+        evaluate(tmp_path / "tuned", ["generation"], data=str(tmp_path / "some.jsonl"), judge="none", length=12)
+    read = TokenData(place / "data", "train", verify=False)
+    text = model.decode(read.read(0, 60).tolist())
+    rows = [{"prompt": f"p{i}", "completion": text} for i in range(3)]
+    (tmp_path / "read.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(UserError, match="was trained on text that is tested here: 3 of 3, such as read.jsonl:1"):
+        evaluate(tmp_path / "trained", ["generation"], data=str(tmp_path / "read.jsonl"), judge="none", length=30)
+    own = asked(tmp_path, "trained", data=str(place / "data"), judge="none")["tasks"]["generation"]
+    assert own["exposure"] == "held out of what it was trained on"
+    assert asked(place, judge="none")["tasks"]["generation"]["exposure"] == "its training tokens are not at hand"

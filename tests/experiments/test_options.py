@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from unmask.errors import UserError
@@ -26,6 +28,20 @@ def test_a_role_stays_with_its_run_and_no_path_of_this_machine_is_recorded() -> 
         *("--base", "arm=arm-s0", "--base", "sweep", "--set", "judge_run=judge"),
         *("--set", "templates.colon={word} = a/b:"),
     )
+
+
+def test_bases_that_a_checkout_keeps_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results/scaling/runs/arm-s0").mkdir(parents=True)
+    (tmp_path / "mdm-s0").mkdir()
+    given = ["arm=arm-s0", "arm-s0", "mdm-s0", "gone"]
+    found = ["arm=results/scaling/runs/arm-s0", "results/scaling/runs/arm-s0", "mdm-s0", "gone"]
+    assert list(ExperimentOptions("speed", base=given).settings().base) == found
+
+
+def test_where_packages_lie_is_in_no_command() -> None:
+    assert ExperimentOptions("temporal", data="/x/packages").words() == ("unmask", "experiment", "temporal")
+    assert ExperimentOptions("reversal", data="/x/lines").words()[3:] == ("--data", "lines")
 
 
 def test_settings_are_recorded_without_folders_of_this_machine() -> None:

@@ -1,6 +1,7 @@
 """Whether a model was trained on the text that it is tested on, by the tokens of its own data, where these are at hand.
 
     refuse_read(model, texts, names)           # UserError where it was; else a few words on how that is known
+    refuse_tuned(model, rows, names)           # the same of rows of a fine-tuning's own file
 
 A run says in recipe.yaml what folder of tokens it read, and that folder's manifest names the tokenizer. With the
 model's own tokenizer, stretches out of each text are looked for in the training split. A text counts as read where most
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from unmask.data.manifest import FILE as MANIFEST
+from unmask.data.records import read_records
 from unmask.data.shards import TokenData
 from unmask.errors import UserError
 from unmask.model.folder import Model
@@ -40,6 +42,23 @@ def refuse_read(model: Model, texts: Sequence[Sequence[int]], names: Sequence[st
             f"{names[read[0]]}; give a model that has not read it, or other text"
         )
     return "not in its training tokens"
+
+
+def refuse_tuned(model: Model, rows: Sequence[tuple[str, str]], names: Sequence[str]) -> None:
+    """rows: prompt and completion. Raises `UserError` naming a row that stands in the file of a fine-tuning of the
+    model, or of those that it started from; rows that a run held out of its own file stand there too."""
+    for recipe in recipes_of(model.path):
+        path = Path(str(recipe.get("data") or ""))
+        if recipe.get("sft") is None or not path.is_file():
+            continue
+        known = {(row.get("prompt"), row.get("completion")) for _, row in read_records(str(path), str(path))
+                 if isinstance(row, dict)}  # fmt: skip
+        read = [name for row, name in zip(rows, names, strict=True) if row in known]
+        if len(read) > MOST_READ * len(rows):
+            raise UserError(
+                f"{model.path} was fine-tuned on {path.name}, which holds {len(read)} of {len(rows)} rows that are "
+                f"tested here, such as {read[0]}; give rows of another file"
+            )
 
 
 def texts_read(model: Model, texts: Sequence[Sequence[int]]) -> np.ndarray | None:

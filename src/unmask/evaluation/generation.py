@@ -18,12 +18,13 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+from unmask.data.manifest import Manifest
 from unmask.data.records import read_records
 from unmask.data.shards import TokenData
 from unmask.decoding import generate
 from unmask.decoding.rules.plugins import used
 from unmask.errors import UserError, nearest
-from unmask.evaluation.exposure import recipes_of
+from unmask.evaluation.exposure import data_folder, recipes_of, refuse_read, refuse_tuned
 from unmask.evaluation.generation_arguments import RULES
 from unmask.evaluation.generation_quality import (
     REPETITION_N,
@@ -79,13 +80,14 @@ class Asked:
     prompts: list[list[int]]
     references: list[Sample]
     source: dict[str, Any]
+    exposure: str  # what is known of whether the model was trained on them
     skipped: dict[str, list[str]] = field(default_factory=dict)  # reason: rows
 
 
 def generation_task(model: Model, store: Store, options: GenerationOptions) -> dict[str, Any]:
     """The task's entry of a result of `unmask eval`: metrics, reference, protocol, and every text.
 
-    Raises `UserError` for data, a judge or rules that cannot be used.
+    Raises `UserError` for data, a judge or rules that cannot be used, and for a model that was trained on the data.
     """
     decode = read_decode(options.decode)
     if model.tokenizer is None:
@@ -113,6 +115,7 @@ def generation_task(model: Model, store: Store, options: GenerationOptions) -> d
         "metrics": {**numbers(samples, readings), **likeness(samples, asked.references, judge)},
         "reference": numbers(asked.references, read(asked.references, judge)),
         "nfe": sum(nfe for _, nfe in texts) / len(texts),
+        "exposure": asked.exposure,
         "skipped": {why: {"count": len(rows), "rows": rows[:NAMED]} for why, rows in asked.skipped.items()},
         "protocol": {
             "task": "generation",
@@ -164,7 +167,11 @@ def ask(model: Model, options: GenerationOptions, length: int) -> Asked:
             for p in pieces
         ]
         source = {"kind": "folder", "name": data.manifest.fingerprint, "split": data.split}
-        return Asked([piece[:prompt] for piece in pieces], references, source)
+        if data.manifest.splits in own_splits(model):
+            known = "held out of what it was trained on"
+        else:
+            known = refuse_read(model, pieces, [f"window {i} of {path}" for i in range(len(pieces))])
+        return Asked([piece[:prompt] for piece in pieces], references, source, known)
     return from_lines(model, path, options.limit or SAMPLES, length)
 
 
@@ -177,9 +184,15 @@ def own_data(model: Model) -> str:
     raise UserError(f"{model.path or 'the model'} does not say what text it was trained on; give --data FOLDER")
 
 
+def own_splits(model: Model) -> list[Any]:
+    """With their shards and sums, of the prepared folders that a model and those it started from were trained on."""
+    folders = [folder for recipe in recipes_of(model.path) if (folder := data_folder(recipe)) is not None]
+    return [Manifest.load(folder).splits for folder in folders]
+
+
 def from_lines(model: Model, path: Path, count: int, length: int) -> Asked:
     """`prompt` and `completion` of JSON lines; rows that lack one or do not fit are counted and named."""
-    prompts, references = [], []
+    prompts, references, names = [], [], []
     skipped: dict[str, list[str]] = {}
     digest = hashlib.sha256()
     for where, row in read_records(str(path), str(path)):
@@ -193,6 +206,7 @@ def from_lines(model: Model, path: Path, count: int, length: int) -> Asked:
             skipped.setdefault(f"whose prompt leaves no room for {length} tokens", []).append(name)
             continue
         prompts.append(ids)
+        names.append(name)
         pieces = model.pieces()
         pieces.given(ids)
         references.append(Sample(prompt, answer, pieces.add(answer)[:length]))
@@ -202,7 +216,10 @@ def from_lines(model: Model, path: Path, count: int, length: int) -> Asked:
     if len(prompts) < 2:
         why = ", ".join(f"{len(rows)} {reason}" for reason, rows in skipped.items()) or "it is empty"
         raise UserError(f"{path} has no two rows to write for: {why}; give JSON lines with prompt and completion")
-    return Asked(prompts, references, {"kind": "jsonl", "name": digest.hexdigest()[:16], "split": path.stem}, skipped)
+    refuse_tuned(model, [(sample.prompt, sample.text) for sample in references], names)
+    known = refuse_read(model, [sample.tokens for sample in references], names)
+    source = {"kind": "jsonl", "name": digest.hexdigest()[:16], "split": path.stem}
+    return Asked(prompts, references, source, known, skipped)
 
 
 def write(
@@ -275,7 +292,8 @@ def in_words(name: str, task: dict[str, Any]) -> str:
     protocol = task["protocol"]
     judge = protocol["judge"]["name"] if protocol["judge"] else "no judge"
     rules = ", ".join(f"{key} {value}" for key, value in protocol["estimator"]["decode"].items()) or "default rules"
-    lines = [f"{name}: {task['n']} texts of {protocol['length']} tokens, {rules}, {task['nfe']:.1f} passes, {judge}"]
+    lines = [f"{name}: {task['n']} texts of {protocol['length']} tokens, {rules}, {task['nfe']:.1f} passes, {judge}; "
+             f"{task['exposure']}"]  # fmt: skip
     for metric, figure in task["metrics"].items():
         real = task["reference"].get(metric)
         beside = "" if real is None else f"  reference {real['value']:.4f}"

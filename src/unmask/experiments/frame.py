@@ -5,7 +5,8 @@
     result = one.module.run(Settings(out=Path("runs/reversal"), seeds=(0, 1, 2)))
 
 An experiment is a folder here with an `experiment.yaml` (`claim`, `time`, `settings`, what `quick` and `full` change of
-them, and `takes`: which of the options base and until it heeds) and a module `experiment.py` with five functions:
+them, `takes`: which of the options base and until it heeds, and `data`: `packages` where --data is only where these
+lie) and a module `experiment.py` with five functions:
 
     run(settings) -> dict          # the result: `headline` and whatever else tells how it came about, as JSON values
     plot(result, folder) -> list   # draws pictures into a folder that is there; their paths

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from unmask.experiments.frame import Settings
 
 PLACES = ("packages",)  # settings that say where something lies
+KEPT = Path("results/scaling/runs")  # of a checkout: the sweep's runs that are kept
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class ExperimentOptions(Options):
         seeds = seeds_of(self.seeds)
         return Settings(
             out, seeds[:1] if self.quick else seeds, self.quick, self.full, self.resume, self.plot, self.until,
-            self.data, tuple(self.base), tuple(self.set), self.jobs, self.threads, self.device, self.words(),
+            self.data, tuple(map(kept, self.base)), tuple(self.set), self.jobs, self.threads, self.device, self.words(),
         )  # fmt: skip
 
     def words(self) -> tuple[str, ...]:
@@ -64,7 +65,7 @@ class ExperimentOptions(Options):
         words = ["unmask", "experiment", str(self.name)]
         words += ["--seeds", self.seeds] if self.seeds != "3" else []
         words += [f"--{name}" for name in ("quick", "full") if getattr(self, name)]
-        words += ["--data", Path(self.data).name] if self.data else []
+        words += ["--data", Path(self.data).name] if self.data and not self.of_packages() else []
         for base in self.base:
             role, equals, path = base.rpartition("=")
             words += ["--base", f"{role}{equals}{Path(path).name}"]
@@ -73,6 +74,20 @@ class ExperimentOptions(Options):
             if key not in PLACES:
                 words += ["--set", f"{key}{equals}{portable(value)}"]
         return (*words, "--plot") if self.plot else tuple(words)
+
+
+    def of_packages(self) -> bool:
+        """Whether --data is but the folder that packages lie in."""
+        from unmask.experiments.frame import experiments
+
+        known = experiments().get(str(self.name))
+        return known is not None and known.fields.get("data") == "packages"
+
+
+def kept(base: str) -> str:
+    """A --base by the name of a run that a checkout keeps, where no path is called so."""
+    role, equals, path = base.rpartition("=")
+    return f"{role}{equals}{KEPT / path}" if not Path(path).exists() and (KEPT / path).exists() else base
 
 
 def portable(value: Any) -> Any:

@@ -29,10 +29,10 @@ HEAD = """\
 # The paper's findings at our size
 
 Each row is an experiment of [its own](experiments.md), run by its command; the interval is 95%, over items in clusters
-and over seeds (three, the default). Paths have their last part alone: bases lie in `results/scaling/runs` or come by
-`unmask scale run`, `text.packages` is any folder for the packages' files, `people` is made as
-[the page](experiments.md#guidance-unsupervised-guidance) says. This page is generated from `results/*/result.json` by
-`python -m unmask.experiments.table`.
+and over seeds (three, the default). Paths have their last part alone. In a checkout bases are found by their names in
+`results/scaling/runs`, but for `arm-96x3-2e12-s0` ([how](experiments.md#speed-speed-against-quality)); `people` is made
+as [the page](experiments.md#guidance-unsupervised-guidance) says. This page is generated from `results/*/result.json`
+by `python -m unmask.experiments.table`.
 
 | The paper's claim | Our command | Our figure, 95% | Holds at our size? |
 |---|---|---|---|

@@ -56,9 +56,9 @@ def test_a_gain_that_grows_with_the_years_is_found_by_decade_and_as_a_slope() ->
         assert figure["estimate"] == pytest.approx(-0.02 * (decade - 1900) / 10, abs=0.01)
         assert figure["low"] < figure["estimate"] < figure["high"]
     slopes = shift.slopes(draws=200)
-    assert slopes["all"]["estimate"] == pytest.approx(-0.02, abs=0.004)
-    assert slopes["written"]["estimate"] == pytest.approx(-0.02, abs=0.004)
-    assert slopes["written"]["low"] <= -0.02 <= slopes["written"]["high"]
+    assert slopes["later"]["estimate"] == pytest.approx(-0.02, abs=0.004)
+    assert slopes["later written"]["estimate"] == pytest.approx(-0.02, abs=0.004)
+    assert slopes["later written"]["low"] <= -0.02 <= slopes["later written"]["high"]
 
 
 def test_a_change_of_medium_is_no_slope_within_a_medium() -> None:
@@ -67,9 +67,9 @@ def test_a_change_of_medium_is_no_slope_within_a_medium() -> None:
     assert found["later written"]["estimate"] == pytest.approx(0, abs=1e-6)
     assert found["later spoken"]["estimate"] == pytest.approx(-0.1, abs=1e-6)
     slopes = shift.slopes(draws=100)
-    assert slopes["all"]["estimate"] < -0.004, "mixed, it looks like one"
-    assert slopes["written"]["estimate"] == pytest.approx(0, abs=1e-6)
-    assert slopes["spoken"]["estimate"] == pytest.approx(0, abs=1e-6)
+    assert set(slopes) == {"later", "later written", "later spoken"}, "of the period all are of one year here"
+    assert slopes["later written"]["estimate"] == pytest.approx(0, abs=1e-6)
+    assert slopes["later spoken"]["estimate"] == pytest.approx(0, abs=1e-6)
 
 
 def test_points_beyond_the_line_are_not_compared() -> None:
@@ -135,15 +135,40 @@ def test_clusters_are_drawn_whole_and_as_many_as_a_group_has() -> None:
 
 
 def test_the_written_slope_is_given_without_the_years_that_dominate_it() -> None:
-    years = [*range(1880, 1900), *range(1920, 1972), *[1972] * 2, *[1973] * 11, *[1974] * 2]
+    years = [*range(1879, 1900), *range(1920, 1972), *[1972] * 2, *[1973] * 11, *[1974] * 2]
     groups = [IN_PERIOD if year < 1913 else f"{year // 10 * 10}s" for year in years]
     n_bytes = np.full(len(years), 3000.0)
     off = np.array([-0.5 if 1972 <= year <= 1974 else 0.0 for year in years])
     arm = Points(np.linspace(3, 1.8, 6)[:, None] * n_bytes, np.ones(6), n_bytes)
     mdm = Points((np.linspace(2.6, 2.2, 3)[:, None] + off) * n_bytes, np.ones(3), n_bytes)
     slopes = Shift(groups, years, ["written"] * len(years), list(map(str, years)), [(mdm, arm)]).slopes(draws=20)
-    assert slopes["written"]["estimate"] < -0.005 and slopes[LEFT_OUT]["estimate"] == pytest.approx(0, abs=1e-9)
-    assert slopes[LEFT_OUT]["n"] == len(years) - 15 and slopes["written"]["clusters"] == len(set(years))
+    assert slopes["later written"]["estimate"] < -0.005 and slopes[LEFT_OUT]["estimate"] == pytest.approx(0, abs=1e-9)
+    assert slopes[LEFT_OUT]["n"] == 52 and slopes["later written"]["clusters"] == 55
+    assert slopes[IN_PERIOD]["n"] == 21 and slopes[IN_PERIOD]["estimate"] == pytest.approx(0, abs=1e-9)
+
+
+def of_years(years: list[int], off: list[float]) -> Shift:
+    """Written documents, one cluster a year, of which the MDM has so much more."""
+    groups = [IN_PERIOD if year < 1913 else f"{year // 10 * 10}s" for year in years]
+    n_bytes = np.full(len(years), 3000.0)
+    arm = Points(np.linspace(3, 1.8, 6)[:, None] * n_bytes, np.ones(6), n_bytes)
+    mdm = Points((np.linspace(2.6, 2.2, 3)[:, None] + np.array(off)) * n_bytes, np.ones(3), n_bytes)
+    return Shift(groups, years, ["written"] * len(years), list(map(str, years)), [(mdm, arm)])
+
+
+def test_a_step_at_the_end_of_the_period_is_no_slope() -> None:
+    years = [*range(1860, 1900), *range(1920, 1990)]
+    shift = of_years(years, [0.0 if year < 1913 else -0.3 for year in years])
+    assert shift.differences(draws=20)["later"]["estimate"] == pytest.approx(-0.3)
+    slopes = shift.slopes(draws=20)
+    assert set(slopes) >= {"later", IN_PERIOD} and all(abs(one["estimate"]) < 1e-9 for one in slopes.values())
+
+
+def test_parts_of_a_year_count_once_in_a_slope() -> None:
+    years = [*range(1880, 1900), 1920, 1930, *[1940] * 30, 1950, 1960, 1990]
+    slopes = of_years(years, [-0.4 if year == 1940 else 0.0 for year in years]).slopes(draws=20)
+    once = slope(np.array([1920.0, 1930, 1940, 1950, 1960, 1990]), np.array([0, 0, -0.4, 0, 0, 0.0]), np.ones(6))
+    assert slopes["later"]["estimate"] == pytest.approx(10 * once)
 
 
 def test_what_a_control_gains_too_is_not_of_time() -> None:

@@ -22,7 +22,7 @@ from unmask.evaluation.temporal import LEAST_TOKENS
 from unmask.experiments.frame import Settings, at_least, experiment
 from unmask.experiments.temporal.analysis import LATER, Points, Shift, beyond_control, compute_ratio
 from unmask.experiments.temporal.folders import Texts, gathered
-from unmask.experiments.temporal.outcome import figure, holds, reading
+from unmask.experiments.temporal.outcome import figure, holds, is_decade, reading
 from unmask.experiments.temporal.plots import plot
 from unmask.experiments.temporal.points import KINDS, Planned, Scored, check_points, longest_first, planned, scores
 from unmask.experiments.temporal.texts import CONTROLS, IN_PERIOD, Test
@@ -90,6 +90,11 @@ def described(
     }
     for kind in KINDS:
         headline[f"{kind}_shift"] = shift.raw([some[kind, seed] for seed in seeds], draws=own["bootstrap"])
+        groups = [group for group in dict.fromkeys(shift.groups_N) if group != IN_PERIOD and not is_decade(group)]
+        if len(groups) > 1:
+            runs_of = [some[kind, seed] for seed in seeds]
+            by_group = {group: shift.raw(runs_of, draws=own["bootstrap"], group=group) for group in groups}
+            headline[f"{kind}_shift_by_group"] = by_group
     early = [found[by_kind["mdm"][seed].name].equal for seed in seeds]
     equal = [one.of(long) for one in early if one is not None]
     if len(equal) == len(seeds):

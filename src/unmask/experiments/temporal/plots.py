@@ -12,7 +12,7 @@ from typing import Any
 from unmask.experiments.plotting import ARM, MDM, picture
 from unmask.experiments.temporal.analysis import LATER
 from unmask.experiments.temporal.outcome import TITLES
-from unmask.experiments.temporal.texts import IN_PERIOD
+from unmask.experiments.temporal.texts import IN_PERIOD, OF_CONTROLS
 
 WIDTH, HEIGHT = 4.8, 4.0  # of a panel, inches
 
@@ -46,7 +46,8 @@ def losses_of(ax: Any, result: Mapping[str, Any], name: str) -> None:
                 label = f"{kind.upper()}{words}" if some and seed == first else None
                 ax.plot([p[IN_PERIOD] for p in some], [p[LATER] for p in some], marker, linestyle="none", color=colour,
                         markerfacecolor=fill, markersize=4.5, label=label)  # fmt: skip
-    ax.set(xlabel="held out of the period, bits/byte", ylabel="later, bits/byte")
+    aside = "outside the period" if name in OF_CONTROLS else "later"
+    ax.set(xlabel="held out of the period, bits/byte", ylabel=f"{aside}, bits/byte")
     ax.legend()
 
 
@@ -61,5 +62,6 @@ def differences_of(ax: Any, result: Mapping[str, Any], name: str) -> None:
     ax.axhline(0, color=ARM, linewidth=1)
     if values:
         ax.errorbar(range(len(groups)), mid, yerr=reach, fmt="o", color=MDM, capsize=3, markersize=4.5)
-    ax.set_xticks(range(len(groups)), list(groups), rotation=60, ha="right", rotation_mode="anchor", fontsize=9)
+    names = [group.replace(LATER, "outside") if name in OF_CONTROLS else group for group in groups]
+    ax.set_xticks(range(len(groups)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=9)
     ax.set(ylabel="MDM less ARM, bits/byte")
