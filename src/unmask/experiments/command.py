@@ -107,9 +107,18 @@ def page(result: Mapping[str, Any], pictures: Sequence[str]) -> str:
     if len(by_name) > MANY:
         table = ["<details>", f"<summary>All {len(by_name)} figures</summary>", "", *table, "", "</details>"]
     lines += [result["reading"].strip(), "", *table]
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    lines += ["", f"Seeds {', '.join(map(str, result['seeds']))}; commit {result['commit'] or 'unknown'}; {versions}."]
+    lines += ["", f"Seeds {', '.join(map(str, result['seeds']))}; {'; '.join(origins(result))}."]
     return "\n".join(lines) + "\n"
+
+
+def origins(result: Mapping[str, Any]) -> list[str]:
+    """Commit, machine and versions; of a result from parts each one that differs, behind the names of its parts."""
+    by_origin: dict[str, list[str]] = {}
+    for name, part in (result.get("parts") or {"": result}).items():
+        versions = ", ".join(f"{package} {version}" for package, version in part["versions"].items())
+        words = f"commit {part['commit'] or 'unknown'}, on {part['machine']}, {versions}"
+        by_origin.setdefault(words, []).append(name)
+    return [words if names == [""] else f"{', '.join(names)}: {words}" for words, names in by_origin.items()]
 
 
 def listed() -> list[dict[str, str]]:

@@ -40,7 +40,8 @@ TERMS = (
     "learned (*unsupervised*), or has learned where a tenth of the prompts were dropped (*standard*); an ARM "
     "(autoregressive model) reads the answer alone. *PMI* (pointwise mutual information) takes λ times the answer's "
     "log-probability without the prompt off that behind it, and does no more. Intervals: 95%, over clusters of items "
-    "and seeds."
+    "and seeds. In the picture the band is that of the unsupervised way, panels have ranges of their own, and w = 0 "
+    "stands with single draws, in the tables with twice as many."
 )
 
 
@@ -221,8 +222,12 @@ def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
     """Accuracy against w: guidance as lines, PMI of the same prior weight dotted, the headline's with its interval."""
     tasks = result["tasks"]
     path = folder / "guidance.png"
-    with picture(path, 6.4 * len(tasks), 4.6, columns=len(tasks)) as axes:
-        for ax, (task, ways) in zip(axes, tasks.items(), strict=True):
+    columns = min(2, len(tasks))
+    rows = -(-len(tasks) // columns)
+    with picture(path, 5.4 * columns, 4.2 * rows, columns, rows) as axes:
+        for ax in axes[len(tasks) :]:
+            ax.set_axis_off()
+        for ax, (task, ways) in zip(axes, tasks.items(), strict=False):
             for name, part in ways.items():
                 curve = part["curve"]
                 guided = [c for c in curve if c.startswith("w=") and c not in (ONCE, TWICE)]
@@ -242,5 +247,10 @@ def plot(result: Mapping[str, Any], folder: Path) -> list[Path]:
             ax.set_xticks(ticks, [f"{w:g}" for w in ticks])
             ax.minorticks_off()
             ax.set(title=task, xlabel="guidance scale w (dotted: PMI at w / (1 + w))", ylabel="right, %")
-            ax.legend(fontsize=7)
+        spare = axes[len(tasks) :]  # where nothing is drawn there is room for the names
+        lines = {line.get_label(): line for ax in axes for line in ax.get_legend_handles_labels()[0]}
+        for ax in spare[:1]:
+            ax.legend(lines.values(), lines.keys(), loc="center left", fontsize=10.5)
+        for ax in [] if spare else axes:
+            ax.legend(fontsize=8)
     return [path]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from unmask.experiments.plotting import ARM, MDM, picture
-from unmask.experiments.temporal.analysis import LATER
+from unmask.experiments.temporal.analysis import LATER, LEFT_OUT
 from unmask.experiments.temporal.outcome import TITLES
 from unmask.experiments.temporal.texts import IN_PERIOD, OF_CONTROLS
 
@@ -52,7 +52,8 @@ def losses_of(ax: Any, result: Mapping[str, Any], name: str) -> None:
 
 
 def differences_of(ax: Any, result: Mapping[str, Any], name: str) -> None:
-    groups = result["headline"][name]["difference"]
+    # Under the longest name panels would have no height; it stands in the text.
+    groups = {group: f for group, f in result["headline"][name]["difference"].items() if group != LEFT_OUT}
     values = list(groups.values())
     mid = [f["estimate"] for f in values]
     reach = [
