@@ -179,11 +179,15 @@ def test_a_plug_in_is_recorded_and_asked_for_again(
 
 def test_a_run_that_was_trained_on_what_is_asked_is_refused(place: Path, tmp_path: Path) -> None:
     model = load(place / "mdm")
-    for name, recipe in (("tuned", {"data": "rows.jsonl", "sft": {}}), ("trained", {"data": "data"})):
+    other = [{"messages": [{"role": "user"}]}, {"prompt": ["a list"], "completion": {"of": "things"}}]
+    lines = [json.dumps(row) + "\n" for row in other]  # of other kinds, which a fine-tuning's file may hold
+    (tmp_path / "own.jsonl").write_text((place / "rows.jsonl").read_text() + "".join(lines))
+    own_rows = {"data": str(tmp_path / "own.jsonl"), "sft": {}}
+    for name, recipe in (("tuned", own_rows), ("trained", {"data": str(place / "data")})):
         save(tmp_path / name, model.network, model.tokenizer)
-        (tmp_path / name / "recipe.yaml").write_text(json.dumps({**recipe, "data": str(place / str(recipe["data"]))}))
+        (tmp_path / name / "recipe.yaml").write_text(json.dumps(recipe))
     (tmp_path / "some.jsonl").write_text("".join((place / "rows.jsonl").read_text().splitlines(keepends=True)[:2]))
-    with pytest.raises(UserError, match="was fine-tuned on rows.jsonl, which holds 2 of 2 .* such as some.jsonl:1"):
+    with pytest.raises(UserError, match="was fine-tuned on own.jsonl, which holds 2 of 2 .* such as some.jsonl:1"):
         evaluate(tmp_path / "tuned", ["generation"], data=str(tmp_path / "some.jsonl"), judge="none", length=12)
     read = TokenData(place / "data", "train", verify=False)
     text = model.decode(read.read(0, 60).tolist())

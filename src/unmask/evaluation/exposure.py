@@ -51,8 +51,9 @@ def refuse_tuned(model: Model, rows: Sequence[tuple[str, str]], names: Sequence[
         path = Path(str(recipe.get("data") or ""))
         if recipe.get("sft") is None or not path.is_file():
             continue
-        known = {(row.get("prompt"), row.get("completion")) for _, row in read_records(str(path), str(path))
-                 if isinstance(row, dict)}  # fmt: skip
+        texts = ([row.get(key) for key in ("prompt", "completion")] for _, row in read_records(str(path), str(path))
+                 if isinstance(row, dict))  # fmt: skip
+        known = {(prompt, answer) for prompt, answer in texts if isinstance(prompt, str) and isinstance(answer, str)}
         read = [name for row, name in zip(rows, names, strict=True) if row in known]
         if len(read) > MOST_READ * len(rows):
             raise UserError(
@@ -63,7 +64,7 @@ def refuse_tuned(model: Model, rows: Sequence[tuple[str, str]], names: Sequence[
 
 def texts_read(model: Model, texts: Sequence[Sequence[int]]) -> np.ndarray | None:
     """bool [texts]: those that stand in the training split; None where that cannot be told."""
-    folders = [folder for recipe in recipes_of(model.path) if (folder := data_folder(recipe)) is not None]
+    folders = data_folders(model)
     owners, probes = [], []
     for number, ids in enumerate(texts):
         if len(ids) < STRETCH:
@@ -105,6 +106,11 @@ def recipes_of(path: Path | None) -> list[dict[str, Any]]:
         recipes.append(recipe)
         path = Path(recipe["init"]) if recipe.get("init") else None
     return recipes
+
+
+def data_folders(model: Model) -> list[Path]:
+    """The prepared folders that a model and those it started from were trained on, as far as they are there."""
+    return [folder for recipe in recipes_of(model.path) if (folder := data_folder(recipe)) is not None]
 
 
 def data_folder(recipe: Mapping[str, Any]) -> Path | None:

@@ -24,7 +24,7 @@ from unmask.data.shards import TokenData
 from unmask.decoding import generate
 from unmask.decoding.rules.plugins import used
 from unmask.errors import UserError, nearest
-from unmask.evaluation.exposure import data_folder, recipes_of, refuse_read, refuse_tuned
+from unmask.evaluation.exposure import data_folders, recipes_of, refuse_read, refuse_tuned
 from unmask.evaluation.generation_arguments import RULES
 from unmask.evaluation.generation_quality import (
     REPETITION_N,
@@ -167,7 +167,7 @@ def ask(model: Model, options: GenerationOptions, length: int) -> Asked:
             for p in pieces
         ]
         source = {"kind": "folder", "name": data.manifest.fingerprint, "split": data.split}
-        if data.manifest.splits in own_splits(model):
+        if data.manifest.splits in [Manifest.load(folder).splits for folder in data_folders(model)]:
             known = "held out of what it was trained on"
         else:
             known = refuse_read(model, pieces, [f"window {i} of {path}" for i in range(len(pieces))])
@@ -182,12 +182,6 @@ def own_data(model: Model) -> str:
         if isinstance(data, str) and (held or Path(data).is_dir()):
             return str(held or data)
     raise UserError(f"{model.path or 'the model'} does not say what text it was trained on; give --data FOLDER")
-
-
-def own_splits(model: Model) -> list[Any]:
-    """With their shards and sums, of the prepared folders that a model and those it started from were trained on."""
-    folders = [folder for recipe in recipes_of(model.path) if (folder := data_folder(recipe)) is not None]
-    return [Manifest.load(folder).splits for folder in folders]
 
 
 def from_lines(model: Model, path: Path, count: int, length: int) -> Asked:

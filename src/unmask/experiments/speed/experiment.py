@@ -234,7 +234,7 @@ def _of_tails(result: Mapping[str, Any]) -> str:
     batch = str(result["settings"]["batches"][0])
     times = [(row["setting"], row["time"][batch]["median"]) for row in result["test"] if row["role"] == ARM]
     slower = ", ".join(f"{name} {time:.2f}x" for name, time in times[1:])
-    return f"; its other curves cost it more ({slower}), so `gap_to_plain` is to that one alone" if slower else ""
+    return f"; its other curves take it {slower} of that (`gap_to_plain` is to the plain one alone)" if slower else ""
 
 
 def _load(result: Mapping[str, Any]) -> str:
