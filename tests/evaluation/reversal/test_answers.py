@@ -14,6 +14,8 @@ from unmask.errors import UserError
 from unmask.evaluation.reversal.answers import (
     ask,
     bleu,
+    forms_of,
+    in_any_form,
     judged,
     name_scores,
     prompt_ids,
@@ -60,6 +62,15 @@ def test_bare_leaves_out_quotes_and_stops_of_any_kind_at_both_ends(ends: str, sa
     found = judged(asked, f" the maker {said}, indeed")
     assert (found["exact"], found["bare"]) == (0, 1)
     assert judged(asked, " the maker of Red Snow")["bare"] == 0
+
+
+def test_a_description_in_a_form_that_another_question_asks_for_is_known() -> None:
+    other = Question("Ada Elm", "Ada Elm, known for", "making 'Red Sky'.", "trained", "description")
+    forms = forms_of(People([], [NAME, WHAT, other]))
+    assert forms == {"Ada Elm": {'the maker of "red sky', "making 'red sky"}}
+    assert in_any_form("Ada Elm", " Making 'Red Sky', she", forms) == 1
+    assert judged(WHAT, " making 'Red Sky'")["bare"] == 0
+    assert in_any_form("Ada Elm", " making snow", forms) == 0
 
 
 def test_what_no_line_says_cannot_be_said() -> None:

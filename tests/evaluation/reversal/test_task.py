@@ -71,7 +71,8 @@ def test_figures_of_every_direction_with_errors_over_people(data: Path, tmp_path
     assert task["protocol"]["guidance"] == (0 if causal else 0.8) and task["protocol"]["length"] <= 32
     for kind in ("trained", "reversed", "both"):
         assert task["metrics"][f"{kind}_name_accuracy"]["value"] == 0
-        assert {f"{kind}_description_bleu_char", f"{kind}_name_first_name"} <= set(task["metrics"])
+        told = ("description_bleu_char", "description_any_form", "name_first_name")
+        assert {f"{kind}_{name}" for name in told} <= set(task["metrics"])
     assert "reversed_name_accuracy" in in_words(result)
     how = {} if causal else {"decode": "guidance: 0"}
     limited = evaluate(run, ["reversal"], limit=1, data=str(data), **how)

@@ -36,7 +36,8 @@ def test_it_goes_on_and_the_result_has_the_keys_that_others_read(chosen: Chosen)
             figures = result["headline"]["own"][kind][direction]
             assert {"name_accuracy", "description_accuracy", "name_first_name", "name_shuffled", "name_ranking",
                     "name_likeliest", "name_likeliest_of_group", "name_nats",
-                    "description_bare", "description_bleu_char", "description_bleu_word"} <= set(figures)  # fmt: skip
+                    "description_bare", "description_any_form", "description_bleu_char",
+                    "description_bleu_word"} <= set(figures)  # fmt: skip
             assert figures["name_accuracy"]["clusters"] == 3 and figures["name_accuracy"]["n"] == 3
     assert len(result["runs"]["own"]["mdm"]["curve"]) >= 2 and result["runs"]["own"]["arm"]["flops"] > 0
     assert result["material"]["own"]["name_tokens"] == 2

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -108,6 +108,24 @@ def judged(question: Question, text: str) -> dict[str, float]:
 def bare(answer: str) -> str:
     """An answer without quotes and stops at its ends."""
     return answer.strip(ENDS)
+
+
+def forms_of(people: People) -> dict[str, set[str]]:
+    """Of each person the descriptions that any question asks for, bare and in lower case.
+
+    A sentence asks for "the director of it", another for "directing it" or "directed it". Which of them, an opening
+    that no line has does not tell one who knows the lines.
+    """
+    forms: dict[str, set[str]] = {}
+    for question in people.questions:
+        if question.asks == "description":
+            forms.setdefault(question.person, set()).add(bare(question.answer).lower())
+    return forms
+
+
+def in_any_form(person: str, text: str, forms: Mapping[str, set[str]]) -> float:
+    """Whether what was written holds a description of the person."""
+    return float(any(form in text.lower() for form in forms[person]))
 
 
 def sayable(people: People, direction: str) -> dict[str, float]:

@@ -22,7 +22,7 @@ from unmask.errors import UserError, nearest
 from unmask.evaluation.exposure import STRETCH, refuse_read, sums
 from unmask.evaluation.generation import read_decode
 from unmask.evaluation.request_store import Store, answered, request_key
-from unmask.evaluation.reversal.answers import BATCH, ask, prompt_ids
+from unmask.evaluation.reversal.answers import BATCH, ask, forms_of, in_any_form, prompt_ids
 from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, People, Question, read_original, skipped_in_words
 from unmask.model.folder import Model
 from unmask.model.placement import noted
@@ -68,6 +68,10 @@ def reversal_task(model: Model, store: Store, options: ReversalOptions) -> dict[
     length = options.length or min(model.config.block_size, 1 + max(map(len, whole)))
     way = {**(PAPER if model.kind == "mdm" else {}), **read_decode(options.decode)}
     rows = kept_answers(model, store, questions, length, way, options.seed)
+    forms = forms_of(people)
+    for question, row in zip(questions, rows, strict=True):
+        if question.asks == "description":
+            row["any_form"] = in_any_form(question.person, row["text"], forms)
     items = [
         {"id": number, "hash": request_key(question.prompt)[:16], "kind": f"{question.direction}_{question.asks}",
          "person": question.person, "text": row["text"], **{key: row[key] for key in row if type(row[key]) is float}}

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from unmask.evaluation.request_store import request_key
-from unmask.evaluation.reversal.answers import ask, ranked, shuffled
+from unmask.evaluation.reversal.answers import ask, forms_of, in_any_form, ranked, shuffled
 from unmask.evaluation.reversal.questions import ASKED, DIRECTIONS, Question
 from unmask.evaluation.reversal.task import PAPER
 from unmask.experiments.reversal.material import Material
@@ -150,10 +150,13 @@ def answers_of(
     """The test of one run: rows of every direction and kind of question, rankings of names with them."""
     step, each = chosen_step(run, choice), int(chosen["each"][origin.set])
     answers: dict[str, dict[str, Any]] = {}
+    forms = forms_of(origin.people)
     for direction in DIRECTIONS:
         answers[direction] = {}
         for asks in asked_about(origin, direction):
             rows = asked(place, origin, run, step, direction, asks, each, **choice[asks])
+            if asks == "description":
+                rows = [{**row, "any_form": in_any_form(row["person"], row["text"], forms)} for row in rows]
             answers[direction][asks] = {"rows": rows, "shuffled": shuffled(rows)}
         if "name" in answers[direction]:
             answers[direction]["name"]["ranking"] = rankings(place, origin, chosen, run, step, direction)

@@ -15,8 +15,8 @@ from unmask.experiments.reversal.ablated import gathered
 from unmask.experiments.reversal.asking import choose
 from unmask.training.run_folder import flat
 
-# As between the sets and starts of one run, and between machines.
-MAY_DIFFER = ("sets", "starts", "epochs", "grid", "each", "ranked", "precision", "compile")
+# As between the sets and starts of one run, and between machines; the page says where two starts had other weights.
+MAY_DIFFER = ("sets", "starts", "epochs", "weighting", "grid", "each", "ranked", "precision", "compile")
 ASKED_ALIKE = ("grid", "each")  # of the same people, else their scores are of other questions
 DESCRIBED = ("command", "commit", "versions", "machine", "settings", "times")
 
@@ -111,13 +111,20 @@ def arranged(
     return headline, others
 
 
+def in_any_order(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: in_any_order(one) for key, one in value.items()}
+    return sorted(value) if isinstance(value, list) else value
+
+
 def refuse_others(first: Mapping[str, Any], other: Mapping[str, Any]) -> None:
     for key in ("size", "seeds", "base_flops"):
         if first[key] != other[key] and (key != "base_flops" or (first[key] and other[key])):
             raise UserError(f"reversal: results with {key} {first[key]!r} and {other[key]!r} are not of one experiment")
     shared = set(first["choices"]) & set(other["choices"])
     for key in ASKED_ALIKE if shared else ():
-        if (ours := first["chosen"][key]) != (theirs := other["chosen"][key]):
+        ours, theirs = first["chosen"][key], other["chosen"][key]
+        if in_any_order(ours) != in_any_order(theirs):  # the order decides among equals only
             two = f"two starts of {', '.join(sorted(shared))} with {key} {ours} and {theirs}"
             raise UserError(f"reversal: {two} were not asked alike, so that neither can be chosen; ask one again")
     ours, theirs = ({k: v for k, v in result["chosen"].items() if k not in MAY_DIFFER} for result in (first, other))

@@ -12,6 +12,7 @@ from unmask.experiments.plotting import ARM, MDM, bars, picture
 from unmask.experiments.reversal import ablated
 from unmask.experiments.reversal.asking import together_right
 from unmask.style import DASHED
+from unmask.training.run_folder import flat
 
 GOAL, CURSE = 0.80, 0.05  # reversed names: the MDM at least, the ARM at most
 LEARNED, BOTH = 0.95, 0.90  # of the ARM in the trained direction and of people trained both ways, for its zero to count
@@ -21,7 +22,8 @@ TERMS = (
     "either kind (*both*). They are then asked for a name by its description, or for a description by its name, in the "
     "order of a person's lines (*trained*) and in the other (*reversed*). *original*: the data of the study that found "
     "the curse; *own*: people made here. *w*: the scale of unsupervised guidance. *bare*: without quotes and stops at "
-    "the ends of a description. Intervals: 95%, over people and seeds."
+    "the ends of a description; *in any form*: as any question asks for it, where one wants \"the director of\" and "
+    "another \"directing\". Intervals: 95%, over people and seeds."
 )
 UNSEEN = (
     "Each question of the original's test holds a word that no training line has: a model that starts from random "
@@ -164,10 +166,22 @@ def other_start(result: Mapping[str, Any], start: str, kinds: Mapping[str, Any])
     ]  # fmt: skip
     scores = {together_right(choices) for choices in result["choices"][name]["choices"].values()}
     tied = " (its choices score as much)" if len(scores) == 1 else ""
-    parts = [f"The other start, {start}{tied}: {'; '.join(told)}."]
+    parts = [f"The other start, {start}{tied}{trained_otherwise(result, name, start)}: {'; '.join(told)}."]
     if "arm" in kinds and (lacking := conditions(kinds["arm"])):
         parts.append(f"The ARM's zero does not count yet: {'; '.join(lacking)}.")
     return " ".join([*parts, *([compute(result, name, start)] if set(kinds) == {"mdm", "arm"} else [])])
+
+
+def trained_otherwise(result: Mapping[str, Any], name: str, start: str) -> str:
+    """What this start's runs had in place of what those of the chosen one had, for results put together of several."""
+    parts = result.get("parts", {})
+    chosen = result["choices"][name]["start"]
+    if not {start, chosen} <= set(parts):
+        return ""
+    ours, theirs = (flat(parts[label]["settings"]) for label in (start, chosen))
+    keys = ("weighting", *(f"epochs.{name}.{kind}" for kind in ("mdm", "arm")))
+    told = [f"{key} {ours[key]} in place of {theirs[key]}" for key in keys if ours.get(key) != theirs.get(key)]
+    return f" ({', '.join(told)})" if told else ""
 
 
 def compute(result: Mapping[str, Any], name: str, start: str) -> str:
@@ -206,7 +220,7 @@ def sentence(result: Mapping[str, Any], name: str, kind: str, figures: Mapping[s
     told = [
         f"{direction} " + ", ".join(
             f"{asks}s {in_words(part[f'{asks}_accuracy'])}" + (
-                f" (bare {in_words(part['description_bare'])})" if asks == "description" else ""
+                described(part) if asks == "description" else ""
             )
             for asks in ASKED if f"{asks}_accuracy" in part
         )
@@ -214,6 +228,12 @@ def sentence(result: Mapping[str, Any], name: str, kind: str, figures: Mapping[s
     ]  # fmt: skip
     people = "trained both ways" if choice["people"] == "both" else "of the trained direction"
     return f"{kind.upper()} on {name} ({way}; chosen on the people {people}): {'; '.join(told)}."
+
+
+def described(part: Mapping[str, Any]) -> str:
+    """Descriptions by the looser measures; a result of an earlier version has but the first."""
+    known = {"bare": "description_bare", "in any form": "description_any_form"}
+    return f" ({', '.join(f'{word} {in_words(part[key])}' for word, key in known.items() if key in part)})"
 
 
 def of_names(kind: str, name: str, figures: Mapping[str, Any]) -> list[str]:
