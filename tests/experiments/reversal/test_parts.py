@@ -130,12 +130,12 @@ def test_of_two_starts_that_which_scores_more_is_the_headline(own: dict[str, Any
 def test_the_page_says_what_another_start_was_trained_with(own: dict[str, Any]) -> None:
     base = from_base(own, -1.0)
     grid = {**own["chosen"]["grid"], "guidance": own["chosen"]["grid"]["guidance"][::-1]}  # asked alike all the same
-    base["chosen"] |= {"weighting": "nelbo", "grid": grid}
+    base["chosen"] |= {"weighting": "ce", "grid": grid}
     epochs = {"own": {**own["settings"]["epochs"]["own"], "arm": 7}}
-    base["settings"] = {**own["settings"], "weighting": "nelbo", "epochs": epochs}
+    base["settings"] = {**own["settings"], "weighting": "ce", "epochs": epochs}
     told = reading({**together([own, base]), "ablations": {}})
     had = own["settings"]["epochs"]["own"]["arm"]
-    words = f"The other start, own-base (weighting nelbo in place of ce, epochs.own.arm 7 in place of {had}): MDM"
+    words = f"The other start, own-base (weighting ce in place of nelbo, epochs.own.arm 7 in place of {had}): MDM"
     assert words in told
     assert "in place of" not in reading({**together([own, from_base(own, -1.0)]), "ablations": {}})
 
