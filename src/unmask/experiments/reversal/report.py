@@ -41,11 +41,11 @@ NAME_FIRST_ONLY = (
 )
 ABLATIONS = (
     "**What decides?** One setting each beside `reference`, an MDM on 60 people of our own a kind, others than the "
-    "headline's, one seed; so read the rows beside each other, not beside the headline (the ARM of `swapped-copies` "
-    "beside the headline's ARM). How each is decoded is chosen for it, as ever, on the people trained both ways. "
-    "Intervals are over people. At w 0.8 compare rows of one order: by this guidance, which hides the whole prompt, "
-    "names decoded by confidence gained and those from left to right lost. `left-to-right`, and `blind-description` at "
-    "w 0, are the reference's own answers."
+    "headline's, one seed, without the bound's weights in the loss (but for `nelbo`); so read the rows beside each "
+    "other, not beside the headline (the ARM of `swapped-copies` beside the headline's ARM). How each is decoded is "
+    "chosen for it, as ever, on the people trained both ways. Intervals are over people. At w 0.8 compare rows of one "
+    "order: by this guidance, which hides the whole prompt, names decoded by confidence gained and those from left to "
+    "right lost. `left-to-right`, and `blind-description` at w 0, are the reference's own answers."
 )
 # Bare, since references of the original end in quotes that no line has.
 READ = {"name": "name_accuracy", "description": "description_bare"}
