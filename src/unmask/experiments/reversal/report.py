@@ -219,9 +219,7 @@ def sentence(result: Mapping[str, Any], name: str, kind: str, figures: Mapping[s
         way += "; " + "; ".join(f"{asks}s by order {ablated.way_in_words(choice[asks])}" for asks in ASKED)
     told = [
         f"{direction} " + ", ".join(
-            f"{asks}s {in_words(part[f'{asks}_accuracy'])}" + (
-                described(part) if asks == "description" else ""
-            )
+            f"{asks}s {in_words(part[f'{asks}_accuracy'])}" + (described(part) if asks == "description" else "")
             for asks in ASKED if f"{asks}_accuracy" in part
         )
         for direction in DIRECTIONS if (part := figures[direction])
